@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The fault threads: read userfaultfd messages, call vm_fault, tell the vCPU
+ * when its access must fail.
+ *
+ * A violation arrives in one of three ways; all end here or in the vCPU's own
+ * thread:
+ *   - a userfaultfd message: a fault thread resolves it and the vCPU goes on, or
+ *     records a failure for that vCPU and makes KVM_RUN return EFAULT;
+ *   - KVM_RUN returns EFAULT: the vCPU thread asks fault_service_take_failure;
+ *   - KVM_EXIT_MMIO: the vCPU thread resolves by itself (fault_service_resolve).
+ *
+ * Threads are placed for speed; see docs/hosts.md for what was measured.
+ */
+#ifndef FAULT_SERVICE_H
+#define FAULT_SERVICE_H
+
+#include "vmm/histogram.h"
+#include "vmm/kvm/kvm_pmap.h"
+#include "vmm/vpagetable/vm_fault.h"
+
+struct fault_service; /* fault_service.c */
+
+enum fault_placement {
+    FAULT_PLACE_AUTO,  /* chosen from the number of vCPUs and host cores */
+    FAULT_PLACE_SPIN,  /* spin on other cores for an adaptive time before blocking */
+    FAULT_PLACE_BLOCK  /* never spin */
+};
+
+struct fault_service_config {
+    struct kvm_host *host;     /* borrowed */
+    struct vm_map *map;        /* borrowed */
+    struct kvm_pmap *kpmap;    /* borrowed */
+    unsigned nvcpus;
+    unsigned nthreads;         /* 0 = chosen */
+    enum fault_placement placement;
+    /*
+     * The service cannot go on (a thread died, an ioctl failed in a way that
+     * leaves a vCPU blocked, vm_fault reported VM_HOST_FAILURE): end the VM.
+     * `message` is one line.  Called from a fault thread, at most once each.
+     */
+    void (*fatal)(void *context, const char *message);
+    /* A vCPU faults on one page over and over: look whether it makes progress. */
+    void (*suspect)(void *context, unsigned vcpu, gpa_t gpa);
+    void *context;
+};
+
+/* Start the threads.  Returns 0 or -errno. */
+int fault_service_start(const struct fault_service_config *config,
+                        struct fault_service **service) __attribute__((warn_unused_result));
+
+/* Stop and join the threads; the vCPU threads must have ended. */
+void fault_service_stop(struct fault_service *service);
+
+/* The calling thread is vCPU `index` from now on (its thread id is in the messages). */
+void fault_service_attach(struct fault_service *service, unsigned index);
+
+/*
+ * KVM_RUN of vCPU `index` returned EFAULT: was a failure recorded for it?
+ * true: *info says what to inject; the page's protection is restored.
+ * false: nothing recorded (DESIGN fact 2): run it again.
+ */
+bool fault_service_take_failure(struct fault_service *service, unsigned index,
+                                struct vm_fault_info *info);
+
+struct fault_report {
+    uint64_t messages;         /* userfaultfd messages read */
+    uint64_t missing;          /* ... of these, by kind; they add up to messages */
+    uint64_t minor;
+    uint64_t write_protect;
+    uint64_t resolved;         /* messages answered by a mapping */
+    uint64_t failed;           /* messages that became an exception */
+    struct histogram latency;  /* ns from reading a message to its answer */
+};
+
+void fault_service_report(struct fault_service *service, struct fault_report *report);
+
+/* For tests: make fault thread `index` end as if its read had failed. */
+void fault_service_kill_thread(struct fault_service *service, unsigned index);
+
+#endif

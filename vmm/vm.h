@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * One virtual machine: its memory system, map, vCPUs and threads, from
+ * configuration to report.
+ *
+ *     vm_create -> (image and device tree are loaded) -> vm_run -> vm_report_get -> vm_destroy
+ */
+#ifndef VM_H
+#define VM_H
+
+#include "vmm/kvm/fault_service.h"
+#include "vmm/kvm/kvm_host.h"
+#include "vmm/vpagetable/vm_fault.h"
+
+#define VM_MAX_VCPUS 64
+#define VM_MAX_WINDOWS 64
+
+struct vm; /* vm.c */
+
+/* A window given on the command line; described to the guest in the device tree. */
+struct vm_window_config {
+    gpa_t start;
+    uint64_t size;                    /* bytes, whole pages */
+    const struct vpte_format *format; /* borrowed */
+    vpte_t root;
+    vm_prot_t protection;
+};
+
+struct vm_config {
+    uint64_t memory_size; /* bytes of guest RAM at GPA 0, whole pages */
+    unsigned nvcpus;      /* 1 .. VM_MAX_VCPUS */
+    uint64_t ram_budget;  /* most resident bytes; 0 = memory_size plus windows' needs: no limit */
+    unsigned timeout_ms;  /* 0 = none */
+    enum fault_placement placement;
+    unsigned fault_threads;  /* 0 = chosen */
+    unsigned prefault_pages; /* 0 .. VM_PREFAULT_MAX */
+    bool fast_fault;
+    unsigned nwindows;
+    struct vm_window_config windows[VM_MAX_WINDOWS];
+};
+
+enum vm_end {
+    VM_END_GUEST,       /* the guest called exit: status */
+    VM_END_TIMEOUT,     /* --timeout ran out */
+    VM_END_INTERRUPTED, /* SIGINT, SIGTERM or SIGHUP */
+    VM_END_CRASHED,     /* the guest did something that ends only itself: triple fault, all vCPUs halted ... */
+    VM_END_FAILED       /* the host or vkvm failed */
+};
+
+struct vm_outcome {
+    enum vm_end end;
+    int status;        /* VM_END_GUEST: 0..255; VM_END_INTERRUPTED: the signal */
+    char message[320]; /* not GUEST: one line: cause and, where there is one, remedy */
+};
+
+struct vm_report {
+    uint64_t run_ns;       /* first KVM_RUN to the end */
+    uint64_t create_ns;    /* vm_create */
+    uint64_t memory_size;
+    uint64_t resident_pages;
+    uint64_t mapped_pages;
+    unsigned nvcpus;
+    uint64_t exits_doorbell;
+    uint64_t exits_console;
+    uint64_t exits_mmio;
+    uint64_t exits_efault;  /* KVM_RUN returned EFAULT */
+    uint64_t exceptions_pf; /* injected */
+    uint64_t exceptions_ve;
+    uint64_t meter[64];     /* in the order of VM_METER_FIELDS */
+    struct fault_report faults;
+    struct kvm_pmap_statistics pmap;
+};
+
+/*
+ * Make a VM: RAM mapped at GPA 0, windows mapped, vCPUs created, no thread yet.
+ * Returns 0 and *vmp; -errno with *error filled.
+ */
+int vm_create(const struct vm_config *config, struct vm **vmp, struct host_error *error)
+    __attribute__((warn_unused_result));
+
+/* The VM's map: loaders write the image and the device tree through vm_map_write. */
+struct vm_map *vm_map_of(struct vm *vm);
+
+/*
+ * Run until the VM ends.  Every vCPU starts at `entry` with the device tree at fdt.
+ * Puts the terminal into raw-ish mode if standard input is one, and restores it.
+ */
+void vm_run(struct vm *vm, gpa_t entry, gpa_t fdt, struct vm_outcome *outcome);
+
+/* End the VM from any thread; the first call wins. */
+void vm_end(struct vm *vm, enum vm_end end, int status, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+void vm_report_get(struct vm *vm, struct vm_report *report);
+
+void vm_destroy(struct vm *vm);
+
+#endif

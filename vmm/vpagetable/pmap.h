@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The physical map, machine-independent half: which page is mapped at which
+ * GPA, and for each page the reverse: every (pmap, GPA) that maps it.
+ *
+ * The machine half is a `struct pmap_ops`; vmm/kvm implements it with memslots,
+ * mmap and userfaultfd, the unit tests with an array.  A mapping is a cache: it
+ * may be dropped at any time, and the next touch faults again.
+ *
+ * A *window* is a range of guest-physical space that has host address space and
+ * a memslot.  It carries a forward table in *chunks* of PMAP_CHUNK_PAGES pages,
+ * allocated on first use; a chunk's lock (P) is held across the machine
+ * operation, so that table and machine never disagree.
+ *
+ * Order: P before V.  Neither is held when the engine's M, I or O is taken.
+ */
+#ifndef PMAP_H
+#define PMAP_H
+
+#include "vmm/vpagetable/vm_page.h"
+
+#define PMAP_CHUNK_PAGES 512
+
+/* One page to be entered, as the machine half sees it. */
+struct pmap_frame {
+    vm_frame_t frame;
+    vm_prot_t prot;  /* VM_PROT_READ, perhaps | VM_PROT_WRITE */
+    bool fill;       /* the frame is a hole: entering makes it a page of zeros */
+    bool same;       /* this frame is already mapped here; only prot grows or the mapping is refreshed */
+    bool foreign;    /* what is mapped here now, or was last, is not the natural frame */
+};
+
+struct pmap_window;
+
+struct pmap_ops {
+    /* Reserve host space for w and expose it to the guest.  Returns 0 or -errno. */
+    int (*window_create)(void *md, struct pmap_window *w);
+
+    /* Undo window_create. */
+    void (*window_destroy)(void *md, struct pmap_window *w);
+
+    /*
+     * w->natural changed: pages entered from now on have their natural frame at
+     * w->natural + index.  No page of w is mapped.  Returns 0 or -errno.
+     */
+    int (*window_rebase)(void *md, struct pmap_window *w);
+
+    /*
+     * Map npages from page index `first` of w and wake whoever waits for them.
+     * All in one chunk.  *entered says how many, from the first on, are mapped on
+     * return.  Returns 0 when all are, else -errno of the first that is not.
+     * Must not let a write to a page whose prot lacks WRITE go unseen.
+     */
+    int (*enter)(void *md, struct pmap_window *w, uint64_t first, unsigned npages,
+                 const struct pmap_frame *frames, unsigned *entered);
+
+    /* Unmap npages from `first`; when it returns no guest access reaches the old frames. */
+    void (*remove)(void *md, struct pmap_window *w, uint64_t first, uint64_t npages);
+
+    /* Make mapped pages read-only; later writes fault. */
+    void (*protect)(void *md, struct pmap_window *w, uint64_t first, uint64_t npages);
+
+    /* Wake whoever waits for the pages; nothing changed. */
+    void (*wake)(void *md, struct pmap_window *w, uint64_t first, uint64_t npages);
+};
+
+struct pmap_chunk; /* pmap.c */
+
+struct pmap_window {
+    struct pmap *pmap;                   /* (c) borrowed */
+    gpa_t start;                         /* (c) */
+    uint64_t npages;                     /* (c) */
+    vm_frame_t natural;                  /* P of all chunks: frame of page 0, or PMAP_NO_NATURAL */
+    _Atomic(struct pmap_chunk *) *chunks; /* (a) owned; NULL = nothing mapped there */
+    uint64_t nchunks;                    /* (c) */
+    void *md;                            /* the machine half's */
+};
+
+#define PMAP_NO_NATURAL UINT64_MAX
+
+struct pmap {
+    struct vm_system *sys;         /* (c) borrowed */
+    const struct pmap_ops *ops;    /* (c) borrowed */
+    void *md;                      /* (c) borrowed: passed to ops */
+    unsigned id;                   /* (c) 1..65535, in pv links; see pmap_init */
+    struct vm_rwlock windows_lock; /* guards windows[]; innermost but for P and V */
+    struct pmap_window **windows;  /* owned, sorted by start */
+    unsigned nwindows;
+    _Atomic uint64_t mapped_pages; /* (a) */
+};
+
+/* Make an empty pmap.  Returns 0 or -ENOMEM. */
+int pmap_init(struct pmap *pmap, struct vm_system *sys, const struct pmap_ops *ops, void *md)
+    __attribute__((warn_unused_result));
+
+/* Drop every mapping and window. */
+void pmap_fini(struct pmap *pmap);
+
+/*
+ * Give [start, start + npages pages) a window whose natural frames begin at
+ * `natural` (or PMAP_NO_NATURAL: every page is foreign).
+ * Returns 0; -EEXIST when it overlaps a window, -ENOMEM, or the machine's -errno.
+ */
+int pmap_window_add(struct pmap *pmap, gpa_t start, uint64_t npages, vm_frame_t natural)
+    __attribute__((warn_unused_result));
+
+/* Drop the window that starts at `start`, with its mappings. */
+void pmap_window_remove(struct pmap *pmap, gpa_t start);
+
+/* Drop the mappings of the window around gpa and give it other natural frames.  Returns 0 or -errno. */
+int pmap_window_rebase(struct pmap *pmap, gpa_t gpa, vm_frame_t natural)
+    __attribute__((warn_unused_result));
+
+/*
+ * Map busy, valid pages at consecutive addresses from gpa and wake the waiters.
+ * m[i] is mapped with prot[i]; m[i] may be NULL: that address is skipped.  A
+ * different page mapped there before loses that mapping first.  Clears
+ * VM_PAGE_ZERO of what it fills, sets WRITEABLE where prot has WRITE.
+ * The range lies in one window; runs are cut at chunk borders inside.
+ * Returns 0 when page m[demand] is mapped, whatever became of the others
+ * (entered, if not NULL, says how many are); else -errno: -ENOMEM, -ENOENT (no
+ * window), or the machine's.
+ */
+int pmap_enter(struct pmap *pmap, gpa_t gpa, struct vm_page *const *m, const vm_prot_t *prot,
+               unsigned npages, unsigned demand, unsigned *entered)
+    __attribute__((warn_unused_result));
+
+/* Drop all mappings in [start, end); both page-aligned.  Data stays. */
+void pmap_remove(struct pmap *pmap, gpa_t start, gpa_t end);
+
+/* Take write permission from all mappings in [start, end). */
+void pmap_write_protect(struct pmap *pmap, gpa_t start, gpa_t end);
+
+/*
+ * All mappings of a busy page, wherever they are: VM_PROT_NONE drops them,
+ * VM_PROT_READ makes them read-only.  Locks: none held but the page's busy bit.
+ */
+void pmap_page_protect(struct vm_page *m, vm_prot_t prot);
+
+/* Is the page mapped anywhere? */
+bool pmap_page_is_mapped(struct vm_page *m);
+
+/*
+ * What is mapped at gpa: its protection (VM_PROT_NONE = nothing) and, if mp is
+ * not NULL, the page.  The answer may be stale unless the page is busy or the
+ * range interlocked.
+ */
+vm_prot_t pmap_extract(struct pmap *pmap, gpa_t gpa, struct vm_page **mp);
+
+/* How many pages directly before gpa in its window are mapped, at most max. */
+unsigned pmap_mapped_run_behind(struct pmap *pmap, gpa_t gpa, unsigned max);
+
+/* Wake whoever waits for the page at gpa. */
+void pmap_wake(struct pmap *pmap, gpa_t gpa);
+
+/* The page's mappings moved with it: make the reverse links of `from` those of `to`.
+ * Used by vm_page_rename; `to` has none. */
+void pmap_page_moved(struct vm_page *from, struct vm_page *to);
+
+/* Abort unless forward tables and reverse links of the whole system agree (tests). */
+void pmap_audit(struct pmap *pmap);
+
+#endif

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The fault engine: resolve one access to guest-physical memory.
+ *
+ *     vm_fault(map, gpa, access)
+ *       1 vm_map_lookup        entry, object, pindex, protection
+ *       2 vm_fault_vpagetable  VPAGETABLE entries: walk N levels, set A and M
+ *       3 vm_fault_object      resident? pager? shadow chain? zero-fill? copy?
+ *       4 pmap_enter           map the page
+ *       5 vm_prefault          and its neighbours
+ *
+ * A step that slept or lost a race unwinds everything and returns VM_RETRY; the
+ * driver starts over.  A page read in meanwhile is held, so that it cannot be
+ * taken away before the retry finds it.
+ *
+ * Source: DragonFly sys/vm/vm_fault.c (the seed): functions keep their names.
+ */
+#ifndef VM_FAULT_H
+#define VM_FAULT_H
+
+#include "vmm/vpagetable/vm_map.h"
+
+#define VM_FAULT_NORMAL 0x00u
+#define VM_FAULT_BURST 0x01u /* prefault neighbours too */
+#define VM_FAULT_DIRTY 0x02u /* the page is dirty whatever the access */
+
+/* How a fault ended; all but `result` only for reports and exceptions. */
+struct vm_fault_info {
+    enum vm_result result;
+    int error;             /* VM_HOST_FAILURE: negative errno */
+    const char *cause;     /* VM_HOST_FAILURE: what failed, static text */
+    gpa_t gpa;
+    vm_prot_t access;
+    vm_prot_t entry_prot;  /* the map entry's protection, 0 if there is none */
+    unsigned level;        /* VM_VPTE_* and VM_BAD_FRAME: levels read, 0 = the root decided */
+    vpte_t vpte;           /* ... and the entry that decided */
+    bool hardfault;        /* needed I/O */
+    unsigned prefaulted;   /* neighbours entered */
+};
+
+/*
+ * Resolve an access and map the page.
+ * `access` is one of READ, WRITE, EXECUTE.  gpa need not be aligned.
+ * Locks: none held; sleeps.
+ * Returns VM_OK: mapped and the waiters woken.  Anything else: nothing mapped,
+ * *info says why, the waiters still wait.  Never VM_RETRY.
+ */
+enum vm_result vm_fault(struct vm_map *map, gpa_t gpa, vm_prot_t access, unsigned flags,
+                        struct vm_fault_info *info) __attribute__((warn_unused_result));
+
+/*
+ * Resolve an access without mapping: the monitor's way to guest memory.
+ * Returns VM_OK and *mp, a held page (vm_page_unhold it) that is dirty if access
+ * has WRITE; its bytes are at vm_page_address.  If a write had to copy the page,
+ * the old mapping at gpa is dropped.  Errors as vm_fault; also VM_PROTECTION
+ * when a write is asked for and the page can only be read.
+ */
+enum vm_result vm_fault_page(struct vm_map *map, gpa_t gpa, vm_prot_t access, unsigned flags,
+                             struct vm_page **mp, struct vm_fault_info *info)
+    __attribute__((warn_unused_result));
+
+/*
+ * Copy bytes between guest-physical memory and the monitor through held pages.
+ * Returns VM_OK, or the first page's failure; bytes before it may have been copied.
+ */
+enum vm_result vm_map_read(struct vm_map *map, gpa_t gpa, void *to, size_t size,
+                           struct vm_fault_info *info) __attribute__((warn_unused_result));
+enum vm_result vm_map_write(struct vm_map *map, gpa_t gpa, const void *from, size_t size,
+                            struct vm_fault_info *info) __attribute__((warn_unused_result));
+
+#endif

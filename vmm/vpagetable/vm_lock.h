@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Mutex, reader/writer lock and condition variable of the engine.
+ *
+ * Thin wrappers over pthreads that carry clang's capability attributes, so
+ * that `clang -Wthread-safety` checks who holds what.  They assert success: a
+ * failing lock operation is a bug, not a condition.
+ *
+ * The lock order is written down in docs/locking.md; field comments use its
+ * letters: M map, I range interlock, O object, P pmap chunk, V page's mapping
+ * list, Q page queues, (c) constant after creation, (a) atomic.
+ */
+#ifndef VM_LOCK_H
+#define VM_LOCK_H
+
+#include <assert.h>
+#include <pthread.h>
+
+#if defined(__clang__)
+#define VM_LOCK_ATTR(x) __attribute__((x))
+#else
+#define VM_LOCK_ATTR(x)
+#endif
+
+#define VM_CAPABILITY(name) VM_LOCK_ATTR(capability(name))
+#define VM_GUARDED_BY(lock) VM_LOCK_ATTR(guarded_by(lock))
+#define VM_REQUIRES(...) VM_LOCK_ATTR(requires_capability(__VA_ARGS__))
+#define VM_REQUIRES_SHARED(...) VM_LOCK_ATTR(requires_shared_capability(__VA_ARGS__))
+#define VM_ACQUIRES(...) VM_LOCK_ATTR(acquire_capability(__VA_ARGS__))
+#define VM_ACQUIRES_SHARED(...) VM_LOCK_ATTR(acquire_shared_capability(__VA_ARGS__))
+#define VM_RELEASES(...) VM_LOCK_ATTR(release_capability(__VA_ARGS__))
+#define VM_RELEASES_SHARED(...) VM_LOCK_ATTR(release_shared_capability(__VA_ARGS__))
+#define VM_RELEASES_GENERIC(...) VM_LOCK_ATTR(release_generic_capability(__VA_ARGS__))
+#define VM_TRY_ACQUIRES(ok, ...) VM_LOCK_ATTR(try_acquire_capability(ok, __VA_ARGS__))
+#define VM_NO_LOCK_ANALYSIS VM_LOCK_ATTR(no_thread_safety_analysis)
+
+struct VM_CAPABILITY("mutex") vm_mutex {
+    pthread_mutex_t mutex;
+};
+
+struct VM_CAPABILITY("rwlock") vm_rwlock {
+    pthread_rwlock_t rwlock;
+};
+
+struct vm_cond {
+    pthread_cond_t cond;
+};
+
+static inline void
+vm_lock_check(int error)
+{
+    assert(error == 0);
+    (void)error;
+}
+
+static inline void
+vm_mutex_init(struct vm_mutex *m)
+{
+    vm_lock_check(pthread_mutex_init(&m->mutex, NULL));
+}
+
+static inline void
+vm_mutex_fini(struct vm_mutex *m)
+{
+    vm_lock_check(pthread_mutex_destroy(&m->mutex));
+}
+
+static inline void
+vm_mutex_lock(struct vm_mutex *m) VM_ACQUIRES(m) VM_NO_LOCK_ANALYSIS
+{
+    vm_lock_check(pthread_mutex_lock(&m->mutex));
+}
+
+static inline void
+vm_mutex_unlock(struct vm_mutex *m) VM_RELEASES(m) VM_NO_LOCK_ANALYSIS
+{
+    vm_lock_check(pthread_mutex_unlock(&m->mutex));
+}
+
+static inline void
+vm_rwlock_init(struct vm_rwlock *l)
+{
+    vm_lock_check(pthread_rwlock_init(&l->rwlock, NULL));
+}
+
+static inline void
+vm_rwlock_fini(struct vm_rwlock *l)
+{
+    vm_lock_check(pthread_rwlock_destroy(&l->rwlock));
+}
+
+static inline void
+vm_rwlock_read_lock(struct vm_rwlock *l) VM_ACQUIRES_SHARED(l) VM_NO_LOCK_ANALYSIS
+{
+    vm_lock_check(pthread_rwlock_rdlock(&l->rwlock));
+}
+
+static inline void
+vm_rwlock_read_unlock(struct vm_rwlock *l) VM_RELEASES_SHARED(l) VM_NO_LOCK_ANALYSIS
+{
+    vm_lock_check(pthread_rwlock_unlock(&l->rwlock));
+}
+
+static inline void
+vm_rwlock_write_lock(struct vm_rwlock *l) VM_ACQUIRES(l) VM_NO_LOCK_ANALYSIS
+{
+    vm_lock_check(pthread_rwlock_wrlock(&l->rwlock));
+}
+
+static inline void
+vm_rwlock_write_unlock(struct vm_rwlock *l) VM_RELEASES(l) VM_NO_LOCK_ANALYSIS
+{
+    vm_lock_check(pthread_rwlock_unlock(&l->rwlock));
+}
+
+static inline void
+vm_cond_init(struct vm_cond *c)
+{
+    vm_lock_check(pthread_cond_init(&c->cond, NULL));
+}
+
+static inline void
+vm_cond_fini(struct vm_cond *c)
+{
+    vm_lock_check(pthread_cond_destroy(&c->cond));
+}
+
+static inline void
+vm_cond_wait(struct vm_cond *c, struct vm_mutex *m) VM_REQUIRES(m)
+{
+    vm_lock_check(pthread_cond_wait(&c->cond, &m->mutex));
+}
+
+static inline void
+vm_cond_broadcast(struct vm_cond *c)
+{
+    vm_lock_check(pthread_cond_broadcast(&c->cond));
+}
+
+#endif

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A resident page of an object, and what may be done to it.
+ *
+ * States (vm_page_assert_state checks them at both ends of a transition):
+ *
+ *            vm_page_alloc                       vm_page_wakeup
+ *     FREE ----------------> BUSY, not valid --------------------> VALID, on a queue
+ *       ^                     |    ^                                  |
+ *       | vm_page_free        |    | vm_page_busy                     |
+ *       +---------------------+    +----------------------------------+
+ *
+ * Invariants:
+ *  1. m->object != NULL exactly while the page is resident; then its bit in the
+ *     object's resident bitmap is set and it counts against the RAM budget.
+ *  2. A page that is not busy is valid.
+ *  3. Only the thread that busied a page changes valid, the ZERO flag, its
+ *     frame, or frees it.  No I/O, copy or pmap change without the busy bit.
+ *  4. VM_PAGE_ZERO: the frame is still a hole, the page reads as zeros.  It is
+ *     cleared by whoever fills the frame; a held or queued page never has it.
+ *  5. A page with mappings is never freed: pmap_page_protect(m, NONE) first.
+ *  6. wire_count != 0 or hold_count != 0: never paged out.
+ */
+#ifndef VM_PAGE_H
+#define VM_PAGE_H
+
+#include "vmm/vpagetable/vm_system.h"
+
+struct vm_object;
+struct pv_entry;
+
+#define VM_PAGE_BUSY 0x0001       /* exclusively owned by one thread */
+#define VM_PAGE_WANTED 0x0002     /* somebody waits for the busy bit or a hold */
+#define VM_PAGE_REFERENCED 0x0004 /* touched since the last look */
+#define VM_PAGE_WRITEABLE 0x0008  /* some mapping of it allows writes */
+#define VM_PAGE_RAM 0x0010        /* read-ahead mark */
+#define VM_PAGE_NOSYNC 0x0020     /* not worth writing back on its own */
+#define VM_PAGE_ZERO 0x0040       /* the frame is a hole: reads as zeros */
+#define VM_PAGE_FREEING 0x0080    /* freed while held; the last unhold ends it */
+
+#define ACT_DECLINE 1
+#define ACT_ADVANCE 3
+#define ACT_INIT 5
+#define ACT_MAX 64
+
+/* The first reverse mapping sits in the page, the others in a list. */
+struct pv_link {
+    uint64_t where;        /* V: packed (pmap id, GPA page); 0 = none (see pmap.h) */
+    struct pv_entry *more; /* V: owned, further mappings */
+};
+
+struct vm_page {
+    struct vm_object *object;     /* O: borrowed; NULL = not resident */
+    TAILQ_ENTRY(vm_page) pageq;   /* Q */
+    int64_t frame_delta;          /* busy: frame - slot; 0 unless the page was moved */
+    struct pv_link pv;            /* V */
+    uint16_t flags;               /* O */
+    uint16_t hold_count;          /* O */
+    uint32_t wire_count;          /* O */
+    uint8_t valid;                /* O: all of the page or nothing */
+    uint8_t dirty;                /* O: differs from the pager's copy */
+    uint8_t queue;                /* Q: enum vm_page_queue */
+    uint8_t act_count;            /* Q */
+    uint32_t spare;
+};
+_Static_assert(sizeof(struct vm_page) <= 64, "bookkeeping stays under 2 % of a page");
+
+/* The page's slot, its index in the object, its frame.  The page must be resident. */
+uint64_t vm_page_slot(const struct vm_page *m);
+vm_pindex_t vm_page_pindex(const struct vm_page *m);
+vm_frame_t vm_page_frame(const struct vm_page *m);
+
+/*
+ * The page's bytes in the direct map.
+ * Locks: the page is busy or held.  Fills the frame if it was a hole; the
+ * caller of a busy page must have called vm_page_zero_fill first if it wants
+ * the ZERO flag gone.
+ */
+void *vm_page_address(const struct vm_page *m);
+
+/* The resident page at pindex, or NULL.  Locks: O held. */
+struct vm_page *vm_page_lookup(struct vm_object *object, vm_pindex_t pindex);
+
+/*
+ * Make a page at (object, pindex), which must have none and be inside the object.
+ * Locks: O held.
+ * Returns the page, busy, not valid, with VM_PAGE_ZERO, on no queue; NULL when
+ * the RAM budget is used up or the slot is still being freed (VM_PAGE_FREEING).
+ */
+struct vm_page *vm_page_alloc(struct vm_object *object, vm_pindex_t pindex);
+
+/*
+ * Take a page out of its object and give its frame's memory back.  The page is
+ * busy, unmapped and unwired.  While it is held the frame lives on until the
+ * last vm_page_unhold.  Locks: O held.
+ */
+void vm_page_free(struct vm_page *m);
+
+/* Make the page busy; it must not be.  Locks: O held. */
+void vm_page_busy(struct vm_page *m);
+
+/* End the busy state and wake the waiters.  Locks: O held. */
+void vm_page_wakeup(struct vm_page *m);
+
+/*
+ * Sleep until the page at pindex is not busy (or is gone).
+ * Locks: O held; it is released while asleep and held again on return, and the
+ * caller must look everything up afresh.  The caller holds no other lock.
+ */
+void vm_page_sleep_busy(struct vm_object *object, vm_pindex_t pindex);
+
+/* Keep the page from being paged out or freed.  Locks: hold: O held; unhold: takes O. */
+void vm_page_hold(struct vm_page *m);
+void vm_page_unhold(struct vm_page *m);
+
+/* Count a wiring; a wired page is on no queue.  Locks: O held. */
+void vm_page_wire(struct vm_page *m);
+void vm_page_unwire(struct vm_page *m, bool activate);
+
+/* Put the page on a queue.  Locks: O held, takes Q. */
+void vm_page_activate(struct vm_page *m);
+void vm_page_deactivate(struct vm_page *m);
+void vm_page_unqueue(struct vm_page *m);
+
+/* Mark the page as differing from its pager's copy.  Locks: O held or page busy. */
+void vm_page_dirty(struct vm_page *m);
+
+/* Fill a busy page with zeros through the direct map, if it is not known to be zero,
+ * and in any case clear VM_PAGE_ZERO: the frame is populated afterwards. */
+void vm_page_zero_fill(struct vm_page *m);
+
+/* Copy src (busy or held) to dst (busy) through the direct map. */
+void vm_page_copy(const struct vm_page *src, struct vm_page *dst);
+
+/*
+ * Move a busy, unmapped page to (object, pindex), which must have no page: the
+ * frames of the two slots change places, nothing is copied.  The result is
+ * dirty and busy.  Locks: O of both objects held.
+ * Returns the page's new struct; the old one is FREE.
+ */
+struct vm_page *vm_page_rename(struct vm_page *m, struct vm_object *object,
+                               vm_pindex_t pindex);
+
+/* Abort if the invariants above do not hold for m.  Locks: O held. */
+void vm_page_assert_state(const struct vm_page *m);
+
+#endif

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The pager interface: where an object's pages come from and go to.
+ *
+ * Pagers run without engine locks; the pages they are given are busy.
+ */
+#ifndef VM_PAGER_H
+#define VM_PAGER_H
+
+#include "vmm/vpagetable/vm_object.h"
+
+/* The seed's results. */
+enum vm_pager_result {
+    VM_PAGER_OK,    /* done */
+    VM_PAGER_FAIL,  /* the pager has no such page: look further down the chain */
+    VM_PAGER_BAD,   /* outside what the pager can ever hold */
+    VM_PAGER_ERROR  /* I/O error; see vm_object's owner for the errno */
+};
+
+struct vm_pager_ops {
+    const char *name;
+
+    /*
+     * Does the pager hold the page?  before/after (may be NULL) receive how
+     * many pages directly before and after it could be read in the same I/O.
+     */
+    bool (*haspage)(struct vm_object *object, vm_pindex_t pindex, unsigned *before,
+                    unsigned *after);
+
+    /*
+     * Read `count` busy pages with consecutive indexes; m[reqpage] is the one
+     * that is needed.  Fills the frames through the direct map (vm_page_address),
+     * clears VM_PAGE_ZERO by vm_page_zero_fill first where it reads short, and
+     * says for which pages it succeeded in done[0..count).  Returns the result
+     * for m[reqpage].  Changes no other page state.
+     */
+    enum vm_pager_result (*getpages)(struct vm_object *object, struct vm_page **m,
+                                     unsigned count, unsigned reqpage, bool *done);
+
+    /*
+     * Write `count` busy, valid pages with consecutive indexes; done[] as above.
+     * A page whose write failed stays dirty.
+     */
+    enum vm_pager_result (*putpages)(struct vm_object *object, struct vm_page **m,
+                                     unsigned count, bool *done);
+
+    /* The object is going away: free its handle.  May be NULL. */
+    void (*dealloc)(struct vm_object *object);
+};
+
+/* Zero-fill: has no page, never reads or writes. */
+extern const struct vm_pager_ops vm_default_pager;
+
+#endif

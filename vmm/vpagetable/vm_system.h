@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * One VM's memory system: the frame store, the direct map, the page array, the
+ * RAM budget, the page queues, counters and tunables.
+ *
+ * Frame store: one sparse memfd.  An object that may hold pages owns an
+ * *extent*, a contiguous range of slots; page `pindex` has slot
+ * `extent + pindex`.  Holes cost nothing.  Each slot owns exactly one frame,
+ * normally the frame of the same number; moving a page between objects
+ * exchanges the frames of two slots, so frames stay a permutation of slots and
+ * no frame allocator exists.
+ *
+ * Page array: `struct vm_page pages[]`, indexed by slot, sparse as the file is.
+ * Looking a page up is an addition.
+ *
+ * Direct map: the whole memfd, mapped once for the monitor.  Only frames of
+ * resident pages may be touched through it: touching a hole allocates it.
+ *
+ * No mutable globals: everything hangs off this struct.
+ */
+#ifndef VM_SYSTEM_H
+#define VM_SYSTEM_H
+
+#include "vmm/vpagetable/vm_lock.h"
+#include "vmm/vpagetable/vm_types.h"
+
+#include <bsd/sys/queue.h>
+#include <stdatomic.h>
+
+struct vm_page;
+TAILQ_HEAD(vm_pageq, vm_page);
+
+/* Page queues, in the seed's terms. */
+enum vm_page_queue {
+    PQ_NONE = 0,
+    PQ_INACTIVE,
+    PQ_ACTIVE,
+    PQ_CACHE,
+    PQ_HOLD,
+    PQ_COUNT
+};
+
+/*
+ * Counters, the seed's names first.  Every vm_fault, vm_fault_page and
+ * vm_fault_object_page call counts once in v_vm_faults and, when it ends, once
+ * in exactly one of the v_kind_* counters, so that
+ * v_vm_faults == sum of v_kind_*.
+ */
+#define VM_METER_FIELDS(X)                                               \
+    X(v_vm_faults, "faults taken by the engine")                         \
+    X(v_kind_resident, "  ... page was resident")                        \
+    X(v_kind_zero_fill, "  ... page made of zeros")                      \
+    X(v_kind_page_in, "  ... page read by a pager")                      \
+    X(v_kind_cow, "  ... page copied or moved on a write")               \
+    X(v_kind_failed, "  ... refused: the guest's to see")                \
+    X(v_kind_host, "  ... refused: the host failed")                     \
+    X(v_intrans, "faults that waited for a busy page")                   \
+    X(v_restarts, "faults started over after a sleep or a lost race")    \
+    X(v_zfod, "pages zero-filled, prefaulted ones included")             \
+    X(v_ozfod, "  ... of these, filled while they were mapped")          \
+    X(v_cow_faults, "copy-on-write faults")                              \
+    X(v_cow_optim, "  ... of these, moved instead of copied")            \
+    X(v_majflt, "faults that needed I/O")                                \
+    X(v_minflt, "faults that needed none")                               \
+    X(v_prefault, "neighbour pages entered")                             \
+    X(v_walks, "virtual page table walks")                               \
+    X(v_walk_failed, "  ... of these, ended by an entry that forbids")   \
+    X(v_vpte_a, "accessed bits set")                                     \
+    X(v_vpte_m, "modified bits set")                                     \
+    X(v_vpte_dir_m, "  ... of these, in the entry above a changed table") \
+    X(v_inval, "INVAL calls")                                            \
+    X(v_setmap, "SETMAP calls")                                          \
+    X(v_pagein, "pages read by pagers")                                  \
+    X(v_pageout, "pages written by pagers")
+
+struct vmmeter {
+#define VM_METER_FIELD(name, text) _Atomic uint64_t name; /* (a) */
+    VM_METER_FIELDS(VM_METER_FIELD)
+#undef VM_METER_FIELD
+};
+
+/* Add n to a counter: `vm_meter_add(sys, v_zfod, 1)`. */
+#define vm_meter_add(sys, name, n) \
+    atomic_fetch_add_explicit(&(sys)->meter.name, (n), memory_order_relaxed)
+
+/* Tunables, set before the first fault.  The seed's vm.fast_fault, vm.prefault_pages. */
+struct vm_tunables {
+    bool fast_fault;         /* (c) prefault may make zero-fill pages; default true */
+    unsigned prefault_pages; /* (c) most neighbours entered per fault, 0..VM_PREFAULT_MAX */
+};
+
+#define VM_PREFAULT_MAX 128
+#define VM_PREFAULT_DEFAULT 128
+
+struct vm_system_config {
+    uint64_t store_pages; /* slots of the frame store; 0 = 2^28 (1 TiB, all holes) */
+    uint64_t ram_budget;  /* most resident pages; 0 = no limit */
+};
+
+struct vm_extent_list; /* vm_system.c */
+
+struct vm_system {
+    int memfd;             /* (c) owned */
+    uint8_t *direct_map;   /* (c) owned, store_pages * PAGE_SIZE bytes */
+    struct vm_page *pages; /* (c) owned, store_pages elements, by slot */
+    uint64_t store_pages;  /* (c) */
+    uint64_t ram_budget;   /* (c) pages, UINT64_MAX = none */
+    struct vm_tunables tunables;
+    struct vmmeter meter;
+    _Atomic uint64_t resident_pages; /* (a) pages that belong to an object */
+    struct vm_mutex extent_lock;     /* guards extents */
+    struct vm_extent_list *extents;  /* owned */
+    struct vm_mutex pv_lock;         /* V: every page's mapping list */
+    struct vm_mutex queue_lock;      /* Q */
+    struct vm_pageq queues[PQ_COUNT];     /* Q */
+    uint64_t queue_length[PQ_COUNT];      /* Q */
+};
+
+/*
+ * Make an empty memory system in the caller's storage.
+ * Returns 0, or -errno of memfd_create, ftruncate or mmap; -EINVAL for
+ * store_pages above 2^40.  On failure nothing is held.
+ */
+int vm_system_init(struct vm_system *sys, const struct vm_system_config *config)
+    __attribute__((warn_unused_result));
+
+/* Undo vm_system_init.  No object may be left. */
+void vm_system_fini(struct vm_system *sys);
+
+/*
+ * Reserve npages contiguous slots (rounded up to a power of two inside).
+ * Locks: takes the extent lock.  Returns 0 and *first; -ENOSPC when the store
+ * has no such range, -ENOMEM, -EINVAL for 0 pages.
+ */
+int vm_extent_alloc(struct vm_system *sys, uint64_t npages, uint64_t *first)
+    __attribute__((warn_unused_result));
+
+/* Give a range from vm_extent_alloc back; no slot in it may hold a page. */
+void vm_extent_free(struct vm_system *sys, uint64_t first, uint64_t npages);
+
+/* The direct map's address of a frame.  The frame must belong to a resident page. */
+static inline void *
+vm_frame_address(const struct vm_system *sys, vm_frame_t frame)
+{
+    return sys->direct_map + (frame << PAGE_SHIFT);
+}
+
+/* Give a frame's memory back to the host (punch a hole).  Returns 0 or -errno. */
+int vm_frame_punch(struct vm_system *sys, vm_frame_t frame);
+
+#endif
