@@ -8,7 +8,8 @@
  *   - a userfaultfd message: a fault thread resolves it and the vCPU goes on, or
  *     records a failure for that vCPU and makes KVM_RUN return EFAULT;
  *   - KVM_RUN returns EFAULT: the vCPU thread asks fault_service_take_failure;
- *   - KVM_EXIT_MMIO: the vCPU thread resolves by itself (fault_service_resolve).
+ *   - KVM_EXIT_MMIO (an access that KVM emulates): the vCPU thread asks the same,
+ *     and if there is nothing, makes the access itself (vm_map_read, vm_map_write).
  *
  * Threads are placed for speed; see docs/hosts.md for what was measured.
  */
@@ -27,6 +28,8 @@ enum fault_placement {
     FAULT_PLACE_BLOCK  /* never spin */
 };
 
+#define FAULT_SUSPECT 1000u
+
 struct fault_service_config {
     struct kvm_host *host;     /* borrowed */
     struct vm_map *map;        /* borrowed */
@@ -37,10 +40,12 @@ struct fault_service_config {
     /*
      * The service cannot go on (a thread died, an ioctl failed in a way that
      * leaves a vCPU blocked, vm_fault reported VM_HOST_FAILURE): end the VM.
-     * `message` is one line.  Called from a fault thread, at most once each.
+     * `message` is one line.  Called from a fault thread or from a vCPU thread in
+     * fault_service_take_failure, at most once in the service's life.
      */
     void (*fatal)(void *context, const char *message);
-    /* A vCPU faults on one page over and over: look whether it makes progress. */
+    /* A vCPU was resolved FAULT_SUSPECT times in a row on one page and access: look
+     * whether it makes progress.  Called again after as many more.  From a fault thread. */
     void (*suspect)(void *context, unsigned vcpu, gpa_t gpa);
     void *context;
 };
@@ -49,16 +54,19 @@ struct fault_service_config {
 int fault_service_start(const struct fault_service_config *config,
                         struct fault_service **service) __attribute__((warn_unused_result));
 
-/* Stop and join the threads; the vCPU threads must have ended. */
+/* Stop and join the threads; the vCPU threads must have ended.  Recorded failures are undone. */
 void fault_service_stop(struct fault_service *service);
 
 /* The calling thread is vCPU `index` from now on (its thread id is in the messages). */
 void fault_service_attach(struct fault_service *service, unsigned index);
 
 /*
- * KVM_RUN of vCPU `index` returned EFAULT: was a failure recorded for it?
+ * KVM_RUN of vCPU `index` returned EFAULT (or KVM_EXIT_MMIO): was a failure
+ * recorded for it?  Called by that vCPU's thread.
  * true: *info says what to inject; the page's protection is restored.
- * false: nothing recorded (DESIGN fact 2): run it again.
+ * false: nothing recorded (DESIGN fact 2): run it again.  Failures of other vCPUs
+ * that these have not asked for in a while are taken back, so that a page they
+ * keep inaccessible cannot hold this one up: whoever still must fail faults again.
  */
 bool fault_service_take_failure(struct fault_service *service, unsigned index,
                                 struct vm_fault_info *info);

@@ -6,7 +6,9 @@
  * Natural frames are entered with UFFDIO_ZEROPAGE / UFFDIO_COPY (holes) or
  * UFFDIO_CONTINUE (filled), a run at a time, without splitting a VMA.  Foreign
  * frames are mapped with mmap(MAP_FIXED); they cost a VMA each, so when the
- * process comes near vm.max_map_count old foreign mappings are dropped.
+ * process comes near vm.max_map_count the oldest foreign mappings are dropped,
+ * a chunk at a time, without telling the engine: the next touch faults, and
+ * pmap_enter of the page that it believes mapped puts it back.
  * Source: DESIGN section 5, facts 1 to 10, cited by number in the code.
  */
 #ifndef KVM_PMAP_H
@@ -15,9 +17,12 @@
 #include "vmm/kvm/kvm_host.h"
 #include "vmm/vpagetable/pmap.h"
 
-struct kvm_pmap; /* kvm_pmap.c */
+struct kvm_pmap; /* kvm_window.h */
 
 extern const struct pmap_ops kvm_pmap_ops; /* md is a struct kvm_pmap * */
+
+/* Windows live below this guest-physical address; window_create says -EINVAL beyond. */
+#define KVM_PMAP_SPACE ((uint64_t)1 << 40)
 
 /* Statistics of the machine half. */
 struct kvm_pmap_statistics {
@@ -28,25 +33,48 @@ struct kvm_pmap_statistics {
     uint64_t windows;
 };
 
-/* Borrows host and sys.  Returns 0 or -ENOMEM. */
+/* Borrows host and sys.  Returns 0, or -ENOMEM or the -errno of memfd_create or ftruncate. */
 int kvm_pmap_create(struct kvm_host *host, struct vm_system *sys, struct kvm_pmap **kpmap)
     __attribute__((warn_unused_result));
 void kvm_pmap_destroy(struct kvm_pmap *kpmap);
 
+/* For tests, before the first window: how many VMAs foreign mappings may use (at least
+ * 2 * PMAP_CHUNK_PAGES; 0 = as is), and what to call instead of ioctl on the userfaultfd
+ * (NULL = as is). */
+void kvm_pmap_configure(struct kvm_pmap *kpmap, uint64_t vma_limit,
+                        int (*ioctl)(int fd, unsigned long request, void *argument));
+
 /*
- * The guest address behind a window's host address, or false when no window has it.
- * Async-signal-unsafe; takes a lock of its own, never sleeps for I/O.
+ * The guest address behind a host address, or false when it lies outside the
+ * address space that windows are made in.  No lock: host address and guest
+ * address differ by a constant.
  */
-bool kvm_pmap_gpa(struct kvm_pmap *kpmap, uint64_t host_address, gpa_t *gpa);
+bool kvm_pmap_gpa(const struct kvm_pmap *kpmap, uint64_t host_address, gpa_t *gpa);
+
+/* The inverse, for tests: where a window shows gpa.  The monitor never touches it (fact 7). */
+void *kvm_pmap_host_address(const struct kvm_pmap *kpmap, gpa_t gpa);
+
+/*
+ * A number that changes whenever somebody who waits near gpa may have been
+ * woken.  Taken when a fault is reported, it lets kvm_pmap_fail see whether the
+ * vCPU can still be waiting.
+ */
+uint64_t kvm_pmap_wakeups(const struct kvm_pmap *kpmap, gpa_t gpa);
 
 /*
  * Make the access of a blocked vCPU fail: page at gpa becomes inaccessible and
  * its waiters wake, so that their KVM_RUN returns EFAULT (DESIGN fact 6).
- * Counts; each call is undone by one kvm_pmap_unfail.
- * Returns 0 or -errno.
+ * Counts; each success is undone by one kvm_pmap_unfail.
+ * Returns 0; -EAGAIN when a wake-up came in between: the vCPU may have gone on,
+ * nothing is changed, waiters were woken and report again if they still must;
+ * -ENOENT when there is no window (any more): its waiters were woken and get
+ * EFAULT; -ENOMEM, or -errno of mprotect.
  */
-int kvm_pmap_fail(struct kvm_pmap *kpmap, gpa_t gpa) __attribute__((warn_unused_result));
-void kvm_pmap_unfail(struct kvm_pmap *kpmap, gpa_t gpa);
+int kvm_pmap_fail(struct kvm_pmap *kpmap, gpa_t gpa, uint64_t wakeups)
+    __attribute__((warn_unused_result));
+
+/* Undo one.  Returns 0, or -errno of mprotect: the page stays inaccessible. */
+int kvm_pmap_unfail(struct kvm_pmap *kpmap, gpa_t gpa) __attribute__((warn_unused_result));
 
 /* End of the VM: make every window inaccessible and wake everybody.  No way back. */
 void kvm_pmap_abort(struct kvm_pmap *kpmap);

@@ -8,11 +8,20 @@
  * may be dropped at any time, and the next touch faults again.
  *
  * A *window* is a range of guest-physical space that has host address space and
- * a memslot.  It carries a forward table in *chunks* of PMAP_CHUNK_PAGES pages,
- * allocated on first use; a chunk's lock (P) is held across the machine
- * operation, so that table and machine never disagree.
+ * a memslot.  It carries a forward table in *chunks*: the pages of an aligned
+ * range of PMAP_CHUNK_PAGES guest pages, allocated on first use.  A chunk's lock
+ * (P) is held across the machine operation, so that table and machine agree: the
+ * machine never maps what the table does not have.  (It may lose a mapping on its
+ * own; the next touch faults and pmap_enter refreshes it.)
  *
- * Order: P before V.  Neither is held when the engine's M, I or O is taken.
+ * Invariants:
+ *  1. A page in a forward table has exactly one reverse link for that place, and
+ *     the other way round.  Both change under P (and the link under V).
+ *  2. A chunk's table changes only while the windows lock is held at least shared.
+ *  3. Only pages that are busy get new mappings; mappings go away at any time.
+ *
+ * Order: M, I, O, pmaps_lock, windows_lock, P, V.  None of the last four is held when
+ * the engine's M, I or O is taken.
  */
 #ifndef PMAP_H
 #define PMAP_H
@@ -21,43 +30,60 @@
 
 #define PMAP_CHUNK_PAGES 512
 
+/* GPAs a pmap can map are below this (a reverse link has 48 bits for the page). */
+#define PMAP_GPA_END ((uint64_t)1 << 60)
+
 /* One page to be entered, as the machine half sees it. */
 struct pmap_frame {
     vm_frame_t frame;
-    vm_prot_t prot;  /* VM_PROT_READ, perhaps | VM_PROT_WRITE */
-    bool fill;       /* the frame is a hole: entering makes it a page of zeros */
-    bool same;       /* this frame is already mapped here; only prot grows or the mapping is refreshed */
-    bool foreign;    /* what is mapped here now, or was last, is not the natural frame */
+    vm_prot_t prot; /* VM_PROT_READ, perhaps | VM_PROT_WRITE */
+    bool fill;      /* the frame is a hole: entering makes it a page of zeros */
+    bool same;      /* this frame is already mapped here; prot grows or the mapping is refreshed.
+                        Clear: nothing is mapped here (another frame was removed before) */
+    bool foreign;   /* what is mapped here now, or was last, is not the natural frame */
 };
 
 struct pmap_window;
 
 struct pmap_ops {
-    /* Reserve host space for w and expose it to the guest.  Returns 0 or -errno. */
+    /*
+     * Reserve host space for w and expose it to the guest.  Returns 0 or -errno.
+     * Locks: none held, here and in window_destroy: changing memslots waits for
+     * vCPUs that are inside a fault, and these wait for the engine.
+     */
     int (*window_create)(void *md, struct pmap_window *w);
 
-    /* Undo window_create. */
+    /* Undo window_create.  No page of w is mapped. */
     void (*window_destroy)(void *md, struct pmap_window *w);
 
     /*
      * w->natural changed: pages entered from now on have their natural frame at
-     * w->natural + index.  No page of w is mapped.  Returns 0 or -errno.
+     * w->natural + index, and `foreign` starts over as clear.  No page of w is mapped.
+     * Returns 0, or -errno and nothing changed.
      */
     int (*window_rebase)(void *md, struct pmap_window *w);
 
     /*
      * Map npages from page index `first` of w and wake whoever waits for them.
+     * It must be called for `same` pages too, even when prot does not grow: the
+     * machine may have lost the mapping (host reclaim, eviction of foreign
+     * mappings) without the table knowing; only `wake` for a page that a fault
+     * was reported for would repeat that fault for ever.
      * All in one chunk.  *entered says how many, from the first on, are mapped on
-     * return.  Returns 0 when all are, else -errno of the first that is not.
+     * return.  Returns 0 when all are, else -errno of the first that is not; that
+     * one and those after it have what they had before.
      * Must not let a write to a page whose prot lacks WRITE go unseen.
      */
     int (*enter)(void *md, struct pmap_window *w, uint64_t first, unsigned npages,
                  const struct pmap_frame *frames, unsigned *entered);
 
-    /* Unmap npages from `first`; when it returns no guest access reaches the old frames. */
+    /*
+     * Unmap npages from `first`, all in one chunk; when it returns no guest access
+     * reaches the old frames.  Some of the pages may not be mapped.
+     */
     void (*remove)(void *md, struct pmap_window *w, uint64_t first, uint64_t npages);
 
-    /* Make mapped pages read-only; later writes fault. */
+    /* Make mapped pages, all in one chunk, read-only; later writes fault. */
     void (*protect)(void *md, struct pmap_window *w, uint64_t first, uint64_t npages);
 
     /* Wake whoever waits for the pages; nothing changed. */
@@ -67,13 +93,14 @@ struct pmap_ops {
 struct pmap_chunk; /* pmap.c */
 
 struct pmap_window {
-    struct pmap *pmap;                   /* (c) borrowed */
-    gpa_t start;                         /* (c) */
-    uint64_t npages;                     /* (c) */
-    vm_frame_t natural;                  /* P of all chunks: frame of page 0, or PMAP_NO_NATURAL */
+    struct pmap *pmap;                    /* (c) borrowed */
+    gpa_t start;                          /* (c) */
+    uint64_t npages;                      /* (c) */
+    vm_frame_t natural;                   /* windows_lock: frame of page 0, or PMAP_NO_NATURAL */
+    bool live;                            /* windows_lock: created, not being destroyed */
     _Atomic(struct pmap_chunk *) *chunks; /* (a) owned; NULL = nothing mapped there */
-    uint64_t nchunks;                    /* (c) */
-    void *md;                            /* the machine half's */
+    uint64_t nchunks;                     /* (c) */
+    void *md;                             /* the machine half's */
 };
 
 #define PMAP_NO_NATURAL UINT64_MAX
@@ -82,44 +109,59 @@ struct pmap {
     struct vm_system *sys;         /* (c) borrowed */
     const struct pmap_ops *ops;    /* (c) borrowed */
     void *md;                      /* (c) borrowed: passed to ops */
-    unsigned id;                   /* (c) 1..65535, in pv links; see pmap_init */
+    unsigned id;                   /* (c) 1..VM_MAX_PMAPS, in reverse links */
     struct vm_rwlock windows_lock; /* guards windows[]; innermost but for P and V */
-    struct pmap_window **windows;  /* owned, sorted by start */
-    unsigned nwindows;
+    struct pmap_window **windows;  /* owned, sorted by start, disjoint */
+    unsigned nwindows;             /* windows_lock */
     _Atomic uint64_t mapped_pages; /* (a) */
 };
 
-/* Make an empty pmap.  Returns 0 or -ENOMEM. */
+/* Make an empty pmap.  Returns 0; -ENOSPC when the system has VM_MAX_PMAPS of them. */
 int pmap_init(struct pmap *pmap, struct vm_system *sys, const struct pmap_ops *ops, void *md)
     __attribute__((warn_unused_result));
 
-/* Drop every mapping and window. */
+/* Drop every mapping and window.  Nobody else uses the pmap any more. */
 void pmap_fini(struct pmap *pmap);
 
 /*
  * Give [start, start + npages pages) a window whose natural frames begin at
  * `natural` (or PMAP_NO_NATURAL: every page is foreign).
- * Returns 0; -EEXIST when it overlaps a window, -ENOMEM, or the machine's -errno.
+ * Locks: none of M, O held (see window_create).
+ * Returns 0; -EINVAL (alignment, empty, beyond PMAP_GPA_END), -EEXIST when it overlaps a
+ * window, one that is being removed included, -ENOMEM, or the machine's -errno.
  */
 int pmap_window_add(struct pmap *pmap, gpa_t start, uint64_t npages, vm_frame_t natural)
     __attribute__((warn_unused_result));
 
-/* Drop the window that starts at `start`, with its mappings. */
-void pmap_window_remove(struct pmap *pmap, gpa_t start);
+/*
+ * Drop the window that starts at `start`, with its mappings.
+ * Locks: none of M, O held (see window_create).  Returns 0, or -ENOENT.
+ */
+int pmap_window_remove(struct pmap *pmap, gpa_t start);
 
-/* Drop the mappings of the window around gpa and give it other natural frames.  Returns 0 or -errno. */
+/*
+ * Drop the mappings of the window around gpa and give it other natural frames.
+ * Returns 0; -ENOENT, or the machine's -errno: the natural frames are the old ones then.
+ */
 int pmap_window_rebase(struct pmap *pmap, gpa_t gpa, vm_frame_t natural)
     __attribute__((warn_unused_result));
 
 /*
- * Map busy, valid pages at consecutive addresses from gpa and wake the waiters.
- * m[i] is mapped with prot[i]; m[i] may be NULL: that address is skipped.  A
- * different page mapped there before loses that mapping first.  Clears
- * VM_PAGE_ZERO of what it fills, sets WRITEABLE where prot has WRITE.
+ * Map busy, valid pages, all different, at consecutive addresses from gpa and wake
+ * the waiters.  m[i] is mapped with prot[i] (READ or READ | WRITE); m[i] may be
+ * NULL: that address is skipped.  A different page mapped there before loses that mapping first; it
+ * need not be busy.  Where m[i] itself is mapped already, its protection only
+ * grows, and only if it is the demanded one: others are left as they are.  The
+ * demanded page is entered again even if it seems to be mapped well enough,
+ * because only the machine can tell whether it still is.
+ * Clears VM_PAGE_ZERO of what it fills, sets VM_PAGE_WRITEABLE where prot has WRITE.
  * The range lies in one window; runs are cut at chunk borders inside.
- * Returns 0 when page m[demand] is mapped, whatever became of the others
- * (entered, if not NULL, says how many are); else -errno: -ENOMEM, -ENOENT (no
- * window), or the machine's.
+ * Locks: takes windows_lock, P, V; O need not be held.
+ * Returns 0 when page m[demand] is mapped, whatever became of the others; else
+ * -errno: -ENOMEM, -ENOENT (no window), or the machine's.  After a failure in a
+ * chunk only the demanded page is still tried there.
+ * *entered, if not NULL, says how many pages this call mapped, the demanded one
+ * always among them on success.
  */
 int pmap_enter(struct pmap *pmap, gpa_t gpa, struct vm_page *const *m, const vm_prot_t *prot,
                unsigned npages, unsigned demand, unsigned *entered)
@@ -133,7 +175,9 @@ void pmap_write_protect(struct pmap *pmap, gpa_t start, gpa_t end);
 
 /*
  * All mappings of a busy page, wherever they are: VM_PROT_NONE drops them,
- * VM_PROT_READ makes them read-only.  Locks: none held but the page's busy bit.
+ * VM_PROT_READ makes them read-only.  Clears VM_PAGE_WRITEABLE, which may have
+ * outlived the last writable mapping.
+ * Locks: takes pmaps_lock, windows_lock, P, V; O need not be held.
  */
 void pmap_page_protect(struct vm_page *m, vm_prot_t prot);
 
@@ -153,8 +197,11 @@ unsigned pmap_mapped_run_behind(struct pmap *pmap, gpa_t gpa, unsigned max);
 /* Wake whoever waits for the page at gpa. */
 void pmap_wake(struct pmap *pmap, gpa_t gpa);
 
-/* The page's mappings moved with it: make the reverse links of `from` those of `to`.
- * Used by vm_page_rename; `to` has none. */
+/*
+ * The page's mappings moved with it: tables and reverse links that name `from` name
+ * `to` afterwards; the machine keeps what it maps.  Both are busy, `to` has no
+ * mappings, `from` still has its object.  Locks: O of both may be held.
+ */
 void pmap_page_moved(struct vm_page *from, struct vm_page *to);
 
 /* Abort unless forward tables and reverse links of the whole system agree (tests). */

@@ -9,9 +9,14 @@
  *       4 pmap_enter           map the page
  *       5 vm_prefault          and its neighbours
  *
- * A step that slept or lost a race unwinds everything and returns VM_RETRY; the
- * driver starts over.  A page read in meanwhile is held, so that it cannot be
- * taken away before the retry finds it.
+ * A step that would have to sleep, or lost a race, unwinds everything and returns
+ * VM_RETRY; the driver sleeps and starts over.  A page read in meanwhile is held,
+ * so that it cannot be taken away before the retry finds it.
+ *
+ * Mapped writable: what a write faulted on, if the entry allows writes; on a read
+ * of a NORMAL entry, what the entry allows, but for clean pages of a pager; on a
+ * read through a virtual page table, only what has M set already; a backing
+ * object's page never.  A page that is mapped writable is dirty.
  *
  * Source: DragonFly sys/vm/vm_fault.c (the seed): functions keep their names.
  */
@@ -60,7 +65,7 @@ enum vm_result vm_fault_page(struct vm_map *map, gpa_t gpa, vm_prot_t access, un
     __attribute__((warn_unused_result));
 
 /*
- * Copy bytes between guest-physical memory and the monitor through held pages.
+ * Copy bytes between guest-physical memory and the monitor through held pages (vm_copy.c).
  * Returns VM_OK, or the first page's failure; bytes before it may have been copied.
  */
 enum vm_result vm_map_read(struct vm_map *map, gpa_t gpa, void *to, size_t size,

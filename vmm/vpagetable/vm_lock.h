@@ -77,10 +77,21 @@ vm_mutex_unlock(struct vm_mutex *m) VM_RELEASES(m) VM_NO_LOCK_ANALYSIS
     vm_lock_check(pthread_mutex_unlock(&m->mutex));
 }
 
+/*
+ * Writers go first: readers that overlap without end, as vCPUs that fault or
+ * invalidate, would else keep a writer out for ever.  So a thread must not take
+ * the lock shared twice: a writer that waits in between would stop both.
+ */
 static inline void
 vm_rwlock_init(struct vm_rwlock *l)
 {
-    vm_lock_check(pthread_rwlock_init(&l->rwlock, NULL));
+    pthread_rwlockattr_t attributes;
+
+    vm_lock_check(pthread_rwlockattr_init(&attributes));
+    vm_lock_check(
+        pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP));
+    vm_lock_check(pthread_rwlock_init(&l->rwlock, &attributes));
+    vm_lock_check(pthread_rwlockattr_destroy(&attributes));
 }
 
 static inline void

@@ -10,9 +10,12 @@
  *       | vm_page_free        |    | vm_page_busy                     |
  *       +---------------------+    +----------------------------------+
  *
+ *     FREEING: freed while it was held; becomes FREE with the last vm_page_unhold.
+ *
  * Invariants:
- *  1. m->object != NULL exactly while the page is resident; then its bit in the
- *     object's resident bitmap is set and it counts against the RAM budget.
+ *  1. m->object != NULL exactly while the page is resident or FREEING; it counts
+ *     against the RAM budget all that time.  Its bit in the object's resident
+ *     bitmap is set exactly while it is resident.
  *  2. A page that is not busy is valid.
  *  3. Only the thread that busied a page changes valid, the ZERO flag, its
  *     frame, or frees it.  No I/O, copy or pmap change without the busy bit.
@@ -20,17 +23,21 @@
  *     cleared by whoever fills the frame; a held or queued page never has it.
  *  5. A page with mappings is never freed: pmap_page_protect(m, NONE) first.
  *  6. wire_count != 0 or hold_count != 0: never paged out.
+ *  7. The frame of a FREE slot is a hole.
+ *  8. FREEING pages, and only they, are on PQ_HOLD; a wired page is on no queue.
+ *
+ * Locks: fields with two letters are read with either and written with both.
+ * `flags` is atomic because the busy thread changes some of its bits without O.
  */
 #ifndef VM_PAGE_H
 #define VM_PAGE_H
 
-#include "vmm/vpagetable/vm_system.h"
+#include "vmm/vpagetable/vm_object.h"
 
-struct vm_object;
 struct pv_entry;
 
 #define VM_PAGE_BUSY 0x0001       /* exclusively owned by one thread */
-#define VM_PAGE_WANTED 0x0002     /* somebody waits for the busy bit or a hold */
+#define VM_PAGE_WANTED 0x0002     /* somebody waits for the busy bit, a hold or FREEING to end */
 #define VM_PAGE_REFERENCED 0x0004 /* touched since the last look */
 #define VM_PAGE_WRITEABLE 0x0008  /* some mapping of it allows writes */
 #define VM_PAGE_RAM 0x0010        /* read-ahead mark */
@@ -43,51 +50,78 @@ struct pv_entry;
 #define ACT_INIT 5
 #define ACT_MAX 64
 
-/* The first reverse mapping sits in the page, the others in a list. */
+/* The first reverse mapping sits in the page, the others in a tree (pv.c). */
 struct pv_link {
     uint64_t where;        /* V: packed (pmap id, GPA page); 0 = none (see pmap.h) */
     struct pv_entry *more; /* V: owned, further mappings */
 };
 
 struct vm_page {
-    struct vm_object *object;     /* O: borrowed; NULL = not resident */
-    TAILQ_ENTRY(vm_page) pageq;   /* Q */
-    int64_t frame_delta;          /* busy: frame - slot; 0 unless the page was moved */
-    struct pv_link pv;            /* V */
-    uint16_t flags;               /* O */
-    uint16_t hold_count;          /* O */
-    uint32_t wire_count;          /* O */
-    uint8_t valid;                /* O: all of the page or nothing */
-    uint8_t dirty;                /* O: differs from the pager's copy */
-    uint8_t queue;                /* Q: enum vm_page_queue */
-    uint8_t act_count;            /* Q */
+    struct vm_object *object;   /* O Q: borrowed; NULL = FREE.  Stable while busy or held */
+    TAILQ_ENTRY(vm_page) pageq; /* Q */
+    int64_t frame_delta;        /* O busy: frame - slot; 0 unless the page was moved */
+    struct pv_link pv;          /* V */
+    _Atomic uint16_t flags;     /* (a) BUSY, WANTED, FREEING: O to write; ZERO: busy to write */
+    uint16_t hold_count;        /* O */
+    uint32_t wire_count;        /* O */
+    uint8_t valid;              /* busy; O when nobody has it busy: all of the page or nothing */
+    _Atomic uint8_t dirty;      /* (a) differs from the pager's copy */
+    uint8_t queue;              /* O Q: enum vm_page_queue */
+    uint8_t act_count;          /* O */
     uint32_t spare;
 };
 _Static_assert(sizeof(struct vm_page) <= 64, "bookkeeping stays under 2 % of a page");
 
-/* The page's slot, its index in the object, its frame.  The page must be resident. */
+/* Set or clear VM_PAGE_* bits.  Locks: O held or the page busy, see above. */
+static inline void
+vm_page_flag_set(struct vm_page *m, unsigned flags)
+{
+    atomic_fetch_or_explicit(&m->flags, (uint16_t)flags, memory_order_relaxed);
+}
+
+static inline void
+vm_page_flag_clear(struct vm_page *m, unsigned flags)
+{
+    atomic_fetch_and_explicit(&m->flags, (uint16_t)~flags, memory_order_relaxed);
+}
+
+/* Are any of the VM_PAGE_* bits set? */
+static inline bool
+vm_page_flag_test(const struct vm_page *m, unsigned flags)
+{
+    return (atomic_load_explicit(&m->flags, memory_order_relaxed) & flags) != 0;
+}
+
+/* The page's slot, its index in the object, its frame.  The page is resident or FREEING. */
 uint64_t vm_page_slot(const struct vm_page *m);
 vm_pindex_t vm_page_pindex(const struct vm_page *m);
 vm_frame_t vm_page_frame(const struct vm_page *m);
 
 /*
  * The page's bytes in the direct map.
- * Locks: the page is busy or held.  Fills the frame if it was a hole; the
- * caller of a busy page must have called vm_page_zero_fill first if it wants
- * the ZERO flag gone.
+ * Locks: the page is busy or held.  Touching them fills the frame if it is a
+ * hole: the caller of a busy page must have called vm_page_zero_fill first, or
+ * clear VM_PAGE_ZERO itself.
  */
 void *vm_page_address(const struct vm_page *m);
 
 /* The resident page at pindex, or NULL.  Locks: O held. */
-struct vm_page *vm_page_lookup(struct vm_object *object, vm_pindex_t pindex);
+struct vm_page *vm_page_lookup(struct vm_object *object, vm_pindex_t pindex)
+    VM_REQUIRES(object->lock);
 
 /*
  * Make a page at (object, pindex), which must have none and be inside the object.
  * Locks: O held.
  * Returns the page, busy, not valid, with VM_PAGE_ZERO, on no queue; NULL when
- * the RAM budget is used up or the slot is still being freed (VM_PAGE_FREEING).
+ * the RAM budget is used up, or when the slot is still being freed
+ * (vm_page_is_freeing tells; vm_page_sleep_busy waits for the end of it).
  */
-struct vm_page *vm_page_alloc(struct vm_object *object, vm_pindex_t pindex);
+struct vm_page *vm_page_alloc(struct vm_object *object, vm_pindex_t pindex)
+    VM_REQUIRES(object->lock);
+
+/* Is the slot at pindex still occupied by a page that was freed while held?  Locks: O held. */
+bool vm_page_is_freeing(const struct vm_object *object, vm_pindex_t pindex)
+    VM_REQUIRES(object->lock);
 
 /*
  * Take a page out of its object and give its frame's memory back.  The page is
@@ -96,20 +130,31 @@ struct vm_page *vm_page_alloc(struct vm_object *object, vm_pindex_t pindex);
  */
 void vm_page_free(struct vm_page *m);
 
+/*
+ * vm_page_free for `count` unheld pages of one object in ascending order, giving
+ * contiguous frames back together.  No page of the object but these, resident or
+ * FREEING, lies between the first and the last.  Locks: O held.
+ */
+void vm_page_free_run(struct vm_page *const *m, unsigned count);
+
 /* Make the page busy; it must not be.  Locks: O held. */
 void vm_page_busy(struct vm_page *m);
 
-/* End the busy state and wake the waiters.  Locks: O held. */
+/* End the busy state of a valid page and wake the waiters.  Locks: O held. */
 void vm_page_wakeup(struct vm_page *m);
 
 /*
- * Sleep until the page at pindex is not busy (or is gone).
+ * Sleep until the page at pindex is neither busy nor being freed (or is gone).
  * Locks: O held; it is released while asleep and held again on return, and the
- * caller must look everything up afresh.  The caller holds no other lock.
+ * caller must look everything up afresh.  The caller has a reference of the
+ * object, does not hold this page, and holds no other lock.
  */
-void vm_page_sleep_busy(struct vm_object *object, vm_pindex_t pindex);
+void vm_page_sleep_busy(struct vm_object *object, vm_pindex_t pindex) VM_REQUIRES(object->lock);
 
-/* Keep the page from being paged out or freed.  Locks: hold: O held; unhold: takes O. */
+/*
+ * Keep the page from being paged out, moved or given back.
+ * Locks: hold: O held; unhold: takes O.
+ */
 void vm_page_hold(struct vm_page *m);
 void vm_page_unhold(struct vm_page *m);
 
@@ -117,7 +162,7 @@ void vm_page_unhold(struct vm_page *m);
 void vm_page_wire(struct vm_page *m);
 void vm_page_unwire(struct vm_page *m, bool activate);
 
-/* Put the page on a queue.  Locks: O held, takes Q. */
+/* Put the page on a queue, unless it is wired; take it off.  Locks: O held, takes Q. */
 void vm_page_activate(struct vm_page *m);
 void vm_page_deactivate(struct vm_page *m);
 void vm_page_unqueue(struct vm_page *m);
@@ -129,17 +174,18 @@ void vm_page_dirty(struct vm_page *m);
  * and in any case clear VM_PAGE_ZERO: the frame is populated afterwards. */
 void vm_page_zero_fill(struct vm_page *m);
 
-/* Copy src (busy or held) to dst (busy) through the direct map. */
+/* Copy src (busy or held) to dst (busy) through the direct map; clears dst's VM_PAGE_ZERO. */
 void vm_page_copy(const struct vm_page *src, struct vm_page *dst);
 
 /*
- * Move a busy, unmapped page to (object, pindex), which must have no page: the
- * frames of the two slots change places, nothing is copied.  The result is
- * dirty and busy.  Locks: O of both objects held.
+ * Move a busy page to (object, pindex), which must have no page, resident or
+ * FREEING: the frames of the two slots change places, nothing is copied.  The
+ * page is valid, unmapped, unwired and unheld.  The result is dirty and busy, on
+ * the queue the page was on.  Locks: O of both objects held.
  * Returns the page's new struct; the old one is FREE.
  */
-struct vm_page *vm_page_rename(struct vm_page *m, struct vm_object *object,
-                               vm_pindex_t pindex);
+struct vm_page *vm_page_rename(struct vm_page *m, struct vm_object *object, vm_pindex_t pindex)
+    VM_REQUIRES(object->lock);
 
 /* Abort if the invariants above do not hold for m.  Locks: O held. */
 void vm_page_assert_state(const struct vm_page *m);

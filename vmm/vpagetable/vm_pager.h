@@ -2,19 +2,20 @@
 /*
  * The pager interface: where an object's pages come from and go to.
  *
- * Pagers run without engine locks; the pages they are given are busy.
+ * Pagers run without engine locks (but see haspage); the pages they are given are busy.  Whoever
+ * calls a pager counts v_pagein and v_pageout.
  */
 #ifndef VM_PAGER_H
 #define VM_PAGER_H
 
-#include "vmm/vpagetable/vm_object.h"
+#include "vmm/vpagetable/vm_page.h"
 
 /* The seed's results. */
 enum vm_pager_result {
-    VM_PAGER_OK,    /* done */
-    VM_PAGER_FAIL,  /* the pager has no such page: look further down the chain */
-    VM_PAGER_BAD,   /* outside what the pager can ever hold */
-    VM_PAGER_ERROR  /* I/O error; see vm_object's owner for the errno */
+    VM_PAGER_OK,   /* done */
+    VM_PAGER_FAIL, /* the pager has no such page: look further down the chain */
+    VM_PAGER_BAD,  /* outside what the pager can ever hold */
+    VM_PAGER_ERROR /* I/O error; see vm_object's owner for the errno */
 };
 
 struct vm_pager_ops {
@@ -23,6 +24,8 @@ struct vm_pager_ops {
     /*
      * Does the pager hold the page?  before/after (may be NULL) receive how
      * many pages directly before and after it could be read in the same I/O.
+     * Called with O held while the page is not resident or is busy with the
+     * caller, so that the answer stays true: it takes no engine lock and does no I/O.
      */
     bool (*haspage)(struct vm_object *object, vm_pindex_t pindex, unsigned *before,
                     unsigned *after);
@@ -30,19 +33,22 @@ struct vm_pager_ops {
     /*
      * Read `count` busy pages with consecutive indexes; m[reqpage] is the one
      * that is needed.  Fills the frames through the direct map (vm_page_address),
-     * clears VM_PAGE_ZERO by vm_page_zero_fill first where it reads short, and
-     * says for which pages it succeeded in done[0..count).  Returns the result
-     * for m[reqpage].  Changes no other page state.
+     * clears VM_PAGE_ZERO of each frame it touches, zeroes what a short read
+     * leaves, and says for which pages it succeeded in done[0..count).  Returns
+     * the result for m[reqpage].  Changes no other page state: the caller makes
+     * the pages valid.
      */
-    enum vm_pager_result (*getpages)(struct vm_object *object, struct vm_page **m,
-                                     unsigned count, unsigned reqpage, bool *done);
+    enum vm_pager_result (*getpages)(struct vm_object *object, struct vm_page **m, unsigned count,
+                                     unsigned reqpage, bool *done);
 
     /*
-     * Write `count` busy, valid pages with consecutive indexes; done[] as above.
-     * A page whose write failed stays dirty.
+     * Write `count` busy, valid, unheld pages with consecutive indexes, which no
+     * mapping allows to be written; done[] as above.  Clears dirty of the pages
+     * written; a page whose write failed stays dirty.
+     * Returns VM_PAGER_OK when all were written, else the first failure.
      */
-    enum vm_pager_result (*putpages)(struct vm_object *object, struct vm_page **m,
-                                     unsigned count, bool *done);
+    enum vm_pager_result (*putpages)(struct vm_object *object, struct vm_page **m, unsigned count,
+                                     bool *done);
 
     /* The object is going away: free its handle.  May be NULL. */
     void (*dealloc)(struct vm_object *object);

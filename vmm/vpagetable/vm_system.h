@@ -27,6 +27,7 @@
 #include <bsd/sys/queue.h>
 #include <stdatomic.h>
 
+struct pmap;
 struct vm_page;
 TAILQ_HEAD(vm_pageq, vm_page);
 
@@ -46,31 +47,31 @@ enum vm_page_queue {
  * in exactly one of the v_kind_* counters, so that
  * v_vm_faults == sum of v_kind_*.
  */
-#define VM_METER_FIELDS(X)                                               \
-    X(v_vm_faults, "faults taken by the engine")                         \
-    X(v_kind_resident, "  ... page was resident")                        \
-    X(v_kind_zero_fill, "  ... page made of zeros")                      \
-    X(v_kind_page_in, "  ... page read by a pager")                      \
-    X(v_kind_cow, "  ... page copied or moved on a write")               \
-    X(v_kind_failed, "  ... refused: the guest's to see")                \
-    X(v_kind_host, "  ... refused: the host failed")                     \
-    X(v_intrans, "faults that waited for a busy page")                   \
-    X(v_restarts, "faults started over after a sleep or a lost race")    \
-    X(v_zfod, "pages zero-filled, prefaulted ones included")             \
-    X(v_ozfod, "  ... of these, filled while they were mapped")          \
-    X(v_cow_faults, "copy-on-write faults")                              \
-    X(v_cow_optim, "  ... of these, moved instead of copied")            \
-    X(v_majflt, "faults that needed I/O")                                \
-    X(v_minflt, "faults that needed none")                               \
-    X(v_prefault, "neighbour pages entered")                             \
-    X(v_walks, "virtual page table walks")                               \
-    X(v_walk_failed, "  ... of these, ended by an entry that forbids")   \
-    X(v_vpte_a, "accessed bits set")                                     \
-    X(v_vpte_m, "modified bits set")                                     \
+#define VM_METER_FIELDS(X)                                                \
+    X(v_vm_faults, "faults taken by the engine")                          \
+    X(v_kind_resident, "  ... page was resident")                         \
+    X(v_kind_zero_fill, "  ... page made of zeros")                       \
+    X(v_kind_page_in, "  ... page read by a pager")                       \
+    X(v_kind_cow, "  ... page copied or moved on a write")                \
+    X(v_kind_failed, "  ... refused: the guest's to see")                 \
+    X(v_kind_host, "  ... refused: the host failed")                      \
+    X(v_intrans, "faults that waited for a busy page")                    \
+    X(v_restarts, "faults started over after a sleep or a lost race")     \
+    X(v_zfod, "pages zero-filled, prefaulted ones included")              \
+    X(v_ozfod, "  ... of these, filled while they were mapped")           \
+    X(v_cow_faults, "copy-on-write faults")                               \
+    X(v_cow_optim, "  ... of these, moved instead of copied")             \
+    X(v_majflt, "faults that needed I/O")                                 \
+    X(v_minflt, "faults that needed none")                                \
+    X(v_prefault, "neighbour pages entered")                              \
+    X(v_walks, "virtual page table walks")                                \
+    X(v_walk_failed, "  ... of these, ended by an entry that forbids")    \
+    X(v_vpte_a, "accessed bits set")                                      \
+    X(v_vpte_m, "modified bits set")                                      \
     X(v_vpte_dir_m, "  ... of these, in the entry above a changed table") \
-    X(v_inval, "INVAL calls")                                            \
-    X(v_setmap, "SETMAP calls")                                          \
-    X(v_pagein, "pages read by pagers")                                  \
+    X(v_inval, "INVAL calls")                                             \
+    X(v_setmap, "SETMAP calls")                                           \
+    X(v_pagein, "pages read by pagers")                                   \
     X(v_pageout, "pages written by pagers")
 
 struct vmmeter {
@@ -97,7 +98,9 @@ struct vm_system_config {
     uint64_t ram_budget;  /* most resident pages; 0 = no limit */
 };
 
-struct vm_extent_list; /* vm_system.c */
+struct vm_extents; /* vm_system.c */
+
+#define VM_MAX_PMAPS 64
 
 struct vm_system {
     int memfd;             /* (c) owned */
@@ -107,18 +110,23 @@ struct vm_system {
     uint64_t ram_budget;   /* (c) pages, UINT64_MAX = none */
     struct vm_tunables tunables;
     struct vmmeter meter;
-    _Atomic uint64_t resident_pages; /* (a) pages that belong to an object */
-    struct vm_mutex extent_lock;     /* guards extents */
-    struct vm_extent_list *extents;  /* owned */
-    struct vm_mutex pv_lock;         /* V: every page's mapping list */
-    struct vm_mutex queue_lock;      /* Q */
-    struct vm_pageq queues[PQ_COUNT];     /* Q */
-    uint64_t queue_length[PQ_COUNT];      /* Q */
+    _Atomic uint64_t resident_pages;  /* (a) pages that belong to an object */
+    _Atomic uint64_t *moved;          /* (c) owned, (a) words: bit per slot whose frame was moved */
+    _Atomic uint64_t moved_slots;     /* (a) bits set in moved */
+    struct vm_mutex extent_lock;      /* guards extents */
+    struct vm_extents *extents;       /* owned */
+    struct vm_mutex pv_lock;          /* V: every page's mapping list */
+    uint64_t pv_links;                /* V: how many reverse links there are */
+    struct vm_rwlock pmaps_lock;      /* guards pmaps; outermost of the pmap's locks */
+    struct pmap *pmaps[VM_MAX_PMAPS]; /* borrowed; the pmap of id i + 1, or NULL */
+    struct vm_mutex queue_lock;       /* Q */
+    struct vm_pageq queues[PQ_COUNT]; /* Q */
+    uint64_t queue_length[PQ_COUNT];  /* Q */
 };
 
 /*
  * Make an empty memory system in the caller's storage.
- * Returns 0, or -errno of memfd_create, ftruncate or mmap; -EINVAL for
+ * Returns 0, or -errno of memfd_create, ftruncate or mmap; -ENOMEM; -EINVAL for
  * store_pages above 2^40.  On failure nothing is held.
  */
 int vm_system_init(struct vm_system *sys, const struct vm_system_config *config)
@@ -128,14 +136,18 @@ int vm_system_init(struct vm_system *sys, const struct vm_system_config *config)
 void vm_system_fini(struct vm_system *sys);
 
 /*
- * Reserve npages contiguous slots (rounded up to a power of two inside).
+ * Reserve npages contiguous slots (rounded up to a power of two inside, and
+ * aligned to that power).  No page is resident in them and their frames are holes.
  * Locks: takes the extent lock.  Returns 0 and *first; -ENOSPC when the store
  * has no such range, -ENOMEM, -EINVAL for 0 pages.
  */
 int vm_extent_alloc(struct vm_system *sys, uint64_t npages, uint64_t *first)
     __attribute__((warn_unused_result));
 
-/* Give a range from vm_extent_alloc back; no slot in it may hold a page. */
+/*
+ * Give a range from vm_extent_alloc back, and the memory of its part of the page
+ * array to the host; no slot in it may hold a page.  Locks: takes the extent lock.
+ */
 void vm_extent_free(struct vm_system *sys, uint64_t first, uint64_t npages);
 
 /* The direct map's address of a frame.  The frame must belong to a resident page. */
@@ -147,5 +159,15 @@ vm_frame_address(const struct vm_system *sys, vm_frame_t frame)
 
 /* Give a frame's memory back to the host (punch a hole).  Returns 0 or -errno. */
 int vm_frame_punch(struct vm_system *sys, vm_frame_t frame);
+
+/* The same for npages frames in a row. */
+int vm_frame_punch_run(struct vm_system *sys, vm_frame_t frame, uint64_t npages);
+
+/*
+ * Say that the slot's frame is (or is no longer) another than its own, so that
+ * its element of the page array must outlive the object.
+ * Locks: O of the object the slot belongs to.
+ */
+void vm_slot_set_moved(struct vm_system *sys, uint64_t slot, bool moved);
 
 #endif

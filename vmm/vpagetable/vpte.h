@@ -103,7 +103,7 @@ enum vm_result vpte_walk_table(const struct vpte_walk *walk, vm_pindex_t *table)
  * Take the step into the table page at `table`: read the entry, check it, set A and M.
  * The pages of all earlier steps must still be addressable.
  * Returns VM_OK; VM_VPTE_INVALID or VM_VPTE_PROTECTION; VM_RETRY when an upper
- * entry changed under the walk: start over.
+ * entry changed under the walk or this one keeps changing: start over.
  */
 enum vm_result vpte_walk_step(struct vpte_walk *walk, void *table);
 
@@ -115,12 +115,13 @@ enum vm_result vpte_walk_result(const struct vpte_walk *walk, vm_pindex_t *pinde
 bool vpte_walk_writable(const struct vpte_walk *walk);
 
 /*
- * For prefault: the neighbour `distance` entries after (or before) the last
- * entry in the same table page.  Checks it as a read, sets A (never M), and says
- * whether it may be mapped writable.
- * Returns VM_OK with *pindex and *writable; VM_VPTE_* when it forbids a read or
- * ends elsewhere, VM_BAD_FRAME beyond the object, VM_RETRY when it changed,
- * VM_INVALID_ADDRESS when it is outside this table page.
+ * For prefault: the page `distance` pages after (or before) the walk's page, as
+ * far as the walk's last table page, or its PS entry, reaches.  Checks every
+ * level as a read, sets A (never M), and says whether the page may be mapped
+ * writable.
+ * Returns VM_OK with *pindex and *writable; VM_VPTE_* when an entry forbids a
+ * read, VM_BAD_FRAME beyond the object, VM_RETRY when entries keep changing,
+ * VM_INVALID_ADDRESS when it is outside this table page or PS entry.
  */
 enum vm_result vpte_walk_neighbour(struct vpte_walk *walk, int distance, vm_pindex_t *pindex,
                                    bool *writable);

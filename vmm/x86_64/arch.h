@@ -10,6 +10,9 @@
 
 struct kvm_run;
 
+/* The task register's selector at start; behind the selectors of vkvm_abi.h. */
+#define ARCH_SEL_TSS 0x28
+
 struct arch_vcpu {
     const struct kvm_host *host; /* borrowed */
     int fd;                      /* borrowed: the vCPU */
@@ -28,7 +31,10 @@ int arch_boot_prepare(struct vm_map *map, uint64_t memory_size, struct host_erro
 /* First free GPA above what arch_boot_prepare uses. */
 gpa_t arch_boot_end(void);
 
-/* CPUID and registers of a new vCPU for the start state of vkvm_abi.h.  Returns 0 or -errno. */
+/*
+ * CPUID and registers of a new vCPU for the start state of vkvm_abi.h, and #PF
+ * as fault delivery.  Returns 0, or -errno with *error filled.
+ */
 int arch_vcpu_init(struct arch_vcpu *vcpu, gpa_t entry, gpa_t fdt, struct host_error *error)
     __attribute__((warn_unused_result));
 
@@ -45,18 +51,44 @@ int arch_call_get(struct arch_vcpu *vcpu, struct arch_call *call)
 int arch_call_set(struct arch_vcpu *vcpu, const struct arch_call *call)
     __attribute__((warn_unused_result));
 
+#define ARCH_INJECT_MMIO 0x1u    /* at KVM_EXIT_MMIO: the emulated access is undone first */
+#define ARCH_INJECT_CERTAIN 0x2u /* deliver even if the instruction does not explain the fault */
+
 /*
  * Deliver a fault the guest must handle, at the faulting instruction, as #PF or
- * #VE.  After KVM_EXIT_MMIO (`mmio`), the emulated access is undone first.
- * Returns 0; -EBUSY when the #VE area is still busy; -ENOTSUP when the faulting
- * instruction cannot be found; -errno of KVM.  Nothing was injected then.
+ * #VE.  A fault met while another one was being delivered becomes #DF (Intel SDM
+ * vol. 3, table 6-5).
+ *
+ * CR2 / GLA is the linear address at which the instruction at RIP touches the
+ * page.  Where none does (a page table, the stack of an exception being
+ * delivered) the call fails with -EAGAIN unless ARCH_INJECT_CERTAIN or
+ * ARCH_INJECT_MMIO is set; then CR2 is the GPA, and GLA is not valid.
+ *
+ * Returns 0; -EAGAIN as above; -EBUSY when the #VE area is still busy; -EFAULT
+ * when it cannot be written; -ENOTSUP when the instruction of an emulated write
+ * cannot be found or undone; -ESHUTDOWN when the fault met the delivery of a
+ * #DF: a triple fault; -errno of KVM.  Nothing was injected then.
  */
 int arch_inject_fault(struct arch_vcpu *vcpu, struct vm_map *map,
-                      const struct vm_fault_info *info, bool mmio)
+                      const struct vm_fault_info *info, unsigned flags)
     __attribute__((warn_unused_result));
 
-/* Where the vCPU is, for messages and the progress check: rip, and a hash of all registers. */
+/*
+ * KVM could not emulate the instruction at RIP, perhaps because it could not
+ * reach memory: resolve the pages of the instruction and of everything it
+ * accesses by vm_fault.
+ * Returns 0 when all are mapped now; 1 with *info when one must be refused;
+ * -EILSEQ when there is no decodable instruction; -errno of KVM.
+ */
+int arch_resolve_instruction(struct arch_vcpu *vcpu, struct vm_map *map,
+                             struct vm_fault_info *info) __attribute__((warn_unused_result));
+
+/* Where the vCPU is, for messages and the progress check: rip, and a hash of all registers.
+ * Returns 0 or -errno of KVM. */
 int arch_vcpu_position(struct arch_vcpu *vcpu, uint64_t *rip, uint64_t *hash);
+
+/* The bytes at RIP in hex, for the message about an instruction KVM cannot emulate. */
+void arch_vcpu_instruction(struct arch_vcpu *vcpu, struct vm_map *map, char *to, size_t size);
 
 /* One line about a vCPU's state for a crash message: "rip 0x.. cs 0x.. cr2 0x..". */
 void arch_vcpu_describe(struct arch_vcpu *vcpu, char *to, size_t size);

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The console: text for the host's standard output.
+ *
+ * Output collects in a buffer and goes out as one `rep outsb`, one exit of the
+ * vCPU, when a line ends, the buffer is full, or console_flush is called.
+ * Any vCPU, ring 0 or ring 3 (ring3_call); a call's text stays together.
+ */
+#ifndef GUEST_CONSOLE_H
+#define GUEST_CONSOLE_H
+
+#include <stdarg.h>
+#include <stddef.h>
+
+/* Write bytes. */
+void console_write(const char *text, size_t size);
+
+/*
+ * printf's %d %i %u %x %X %c %s %p %%, with -, 0, a width (or *), and the sizes l, ll, z.
+ */
+void console_printf(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void console_vprintf(const char *format, va_list args) __attribute__((format(printf, 1, 0)));
+
+/* The same into a buffer of `size` bytes, 1 or more: cut there, always terminated. */
+void console_format_to(char *to, size_t size, const char *format, va_list args)
+    __attribute__((format(printf, 3, 0)));
+
+/* Send what is buffered. */
+void console_flush(void);
+
+/* A byte of standard input, or -1 when there is none now. */
+int console_read(void);
+
+#endif

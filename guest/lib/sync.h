@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * vCPUs in step: spin lock, barrier.  For single variables use the compiler's
+ * __atomic builtins.  Ring 0 or 3.
+ *
+ * Spinning is the only way to wait: there are no interrupts to wake a halted vCPU.
+ */
+#ifndef GUEST_SYNC_H
+#define GUEST_SYNC_H
+
+#include "guest/lib/x86.h"
+
+#include <stdint.h>
+
+/* A lock; zero-initialized = free. */
+struct sync_lock {
+    uint32_t held;
+};
+
+static inline void
+sync_lock(struct sync_lock *lock)
+{
+    while (__atomic_exchange_n(&lock->held, 1, __ATOMIC_ACQUIRE) != 0) {
+        while (__atomic_load_n(&lock->held, __ATOMIC_RELAXED) != 0)
+            x86_pause();
+    }
+}
+
+static inline void
+sync_unlock(struct sync_lock *lock)
+{
+    __atomic_store_n(&lock->held, 0, __ATOMIC_RELEASE);
+}
+
+/* A barrier for `count` vCPUs, usable again and again; the rest zero-initialized. */
+struct sync_barrier {
+    uint32_t count;
+    uint32_t arrived;
+    uint32_t round;
+};
+
+static inline void
+sync_barrier_wait(struct sync_barrier *barrier)
+{
+    uint32_t round = __atomic_load_n(&barrier->round, __ATOMIC_ACQUIRE);
+
+    if (__atomic_add_fetch(&barrier->arrived, 1, __ATOMIC_ACQ_REL) == barrier->count) {
+        __atomic_store_n(&barrier->arrived, 0, __ATOMIC_RELAXED);
+        __atomic_store_n(&barrier->round, round + 1, __ATOMIC_RELEASE);
+        return;
+    }
+    while (__atomic_load_n(&barrier->round, __ATOMIC_ACQUIRE) == round)
+        x86_pause();
+}
+
+#endif

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * vkernel from start to exit status: boot arguments, the programs one after the other, then
+ * all at once, and a look at the books.
+ */
+#include "guest/lib/console.h"
+#include "guest/lib/cpu.h"
+#include "guest/lib/doorbell.h"
+#include "guest/lib/fdt.h"
+#include "guest/lib/ring3.h"
+#include "guest/lib/string.h"
+#include "guest/lib/test.h"
+#include "guest/lib/x86.h"
+#include "guest/vkernel/kernel.h"
+#include "guest/vkernel/page.h"
+#include "guest/vkernel/proc.h"
+#include "guest/vkernel/shm.h"
+#include "guest/vkernel/swap.h"
+#include "guest/vkernel/trap.h"
+
+#include <stddef.h>
+
+#define MAIN_NO_QUOTA (UINT64_C(1) << 40)
+#define MAIN_STRESS_QUOTA 192 /* pages; the program uses 512 */
+
+struct kernel_counts kernel_counts;
+struct kernel_options kernel_options;
+
+/* guest.ld */
+extern char user_image[], user_text_start[], user_data_end[];
+
+/* A program that the kernel runs. */
+struct job {
+    const char *name;
+    const char *claim; /* what is true if it ends well */
+    uint64_t quota;
+};
+
+static const struct job main_jobs[PROGRAM_COUNT] = {
+    [PROGRAM_SIEVE] = { "sieve", "a sieve over 4 MiB counts the primes", MAIN_NO_QUOTA },
+    [PROGRAM_SORT] = { "sort", "a merge sort of 2^20 numbers keeps and orders them",
+                       MAIN_NO_QUOTA },
+    [PROGRAM_FORK] = { "fork", "three generations write to 2 MiB copy-on-write", MAIN_NO_QUOTA },
+    [PROGRAM_MAPPINGS] = { "mappings", "shared mappings share and private ones do not",
+                           MAIN_NO_QUOTA },
+    [PROGRAM_SCAN] = { "scan", "A and M say what was read and written", MAIN_NO_QUOTA },
+    [PROGRAM_STRESS] = { "stress", "2 MiB keep their contents within a quota of 768 KiB",
+                         MAIN_STRESS_QUOTA },
+    [PROGRAM_BAD] = { "bad", "bad processes are killed and nothing else is", MAIN_NO_QUOTA },
+};
+
+static volatile bool main_ready;
+static volatile unsigned main_served; /* secondary vCPUs that have finished */
+
+_Noreturn void
+kernel_panic(const char *why)
+{
+    console_printf("vkernel: %s\n", why);
+    doorbell_exit(TRAP_EXIT_STATUS);
+}
+
+static bool
+main_option_is(const char *name, const char *value)
+{
+    char text[16];
+
+    return fdt_argument(name, text, sizeof(text)) && strcmp(text, value) == 0;
+}
+
+static void
+main_read_options(void)
+{
+    kernel_options.delivery = main_option_is("fault", "ve") ? VKVM_DELIVER_VE : VKVM_DELIVER_PF;
+    kernel_options.format = main_option_is("vpte", "32") ? &vpte32 : &vpte64;
+    kernel_options.cluster = (unsigned)fdt_argument_number("cluster", 16);
+}
+
+static void
+main_boot(void)
+{
+    const struct fdt_machine *machine = fdt_machine();
+    uint64_t image = (uint64_t)user_image;
+    uint32_t nswap = (uint32_t)fdt_argument_number("swap", 2048);
+
+    main_read_options();
+    page_init(image, image + (uint64_t)(user_data_end - user_text_start));
+    swap_init(nswap);
+    space_boot();
+    trap_choose_delivery();
+    console_printf("vkernel: %lu MiB of RAM, %u vCPU%s, %s, faults as #%s, kernel in ring %u\n",
+                   machine->memory_size >> 20, machine->ncpus, machine->ncpus == 1 ? "" : "s",
+                   kernel_options.format->name,
+                   kernel_options.delivery == VKVM_DELIVER_VE ? "VE" : "PF", x86_cpl());
+}
+
+/* Reap what the kernel started; every one must have ended well. */
+static unsigned
+main_reap(void)
+{
+    unsigned n = 0;
+    uint32_t pid;
+    uint32_t status;
+
+    while (proc_reap(&pid, &status)) {
+        EXPECT(status == 0, "process %u ended with status %u", pid, status);
+        n++;
+    }
+    return n;
+}
+
+/* What a job cost, into its PASS line. */
+static void
+main_note(const struct kernel_counts *before)
+{
+    const struct kernel_counts *now = &kernel_counts;
+
+    test_note("%lu faults, %lu pages filled, %lu forks, %lu copied on write, %lu to swap, %lu back",
+              now->faults - before->faults, now->filled - before->filled,
+              now->forks - before->forks, now->cow_copies - before->cow_copies,
+              now->swap_writes - before->swap_writes, now->swap_reads - before->swap_reads);
+}
+
+static void
+main_run_job(enum vkernel_program program)
+{
+    const struct job *job = &main_jobs[program];
+    struct kernel_counts before = kernel_counts;
+
+    test_begin(job->claim);
+    if (EXPECT(proc_spawn(program, job->quota) != 0, "%s does not start", job->name)) {
+        proc_run_all();
+        EXPECT(main_reap() == 1, "%s left children", job->name);
+    }
+    if (program == PROGRAM_STRESS)
+        EXPECT(kernel_counts.evicted_clean > before.evicted_clean &&
+                   kernel_counts.evicted_dirty > before.evicted_dirty,
+               "%lu clean and %lu dirty pages evicted",
+               kernel_counts.evicted_clean - before.evicted_clean,
+               kernel_counts.evicted_dirty - before.evicted_dirty);
+    if (program == PROGRAM_BAD)
+        EXPECT(kernel_counts.kills - before.kills == BAD_DEEDS, "%lu processes killed",
+               kernel_counts.kills - before.kills);
+    main_note(&before);
+    test_end();
+}
+
+static void
+main_run_together(void)
+{
+    struct kernel_counts before = kernel_counts;
+    unsigned n = 0;
+
+    test_begin("all programs at once get the same results");
+    for (unsigned program = 0; program < PROGRAM_COUNT; program++)
+        n += EXPECT(proc_spawn(program, main_jobs[program].quota) != 0, "%s does not start",
+                    main_jobs[program].name);
+    proc_run_all();
+    EXPECT(main_reap() == n, "not every program came back");
+    main_note(&before);
+    test_end();
+}
+
+static void
+main_check_leaks(void)
+{
+    test_begin("when all processes have ended every page is free again");
+    EXPECT(page_in_use() == 0, "%lu pages are not", page_in_use());
+    EXPECT(swap_in_use() == 0, "%u swap slots are not", swap_in_use());
+    EXPECT(shm_in_use() == 0, "%u shared objects are not", shm_in_use());
+    test_end();
+}
+
+/* The kernel's own counts against vkvm's. */
+static void
+main_check_statistics(void)
+{
+    static struct vkvm_statistics vkvm;
+
+    test_begin("the kernel and vkvm counted the same");
+    EXPECT(doorbell_statistics(&vkvm) == (int64_t)sizeof(vkvm), "STATISTICS refused");
+    EXPECT(vkvm.version == VKVM_ABI_VERSION, "version %lu", vkvm.version);
+    EXPECT(vkvm.faults == vkvm.resident + vkvm.zero_fill + vkvm.page_in + vkvm.cow + vkvm.failed +
+                              vkvm.host_failed,
+           "%lu faults are not the sum of their kinds", vkvm.faults);
+    /* vkvm counts its own attempts too: to read the instruction at fault, for one. */
+    EXPECT(vkvm.failed >= kernel_counts.faults, "%lu faults failed, %lu were delivered",
+           vkvm.failed, kernel_counts.faults);
+    EXPECT(vkvm.invals == kernel_counts.invals, "%lu INVALs, %lu called", vkvm.invals,
+           kernel_counts.invals);
+    EXPECT(vkvm.walks >= kernel_counts.faults, "only %lu walks", vkvm.walks);
+    EXPECT(vkvm.vpte_a >= kernel_counts.found_a, "A set %lu times, found %lu times", vkvm.vpte_a,
+           kernel_counts.found_a);
+    EXPECT(vkvm.vpte_m + kernel_counts.preset_m >= kernel_counts.found_m,
+           "M set %lu times and preset %lu times, found %lu times", vkvm.vpte_m,
+           kernel_counts.preset_m, kernel_counts.found_m);
+    test_note("%lu faults, %lu of them refused, %lu walks, A set %lu times, M %lu times",
+              vkvm.faults, vkvm.failed, vkvm.walks, vkvm.vpte_a, vkvm.vpte_m);
+    test_end();
+}
+
+static void
+main_print_counts(void)
+{
+#define KERNEL_COUNT(name, text) console_printf("  %8lu %s\n", kernel_counts.name, text);
+    KERNEL_COUNTS(KERNEL_COUNT)
+#undef KERNEL_COUNT
+}
+
+static void
+main_run_jobs(void)
+{
+    char only[16];
+    bool all = !fdt_argument("only", only, sizeof(only));
+
+    for (unsigned program = 0; program < PROGRAM_COUNT; program++) {
+        if (all || strcmp(only, main_jobs[program].name) == 0)
+            main_run_job(program);
+    }
+    if (all)
+        main_run_together();
+}
+
+/* The whole of vCPU 0. */
+static uint64_t
+main_kernel(uint64_t unused)
+{
+    (void)unused;
+    main_boot();
+    main_ready = true;
+    main_run_jobs();
+    proc_shut_down();
+    while (main_served < fdt_machine()->ncpus - 1)
+        x86_pause();
+    main_check_leaks();
+    main_check_statistics();
+    main_print_counts();
+    return (uint64_t)test_summary();
+}
+
+/* The whole of another vCPU. */
+static uint64_t
+main_secondary(uint64_t unused)
+{
+    (void)unused;
+    while (!main_ready)
+        x86_pause();
+    trap_choose_delivery();
+    proc_serve();
+    __atomic_add_fetch(&main_served, 1, __ATOMIC_RELEASE);
+    return 0;
+}
+
+/*
+ * The kernel is a ring-3 program on hosts where ring 0 is slow.  fdt_machine must be called here
+ * the first time, because it uses ring3_call itself.
+ */
+int
+guest_main(void)
+{
+    fdt_machine();
+    if (main_option_is("kernel", "ring0"))
+        return (int)main_kernel(0);
+    return (int)ring3_call(main_kernel, 0);
+}
+
+void
+guest_secondary(unsigned cpu)
+{
+    (void)cpu;
+    while (!main_ready)
+        x86_pause();
+    if (main_option_is("kernel", "ring0"))
+        main_secondary(0);
+    else
+        ring3_call(main_secondary, 0);
+}

@@ -1,0 +1,92 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# Run a command in the NPT lane: a Debian kernel with KVM on AMD SVM and nested
+# paging, on QEMU's software CPU.  Needs no KVM here.
+#
+#   tests/npt/lane.sh [-d DIRECTORY] [-m MB] [-t SECONDS] [-k] -- COMMAND [ARGUMENT...]
+#
+#   -d  where `make npt` put the kernel and the initramfs (build/npt)
+#   -m  memory of the machine (2048)
+#   -t  longest time it may take, boot included (1200)
+#   -k  keep the files of this run and say where they are
+#
+# The console is copied to standard output as it comes.  The exit status is the
+# command's; 124 after the time is up, 125 when the machine ended without
+# reporting a status (a panic, for example).
+
+set -eu
+
+dir=build/npt
+memory=2048
+seconds=1200
+keep=
+
+usage() {
+    echo 'usage: lane.sh [-d DIRECTORY] [-m MB] [-t SECONDS] [-k] -- COMMAND [ARGUMENT...]' >&2
+    exit 2
+}
+
+while getopts d:m:t:k option; do
+    case $option in
+    d) dir=$OPTARG ;;
+    m) memory=$OPTARG ;;
+    t) seconds=$OPTARG ;;
+    k) keep=yes ;;
+    *) usage ;;
+    esac
+done
+shift $((OPTIND - 1))
+[ $# -gt 0 ] || usage
+if [ ! -f "$dir/initramfs" ] || [ ! -f "$dir/kernel/vmlinuz" ]; then
+    echo "lane.sh: no kernel or initramfs in $dir; run: make npt" >&2
+    exit 2
+fi
+
+run=$(mktemp -d "${TMPDIR:-/tmp}/vkvm-lane.XXXXXX")
+qemu=
+# shellcheck disable=SC2317 # called by the trap
+clean() {
+    [ -z "$qemu" ] || kill "$qemu" 2>/dev/null || :
+    if [ -n "$keep" ]; then
+        echo "lane.sh: files of this run: $run" >&2
+    else
+        rm -rf "$run"
+    fi
+}
+trap clean EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+# The command travels in an archive of its own behind the cached one.
+mkdir "$run/root"
+for word; do
+    printf "'%s' " "$(printf '%s\n' "$word" | sed "s/'/'\\\\''/g")"
+done >"$run/root/command"
+echo >>"$run/root/command"
+(cd "$run/root" && echo command | cpio -o -H newc -R 0:0 --quiet) >"$run/command.cpio"
+cat "$dir/initramfs" "$run/command.cpio" >"$run/initrd"
+
+echo "lane: $(sed -n 's/^Package: //p' "$dir/kernel/version"), QEMU's software CPU with SVM and nested paging" >&2
+timeout -k 10 "$seconds" qemu-system-x86_64 \
+    -accel tcg -cpu max -smp 2 -m "$memory" -nodefaults -display none -no-reboot \
+    -serial stdio -serial "file:$run/status" \
+    -kernel "$dir/kernel/vmlinuz" -initrd "$run/initrd" \
+    -append 'console=ttyS0 quiet panic=-1 oops=panic' </dev/null &
+qemu=$!
+ended=0
+wait "$qemu" || ended=$?
+qemu=
+
+status=$(tr -d '\r\n' <"$run/status")
+if [ "$ended" -eq 124 ] || [ "$ended" -eq 137 ]; then
+    echo "lane.sh: not done after $seconds seconds" >&2
+    exit 124
+fi
+case $status in
+'' | *[!0-9]*)
+    echo "lane.sh: the machine ended without a status (QEMU: $ended)" >&2
+    exit 125
+    ;;
+esac
+exit "$status"

@@ -1,0 +1,74 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# Run groups of tests, on a host or in the NPT lane.
+#
+#   tests/run.sh [-b BUILD_DIRECTORY] [-t SECONDS] GROUP...
+#
+#   unit   the engine, the pagers and the command line's parts, with Criterion
+#   cli    the vkvm program from outside
+#   kvm    guests under KVM; needs a host that vkvm can use
+#
+#   -b  where the programs are (build)
+#   -t  longest time of one test of the group kvm (60)
+#
+# Each group's runner prints its own totals.  A group fails when its runner
+# fails or when a sanitizer complained in any process of it.  UNIT_ARGS is
+# passed to Criterion.
+
+set -eu
+
+build=build
+seconds=60
+
+usage() {
+    echo 'usage: run.sh [-b BUILD_DIRECTORY] [-t SECONDS] {unit|cli|kvm}...' >&2
+    exit 2
+}
+
+while getopts b:t: option; do
+    case $option in
+    b) build=$OPTARG ;;
+    t) seconds=$OPTARG ;;
+    *) usage ;;
+    esac
+done
+shift $((OPTIND - 1))
+[ $# -gt 0 ] || usage
+
+tests=$(dirname "$0")
+work=$(mktemp -d "${TMPDIR:-/tmp}/vkvm-tests.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+# shellcheck disable=SC2086 # UNIT_ARGS is a list of words
+run_group() {
+    case $1 in
+    unit) "$build/tests/unit" ${UNIT_ARGS:-} ;;
+    cli) "$tests/cli/run.sh" -b "$build" ;;
+    kvm) "$tests/kvm/run.sh" -b "$build" -t "$seconds" ;;
+    *) usage ;;
+    esac
+}
+
+complaints='(ERROR|WARNING): [A-Za-z]*Sanitizer|runtime error:'
+result=0
+for group; do
+    echo "--- $group"
+    {
+        status=0
+        run_group "$group" || status=$?
+        echo "$status" >"$work/status"
+    } 2>&1 | tee "$work/output"
+    status=$(cat "$work/status")
+    if grep -qE "$complaints" "$work/output"; then
+        echo "$group: a sanitizer complained, see above"
+        status=1
+    fi
+    [ "$status" -eq 0 ] || {
+        echo "$group: FAILED"
+        result=1
+    }
+done
+exit "$result"

@@ -1,0 +1,677 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The ELF loader: good images land where they belong, every bad one is refused
+ * with its cause, and random damage to a good one does no harm.
+ *
+ * Images are made in memory and opened by the name /proc gives their memfd.
+ */
+#include "vmm/cli/image.h"
+
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+#include <elf.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define LOW 0x10000u
+#define MEMORY_SIZE ((uint64_t)8 << 20)
+#define MEMORY_MAX ((uint64_t)60 << 30)
+#define SEGMENTS 80
+#define TEXT_OFFSET 0x2000u
+#define FILE_SIZE 0x4000u
+
+static const struct image_limits limits = {
+    .low = { LOW },
+    .memory_size = MEMORY_SIZE,
+    .memory_size_max = MEMORY_MAX,
+};
+
+/* An image before it is written. */
+struct model {
+    Elf64_Ehdr ehdr;
+    Elf64_Phdr phdrs[SEGMENTS];
+    uint8_t padding[TEXT_OFFSET - sizeof(Elf64_Ehdr) - SEGMENTS * sizeof(Elf64_Phdr)];
+    uint8_t bytes[FILE_SIZE - TEXT_OFFSET];
+};
+_Static_assert(sizeof(struct model) == FILE_SIZE, "the model is the file");
+
+struct opened {
+    struct image image;
+    struct cli_error error;
+    int fd; /* the memfd */
+    int status;
+};
+
+/* Two segments: 0x1800 bytes at 1 MiB, then 0x800 bytes and 0x2000 of zeros at 2 MiB. */
+static void
+model_init(struct model *model)
+{
+    *model = (struct model){
+        .ehdr = {
+            .e_ident = { ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB, EV_CURRENT },
+            .e_type = ET_EXEC,
+            .e_machine = EM_X86_64,
+            .e_version = EV_CURRENT,
+            .e_entry = 0x100010,
+            .e_phoff = offsetof(struct model, phdrs),
+            .e_ehsize = sizeof(Elf64_Ehdr),
+            .e_phentsize = sizeof(Elf64_Phdr),
+            .e_phnum = 2,
+            .e_shentsize = sizeof(Elf64_Shdr),
+        },
+        .phdrs = {
+            { .p_type = PT_LOAD, .p_flags = PF_R | PF_X, .p_offset = TEXT_OFFSET,
+              .p_vaddr = 0x100000, .p_paddr = 0x100000, .p_filesz = 0x1800, .p_memsz = 0x1800 },
+            { .p_type = PT_LOAD, .p_flags = PF_R | PF_W, .p_offset = TEXT_OFFSET + 0x1800,
+              .p_vaddr = 0x200000, .p_paddr = 0x200000, .p_filesz = 0x800, .p_memsz = 0x2800 },
+        },
+    };
+    for (size_t i = 0; i < sizeof model->bytes; i++)
+        model->bytes[i] = (uint8_t)(i * 7 + (i >> 8) + 1);
+}
+
+static void
+open_bytes(struct opened *o, const void *bytes, size_t size)
+{
+    char path[40];
+
+    o->fd = memfd_create("image", MFD_CLOEXEC);
+    cr_assert(o->fd >= 0);
+    cr_assert(eq(i64, write(o->fd, bytes, size), (ssize_t)size));
+    snprintf(path, sizeof path, "/proc/self/fd/%d", o->fd);
+    o->error.message[0] = '\0';
+    o->status = image_open(path, &limits, &o->image, &o->error);
+}
+
+static void
+close_opened(struct opened *o)
+{
+    if (o->status == CLI_OK)
+        image_close(&o->image);
+    close(o->fd);
+}
+
+static void
+expect_bytes_refused(const void *bytes, size_t size, const char *cause)
+{
+    struct opened o;
+
+    open_bytes(&o, bytes, size);
+    cr_expect(eq(int, o.status, CLI_NOT_LOADABLE), "%s", cause);
+    cr_expect(strstr(o.error.message, cause) != NULL, "'%s' lacks '%s'", o.error.message, cause);
+    cr_expect(strstr(o.error.message, ": ") != NULL, "'%s' has no remedy", o.error.message);
+    close_opened(&o);
+}
+
+static void
+expect_refused(const struct model *model, const char *cause)
+{
+    expect_bytes_refused(model, sizeof *model, cause);
+}
+
+/* Guest memory as an array; writes outside it, or to the reserved part, fail the test. */
+static enum vm_result
+write_array(void *context, gpa_t gpa, const void *from, size_t size, struct vm_fault_info *info)
+{
+    (void)info;
+    cr_assert(gpa.value >= LOW && size <= MEMORY_SIZE && gpa.value <= MEMORY_SIZE - size);
+    memcpy((uint8_t *)context + gpa.value, from, size);
+    return VM_OK;
+}
+
+static int
+load(struct opened *o, uint8_t *memory)
+{
+    const struct cli_memory target = { .write = write_array, .context = memory };
+
+    return image_load(&o->image, &target, &o->error);
+}
+
+Test(image, a_good_image_is_described)
+{
+    struct model model;
+    struct opened o;
+
+    model_init(&model);
+    open_bytes(&o, &model, sizeof model);
+    cr_assert(eq(int, o.status, CLI_OK), "%s", o.error.message);
+    cr_expect(eq(u64, o.image.entry.value, 0x100010));
+    cr_assert(eq(uint, o.image.nsegments, 2));
+    cr_expect(eq(u64, o.image.segments[0].start.value, 0x100000));
+    cr_expect(eq(u64, o.image.segments[0].size, 0x1800));
+    cr_expect(eq(u64, o.image.segments[1].size, 0x2800));
+    cr_expect(eq(u64, o.image.segments[1].file_size, 0x800));
+    close_opened(&o);
+}
+
+Test(image, segments_are_written_and_what_the_file_lacks_is_left_alone)
+{
+    uint8_t *memory = calloc(1, MEMORY_SIZE);
+    struct model model;
+    struct opened o;
+    uint64_t touched = 0;
+
+    model_init(&model);
+    open_bytes(&o, &model, sizeof model);
+    cr_assert(eq(int, o.status, CLI_OK));
+    memset(memory + 0x200800, 0xee, 0x2000);
+    cr_assert(eq(int, load(&o, memory), CLI_OK));
+    cr_expect(memcmp(memory + 0x100000, model.bytes, 0x1800) == 0);
+    cr_expect(memcmp(memory + 0x200000, model.bytes + 0x1800, 0x800) == 0);
+    for (uint64_t i = 0; i < 0x2000; i++)
+        touched += memory[0x200800 + i] != 0xee;
+    cr_expect(eq(u64, touched, 0), "zero pages need no write");
+    memset(memory + 0x200800, 0, 0x2000);
+    for (uint64_t i = 0; i < MEMORY_SIZE; i++)
+        touched += memory[i] != 0;
+    cr_expect(le(u64, touched, 0x2000), "nothing else was written");
+    close_opened(&o);
+    free(memory);
+}
+
+Test(image, a_segment_larger_than_the_copy_buffer_arrives_whole)
+{
+    size_t size = TEXT_OFFSET + ((size_t)1 << 20) + 123;
+    uint8_t *file = calloc(1, size), *memory = calloc(1, MEMORY_SIZE);
+    struct model model;
+    struct opened o;
+
+    model_init(&model);
+    model.ehdr.e_phnum = 1;
+    model.phdrs[0].p_filesz = model.phdrs[0].p_memsz = size - TEXT_OFFSET;
+    memcpy(file, &model, TEXT_OFFSET);
+    for (size_t i = TEXT_OFFSET; i < size; i++)
+        file[i] = (uint8_t)(i * 31 + (i >> 12));
+    open_bytes(&o, file, size);
+    cr_assert(eq(int, o.status, CLI_OK), "%s", o.error.message);
+    cr_assert(eq(int, load(&o, memory), CLI_OK));
+    cr_expect(memcmp(memory + 0x100000, file + TEXT_OFFSET, size - TEXT_OFFSET) == 0);
+    close_opened(&o);
+    free(file);
+    free(memory);
+}
+
+Test(image, segments_are_placed_by_their_physical_address)
+{
+    struct model model;
+    struct opened o;
+
+    model_init(&model);
+    model.phdrs[0].p_vaddr = 0xffffffff80000000;
+    open_bytes(&o, &model, sizeof model);
+    cr_assert(eq(int, o.status, CLI_OK));
+    cr_expect(eq(u64, o.image.segments[0].start.value, 0x100000));
+    close_opened(&o);
+}
+
+Test(image, segments_out_of_order_are_sorted)
+{
+    struct model model;
+    struct opened o;
+    Elf64_Phdr first;
+
+    model_init(&model);
+    first = model.phdrs[0];
+    model.phdrs[0] = model.phdrs[1];
+    model.phdrs[1] = first;
+    open_bytes(&o, &model, sizeof model);
+    cr_assert(eq(int, o.status, CLI_OK));
+    cr_expect(eq(u64, o.image.segments[0].start.value, 0x100000));
+    cr_expect(eq(u64, o.image.segments[1].start.value, 0x200000));
+    close_opened(&o);
+}
+
+Test(image, segments_without_bytes_and_other_types_are_skipped)
+{
+    struct model model;
+    struct opened o;
+
+    model_init(&model);
+    model.ehdr.e_phnum = 4;
+    model.phdrs[2] = (Elf64_Phdr){ .p_type = PT_LOAD, .p_offset = ~(uint64_t)0 };
+    model.phdrs[3] = (Elf64_Phdr){ .p_type = PT_NOTE, .p_offset = ~(uint64_t)0, .p_filesz = 9 };
+    open_bytes(&o, &model, sizeof model);
+    cr_assert(eq(int, o.status, CLI_OK), "%s", o.error.message);
+    cr_expect(eq(uint, o.image.nsegments, 2));
+    close_opened(&o);
+}
+
+Test(image, segments_may_touch_each_other_and_both_limits)
+{
+    struct model model;
+    struct opened o;
+
+    model_init(&model);
+    model.phdrs[0].p_paddr = LOW;
+    model.ehdr.e_entry = LOW + 0x17ff;
+    model.phdrs[1].p_paddr = MEMORY_SIZE - 0x2800;
+    model.ehdr.e_phnum = 3;
+    model.phdrs[2] = model.phdrs[0];
+    model.phdrs[2].p_paddr = LOW + 0x1800;
+    open_bytes(&o, &model, sizeof model);
+    cr_expect(eq(int, o.status, CLI_OK), "%s", o.error.message);
+    close_opened(&o);
+}
+
+Test(image, a_missing_file_is_not_found)
+{
+    struct image image;
+    struct cli_error error;
+
+    cr_expect(eq(int, image_open("/nonexistent/image", &limits, &image, &error), CLI_NOT_FOUND));
+    cr_expect(strstr(error.message, "no such file") != NULL);
+    cr_expect(eq(int, image_open("/dev/null/image", &limits, &image, &error), CLI_NOT_FOUND));
+}
+
+Test(image, a_directory_and_a_device_are_refused)
+{
+    struct image image;
+    struct cli_error error;
+
+    cr_expect(eq(int, image_open("/", &limits, &image, &error), CLI_NOT_LOADABLE));
+    cr_expect(strstr(error.message, "is a directory") != NULL);
+    cr_expect(eq(int, image_open("/dev/zero", &limits, &image, &error), CLI_NOT_LOADABLE));
+    cr_expect(strstr(error.message, "not a regular file") != NULL);
+}
+
+Test(image, a_fifo_is_refused_without_waiting_for_a_writer)
+{
+    char name[] = "/tmp/vkvm-test-XXXXXX", path[64];
+    struct image image;
+    struct cli_error error;
+
+    cr_assert(mkdtemp(name) != NULL);
+    snprintf(path, sizeof path, "%s/fifo", name);
+    cr_assert(eq(int, mkfifo(path, 0600), 0));
+    cr_expect(eq(int, image_open(path, &limits, &image, &error), CLI_NOT_LOADABLE));
+    cr_expect(strstr(error.message, "not a regular file") != NULL);
+    unlink(path);
+    rmdir(name);
+}
+
+Test(image, what_is_not_elf_is_refused)
+{
+    static const char archive[] = "!<arch>\n";
+    struct model model;
+
+    expect_bytes_refused("", 0, "not an ELF file");
+    expect_bytes_refused("\177ELF", 4, "not an ELF file");
+    expect_bytes_refused("#!/bin/sh\nexit 0\n", 17, "not an ELF file");
+    expect_bytes_refused(archive, sizeof archive - 1, "not an ELF file");
+    model_init(&model);
+    model.ehdr.e_ident[EI_CLASS] = 9;
+    expect_refused(&model, "not an ELF file");
+}
+
+Test(image, a_file_that_ends_in_its_headers_is_refused)
+{
+    struct model model;
+    struct opened o;
+
+    model_init(&model);
+    for (size_t size = 0; size < offsetof(struct model, phdrs) + 2 * sizeof(Elf64_Phdr); size++) {
+        open_bytes(&o, &model, size);
+        cr_expect(eq(int, o.status, CLI_NOT_LOADABLE), "%zu bytes", size);
+        close_opened(&o);
+    }
+}
+
+Test(image, elf_files_of_another_kind_are_refused)
+{
+    struct model model;
+
+    model_init(&model);
+    model.ehdr.e_ident[EI_CLASS] = ELFCLASS32;
+    expect_refused(&model, "32-bit");
+    model_init(&model);
+    model.ehdr.e_ident[EI_DATA] = ELFDATA2MSB;
+    expect_refused(&model, "big-endian");
+    model_init(&model);
+    model.ehdr.e_machine = EM_AARCH64;
+    expect_refused(&model, "ELF machine 183");
+    model_init(&model);
+    model.ehdr.e_type = ET_DYN;
+    expect_refused(&model, "position-independent");
+    model_init(&model);
+    model.ehdr.e_type = ET_REL;
+    expect_refused(&model, "ELF type 1");
+    model_init(&model);
+    model.ehdr.e_phnum = 3;
+    model.phdrs[2].p_type = PT_INTERP;
+    expect_refused(&model, "dynamically linked");
+    model.phdrs[2].p_type = PT_DYNAMIC;
+    expect_refused(&model, "dynamically linked");
+}
+
+Test(image, bad_program_headers_are_refused)
+{
+    struct model model;
+
+    model_init(&model);
+    model.ehdr.e_phoff = FILE_SIZE;
+    expect_refused(&model, "no program headers");
+    model.ehdr.e_phoff = ~(uint64_t)0 - 8;
+    expect_refused(&model, "no program headers");
+    model_init(&model);
+    model.ehdr.e_phentsize = 1;
+    expect_refused(&model, "no program headers");
+    model_init(&model);
+    model.ehdr.e_phnum = 0;
+    expect_refused(&model, ": ");
+    model_init(&model);
+    model.ehdr.e_phnum = 1;
+    model.phdrs[0].p_type = PT_NOTE;
+    expect_refused(&model, "nothing to load");
+}
+
+/* With e_shnum 0 the first section's sh_size counts the sections, e_phnum PN_XNUM makes its
+ * sh_info count the segments. */
+Test(image, absurd_counts_in_the_first_section_are_refused_or_harmless)
+{
+    static const uint64_t counts[] = { 0, 2, 0xffff, 0xfffffff, 0xffffffff, ~(uint64_t)0 };
+    struct model model;
+    struct opened o;
+    Elf64_Shdr section;
+
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+        model_init(&model);
+        section = (Elf64_Shdr){ .sh_size = counts[i], .sh_info = (uint32_t)counts[i] };
+        memcpy(model.padding, &section, sizeof section);
+        model.ehdr.e_shoff = offsetof(struct model, padding);
+        open_bytes(&o, &model, sizeof model);
+        close_opened(&o);
+        model.ehdr.e_phnum = PN_XNUM;
+        open_bytes(&o, &model, sizeof model);
+        cr_expect(eq(int, o.status, counts[i] == 2 ? CLI_OK : CLI_NOT_LOADABLE), "%#llx: %s",
+                  (unsigned long long)counts[i], o.error.message);
+        close_opened(&o);
+    }
+}
+
+Test(image, too_many_segments_are_refused)
+{
+    struct model model;
+    struct opened o;
+
+    model_init(&model);
+    for (unsigned i = 0; i < SEGMENTS; i++) {
+        model.phdrs[i] = model.phdrs[0];
+        model.phdrs[i].p_paddr = 0x100000 + i * 0x2000;
+    }
+    model.ehdr.e_phnum = IMAGE_MAX_SEGMENTS;
+    open_bytes(&o, &model, sizeof model);
+    cr_expect(eq(int, o.status, CLI_OK), "%s", o.error.message);
+    close_opened(&o);
+    model.ehdr.e_phnum = IMAGE_MAX_SEGMENTS + 1;
+    expect_refused(&model, "more than 64 segments");
+}
+
+Test(image, a_segment_whose_bytes_are_not_in_the_file_is_truncated)
+{
+    struct model model;
+
+    model_init(&model);
+    model.phdrs[1].p_offset = FILE_SIZE - 0x7ff;
+    expect_refused(&model, "truncated");
+    model_init(&model);
+    model.phdrs[1].p_offset = ~(uint64_t)0 - 0x7fe;
+    expect_refused(&model, "truncated");
+    model_init(&model);
+    model.phdrs[1].p_filesz = model.phdrs[1].p_memsz = ~(uint64_t)0;
+    expect_refused(&model, "truncated");
+    model_init(&model);
+    expect_bytes_refused(&model, sizeof model - 1, "truncated");
+}
+
+Test(image, a_segment_with_more_bytes_than_memory_is_refused)
+{
+    struct model model;
+
+    model_init(&model);
+    model.phdrs[0].p_memsz = 0x17ff;
+    expect_refused(&model, "0x1800 bytes in the file but 0x17ff in memory");
+    model.phdrs[0].p_memsz = 0;
+    expect_refused(&model, "in memory");
+}
+
+Test(image, a_segment_in_the_reserved_low_area_is_refused)
+{
+    struct model model;
+
+    model_init(&model);
+    model.phdrs[0].p_paddr = LOW - 1;
+    expect_refused(&model, "below 0x10000");
+    model.phdrs[0].p_paddr = 0;
+    expect_refused(&model, "below 0x10000");
+}
+
+Test(image, an_image_beyond_memory_says_how_much_it_needs)
+{
+    struct model model;
+
+    model_init(&model);
+    model.phdrs[1].p_paddr = MEMORY_SIZE - 0x27ff;
+    expect_refused(&model, "needs memory up to 0x800001: give --memory 16M");
+    model.phdrs[1].p_paddr = 0x6fff000;
+    expect_refused(&model, "needs memory up to 0x7001800: give --memory 128M");
+    model.phdrs[1].p_paddr = MEMORY_MAX - 0x2800;
+    expect_refused(&model, "give --memory 60G");
+}
+
+Test(image, a_segment_no_memory_can_hold_is_refused)
+{
+    struct model model;
+
+    model_init(&model);
+    model.phdrs[1].p_paddr = MEMORY_MAX - 0x27ff;
+    expect_refused(&model, "beyond the largest --memory of 60G");
+    model.phdrs[1].p_paddr = ~(uint64_t)0 - 0x27ff;
+    expect_refused(&model, "beyond the largest");
+    model_init(&model);
+    model.phdrs[1].p_memsz = ~(uint64_t)0;
+    expect_refused(&model, "beyond the largest");
+}
+
+Test(image, overlapping_segments_are_refused)
+{
+    struct model model;
+
+    model_init(&model);
+    model.phdrs[1].p_paddr = 0x1017ff;
+    expect_refused(&model, "overlapping");
+    model.phdrs[1].p_paddr = 0x100000 - 0x27ff;
+    expect_refused(&model, "overlapping");
+    model.phdrs[1].p_paddr = 0x100000;
+    expect_refused(&model, "overlapping");
+}
+
+Test(image, an_entry_point_outside_every_segment_is_refused)
+{
+    struct model model;
+
+    model_init(&model);
+    model.ehdr.e_entry = 0x101800;
+    expect_refused(&model, "entry point 0x101800 outside");
+    model.ehdr.e_entry = ~(uint64_t)0;
+    expect_refused(&model, "outside");
+    model.ehdr.e_entry = 0;
+    expect_refused(&model, "outside");
+}
+
+Test(image, an_entry_point_above_the_boot_map_is_refused)
+{
+    const struct image_limits large = {
+        .low = { LOW },
+        .memory_size = MEMORY_MAX,
+        .memory_size_max = MEMORY_MAX,
+    };
+    struct model model;
+    struct image image;
+    struct cli_error error;
+    char path[40];
+    int fd = memfd_create("image", MFD_CLOEXEC);
+
+    model_init(&model);
+    model.phdrs[0].p_paddr = CLI_BOOT_MAP_END;
+    model.ehdr.e_entry = CLI_BOOT_MAP_END + 8;
+    cr_assert(eq(i64, write(fd, &model, sizeof model), (ssize_t)sizeof model));
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    cr_expect(eq(int, image_open(path, &large, &image, &error), CLI_NOT_LOADABLE));
+    cr_expect(strstr(error.message, "above 4G") != NULL, "%s", error.message);
+    close(fd);
+}
+
+Test(image, a_file_that_shrinks_after_the_check_is_an_error)
+{
+    uint8_t *memory = calloc(1, MEMORY_SIZE);
+    struct model model;
+    struct opened o;
+
+    model_init(&model);
+    open_bytes(&o, &model, sizeof model);
+    cr_assert(eq(int, o.status, CLI_OK));
+    cr_assert(eq(int, ftruncate(o.fd, TEXT_OFFSET + 0x100), 0));
+    cr_expect(eq(int, load(&o, memory), CLI_NOT_LOADABLE));
+    cr_expect(strstr(o.error.message, "shorter") != NULL, "%s", o.error.message);
+    close_opened(&o);
+    free(memory);
+}
+
+static enum vm_result
+write_fails(void *context, gpa_t gpa, const void *from, size_t size, struct vm_fault_info *info)
+{
+    (void)from;
+    (void)size;
+    info->result = *(enum vm_result *)context;
+    info->gpa = gpa;
+    info->error = -12;
+    info->cause = "the frame store is full";
+    return info->result;
+}
+
+Test(image, memory_that_cannot_be_written_is_a_failure_with_its_cause)
+{
+    enum vm_result result = VM_HOST_FAILURE;
+    const struct cli_memory target = { .write = write_fails, .context = &result };
+    struct model model;
+    struct opened o;
+
+    model_init(&model);
+    open_bytes(&o, &model, sizeof model);
+    cr_assert(eq(int, o.status, CLI_OK));
+    cr_expect(eq(int, image_load(&o.image, &target, &o.error), CLI_FAILED));
+    cr_expect(strstr(o.error.message, "the frame store is full") != NULL);
+    cr_expect(strstr(o.error.message, "0x100000") != NULL);
+    result = VM_IO_ERROR;
+    cr_expect(eq(int, image_load(&o.image, &target, &o.error), CLI_FAILED));
+    cr_expect(strstr(o.error.message, vm_result_name(VM_IO_ERROR)) != NULL);
+    close_opened(&o);
+}
+
+Test(image, overlap_is_exact_at_both_ends)
+{
+    const struct image image = {
+        .nsegments = 1,
+        .segments = { { .start = { 0x1000 }, .size = 0x1000 } },
+    };
+
+    cr_expect(not(image_overlaps(&image, gpa_from_u64(0xfff), 1)));
+    cr_expect(image_overlaps(&image, gpa_from_u64(0xfff), 2));
+    cr_expect(image_overlaps(&image, gpa_from_u64(0x1000), 1));
+    cr_expect(image_overlaps(&image, gpa_from_u64(0x1fff), 1));
+    cr_expect(not(image_overlaps(&image, gpa_from_u64(0x2000), 1)));
+    cr_expect(image_overlaps(&image, gpa_from_u64(0), UINT64_MAX));
+}
+
+/* Values that sit on edges hurt more often than others. */
+static uint64_t
+random_value(void)
+{
+    static const uint64_t edges[] = {
+        0,
+        1,
+        0x7f,
+        0xff,
+        0xffff,
+        0x7fffffff,
+        0xffffffff,
+        LOW,
+        MEMORY_SIZE,
+        MEMORY_MAX,
+        FILE_SIZE,
+        0x7fffffffffffffff,
+        ~(uint64_t)0,
+        sizeof(Elf64_Phdr),
+    };
+    uint64_t value = edges[(size_t)rand() % (sizeof edges / sizeof edges[0])];
+
+    return value + (uint64_t)(rand() % 5) - 2;
+}
+
+static void
+damage(struct model *model, size_t *size)
+{
+    size_t headers = offsetof(struct model, phdrs) + 3 * sizeof(Elf64_Phdr);
+
+    for (int n = rand() % 4; n >= 0; n--) {
+        uint64_t value = random_value();
+        size_t width = (size_t)1 << rand() % 4;
+        size_t at = (size_t)rand() % (headers / width) * width;
+
+        /* The identification seldom, or nothing gets past it. */
+        if (at >= EI_NIDENT || rand() % 8 == 0)
+            memcpy((uint8_t *)model + at, &value, width);
+    }
+    if (rand() % 8 == 0)
+        *size = (size_t)rand() % (sizeof *model + 1);
+}
+
+/* What is let through keeps the promises of image.h. */
+static void
+check_accepted(const struct image *image)
+{
+    for (unsigned i = 0; i < image->nsegments; i++) {
+        const struct image_segment *s = &image->segments[i];
+
+        cr_assert(s->size != 0 && s->file_size <= s->size);
+        cr_assert(s->start.value >= LOW && s->size <= MEMORY_SIZE);
+        cr_assert(s->start.value <= MEMORY_SIZE - s->size);
+        cr_assert(i == 0 || s[-1].start.value + s[-1].size <= s->start.value);
+    }
+    cr_assert(image_overlaps(image, image->entry, 1));
+}
+
+Test(image, random_damage_is_refused_or_harmless)
+{
+    const char *given = getenv("VKVM_SEED");
+    uint8_t *memory = calloc(1, MEMORY_SIZE);
+    unsigned seed = 0, accepted = 0;
+
+    if (given != NULL)
+        seed = (unsigned)strtoul(given, NULL, 0);
+    else if (getrandom(&seed, sizeof seed, 0) != sizeof seed)
+        cr_fatal("no seed");
+    fprintf(stderr, "image: VKVM_SEED=%u\n", seed);
+    srand(seed);
+    for (int round = 0; round < 20000; round++) {
+        struct model model;
+        struct opened o;
+        size_t size = sizeof model;
+
+        model_init(&model);
+        damage(&model, &size);
+        open_bytes(&o, &model, size);
+        if (o.status == CLI_OK) {
+            check_accepted(&o.image);
+            cr_assert(eq(int, load(&o, memory), CLI_OK));
+            accepted++;
+        }
+        close_opened(&o);
+    }
+    cr_expect(accepted > 100, "only %u accepted: the test is blind", accepted);
+    free(memory);
+}

@@ -1,0 +1,498 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The options of `vkvm run`: values, limits, every refusal, and random command lines.
+ */
+#include "guest/include/vkvm_abi.h"
+#include "vmm/cli/options.h"
+
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#define MAX_WORDS 80
+
+static void
+expect_text(const char *actual, const char *expected)
+{
+    cr_assert(actual != NULL);
+    cr_expect(strcmp(actual, expected) == 0, "'%s', expected '%s'", actual, expected);
+}
+
+/* Parse "run" and the NULL-terminated words, whose copies live until the next call. */
+static int
+parse_words(struct run_options *options, struct cli_error *error, const char *const *words)
+{
+    static char copies[MAX_WORDS][256];
+    static char *argv[MAX_WORDS + 2];
+    static char verb[] = "run";
+    int argc = 0;
+
+    argv[argc++] = verb;
+    for (; *words != NULL; words++, argc++) {
+        cr_assert(argc <= MAX_WORDS && strlen(*words) < sizeof copies[0]);
+        argv[argc] = strcpy(copies[argc - 1], *words);
+    }
+    argv[argc] = NULL;
+    error->message[0] = '\0';
+    return options_parse_run(argc, argv, options, error);
+}
+
+#define PARSE(options, error, ...) \
+    parse_words(options, error, (const char *const[]){ __VA_ARGS__, NULL })
+
+/* The command line is wrong, and the message says so with these words in it. */
+static void
+expect_refused(const char *part, const char *const *words)
+{
+    struct run_options options;
+    struct cli_error error;
+
+    cr_expect(eq(int, parse_words(&options, &error, words), CLI_USAGE), "%s", part);
+    cr_expect(strstr(error.message, part) != NULL, "'%s' lacks '%s'", error.message, part);
+    cr_expect(strstr(error.message, ": ") != NULL, "'%s' has no remedy", error.message);
+    cr_expect(strchr(error.message, '\n') == NULL);
+}
+
+#define REFUSED(part, ...) expect_refused(part, (const char *const[]){ __VA_ARGS__, NULL })
+
+static uint64_t
+size_of(const char *text)
+{
+    uint64_t size = 0;
+
+    cr_expect(eq(int, options_parse_size(text, &size), 0), "%s", text);
+    return size;
+}
+
+Test(options, a_size_is_decimal_or_hexadecimal_with_a_suffix)
+{
+    cr_expect(eq(u64, size_of("0"), 0));
+    cr_expect(eq(u64, size_of("4096"), 4096));
+    cr_expect(eq(u64, size_of("0x1000"), 4096));
+    cr_expect(eq(u64, size_of("0XfF"), 255));
+    cr_expect(eq(u64, size_of("3K"), 3072));
+    cr_expect(eq(u64, size_of("64M"), 64ull << 20));
+    cr_expect(eq(u64, size_of("64m"), 64ull << 20));
+    cr_expect(eq(u64, size_of("1G"), 1ull << 30));
+    cr_expect(eq(u64, size_of("0x2T"), 2ull << 40));
+}
+
+Test(options, a_leading_zero_does_not_mean_octal)
+{
+    cr_expect(eq(u64, size_of("010"), 10));
+}
+
+Test(options, the_largest_size_is_two_to_the_64_minus_1)
+{
+    uint64_t size = 7;
+
+    cr_expect(eq(u64, size_of("18446744073709551615"), UINT64_MAX));
+    cr_expect(eq(u64, size_of("0xffffffffffffffff"), UINT64_MAX));
+    cr_expect(eq(u64, size_of("16777215T"), 16777215ull << 40));
+    cr_expect(eq(int, options_parse_size("18446744073709551616", &size), -ERANGE));
+    cr_expect(eq(int, options_parse_size("0x10000000000000000", &size), -ERANGE));
+    cr_expect(eq(int, options_parse_size("16777216T", &size), -ERANGE));
+    cr_expect(eq(int, options_parse_size("18014398509481984K", &size), -ERANGE));
+    cr_expect(eq(u64, size, 7), "left alone on failure");
+}
+
+Test(options, what_is_not_a_size_is_refused)
+{
+    static const char *const texts[] = {
+        "",    "K",      "-1",   "+1",   " 1",  "1 ", "1KB", "1Q",   "0x",
+        "0xg", "0x0x10", "0x-1", "1.5M", "1e3", "x",  "M1",  "\xff", "1\xff",
+    };
+    uint64_t size = 7;
+
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        cr_expect(eq(int, options_parse_size(texts[i], &size), -EINVAL), "'%s'", texts[i]);
+    cr_expect(eq(u64, size, 7), "left alone on failure");
+}
+
+Test(options, seconds_may_have_a_fraction_and_round_up)
+{
+    static const struct {
+        const char *text;
+        unsigned ms;
+    } cases[] = {
+        { "0", 0 },
+        { "10", 10000 },
+        { "0.5", 500 },
+        { ".25", 250 },
+        { "1.", 1000 },
+        { "0.001", 1 },
+        { "0.0001", 1 },
+        { "0.0010001", 2 },
+        { "1.9990", 1999 },
+        { "4294967", 4294967000u },
+        { "4294967.295", UINT32_MAX },
+    };
+    unsigned ms;
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        cr_expect(eq(int, options_parse_seconds(cases[i].text, &ms), 0), "%s", cases[i].text);
+        cr_expect(eq(uint, ms, cases[i].ms), "%s", cases[i].text);
+    }
+}
+
+Test(options, what_is_not_a_time_is_refused)
+{
+    static const char *const texts[] = {
+        "", ".", "-1", "+1", "1s", "1,5", " 1", "0x10", "inf", "nan", "1e9", "1..2",
+    };
+    unsigned ms = 7;
+
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        cr_expect(eq(int, options_parse_seconds(texts[i], &ms), -EINVAL), "'%s'", texts[i]);
+    cr_expect(eq(int, options_parse_seconds("4294968", &ms), -ERANGE));
+    cr_expect(eq(int, options_parse_seconds("4294967.2951", &ms), -ERANGE));
+    cr_expect(eq(int, options_parse_seconds("99999999999999999999999", &ms), -ERANGE));
+    cr_expect(eq(uint, ms, 7), "left alone on failure");
+}
+
+Test(options, an_image_alone_gets_the_defaults)
+{
+    struct run_options options;
+    struct cli_error error;
+
+    cr_assert(eq(int, PARSE(&options, &error, "hello"), CLI_OK));
+    expect_text(options.image, "hello");
+    cr_expect(eq(u64, options.config.memory_size, 64ull << 20));
+    cr_expect(eq(uint, options.config.nvcpus, 1));
+    cr_expect(eq(u64, options.config.ram_budget, 0));
+    cr_expect(eq(uint, options.config.timeout_ms, 0));
+    cr_expect(eq(int, (int)options.config.placement, FAULT_PLACE_AUTO));
+    cr_expect(eq(uint, options.config.fault_threads, 0));
+    cr_expect(eq(uint, options.config.prefault_pages, VM_PREFAULT_DEFAULT));
+    cr_expect(options.config.fast_fault);
+    cr_expect(eq(uint, options.config.nwindows, 0));
+    cr_expect(eq(sz, options.narguments, 0));
+    cr_expect(not(options.stats));
+    cr_expect(not(options.json));
+    cr_expect(not(options.help));
+    cr_expect(options.fdt == NULL && options.fdt_overlay == NULL);
+}
+
+Test(options, every_option_sets_its_field)
+{
+    struct run_options options;
+    struct cli_error error;
+    int status =
+        PARSE(&options, &error, "--memory=128M", "--cpus", "3", "--ram", "8M", "--fdt", "tree",
+              "--fdt-overlay", "over", "--timeout", "1.5", "--stats", "--json=out", "--prefault",
+              "16", "--no-fast-fault", "--fault-threads", "2", "--placement", "spin", "image");
+
+    cr_assert(eq(int, status, CLI_OK), "%s", error.message);
+    cr_expect(eq(u64, options.config.memory_size, 128ull << 20));
+    cr_expect(eq(uint, options.config.nvcpus, 3));
+    cr_expect(eq(u64, options.config.ram_budget, 8ull << 20));
+    expect_text(options.fdt, "tree");
+    expect_text(options.fdt_overlay, "over");
+    cr_expect(eq(uint, options.config.timeout_ms, 1500));
+    cr_expect(options.stats);
+    cr_expect(options.json);
+    expect_text(options.json_file, "out");
+    cr_expect(eq(uint, options.config.prefault_pages, 16));
+    cr_expect(not(options.config.fast_fault));
+    cr_expect(eq(uint, options.config.fault_threads, 2));
+    cr_expect(eq(int, (int)options.config.placement, FAULT_PLACE_SPIN));
+}
+
+Test(options, json_without_a_file_goes_to_standard_error)
+{
+    struct run_options options;
+    struct cli_error error;
+
+    cr_assert(eq(int, PARSE(&options, &error, "--json", "image"), CLI_OK));
+    cr_expect(options.json);
+    cr_expect(options.json_file == NULL);
+    expect_text(options.image, "image");
+}
+
+Test(options, words_after_two_dashes_are_the_guests_and_may_look_like_options)
+{
+    struct run_options options;
+    struct cli_error error;
+
+    cr_assert(
+        eq(int, PARSE(&options, &error, "image", "--stats", "--", "a b", "--cpus", "--"), CLI_OK));
+    cr_expect(options.stats, "options may follow the image");
+    cr_assert(eq(sz, options.narguments, 3));
+    expect_text(options.arguments[0], "a b");
+    expect_text(options.arguments[1], "--cpus");
+    expect_text(options.arguments[2], "--");
+    cr_expect(eq(uint, options.config.nvcpus, 1));
+}
+
+Test(options, help_needs_no_image)
+{
+    struct run_options options;
+    struct cli_error error;
+
+    cr_assert(eq(int, PARSE(&options, &error, "-h"), CLI_OK));
+    cr_expect(options.help);
+    cr_assert(eq(int, PARSE(&options, &error, "--help"), CLI_OK));
+    cr_expect(options.help);
+}
+
+Test(options, a_window_has_its_pieces_in_any_order)
+{
+    struct run_options options;
+    struct cli_error error;
+    const struct vm_window_config *w;
+    int status = PARSE(&options, &error, "image", "--window", "gpa=0x1000000000,size=1M",
+                       "--window=prot=wr,root=0x5003,format=vpte32,size=0x1000,gpa=0x1000100000");
+
+    cr_assert(eq(int, status, CLI_OK), "%s", error.message);
+    cr_assert(eq(uint, options.config.nwindows, 2));
+    w = options.config.windows;
+    cr_expect(eq(u64, w[0].start.value, 0x1000000000));
+    cr_expect(eq(u64, w[0].size, 1 << 20));
+    cr_expect(w[0].format == &vpte64_format);
+    cr_expect(eq(u64, w[0].root, 0));
+    cr_expect(eq(uint, w[0].protection, VM_PROT_ALL));
+    cr_expect(eq(u64, w[1].start.value, 0x1000100000));
+    cr_expect(eq(u64, w[1].size, 0x1000));
+    cr_expect(w[1].format == &vpte32_format);
+    cr_expect(eq(u64, w[1].root, 0x5003));
+    cr_expect(eq(uint, w[1].protection, VM_PROT_RW));
+}
+
+Test(options, a_window_may_fill_the_whole_region_and_no_more)
+{
+    struct run_options options;
+    struct cli_error error;
+
+    cr_expect(eq(int, PARSE(&options, &error, "i", "--window", "gpa=0x1000000000,size=192G"),
+                 CLI_OK),
+              "%s", error.message);
+    REFUSED("ends above", "i", "--window", "gpa=0x1000001000,size=192G");
+    REFUSED("out of range", "i", "--window", "gpa=0x1000000000,size=0x3000001000");
+}
+
+Test(options, a_bad_window_is_refused_with_its_cause)
+{
+    REFUSED("incomplete", "i", "--window", "gpa=0x1000000000");
+    REFUSED("incomplete", "i", "--window", "size=4K");
+    REFUSED("no '='", "i", "--window", "");
+    REFUSED("no '='", "i", "--window", "gpa=0x1000000000,");
+    REFUSED("unknown", "i", "--window", "gpa=0x1000000000,size=4K,colour=red");
+    REFUSED("two gpa=", "i", "--window", "gpa=0x1000000000,gpa=0x1000000000,size=4K");
+    REFUSED("gpa='0x1000' is not possible", "i", "--window", "gpa=0x1000,size=4K");
+    REFUSED("gpa='0x1000000001'", "i", "--window", "gpa=0x1000000001,size=4K");
+    REFUSED("gpa='0x4000000000'", "i", "--window", "gpa=0x4000000000,size=4K");
+    REFUSED("gpa='zero'", "i", "--window", "gpa=zero,size=4K");
+    REFUSED("out of range", "i", "--window", "gpa=0x1000000000,size=0");
+    REFUSED("whole number of pages", "i", "--window", "gpa=0x1000000000,size=4097");
+    REFUSED("format='x86'", "i", "--window", "gpa=0x1000000000,size=4K,format=x86");
+    REFUSED("root=''", "i", "--window", "gpa=0x1000000000,size=4K,root=");
+    REFUSED("root='5K'", "i", "--window", "gpa=0x1000000000,size=4K,root=5K");
+    REFUSED("prot= is empty", "i", "--window", "gpa=0x1000000000,size=4K,prot=");
+    REFUSED("prot='rz'", "i", "--window", "gpa=0x1000000000,size=4K,prot=rz");
+    REFUSED("larger than vpte32", "i", "--window", "gpa=0x1000000000,size=5G,format=vpte32");
+    REFUSED("more than 32 bits", "i", "--window",
+            "gpa=0x1000000000,size=4K,format=vpte32,root=0x100000001");
+}
+
+Test(options, windows_may_touch_but_not_overlap)
+{
+    struct run_options options;
+    struct cli_error error;
+
+    cr_expect(eq(int,
+                 PARSE(&options, &error, "i", "--window", "gpa=0x1000001000,size=4K", "--window",
+                       "gpa=0x1000000000,size=4K", "--window", "gpa=0x1000002000,size=4K"),
+                 CLI_OK));
+    REFUSED("overlaps", "i", "--window", "gpa=0x1000001000,size=4K", "--window",
+            "gpa=0x1000000000,size=8K");
+    REFUSED("overlaps", "i", "--window", "gpa=0x1000000000,size=1M", "--window",
+            "gpa=0x1000001000,size=4K");
+}
+
+Test(options, there_is_a_limit_to_the_number_of_windows)
+{
+    const char *words[VM_MAX_WINDOWS + 3] = { "image" };
+    char text[VM_MAX_WINDOWS + 1][64];
+    struct run_options options;
+    struct cli_error error;
+
+    for (unsigned i = 0; i <= VM_MAX_WINDOWS; i++) {
+        snprintf(text[i], sizeof text[i], "--window=gpa=0x%llx,size=4K",
+                 0x1000000000ull + i * 4096);
+        words[i + 1] = i < VM_MAX_WINDOWS ? text[i] : NULL;
+    }
+    cr_expect(eq(int, parse_words(&options, &error, words), CLI_OK));
+    words[VM_MAX_WINDOWS + 1] = text[VM_MAX_WINDOWS];
+    words[VM_MAX_WINDOWS + 2] = NULL;
+    expect_refused("too many --window", words);
+}
+
+Test(options, values_outside_their_range_are_refused)
+{
+    REFUSED("out of range: give 4M to 60G", "--memory", "2M", "i");
+    REFUSED("out of range", "--memory", "61G", "i");
+    REFUSED("out of range", "--memory", "99999999999999999999", "i");
+    REFUSED("not a size", "--memory", "lots", "i");
+    REFUSED("multiple of 4K", "--memory", "0x400001", "i");
+    REFUSED("give 1 to 64", "--cpus", "0", "i");
+    REFUSED("give 1 to 64", "--cpus", "65", "i");
+    REFUSED("give 1 to 64", "--cpus", "two", "i");
+    REFUSED("give 1 to 64", "--cpus", "99999999999999999999", "i");
+    REFUSED("out of range", "--ram", "4K", "i");
+    REFUSED("out of range", "--ram", "0", "i");
+    REFUSED("give 0 to 128", "--prefault", "129", "i");
+    REFUSED("give 0 to 128", "--prefault", "-1", "i");
+    REFUSED("give 1 to 64", "--fault-threads", "0", "i");
+    REFUSED("not a time", "--timeout", "soon", "i");
+    REFUSED("too long", "--timeout", "4294968", "i");
+    REFUSED("give auto, spin or block", "--placement", "here", "i");
+    REFUSED("--json= has no name", "--json=", "i");
+}
+
+Test(options, a_wrong_command_line_is_refused)
+{
+    REFUSED("no image given", "--stats");
+    REFUSED("no image given", "--", "image");
+    REFUSED("name is empty", "");
+    REFUSED("unexpected 'two'", "one", "two");
+    REFUSED("unknown or ambiguous option '--colour'", "--colour", "i");
+    REFUSED("unknown or ambiguous option '--f'", "--f", "i");
+    REFUSED("unknown option -x", "-x", "i");
+    REFUSED("--memory needs a value", "i", "--memory");
+    REFUSED("--stats takes no value", "--stats=yes", "i");
+}
+
+Test(options, the_help_names_every_option_it_takes)
+{
+    static const char *const names[] = {
+        "memory", "cpus", "ram",      "window",        "fdt",           "fdt-overlay", "timeout",
+        "stats",  "json", "prefault", "no-fast-fault", "fault-threads", "placement",   "help",
+    };
+    char *text = NULL, flag[40];
+    size_t size;
+    FILE *to = open_memstream(&text, &size);
+
+    cr_assert(to != NULL);
+    options_help_run(to);
+    fclose(to);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        snprintf(flag, sizeof flag, "  --%s", names[i]);
+        cr_expect(strstr(text, flag) != NULL, "%s", names[i]);
+    }
+    free(text);
+}
+
+/* Random words, most of them pieces of good ones. */
+static void
+random_word(char *word, size_t size)
+{
+    static const char *const pieces[] = {
+        "--",
+        "-",
+        "memory",
+        "cpus",
+        "ram",
+        "window",
+        "fdt",
+        "-overlay",
+        "timeout",
+        "stats",
+        "json",
+        "prefault",
+        "no-fast-fault",
+        "placement",
+        "=",
+        ",",
+        "gpa=",
+        "size=",
+        "root=",
+        "prot=",
+        "format=",
+        "vpte32",
+        "vpte64",
+        "0x",
+        "1000000000",
+        "4096",
+        "4",
+        "M",
+        "G",
+        "T",
+        ".",
+        "rwx",
+        "image",
+        "\xff",
+        "\n",
+        "%s%n",
+        "99999999999999999999",
+        "-h",
+        "",
+    };
+
+    word[0] = '\0';
+    for (int n = rand() % 8; n >= 0; n--) {
+        const char *piece = pieces[(size_t)rand() % (sizeof pieces / sizeof pieces[0])];
+
+        if (strlen(word) + strlen(piece) + 1 < size)
+            strcat(word, piece);
+    }
+}
+
+/* What the parser lets through keeps the promises of vm_config. */
+static void
+check_accepted(const struct run_options *options)
+{
+    const struct vm_config *config = &options->config;
+
+    cr_assert(options->image != NULL || options->help);
+    cr_assert(config->memory_size >= OPTIONS_MEMORY_MIN &&
+              config->memory_size <= OPTIONS_MEMORY_MAX);
+    cr_assert(config->memory_size % PAGE_SIZE == 0);
+    cr_assert(config->nvcpus >= 1 && config->nvcpus <= VM_MAX_VCPUS);
+    cr_assert(config->prefault_pages <= VM_PREFAULT_MAX);
+    cr_assert(config->nwindows <= VM_MAX_WINDOWS);
+    for (unsigned i = 0; i < config->nwindows; i++) {
+        const struct vm_window_config *w = &config->windows[i];
+
+        cr_assert(w->start.value % PAGE_SIZE == 0 && w->size % PAGE_SIZE == 0 && w->size != 0);
+        cr_assert(w->start.value >= VKVM_WINDOW_BASE);
+        cr_assert(w->size <= VKVM_WINDOW_END - w->start.value);
+        cr_assert(w->format != NULL && w->protection != 0);
+    }
+}
+
+Test(options, random_command_lines_are_parsed_or_refused)
+{
+    const char *given = getenv("VKVM_SEED");
+    unsigned seed = 0;
+    unsigned accepted = 0;
+
+    if (given != NULL)
+        seed = (unsigned)strtoul(given, NULL, 0);
+    else if (getrandom(&seed, sizeof seed, 0) != sizeof seed)
+        cr_fatal("no seed");
+    fprintf(stderr, "options: VKVM_SEED=%u\n", seed);
+    srand(seed);
+    for (int round = 0; round < 20000; round++) {
+        char words[6][128];
+        char *argv[8];
+        char verb[] = "run";
+        int argc = 1 + rand() % 7;
+        struct run_options options;
+        struct cli_error error;
+
+        argv[0] = verb;
+        for (int i = 1; i < argc; i++) {
+            random_word(words[i - 1], sizeof words[0]);
+            argv[i] = words[i - 1];
+        }
+        argv[argc] = NULL;
+        if (options_parse_run(argc, argv, &options, &error) == CLI_OK) {
+            check_accepted(&options);
+            accepted++;
+        }
+    }
+    cr_expect(accepted > 0, "nothing was accepted: the test is blind");
+}

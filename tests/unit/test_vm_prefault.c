@@ -1,0 +1,453 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Which neighbours a fault maps along: how runs grow, where they stop, what they
+ * never do.
+ */
+#include "tests/unit/fault_rig.h"
+#include "vmm/vpagetable/vm_prefault.h"
+
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+#include <errno.h>
+#include <sched.h>
+
+#define PAGE(n) ((uint64_t)(n) << PAGE_SHIFT)
+#define W(n) (RIG_WINDOW + PAGE(n))
+
+static void
+advise(struct rig *rig, uint64_t start, uint64_t end, enum vm_map_advice advice)
+{
+    cr_assert(zero(int, vm_map_advise(&rig->map, gpa_from_u64(start), gpa_from_u64(end), advice)));
+}
+
+static void
+inval(struct rig *rig, uint64_t start, uint64_t end)
+{
+    cr_assert(zero(int, vm_map_inval(&rig->map, gpa_from_u64(start), gpa_from_u64(end))));
+}
+
+/* Fault on `gpa` and say how many neighbours came along. */
+static unsigned
+burst(struct rig *rig, uint64_t gpa, vm_prot_t access)
+{
+    cr_assert(eq(int, rig_burst(rig, gpa, access), VM_OK));
+    return rig_info.prefaulted;
+}
+
+/* ---- NORMAL entries. ---- */
+
+Test(vm_prefault, a_sequential_stream_doubles_its_run_up_to_the_limit)
+{
+    unsigned faults = 0, longest = 0;
+    uint64_t page = 0;
+    struct rig rig;
+
+    rig_init(&rig, 0);
+    while (page < 512) {
+        unsigned enters = rig.fake.enters, run;
+
+        run = 1 + burst(&rig, PAGE(page), VM_PROT_WRITE);
+        cr_assert(eq(uint, rig.fake.enters, enters + 1)); /* one machine operation */
+        cr_assert(page == 0 || page + run == 512 || run == (page < 128 ? page + 1 : 129));
+        longest = run > longest ? run : longest;
+        page += run;
+        faults++;
+    }
+    cr_assert(eq(uint, longest, 129));
+    cr_assert(le(uint, faults, 11));
+    cr_assert(eq(u64, page, 512)); /* and the run ended with the 2 MiB */
+    cr_assert(eq(u64, rig_meter(&rig, v_zfod), 512));
+    cr_assert(eq(u64, rig_meter(&rig, v_ozfod), 512));
+    cr_assert(eq(u64, rig_meter(&rig, v_prefault), 512 - faults));
+    cr_assert(eq(uint, rig.fake.filled_pages, 512));
+    rig_fini(&rig);
+}
+
+Test(vm_prefault, an_isolated_fault_gets_nothing)
+{
+    struct rig rig;
+
+    rig_init(&rig, 0);
+    for (unsigned i = 0; i < 100; i++)
+        cr_assert(zero(uint, burst(&rig, PAGE(i * 1237 % 4096), VM_PROT_WRITE)));
+    cr_assert(eq(u64, rig.ram->resident_count, 100));
+    rig_fini(&rig);
+}
+
+Test(vm_prefault, without_burst_a_fault_enters_one_page)
+{
+    struct rig rig;
+
+    rig_init(&rig, 0);
+    for (unsigned p = 0; p < 20; p++)
+        cr_assert(eq(int, rig_touch(&rig, PAGE(p), VM_PROT_WRITE), VM_OK));
+    cr_assert(eq(u64, rig_meter(&rig, v_prefault), 0));
+    cr_assert(eq(u64, fake_pmap_mapped(&rig.fake), 20));
+    rig_fini(&rig);
+}
+
+Test(vm_prefault, zeros_are_never_made_backwards)
+{
+    struct rig rig;
+
+    rig_init(&rig, 0);
+    for (unsigned p = 200; p > 100; p--)
+        cr_assert(zero(uint, burst(&rig, PAGE(p), VM_PROT_WRITE)));
+    cr_assert(eq(u64, rig.ram->resident_count, 100));
+    rig_fini(&rig);
+}
+
+Test(vm_prefault, zeros_are_made_only_where_the_conditions_of_fast_fault_hold)
+{
+    struct vm_object *backing;
+    struct rig rig;
+    gpa_t end = gpa_from_u64(PAGE(RIG_PAGES));
+
+    rig_init(&rig, 0);
+    advise(&rig, 0, end.value, VM_ADVICE_SEQUENTIAL);
+
+    rig.sys.tunables.fast_fault = false;
+    cr_assert(zero(uint, burst(&rig, PAGE(0), VM_PROT_WRITE)));
+    rig.sys.tunables.fast_fault = true;
+
+    rig.sys.tunables.prefault_pages = 0;
+    cr_assert(zero(uint, burst(&rig, PAGE(100), VM_PROT_WRITE)));
+    rig.sys.tunables.prefault_pages = 3;
+    cr_assert(eq(uint, burst(&rig, PAGE(200), VM_PROT_WRITE), 3));
+    rig.sys.tunables.prefault_pages = VM_PREFAULT_MAX;
+    cr_assert(eq(uint, burst(&rig, PAGE(300), VM_PROT_READ), VM_PREFAULT_SEQUENTIAL));
+
+    cr_assert(zero(int, vm_map_protect(&rig.map, gpa_from_u64(0), end, VM_PROT_READ)));
+    cr_assert(zero(uint, burst(&rig, PAGE(400), VM_PROT_READ)));
+    cr_assert(zero(int, vm_map_protect(&rig.map, gpa_from_u64(0), end, VM_PROT_ALL)));
+
+    advise(&rig, 0, end.value, VM_ADVICE_RANDOM);
+    cr_assert(zero(uint, burst(&rig, PAGE(301 + VM_PREFAULT_SEQUENTIAL), VM_PROT_WRITE)));
+    advise(&rig, 0, end.value, VM_ADVICE_SEQUENTIAL);
+
+    cr_assert(zero(int, vm_object_create_default(&rig.sys, 8, &backing)));
+    rig.ram->backing_object = backing;
+    backing->shadow_count++;
+    cr_assert(zero(uint, burst(&rig, PAGE(600), VM_PROT_WRITE)));
+    rig_fini(&rig);
+}
+
+Test(vm_prefault, an_object_with_a_pager_gets_no_zeros_beside_a_fault)
+{
+    struct rig_pager pager;
+    struct rig rig;
+
+    rig_init_object(&rig, 0);
+    rig_map_ram(&rig, rig_pager_object(&rig, RIG_PAGES, &pager), VM_PROT_ALL);
+    pager.have_end = 0;
+    advise(&rig, 0, PAGE(RIG_PAGES), VM_ADVICE_SEQUENTIAL);
+    cr_assert(zero(uint, burst(&rig, PAGE(0), VM_PROT_WRITE)));
+    rig_fini(&rig);
+}
+
+Test(vm_prefault, what_was_read_along_is_mapped_along_but_clean_pages_read_only)
+{
+    struct rig_pager pager;
+    struct rig rig;
+
+    rig_init_object(&rig, 0);
+    rig_map_ram(&rig, rig_pager_object(&rig, RIG_PAGES, &pager), VM_PROT_ALL);
+    cr_assert(eq(uint, burst(&rig, PAGE(40), VM_PROT_WRITE), 8));
+    cr_assert(eq(int, rig_mapped(&rig, PAGE(40)), VM_PROT_RW));
+    for (unsigned i = 1; i <= 4; i++) {
+        cr_assert(eq(int, rig_mapped(&rig, PAGE(40 - i)), VM_PROT_READ));
+        cr_assert(eq(int, rig_mapped(&rig, PAGE(40 + i)), VM_PROT_READ));
+        cr_assert(not(rig_page(rig.ram, 40 + i)->dirty));
+    }
+    rig_fini(&rig);
+}
+
+Test(vm_prefault, zeros_stop_in_the_last_eighth_of_the_ram_budget)
+{
+    struct rig rig;
+
+    rig_init(&rig, 64);
+    advise(&rig, 0, PAGE(RIG_PAGES), VM_ADVICE_SEQUENTIAL);
+    cr_assert(eq(uint, burst(&rig, PAGE(0), VM_PROT_WRITE), VM_PREFAULT_SEQUENTIAL));
+    (void)burst(&rig, PAGE(17), VM_PROT_WRITE);
+    (void)burst(&rig, PAGE(rig.ram->resident_count), VM_PROT_WRITE);
+    cr_assert(eq(u64, rig.ram->resident_count, 56));
+    for (unsigned p = 1000; p < 1008; p++)
+        cr_assert(zero(uint, burst(&rig, PAGE(p), VM_PROT_WRITE)));
+    cr_assert(eq(int, rig_burst(&rig, PAGE(1008), VM_PROT_WRITE), VM_HOST_FAILURE));
+    rig_fini(&rig);
+}
+
+Test(vm_prefault, a_run_stops_at_a_busy_page_and_skips_a_mapped_one)
+{
+    struct rig rig;
+
+    rig_init(&rig, 0);
+    for (unsigned p = 0; p < 20; p++)
+        cr_assert(eq(int, rig_touch(&rig, PAGE(p), VM_PROT_WRITE), VM_OK));
+    inval(&rig, 0, PAGE(20));
+    cr_assert(eq(int, rig_touch(&rig, PAGE(8), VM_PROT_WRITE), VM_OK));
+    rig_busy(rig_page(rig.ram, 12));
+    rig_busy(rig_page(rig.ram, 7));
+    cr_assert(eq(uint, burst(&rig, PAGE(10), VM_PROT_READ), 2)); /* 11 and, past 8, 9 */
+    cr_assert(eq(int, rig_mapped(&rig, PAGE(9)), VM_PROT_RW));
+    cr_assert(eq(int, rig_mapped(&rig, PAGE(11)), VM_PROT_RW));
+    cr_assert(eq(int, rig_mapped(&rig, PAGE(6)), VM_PROT_NONE));
+    cr_assert(eq(int, rig_mapped(&rig, PAGE(13)), VM_PROT_NONE));
+    rig_wakeup(rig_page(rig.ram, 12));
+    rig_wakeup(rig_page(rig.ram, 7));
+    rig_fini(&rig);
+}
+
+Test(vm_prefault, resident_pages_come_along_on_both_sides_and_more_as_the_stream_goes)
+{
+    struct rig rig;
+    unsigned faults = 0;
+
+    rig_init(&rig, 0);
+    for (unsigned p = 0; p < 512; p++)
+        cr_assert(eq(int, rig_touch(&rig, PAGE(p), VM_PROT_WRITE), VM_OK));
+    inval(&rig, 0, PAGE(512));
+    cr_assert(eq(uint, burst(&rig, PAGE(300), VM_PROT_READ), 8));
+    cr_assert(eq(int, rig_mapped(&rig, PAGE(296)), VM_PROT_RW));
+    cr_assert(eq(int, rig_mapped(&rig, PAGE(304)), VM_PROT_RW));
+    inval(&rig, 0, PAGE(512));
+    for (uint64_t p = 0; p < 512; p += 1 + rig_info.prefaulted, faults++)
+        (void)burst(&rig, PAGE(p), VM_PROT_READ);
+    cr_assert(le(uint, faults, 10));
+    cr_assert(eq(u64, fake_pmap_mapped(&rig.fake), 512));
+    rig_fini(&rig);
+}
+
+Test(vm_prefault, a_run_ends_with_its_entry_and_its_2_mib)
+{
+    struct vm_map_insert args = {
+        .start = gpa_from_u64(W(10)),
+        .end = gpa_from_u64(W(16)),
+        .protection = VM_PROT_ALL,
+        .max_protection = VM_PROT_ALL,
+        .advice = VM_ADVICE_SEQUENTIAL,
+    };
+    struct rig rig;
+
+    rig_init(&rig, 0);
+    args.object = rig.ram;
+    vm_object_ref(rig.ram);
+    cr_assert(zero(int, vm_map_insert(&rig.map, &args)));
+    cr_assert(eq(uint, burst(&rig, W(13), VM_PROT_WRITE), 2));
+    inval(&rig, W(10), W(16));
+    advise(&rig, 0, PAGE(RIG_PAGES), VM_ADVICE_SEQUENTIAL);
+    cr_assert(eq(uint, burst(&rig, PAGE(510), VM_PROT_WRITE), 1));
+    cr_assert(eq(uint, burst(&rig, PAGE(512), VM_PROT_WRITE), VM_PREFAULT_SEQUENTIAL));
+    rig.ram->size = 1003;
+    cr_assert(eq(uint, burst(&rig, PAGE(1000), VM_PROT_WRITE), 2));
+    rig.ram->size = RIG_PAGES;
+    rig_fini(&rig);
+}
+
+Test(vm_prefault, pages_made_along_are_dirty_inactive_and_not_referenced)
+{
+    struct vm_page *m;
+    struct rig rig;
+
+    rig_init(&rig, 0);
+    advise(&rig, 0, PAGE(RIG_PAGES), VM_ADVICE_SEQUENTIAL);
+    (void)burst(&rig, PAGE(0), VM_PROT_READ);
+    m = rig_page(rig.ram, 5);
+    cr_assert(m->dirty);
+    cr_assert(eq(int, m->queue, PQ_INACTIVE));
+    cr_assert(not(vm_page_flag_test(m, VM_PAGE_REFERENCED)));
+    cr_assert(eq(int, rig_mapped(&rig, PAGE(5)), VM_PROT_RW));
+    rig_fini(&rig);
+}
+
+/* ---- Windows. ---- */
+
+/* Window page i is RAM page 100 + 3 * i; those of [0, touched) are resident. */
+static void
+window_init(struct rig *rig, unsigned npages, unsigned touched, vpte_t flags)
+{
+    vpte_t root;
+
+    rig_init(rig, 0);
+    for (unsigned i = 0; i < touched; i++) {
+        uint64_t value = i;
+
+        cr_assert(eq(int, vm_map_write(&rig->map, gpa_from_u64(PAGE(100 + 3 * i)), &value,
+                                       sizeof value, &rig_info), VM_OK));
+    }
+    root = rig_tables(rig, npages, 100, 3, flags);
+    rig_window(rig, W(0), 1024, VM_PROT_ALL, &vpte64_format, root);
+}
+
+static vpte_t
+flags_of(struct rig *rig, unsigned index)
+{
+    return atomic_load(rig_vpte(rig, 4, index)) & 0xfff;
+}
+
+Test(vm_prefault, a_stream_through_scattered_frames_reaches_64_pages_per_fault)
+{
+    unsigned faults = 0, longest = 0;
+    struct rig rig;
+
+    window_init(&rig, 512, 512, RIG_PASS);
+    for (uint64_t p = 0; p < 512; p += 1 + rig_info.prefaulted, faults++) {
+        unsigned enters = rig.fake.enters;
+
+        (void)burst(&rig, W(p), VM_PROT_READ);
+        cr_assert(eq(uint, rig.fake.enters, enters + 1));
+        longest = rig_info.prefaulted > longest ? rig_info.prefaulted : longest;
+    }
+    cr_assert(eq(uint, longest, VM_PREFAULT_VPAGETABLE));
+    cr_assert(le(uint, faults, 15));
+    for (unsigned i = 0; i < 512; i++) {
+        cr_assert(eq(u64, rig_load(&rig, W(i)), i));
+        cr_assert(eq(u64, flags_of(&rig, i), RIG_PASS | VPTE_A));
+    }
+    cr_assert(eq(u64, rig_meter(&rig, v_vpte_a), 512 + 3));
+    rig_fini(&rig);
+}
+
+Test(vm_prefault, an_isolated_fault_through_a_window_takes_and_marks_no_neighbour)
+{
+    struct rig rig;
+
+    window_init(&rig, 16, 16, RIG_PASS);
+    cr_assert(zero(uint, burst(&rig, W(5), VM_PROT_READ)));
+    cr_assert(eq(u64, flags_of(&rig, 4), RIG_PASS));
+    cr_assert(eq(u64, flags_of(&rig, 6), RIG_PASS));
+    rig_fini(&rig);
+}
+
+Test(vm_prefault, a_neighbour_is_writable_only_if_its_m_is_set_and_never_gets_m)
+{
+    struct rig rig;
+
+    window_init(&rig, 16, 16, RIG_PASS);
+    atomic_fetch_or(rig_vpte(&rig, 4, 2), VPTE_M);
+    atomic_fetch_and(rig_vpte(&rig, 4, 3), ~(uint64_t)VPTE_W);
+    atomic_fetch_or(rig_vpte(&rig, 4, 3), VPTE_M);
+    advise(&rig, W(0), W(1024), VM_ADVICE_SEQUENTIAL);
+    cr_assert(eq(uint, burst(&rig, W(0), VM_PROT_WRITE), 15));
+    cr_assert(eq(int, rig_mapped(&rig, W(0)), VM_PROT_RW));
+    cr_assert(eq(int, rig_mapped(&rig, W(1)), VM_PROT_READ));
+    cr_assert(eq(int, rig_mapped(&rig, W(2)), VM_PROT_RW));
+    cr_assert(eq(int, rig_mapped(&rig, W(3)), VM_PROT_READ));
+    cr_assert(eq(u64, flags_of(&rig, 1), RIG_PASS | VPTE_A));
+    cr_assert(eq(u64, flags_of(&rig, 2), RIG_PASS | VPTE_A | VPTE_M));
+    rig_fini(&rig);
+}
+
+Test(vm_prefault, a_neighbour_of_a_read_only_entry_is_read_only_though_m_is_set)
+{
+    struct rig rig;
+
+    window_init(&rig, 4, 4, RIG_PASS | VPTE_M);
+    cr_assert(zero(int, vm_map_protect(&rig.map, gpa_from_u64(W(0)), gpa_from_u64(W(1024)),
+                                       VM_PROT_READ)));
+    advise(&rig, W(0), W(1024), VM_ADVICE_SEQUENTIAL);
+    cr_assert(eq(uint, burst(&rig, W(0), VM_PROT_READ), 3));
+    for (unsigned i = 0; i < 4; i++)
+        cr_assert(eq(int, rig_mapped(&rig, W(i)), VM_PROT_READ));
+    rig_fini(&rig);
+}
+
+Test(vm_prefault, a_window_run_stops_at_a_page_that_is_absent_busy_or_forbidden)
+{
+    struct rig rig;
+    uint64_t resident;
+
+    window_init(&rig, 64, 40, RIG_PASS);
+    advise(&rig, W(0), W(1024), VM_ADVICE_SEQUENTIAL);
+    resident = rig.ram->resident_count;
+
+    atomic_store(rig_vpte(&rig, 4, 3), 0);
+    cr_assert(eq(uint, burst(&rig, W(0), VM_PROT_READ), 2));
+    atomic_store(rig_vpte(&rig, 4, 13), rig_pte(139, VPTE_V | VPTE_W));
+    cr_assert(eq(uint, burst(&rig, W(10), VM_PROT_READ), 2));
+    cr_assert(eq(u64, flags_of(&rig, 13), VPTE_V | VPTE_W));
+    atomic_store(rig_vpte(&rig, 4, 22), rig_pte(RIG_PAGES, RIG_PASS));
+    cr_assert(eq(uint, burst(&rig, W(20), VM_PROT_READ), 1));
+    rig_busy(rig_page(rig.ram, 100 + 3 * 33));
+    cr_assert(eq(uint, burst(&rig, W(30), VM_PROT_READ), 2));
+    rig_wakeup(rig_page(rig.ram, 100 + 3 * 33));
+    cr_assert(eq(uint, burst(&rig, W(38), VM_PROT_READ), 1)); /* 40 is not resident */
+    cr_assert(eq(u64, rig.ram->resident_count, resident));
+    rig_fini(&rig);
+}
+
+Test(vm_prefault, two_entries_of_one_page_do_not_take_it_twice)
+{
+    struct rig rig;
+
+    window_init(&rig, 8, 8, RIG_PASS);
+    atomic_store(rig_vpte(&rig, 4, 1), rig_pte(100, RIG_PASS)); /* as entry 0 */
+    advise(&rig, W(0), W(1024), VM_ADVICE_SEQUENTIAL);
+    cr_assert(zero(uint, burst(&rig, W(0), VM_PROT_READ)));
+    cr_assert(eq(u64, rig_load(&rig, W(1)), 0));
+    rig_fini(&rig);
+}
+
+Test(vm_prefault, a_window_run_ends_with_its_table_page)
+{
+    struct rig rig;
+
+    window_init(&rig, 512, 512, RIG_PASS);
+    advise(&rig, W(0), W(1024), VM_ADVICE_SEQUENTIAL);
+    cr_assert(eq(uint, burst(&rig, W(508), VM_PROT_READ), 3));
+    cr_assert(eq(int, rig_mapped(&rig, W(512)), VM_PROT_NONE));
+    rig_fini(&rig);
+}
+
+Test(vm_prefault, random_advice_and_the_tunable_hold_for_windows_too)
+{
+    struct rig rig;
+
+    window_init(&rig, 32, 32, RIG_PASS);
+    for (unsigned i = 0; i < 4; i++)
+        cr_assert(eq(int, rig_touch(&rig, W(i), VM_PROT_READ), VM_OK));
+    advise(&rig, W(0), W(1024), VM_ADVICE_RANDOM);
+    cr_assert(zero(uint, burst(&rig, W(4), VM_PROT_READ)));
+    advise(&rig, W(0), W(1024), VM_ADVICE_NORMAL);
+    cr_assert(eq(uint, burst(&rig, W(5), VM_PROT_READ), 5));
+    rig.sys.tunables.prefault_pages = 2;
+    cr_assert(eq(uint, burst(&rig, W(11), VM_PROT_READ), 2));
+    rig.sys.tunables.prefault_pages = 0;
+    cr_assert(zero(uint, burst(&rig, W(14), VM_PROT_READ)));
+    rig_fini(&rig);
+}
+
+Test(vm_prefault, the_table_page_changed_for_a_neighbour_is_dirty_and_so_is_its_directory)
+{
+    struct rig rig;
+
+    window_init(&rig, 8, 8, RIG_PASS | VPTE_A);
+    for (unsigned level = 1; level < 4; level++)
+        atomic_fetch_or(rig_vpte(&rig, level, 0), VPTE_A);
+    atomic_store(rig_vpte(&rig, 4, 1), rig_pte(103, RIG_PASS)); /* the only one without A */
+    for (unsigned level = 1; level <= 4; level++)
+        atomic_store(&rig_page(rig.ram, level)->dirty, 0);
+    advise(&rig, W(0), W(1024), VM_ADVICE_SEQUENTIAL);
+    cr_assert(eq(uint, burst(&rig, W(0), VM_PROT_READ), 7));
+    for (unsigned level = 1; level <= 4; level++)
+        cr_assert(rig_page(rig.ram, level)->dirty);
+    for (unsigned level = 1; level < 4; level++)
+        cr_assert(ne(u64, atomic_load(rig_vpte(&rig, level, 0)) & VPTE_M, 0));
+    cr_assert(eq(u64, rig_meter(&rig, v_vpte_dir_m), 3));
+    rig_fini(&rig);
+}
+
+Test(vm_prefault, a_linear_window_is_entered_in_runs_too)
+{
+    struct rig rig;
+
+    rig_init(&rig, 0);
+    for (unsigned p = 0; p < 40; p++)
+        rig_store(&rig, PAGE(p), p);
+    rig_window(&rig, W(0), 64, VM_PROT_ALL, &vpte64_format, rig_pte(0, RIG_PASS | VPTE_PS));
+    advise(&rig, W(0), W(64), VM_ADVICE_SEQUENTIAL);
+    cr_assert(eq(uint, burst(&rig, W(8), VM_PROT_READ), VM_PREFAULT_SEQUENTIAL));
+    cr_assert(eq(u64, rig_load(&rig, W(20)), 20));
+    rig_fini(&rig);
+}

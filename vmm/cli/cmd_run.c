@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * `vkvm run`.
+ *
+ * Everything that can be refused without a VM is looked at before one is made:
+ * options, the report's file, the image, the device tree.  After that only the host or
+ * the guest can fail.
+ */
+#include "vmm/cli/cmd_run.h"
+
+#include "vmm/cli/fdt.h"
+#include "vmm/cli/image.h"
+#include "vmm/cli/options.h"
+#include "vmm/cli/report.h"
+#include "vmm/x86_64/arch.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* One `vkvm run`. */
+struct run {
+    struct run_options options;
+    struct image image;
+    struct vm_fdt fdt;
+    gpa_t fdt_place;
+    FILE *json;    /* owned unless it is stderr; NULL = not wanted */
+    struct vm *vm; /* owned; NULL = none yet */
+    bool started;  /* the VM ran: outcome is its own and report is filled */
+    struct vm_outcome outcome;
+    struct vm_report report;
+    struct cli_error error;
+};
+
+static int
+open_json(struct run *run)
+{
+    const struct run_options *options = &run->options;
+
+    if (!options->json)
+        return CLI_OK;
+    run->json = options->json_file == NULL ? stderr : fopen(options->json_file, "we");
+    if (run->json == NULL)
+        return cli_fail(&run->error, CLI_FAILED,
+                        "cannot write " CLI_NAME ": %s: give --json another file",
+                        options->json_file, strerror(errno));
+    return CLI_OK;
+}
+
+static int
+open_image(struct run *run)
+{
+    const struct image_limits limits = {
+        .low = arch_boot_end(),
+        .memory_size = run->options.config.memory_size,
+        .memory_size_max = OPTIONS_MEMORY_MAX,
+    };
+
+    return image_open(run->options.image, &limits, &run->image, &run->error);
+}
+
+/* The tree before an overlay: a file's, or built. */
+static int
+make_base_fdt(struct run *run)
+{
+    const struct run_options *options = &run->options;
+    const struct vm_fdt_config config = {
+        .memory_size = options->config.memory_size,
+        .reserved = gpa_to_u64(arch_boot_end()),
+        .nvcpus = options->config.nvcpus,
+        .nwindows = options->config.nwindows,
+        .windows = options->config.windows,
+        .arguments = options->arguments,
+        .narguments = options->narguments,
+    };
+    int status;
+
+    if (options->fdt == NULL)
+        return vm_fdt_build(&config, &run->fdt, &run->error);
+    status = vm_fdt_load(options->fdt, &run->fdt, &run->error);
+    if (status == CLI_OK)
+        status =
+            vm_fdt_set_arguments(&run->fdt, options->arguments, options->narguments, &run->error);
+    return status;
+}
+
+static int
+make_fdt(struct run *run)
+{
+    const struct run_options *options = &run->options;
+    int status = make_base_fdt(run);
+
+    if (status == CLI_OK && options->fdt_overlay != NULL)
+        status = vm_fdt_apply_overlay(&run->fdt, options->fdt_overlay, &run->error);
+    if (status == CLI_OK)
+        status = vm_fdt_place(&run->fdt, arch_boot_end(), options->config.memory_size, &run->image,
+                              &run->fdt_place, &run->error);
+    return status;
+}
+
+static int
+create_vm(struct run *run)
+{
+    struct host_error host = { .error = 0 };
+
+    if (vm_create(&run->options.config, &run->vm, &host) != 0) {
+        run->vm = NULL;
+        return cli_fail(&run->error, CLI_FAILED, "%s", host.message);
+    }
+    return CLI_OK;
+}
+
+static enum vm_result
+write_map(void *context, gpa_t gpa, const void *from, size_t size, struct vm_fault_info *info)
+{
+    return vm_map_write(context, gpa, from, size, info);
+}
+
+static int
+load_vm(struct run *run)
+{
+    const struct cli_memory memory = { .write = write_map, .context = vm_map_of(run->vm) };
+    int status = image_load(&run->image, &memory, &run->error);
+
+    if (status == CLI_OK)
+        status = cli_memory_write(&memory, run->fdt_place, run->fdt.data, run->fdt.size,
+                                  "the device tree", &run->error);
+    return status;
+}
+
+static int
+start_vm(struct run *run)
+{
+    vm_run(run->vm, run->image.entry, run->fdt_place, &run->outcome);
+    run->started = true;
+    vm_report_get(run->vm, &run->report);
+    return CLI_OK;
+}
+
+/* The steps of a run, in their order; the first that fails ends it. */
+static int
+run_steps(struct run *run)
+{
+    static int (*const steps[])(struct run *) = {
+        open_json, open_image, make_fdt, create_vm, load_vm, start_vm,
+    };
+    int status = CLI_OK;
+
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0] && status == CLI_OK; i++)
+        status = steps[i](run);
+    return status;
+}
+
+/* What goes wrong before a VM runs is reported as an outcome too. */
+static void
+set_failed_outcome(struct run *run)
+{
+    run->outcome = (struct vm_outcome){ .end = VM_END_FAILED };
+    snprintf(run->outcome.message, sizeof run->outcome.message, "%.*s",
+             (int)sizeof run->outcome.message - 1, run->error.message);
+}
+
+/* Returns 0, or CLI_FAILED with *error filled when the JSON could not be written. */
+static int
+write_json(struct run *run, int status)
+{
+    bool failed;
+
+    report_json(run->json, &run->outcome, status, run->started ? &run->report : NULL);
+    failed = fflush(run->json) != 0 || ferror(run->json);
+    if (run->json != stderr)
+        failed |= fclose(run->json) != 0;
+    run->json = NULL;
+    if (failed)
+        return cli_fail(&run->error, CLI_FAILED, "cannot write the JSON report: is the disk full?");
+    return CLI_OK;
+}
+
+/* The one line of error, the reports; returns the exit status. */
+static int
+conclude(struct run *run, int status)
+{
+    if (run->started) {
+        status = report_exit_status(&run->outcome);
+        if (run->outcome.end != VM_END_GUEST)
+            cli_complain(run->outcome.message);
+        if (run->options.stats)
+            report_text(stderr, &run->outcome, status, &run->report);
+    } else {
+        set_failed_outcome(run);
+        cli_complain(run->error.message);
+    }
+    if (run->json != NULL && write_json(run, status) != CLI_OK) {
+        cli_complain(run->error.message);
+        status = CLI_FAILED;
+    }
+    return status;
+}
+
+static int
+run_image(int argc, char **argv)
+{
+    struct run run = { .image = { .fd = -1 } };
+    int status = options_parse_run(argc, argv, &run.options, &run.error);
+
+    if (status != CLI_OK) {
+        cli_complain(run.error.message);
+        return status;
+    }
+    if (run.options.help) {
+        options_help_run(stdout);
+        return CLI_OK;
+    }
+    status = conclude(&run, run_steps(&run));
+    if (run.vm != NULL)
+        vm_destroy(run.vm);
+    vm_fdt_fini(&run.fdt);
+    image_close(&run.image);
+    return status;
+}
+
+const struct cli_command cmd_run = {
+    .name = "run",
+    .summary = "run a guest image",
+    .run = run_image,
+    .help = options_help_run,
+};

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The options of `vkvm run`: one table gives parser and help their contents.
+ */
+#ifndef OPTIONS_H
+#define OPTIONS_H
+
+#include "vmm/cli/cli.h"
+#include "vmm/vm.h"
+
+#define OPTIONS_MEMORY_MIN ((uint64_t)4 << 20)
+#define OPTIONS_MEMORY_MAX ((uint64_t)60 << 30) /* keeps clear of VKVM_WINDOW_BASE */
+#define OPTIONS_MEMORY_DEFAULT ((uint64_t)64 << 20)
+#define OPTIONS_RAM_MIN ((uint64_t)1 << 20)
+#define OPTIONS_RAM_MAX ((uint64_t)1 << 40)
+#define OPTIONS_FAULT_THREADS_MAX 64
+
+struct run_options {
+    struct vm_config config;
+    const char *image;      /* borrowed from argv, as all names here */
+    char *const *arguments; /* what follows `--` */
+    size_t narguments;
+    const char *fdt;         /* NULL = built */
+    const char *fdt_overlay; /* NULL = none */
+    bool stats;
+    bool json;
+    const char *json_file; /* NULL = standard error */
+    bool help;             /* only help is wanted: image may be NULL */
+};
+
+/*
+ * Read a number: decimal or 0x digits, nothing before or after.
+ * Returns 0; -EINVAL when it is none, -ERANGE above 2^64 - 1.
+ */
+int options_parse_number(const char *text, uint64_t *value) __attribute__((warn_unused_result));
+
+/*
+ * Read a size: decimal or 0x digits, then perhaps one of K M G T (powers of 1024).
+ * Returns 0; -EINVAL when it is not a size, -ERANGE above 2^64 - 1.
+ */
+int options_parse_size(const char *text, uint64_t *size) __attribute__((warn_unused_result));
+
+/*
+ * Read a time in seconds with an optional decimal fraction; rounds up to a millisecond.
+ * Returns 0; -EINVAL when it is not a time, -ERANGE above 2^32 - 1 ms.
+ */
+int options_parse_seconds(const char *text, unsigned *ms) __attribute__((warn_unused_result));
+
+/*
+ * Parse argv[1..argc) of `vkvm run`; argv[0] is the verb.  Permutes nothing, opens nothing.
+ * Returns 0; CLI_USAGE with *error filled, *options is then undefined.
+ */
+int options_parse_run(int argc, char **argv, struct run_options *options, struct cli_error *error)
+    __attribute__((warn_unused_result));
+
+/* Usage and every option with its meaning. */
+void options_help_run(FILE *to);
+
+#endif

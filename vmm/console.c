@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The guest's console.
+ */
+#include "vmm/console.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <unistd.h>
+
+/* While output is stuck, look for `stop` this often. */
+#define CONSOLE_STOP_POLL_MS 50
+
+void
+console_init(struct console *console, int in, int out)
+{
+    *console = (struct console){ .in = in, .out = out };
+    vm_mutex_init(&console->lock);
+}
+
+void
+console_fini(struct console *console)
+{
+    vm_mutex_fini(&console->lock);
+}
+
+void
+console_raw(struct console *console)
+{
+    struct termios raw;
+
+    /* A background process that touched its terminal's modes would be stopped. */
+    if (console->raw || !isatty(console->in) || tcgetpgrp(console->in) != getpgrp() ||
+        tcgetattr(console->in, &console->saved) != 0)
+        return;
+    raw = console->saved;
+    raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
+    raw.c_iflag &= ~(tcflag_t)(ICRNL | INLCR | IGNCR);
+    raw.c_cc[VMIN] = 1;
+    raw.c_cc[VTIME] = 0;
+    console->raw = tcsetattr(console->in, TCSANOW, &raw) == 0;
+}
+
+void
+console_restore(struct console *console)
+{
+    if (!console->raw)
+        return;
+    console->raw = false;
+    (void)tcsetattr(console->in, TCSANOW, &console->saved);
+}
+
+/* One write, after the descriptor can take something. */
+static ssize_t
+write_some(int fd, const void *bytes, size_t size)
+{
+    struct pollfd p = { .fd = fd, .events = POLLOUT };
+    ssize_t n;
+    int ready;
+
+    ready = poll(&p, 1, CONSOLE_STOP_POLL_MS);
+    if (ready <= 0)
+        return ready == 0 || errno == EINTR ? 0 : -errno;
+    n = write(fd, bytes, size);
+    if (n < 0)
+        return errno == EINTR || errno == EAGAIN ? 0 : -errno;
+    return n;
+}
+
+int
+console_write(struct console *console, const void *bytes, size_t size, const _Atomic bool *stop)
+{
+    const uint8_t *p = bytes;
+    ssize_t n;
+
+    while (size != 0) {
+        if (atomic_load_explicit(stop, memory_order_relaxed))
+            return -ECANCELED;
+        n = write_some(console->out, p, size);
+        if (n < 0)
+            return (int)n;
+        p += n;
+        size -= (size_t)n;
+    }
+    return 0;
+}
+
+/* Fill the empty buffer with what is there. */
+static void
+read_ahead(struct console *console)
+{
+    struct pollfd p = { .fd = console->in, .events = POLLIN };
+    ssize_t n;
+
+    if (console->at_end || poll(&p, 1, 0) <= 0)
+        return;
+    n = read(console->in, console->buffer, sizeof(console->buffer));
+    if (n < 0 && (errno == EINTR || errno == EAGAIN))
+        return;
+    console->at_end = n <= 0;
+    console->head = 0;
+    console->tail = n > 0 ? (unsigned)n : 0;
+}
+
+uint8_t
+console_read(struct console *console)
+{
+    uint8_t byte = 0xFF;
+
+    vm_mutex_lock(&console->lock);
+    if (console->head == console->tail)
+        read_ahead(console);
+    if (console->head != console->tail)
+        byte = console->buffer[console->head++];
+    vm_mutex_unlock(&console->lock);
+    return byte;
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The guest's console: bytes to standard output, bytes from standard input.
+ *
+ * A terminal on standard input is made "raw-ish" while a VM runs: no line
+ * editing, no echo, but Ctrl-C and Ctrl-Z stay signals.  vm.c receives the
+ * signals that would end or stop the process and restores the terminal first.
+ */
+#ifndef CONSOLE_H
+#define CONSOLE_H
+
+#include "vmm/vpagetable/vm_lock.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <termios.h>
+
+#define CONSOLE_BUFFER 256
+
+struct console {
+    int in;                 /* (c) borrowed file descriptors; their flags are never changed, */
+    int out;                /* (c) because other processes share them */
+    bool raw;               /* the thread that calls console_raw and console_restore */
+    struct termios saved;   /* likewise: what to restore */
+    struct vm_mutex lock;   /* guards the rest */
+    uint8_t buffer[CONSOLE_BUFFER]; /* read ahead: [head, tail) */
+    unsigned head;
+    unsigned tail;
+    bool at_end;            /* end of file or error: nothing more to come */
+};
+
+void console_init(struct console *console, int in, int out);
+void console_fini(struct console *console);
+
+/* Make the terminal raw-ish, if `in` is one and this process is in its foreground. */
+void console_raw(struct console *console);
+
+/* Undo console_raw; does nothing when there is nothing to undo. */
+void console_restore(struct console *console);
+
+/*
+ * Write all bytes, waiting as long as it takes or until *stop.  The caller's
+ * thread has SIGPIPE blocked.
+ * Returns 0; -ECANCELED when stopped before the end; -errno of write (-EPIPE).
+ */
+int console_write(struct console *console, const void *bytes, size_t size,
+                  const _Atomic bool *stop) __attribute__((warn_unused_result));
+
+/* The next byte of input, or 0xFF when there is none now.  Never waits. */
+uint8_t console_read(struct console *console);
+
+#endif

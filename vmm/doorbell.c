@@ -1,0 +1,474 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The doorbell calls.  Every argument is the guest's word and is checked here or
+ * by the engine function it goes to; guest memory is only reached through
+ * vm_map_read and vm_map_write.
+ */
+#include "vmm/doorbell.h"
+
+#include "guest/include/vkvm_abi.h"
+#include "vmm/vm_internal.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+int64_t
+doorbell_error(enum vm_result result, int error)
+{
+    switch (result) {
+    case VM_OK:
+        break;
+    case VM_IO_ERROR:
+    case VM_HOST_FAILURE:
+        return -VKVM_EIO;
+    default:
+        return -VKVM_EFAULT;
+    }
+    switch (-error) {
+    case ENOENT:
+        return -VKVM_ENOENT;
+    case ENOMEM:
+        return -VKVM_ENOMEM;
+    case EACCES:
+        return -VKVM_EACCES;
+    case EFAULT:
+        return -VKVM_EFAULT;
+    case EBUSY:
+        return -VKVM_EBUSY;
+    case EEXIST:
+        return -VKVM_EEXIST;
+    case EINVAL:
+        return -VKVM_EINVAL;
+    case ENOSYS:
+        return -VKVM_ENOSYS;
+    case ENOSPC:
+        return -VKVM_ENOSPC;
+    default:
+        return -VKVM_EIO;
+    }
+}
+
+static int64_t
+result_of(int error)
+{
+    return error == 0 ? 0 : doorbell_error(VM_OK, error);
+}
+
+/* A range of whole pages that does not wrap around. */
+static bool
+range_is_valid(uint64_t start, uint64_t size)
+{
+    return size != 0 && ((start | size) & PAGE_MASK) == 0 && size - 1 <= UINT64_MAX - start &&
+           start + size != 0;
+}
+
+static bool
+range_is_in_window_space(uint64_t start, uint64_t size)
+{
+    return range_is_valid(start, size) && start >= VKVM_WINDOW_BASE && start < VKVM_WINDOW_END &&
+           size <= VKVM_WINDOW_END - start;
+}
+
+/* Permissions from VKVM_MAP_*.  The second stage has no write without read (SDM vol. 3, 28.3.3.1). */
+static bool
+permissions_from_flags(uint64_t flags, vm_prot_t *prot)
+{
+    if ((flags & ~(uint64_t)(VKVM_MAP_READ | VKVM_MAP_WRITE | VKVM_MAP_EXECUTE)) != 0 ||
+        (flags & (VKVM_MAP_READ | VKVM_MAP_WRITE)) == VKVM_MAP_WRITE)
+        return false;
+    *prot = (vm_prot_t)(((flags & VKVM_MAP_READ) != 0 ? VM_PROT_READ : 0) |
+                        ((flags & VKVM_MAP_WRITE) != 0 ? VM_PROT_WRITE : 0) |
+                        ((flags & VKVM_MAP_EXECUTE) != 0 ? VM_PROT_EXECUTE : 0));
+    return true;
+}
+
+/* Who rang. */
+struct caller {
+    struct vm *vm;
+    struct arch_vcpu *arch;
+};
+
+static int64_t
+call_version(const struct caller *caller, const uint64_t *argument)
+{
+    (void)caller;
+    (void)argument;
+    return VKVM_ABI_VERSION;
+}
+
+static int64_t
+call_exit(const struct caller *caller, const uint64_t *argument)
+{
+    if (argument[0] > 255)
+        return -VKVM_EINVAL;
+    vm_end(caller->vm, VM_END_GUEST, (int)argument[0], "exit status %d", (int)argument[0]);
+    return 0;
+}
+
+static void
+fill_statistics(struct vm *vm, struct vkvm_statistics *s)
+{
+#define METER(name) atomic_load_explicit(&vm->sys.meter.name, memory_order_relaxed)
+    *s = (struct vkvm_statistics){
+        .version = VKVM_ABI_VERSION,
+        .faults = METER(v_vm_faults),
+        .resident = METER(v_kind_resident),
+        .zero_fill = METER(v_kind_zero_fill),
+        .page_in = METER(v_kind_page_in),
+        .cow = METER(v_kind_cow),
+        .failed = METER(v_kind_failed),
+        .host_failed = METER(v_kind_host),
+        .walks = METER(v_walks),
+        .vpte_a = METER(v_vpte_a),
+        .vpte_m = METER(v_vpte_m),
+        .vpte_dir_m = METER(v_vpte_dir_m),
+        .prefaulted = METER(v_prefault),
+        .resident_pages = atomic_load(&vm->sys.resident_pages),
+        .invals = METER(v_inval),
+        .setmaps = METER(v_setmap),
+    };
+#undef METER
+}
+
+static int64_t
+call_statistics(const struct caller *caller, const uint64_t *argument)
+{
+    struct vm *vm = caller->vm;
+    struct vkvm_statistics statistics;
+    struct vm_fault_info info;
+    enum vm_result result;
+    uint64_t size = argument[1];
+
+    if (size == 0)
+        return -VKVM_EINVAL;
+    if (size > sizeof(statistics))
+        size = sizeof(statistics);
+    if (size - 1 > UINT64_MAX - argument[0])
+        return -VKVM_EFAULT;
+    fill_statistics(vm, &statistics);
+    result = vm_map_write(&vm->map, gpa_from_u64(argument[0]), &statistics, size, &info);
+    if (result == VM_OK)
+        return (int64_t)size;
+    if (result == VM_HOST_FAILURE)
+        vm_end(vm, VM_END_FAILED, 0, "write of guest address 0x%" PRIx64 ": %s: %s",
+               gpa_to_u64(info.gpa), info.cause != NULL ? info.cause : "host failure",
+               strerror(-info.error));
+    return doorbell_error(result, 0);
+}
+
+static int64_t
+call_fault_delivery(const struct caller *caller, const uint64_t *argument)
+{
+    uint64_t area = argument[1], size = caller->vm->config.memory_size;
+
+    switch (argument[0]) {
+    case VKVM_DELIVER_PF:
+        caller->arch->delivery = VKVM_DELIVER_PF;
+        return 0;
+    case VKVM_DELIVER_VE:
+        if (area % 8 != 0)
+            return -VKVM_EINVAL;
+        /* In RAM, so that writing it can never fail for a reason the guest has a hand in. */
+        if (sizeof(struct vkvm_ve_area) > size || area > size - sizeof(struct vkvm_ve_area))
+            return -VKVM_EFAULT;
+        caller->arch->delivery = VKVM_DELIVER_VE;
+        caller->arch->ve_area = gpa_from_u64(area);
+        return 0;
+    default:
+        return -VKVM_EINVAL;
+    }
+}
+
+static int64_t
+call_setmap(const struct caller *caller, const uint64_t *argument)
+{
+    gpa_t start = gpa_from_u64(argument[0]);
+
+    if (!range_is_valid(argument[0], argument[1]))
+        return -VKVM_EINVAL;
+    return result_of(
+        vm_map_setmap(&caller->vm->map, start, gpa_add(start, argument[1]), argument[2]));
+}
+
+static int64_t
+call_inval(const struct caller *caller, const uint64_t *argument)
+{
+    gpa_t start = gpa_from_u64(argument[0]);
+
+    if (!range_is_valid(argument[0], argument[1]))
+        return -VKVM_EINVAL;
+    return result_of(vm_map_inval(&caller->vm->map, start, gpa_add(start, argument[1])));
+}
+
+static int64_t
+call_advise(const struct caller *caller, const uint64_t *argument)
+{
+    static const enum vm_map_advice advice[] = {
+        [VKVM_ADVICE_NORMAL] = VM_ADVICE_NORMAL,
+        [VKVM_ADVICE_RANDOM] = VM_ADVICE_RANDOM,
+        [VKVM_ADVICE_SEQUENTIAL] = VM_ADVICE_SEQUENTIAL,
+    };
+    gpa_t start = gpa_from_u64(argument[0]);
+
+    if (!range_is_valid(argument[0], argument[1]) ||
+        argument[2] >= sizeof(advice) / sizeof(advice[0]))
+        return -VKVM_EINVAL;
+    return result_of(vm_map_advise(&caller->vm->map, start, gpa_add(start, argument[1]),
+                                   advice[argument[2]]));
+}
+
+static int64_t
+call_protect(const struct caller *caller, const uint64_t *argument)
+{
+    gpa_t start = gpa_from_u64(argument[0]);
+    vm_prot_t prot;
+
+    if (!range_is_in_window_space(argument[0], argument[1]) ||
+        !permissions_from_flags(argument[2], &prot))
+        return -VKVM_EINVAL;
+    return result_of(vm_map_protect(&caller->vm->map, start, gpa_add(start, argument[1]), prot));
+}
+
+/*
+ * vmspaces.  locked: S
+ */
+
+static struct vmspace *
+vmspace_find_locked(struct vm *vm, uint64_t id)
+{
+    struct vmspace *space;
+
+    LIST_FOREACH(space, &vm->spaces.buckets[id % VMSPACE_BUCKETS], link) {
+        if (space->id == id)
+            return space;
+    }
+    return NULL;
+}
+
+static struct vmspace_window *
+vmspace_window_find_locked(struct vmspace *space, uint64_t start, uint64_t size)
+{
+    struct vmspace_window *window;
+
+    LIST_FOREACH(window, &space->windows, link) {
+        if (gpa_to_u64(window->start) == start && gpa_to_u64(window->end) - start == size)
+            return window;
+    }
+    return NULL;
+}
+
+static int
+vmspace_create_locked(struct vm *vm, uint64_t id)
+{
+    struct vmspace *space;
+
+    if (vmspace_find_locked(vm, id) != NULL)
+        return -EEXIST;
+    space = calloc(1, sizeof(*space));
+    if (space == NULL)
+        return -ENOMEM;
+    space->id = (uint16_t)id;
+    LIST_INIT(&space->windows);
+    LIST_INSERT_HEAD(&vm->spaces.buckets[id % VMSPACE_BUCKETS], space, link);
+    return 0;
+}
+
+/* Without the object's reference unless it succeeds. */
+static int
+vmspace_insert(struct vm *vm, struct vmspace_window *window, vpte_t root,
+               const struct vpte_format *format, vm_prot_t prot)
+{
+    struct vm_map_insert args = {
+        .start = window->start,
+        .end = window->end,
+        .object = vm->ram,
+        .maptype = VM_MAPTYPE_VPAGETABLE,
+        .format = format,
+        .root = root,
+        .protection = prot,
+        .max_protection = VM_PROT_ALL,
+    };
+    int ret;
+
+    vm_object_ref(vm->ram);
+    ret = vm_map_insert(&vm->map, &args);
+    if (ret != 0)
+        vm_object_unref(vm->ram);
+    return ret;
+}
+
+static int
+vmspace_map_locked(struct vm *vm, const uint64_t *argument, const struct vpte_format *format,
+                   vm_prot_t prot)
+{
+    struct vmspace *space = vmspace_find_locked(vm, argument[0]);
+    struct vmspace_window *window;
+    int ret;
+
+    if (space == NULL)
+        return -ENOENT;
+    window = calloc(1, sizeof(*window));
+    if (window == NULL)
+        return -ENOMEM;
+    window->start = gpa_from_u64(argument[1]);
+    window->end = gpa_add(window->start, argument[2]);
+    ret = vmspace_insert(vm, window, argument[3], format, prot);
+    if (ret != 0) {
+        free(window);
+        return ret;
+    }
+    LIST_INSERT_HEAD(&space->windows, window, link);
+    return 0;
+}
+
+/* Unmap and forget a window.  On failure it stays. */
+static int
+vmspace_unmap_locked(struct vm *vm, struct vmspace_window *window)
+{
+    int ret;
+
+    ret = vm_map_remove(&vm->map, window->start, window->end);
+    if (ret != 0)
+        return ret;
+    LIST_REMOVE(window, link);
+    free(window);
+    return 0;
+}
+
+/* On failure the vmspace stays, with the windows that are left. */
+static int
+vmspace_destroy_locked(struct vm *vm, uint64_t id)
+{
+    struct vmspace *space = vmspace_find_locked(vm, id);
+    struct vmspace_window *window;
+    int ret;
+
+    if (space == NULL)
+        return -ENOENT;
+    while ((window = LIST_FIRST(&space->windows)) != NULL) {
+        ret = vmspace_unmap_locked(vm, window);
+        if (ret != 0)
+            return ret;
+    }
+    LIST_REMOVE(space, link);
+    free(space);
+    return 0;
+}
+
+static int64_t
+call_vmspace_create(const struct caller *caller, const uint64_t *argument)
+{
+    struct vm *vm = caller->vm;
+    int ret;
+
+    if (argument[0] == 0 || argument[0] > UINT16_MAX)
+        return -VKVM_EINVAL;
+    vm_mutex_lock(&vm->spaces_lock);
+    ret = vmspace_create_locked(vm, argument[0]);
+    vm_mutex_unlock(&vm->spaces_lock);
+    return result_of(ret);
+}
+
+static int64_t
+call_vmspace_destroy(const struct caller *caller, const uint64_t *argument)
+{
+    struct vm *vm = caller->vm;
+    int ret;
+
+    vm_mutex_lock(&vm->spaces_lock);
+    ret = vmspace_destroy_locked(vm, argument[0]);
+    vm_mutex_unlock(&vm->spaces_lock);
+    return result_of(ret);
+}
+
+static int64_t
+call_vmspace_map(const struct caller *caller, const uint64_t *argument)
+{
+    struct vm *vm = caller->vm;
+    const struct vpte_format *format = &vpte64_format;
+    uint64_t flags = argument[4];
+    vm_prot_t prot;
+    int ret;
+
+    if ((flags & VKVM_MAP_VPTE32) != 0)
+        format = &vpte32_format;
+    if (!range_is_in_window_space(argument[1], argument[2]) ||
+        !permissions_from_flags(flags & ~(uint64_t)VKVM_MAP_VPTE32, &prot))
+        return -VKVM_EINVAL;
+    vm_mutex_lock(&vm->spaces_lock);
+    ret = vmspace_map_locked(vm, argument, format, prot);
+    vm_mutex_unlock(&vm->spaces_lock);
+    return result_of(ret);
+}
+
+static int64_t
+call_vmspace_unmap(const struct caller *caller, const uint64_t *argument)
+{
+    struct vm *vm = caller->vm;
+    struct vmspace_window *window = NULL;
+    struct vmspace *space;
+    int ret = -ENOENT;
+
+    if (!range_is_in_window_space(argument[1], argument[2]))
+        return -VKVM_EINVAL;
+    vm_mutex_lock(&vm->spaces_lock);
+    space = vmspace_find_locked(vm, argument[0]);
+    if (space != NULL)
+        window = vmspace_window_find_locked(space, argument[1], argument[2]);
+    if (window != NULL)
+        ret = vmspace_unmap_locked(vm, window);
+    vm_mutex_unlock(&vm->spaces_lock);
+    return result_of(ret);
+}
+
+int
+doorbell_call(struct vm *vm, struct vcpu *vcpu)
+{
+    static int64_t (*const calls[VKVM_CALL_COUNT])(const struct caller *, const uint64_t *) = {
+        [VKVM_CALL_VERSION] = call_version,
+        [VKVM_CALL_EXIT] = call_exit,
+        [VKVM_CALL_STATISTICS] = call_statistics,
+        [VKVM_CALL_FAULT_DELIVERY] = call_fault_delivery,
+        [VKVM_CALL_SETMAP] = call_setmap,
+        [VKVM_CALL_INVAL] = call_inval,
+        [VKVM_CALL_ADVISE] = call_advise,
+        [VKVM_CALL_VMSPACE_CREATE] = call_vmspace_create,
+        [VKVM_CALL_VMSPACE_DESTROY] = call_vmspace_destroy,
+        [VKVM_CALL_VMSPACE_MAP] = call_vmspace_map,
+        [VKVM_CALL_VMSPACE_UNMAP] = call_vmspace_unmap,
+        [VKVM_CALL_PROTECT] = call_protect,
+    };
+    const struct caller caller = { vm, &vcpu->arch };
+    struct arch_call call;
+    int64_t result = -VKVM_ENOSYS;
+    int ret;
+
+    ret = arch_call_get(&vcpu->arch, &call);
+    if (ret != 0)
+        return ret;
+    if (call.number < VKVM_CALL_COUNT)
+        result = calls[call.number](&caller, call.argument);
+    call.result = (uint64_t)result;
+    return arch_call_set(&vcpu->arch, &call);
+}
+
+void
+vmspaces_free(struct vmspaces *spaces)
+{
+    struct vmspace_window *window;
+    struct vmspace *space;
+    unsigned i;
+
+    for (i = 0; i < VMSPACE_BUCKETS; i++) {
+        while ((space = LIST_FIRST(&spaces->buckets[i])) != NULL) {
+            while ((window = LIST_FIRST(&space->windows)) != NULL) {
+                LIST_REMOVE(window, link);
+                free(window);
+            }
+            LIST_REMOVE(space, link);
+            free(space);
+        }
+    }
+}

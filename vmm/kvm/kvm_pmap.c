@@ -1,0 +1,536 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The pmap's operations on Linux.
+ *
+ * A run to enter is cut into groups of equal treatment.  A group whose VMA maps
+ * the right frames already is entered by one userfaultfd operation; the others
+ * are remapped (kvm_window_remap).  While nothing in the chunk is foreign no
+ * lock is taken: only this thread, which holds P, can change that.
+ */
+#include "vmm/kvm/kvm_pmap.h"
+
+#include "vmm/kvm/kvm_window.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define ALIGNMENT ((uint64_t)PMAP_CHUNK_PAGES << PAGE_SHIFT)
+
+/* VMAs left to everything else in the process: threads, heaps, libraries. */
+#define VMAS_RESERVED 2000
+
+static void
+count(_Atomic uint64_t *counter, uint64_t n)
+{
+    atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+static uint64_t
+page_of(gpa_t gpa)
+{
+    return gpa_to_u64(gpa) >> PAGE_SHIFT;
+}
+
+/* --- wake-ups ------------------------------------------------------------ */
+
+static _Atomic uint64_t *
+wakeup_counter(struct kvm_pmap *kp, uint64_t page)
+{
+    return &kp->wakeups[page / PMAP_CHUNK_PAGES % WAKEUP_COUNTERS];
+}
+
+/* Somebody who waits in the page's chunk is about to be woken.  All wake-ups of
+ * this file's callers lie in one chunk. */
+static void
+announce_wakeup(struct kvm_pmap *kp, uint64_t page)
+{
+    atomic_fetch_add(wakeup_counter(kp, page), 1);
+}
+
+uint64_t
+kvm_pmap_wakeups(const struct kvm_pmap *kpmap, gpa_t gpa)
+{
+    uint64_t chunk = page_of(gpa) / PMAP_CHUNK_PAGES;
+
+    return atomic_load(&kpmap->wakeups[chunk % WAKEUP_COUNTERS]);
+}
+
+/* --- windows ------------------------------------------------------------- */
+
+static int
+op_window_create(void *md, struct pmap_window *w)
+{
+    struct kvm_pmap *kp = md;
+    struct kvm_window *kw;
+    uint64_t first = page_of(w->start);
+    const uint64_t limit = KVM_PMAP_SPACE >> PAGE_SHIFT;
+
+    if (w->npages > limit || first > limit - w->npages)
+        return -EINVAL;
+    int error = kvm_window_create(kp, first, w->npages, w->natural, &kw);
+    if (error != 0)
+        return error;
+    error = memslot_add(&kp->slots, w->start, w->npages, kvm_window_address(kp, first),
+                        &kw->slot);
+    if (error != 0) {
+        kvm_window_close(kw);
+        kvm_window_destroy(kw);
+        return error;
+    }
+    w->md = kw;
+    return 0;
+}
+
+/* Closing first lets every vCPU out of its fault there; KVM waits for them. */
+static void
+op_window_destroy(void *md, struct pmap_window *w)
+{
+    struct kvm_pmap *kp = md;
+    struct kvm_window *kw = w->md;
+
+    kvm_window_close(kw);
+    memslot_remove(&kp->slots, kw->slot);
+    kvm_window_destroy(kw);
+    w->md = NULL;
+}
+
+static int
+op_window_rebase(void *md, struct pmap_window *w)
+{
+    (void)md;
+    return kvm_window_rebase(w->md, w->natural);
+}
+
+/* --- enter --------------------------------------------------------------- */
+
+/* Pages that are treated alike. */
+struct group {
+    unsigned npages;
+    unsigned how;  /* UFFD_* */
+    bool placed;   /* the VMA maps the right frame already */
+};
+
+static unsigned
+frame_how(const struct pmap_frame *frame)
+{
+    return (frame->fill ? UFFD_FILL : 0) | ((frame->prot & VM_PROT_WRITE) != 0 ? UFFD_WRITE : 0);
+}
+
+/* Locks: F held, or the chunk has no foreign page (see kvm_window_maps). */
+static struct group
+group_at(const struct kvm_window *kw, uint64_t page, const struct pmap_frame *frames,
+         unsigned npages)
+{
+    struct group g = {
+        .npages = 1,
+        .how = frame_how(&frames[0]),
+        .placed = kvm_window_maps(kw, page, frames[0].frame),
+    };
+    while (g.npages < npages && frame_how(&frames[g.npages]) == g.how &&
+           kvm_window_maps(kw, page + g.npages, frames[g.npages].frame) == g.placed)
+        g.npages++;
+    return g;
+}
+
+static int
+remap_group(struct kvm_pmap *kp, struct kvm_window *kw, uint64_t page,
+            const struct pmap_frame *frames, const struct group *g, unsigned *done)
+    VM_REQUIRES(kp->foreign_lock)
+{
+    int error = kvm_window_remap(kp, kw, page, g->npages, frames, g->how);
+
+    *done = error == 0 ? g->npages : 0;
+    return error;
+}
+
+/* Locks: F held. */
+static int
+enter_group(struct kvm_pmap *kp, struct kvm_window *kw, uint64_t page,
+            const struct pmap_frame *frames, const struct group *g, unsigned *done)
+    VM_REQUIRES(kp->foreign_lock)
+{
+    if (!g->placed)
+        return remap_group(kp, kw, page, frames, g, done);
+    int error = uffd_enter(&kp->uffd, kvm_window_address(kp, page), g->npages, g->how, done);
+    if (error != -EOPNOTSUPP)
+        return error;
+    struct group rest = { .npages = g->npages - *done, .how = g->how };
+    unsigned more;
+    error = remap_group(kp, kw, page + *done, frames + *done, &rest, &more);
+    *done += more;
+    return error;
+}
+
+/* Enter what needs a change of VMAs, or may. */
+static int
+enter_locked(struct kvm_pmap *kp, struct kvm_window *kw, uint64_t page,
+             const struct pmap_frame *frames, unsigned npages, unsigned *entered)
+    VM_REQUIRES(kp->foreign_lock)
+{
+    unsigned done;
+    int error = 0;
+
+    for (; *entered < npages && error == 0; *entered += done) {
+        struct group g = group_at(kw, page + *entered, frames + *entered, npages - *entered);
+        error = enter_group(kp, kw, page + *entered, frames + *entered, &g, &done);
+    }
+    return error;
+}
+
+/* Enter natural pages of a chunk without foreign ones.  Stops with -EOPNOTSUPP where
+ * a remap is needed. */
+static int
+enter_natural(const struct kvm_pmap *kp, const struct kvm_window *kw, uint64_t page,
+              const struct pmap_frame *frames, unsigned npages, unsigned *entered)
+{
+    unsigned done;
+    int error = 0;
+
+    for (; *entered < npages && error == 0; *entered += done) {
+        struct group g = group_at(kw, page + *entered, frames + *entered, npages - *entered);
+        if (!g.placed)
+            return -EOPNOTSUPP;
+        error = uffd_enter(&kp->uffd, kvm_window_address(kp, page + *entered), g.npages, g.how,
+                           &done);
+    }
+    return error;
+}
+
+static void
+count_entered(struct kvm_pmap *kp, const struct kvm_window *kw, uint64_t page,
+              const struct pmap_frame *frames, unsigned entered)
+{
+    unsigned natural = 0;
+
+    for (unsigned i = 0; i < entered; i++)
+        natural += kw->natural != PMAP_NO_NATURAL &&
+                   frames[i].frame == kw->natural + (page + i - kw->first);
+    count(&kp->natural_pages, natural);
+    count(&kp->foreign_pages, entered - natural);
+}
+
+static int
+op_enter(void *md, struct pmap_window *w, uint64_t first, unsigned npages,
+         const struct pmap_frame *frames, unsigned *entered)
+{
+    struct kvm_pmap *kp = md;
+    struct kvm_window *kw = w->md;
+    uint64_t page = kw->first + first;
+    int error = -EOPNOTSUPP;
+
+    count(&kp->enter_calls, 1);
+    announce_wakeup(kp, page);
+    *entered = 0;
+    if (!kvm_window_has_foreign(kw, page))
+        error = enter_natural(kp, kw, page, frames, npages, entered);
+    if (error != 0) {
+        vm_mutex_lock(&kp->foreign_lock);
+        error = enter_locked(kp, kw, page, frames, npages, entered);
+        vm_mutex_unlock(&kp->foreign_lock);
+    }
+    count_entered(kp, kw, page, frames, *entered);
+    return error;
+}
+
+/* --- remove, protect, wake ----------------------------------------------- */
+
+/*
+ * MADV_DONTNEED keeps VMAs and frames (fact 9) and goes through the MMU
+ * notifier, so the guest has lost its access when it returns.  Where it cannot
+ * be used (locked memory) a fresh home mapping does the same.
+ */
+static void
+op_remove(void *md, struct pmap_window *w, uint64_t first, uint64_t npages)
+{
+    struct kvm_pmap *kp = md;
+    struct kvm_window *kw = w->md;
+    uint64_t page = kw->first + first;
+
+    if (madvise(kvm_window_address(kp, page), npages << PAGE_SHIFT, MADV_DONTNEED) == 0)
+        return;
+    vm_mutex_lock(&kp->foreign_lock);
+    int error = kvm_window_send_home(kp, kw, page, npages);
+    vm_mutex_unlock(&kp->foreign_lock);
+    assert(error == 0);
+    (void)error;
+}
+
+/* A page that cannot be protected must not stay: the next touch enters it protected. */
+static void
+op_protect(void *md, struct pmap_window *w, uint64_t first, uint64_t npages)
+{
+    struct kvm_pmap *kp = md;
+    struct kvm_window *kw = w->md;
+
+    if (uffd_protect(&kp->uffd, kvm_window_address(kp, kw->first + first), npages) != 0)
+        op_remove(md, w, first, npages);
+}
+
+static void
+op_wake(void *md, struct pmap_window *w, uint64_t first, uint64_t npages)
+{
+    struct kvm_pmap *kp = md;
+    struct kvm_window *kw = w->md;
+    uint64_t page = kw->first + first;
+
+    announce_wakeup(kp, page);
+    (void)uffd_wake(&kp->uffd, kvm_window_address(kp, page), npages);
+}
+
+const struct pmap_ops kvm_pmap_ops = {
+    .window_create = op_window_create,
+    .window_destroy = op_window_destroy,
+    .window_rebase = op_window_rebase,
+    .enter = op_enter,
+    .remove = op_remove,
+    .protect = op_protect,
+    .wake = op_wake,
+};
+
+/* --- failing accesses ---------------------------------------------------- */
+
+static struct failed_page *
+find_failed(struct kvm_pmap *kp, uint64_t page) VM_REQUIRES(kp->foreign_lock)
+{
+    for (unsigned i = 0; i < kp->nfailed; i++)
+        if (kp->failed[i].page == page)
+            return &kp->failed[i];
+    return NULL;
+}
+
+/* Count the page as failed and make it inaccessible. */
+static int
+add_failed(struct kvm_pmap *kp, uint64_t page) VM_REQUIRES(kp->foreign_lock)
+{
+    struct failed_page *failed = find_failed(kp, page);
+
+    if (failed != NULL) {
+        failed->count++;
+        return 0;
+    }
+    struct failed_page *grown = reallocarray(kp->failed, kp->nfailed + 1, sizeof(*grown));
+    if (grown == NULL)
+        return -ENOMEM;
+    kp->failed = grown;
+    if (mprotect(kvm_window_address(kp, page), PAGE_SIZE, PROT_NONE) != 0)
+        return -errno;
+    kp->failed[kp->nfailed++] = (struct failed_page){ page, 1 };
+    return 0;
+}
+
+/* Undo add_failed.  The page may be gone with its window. */
+static int
+drop_failed(struct kvm_pmap *kp, uint64_t page) VM_REQUIRES(kp->foreign_lock)
+{
+    struct failed_page *failed = find_failed(kp, page);
+
+    if (failed == NULL || --failed->count != 0)
+        return 0;
+    *failed = kp->failed[--kp->nfailed];
+    return kvm_window_open(kp, page, 1);
+}
+
+/*
+ * The page is made inaccessible before the counter is looked at: a wake-up that
+ * comes later sends the vCPU into EFAULT, one that came earlier has been counted.
+ */
+static int
+fail_locked(struct kvm_pmap *kp, uint64_t page, uint64_t wakeups) VM_REQUIRES(kp->foreign_lock)
+{
+    if (kvm_window_find(kp, page) == NULL)
+        return -ENOENT;
+    int error = add_failed(kp, page);
+    if (error != 0)
+        return error;
+    if (atomic_load(wakeup_counter(kp, page)) != wakeups) {
+        error = drop_failed(kp, page);
+        error = error == 0 ? -EAGAIN : error;
+    }
+    announce_wakeup(kp, page);
+    (void)uffd_wake(&kp->uffd, kvm_window_address(kp, page), 1);
+    return error;
+}
+
+int
+kvm_pmap_fail(struct kvm_pmap *kpmap, gpa_t gpa, uint64_t wakeups)
+{
+    vm_mutex_lock(&kpmap->foreign_lock);
+    int error = fail_locked(kpmap, page_of(gpa), wakeups);
+    vm_mutex_unlock(&kpmap->foreign_lock);
+    return error;
+}
+
+int
+kvm_pmap_unfail(struct kvm_pmap *kpmap, gpa_t gpa)
+{
+    vm_mutex_lock(&kpmap->foreign_lock);
+    int error = drop_failed(kpmap, page_of(gpa));
+    vm_mutex_unlock(&kpmap->foreign_lock);
+    return error;
+}
+
+/* Not counted as wake-ups: nobody can be made to fail after this. */
+void
+kvm_pmap_abort(struct kvm_pmap *kpmap)
+{
+    vm_mutex_lock(&kpmap->foreign_lock);
+    kpmap->aborted = true;
+    for (unsigned i = 0; i < kpmap->nwindows; i++) {
+        struct kvm_window *kw = kpmap->windows[i];
+        void *at = kvm_window_address(kpmap, kw->first);
+        (void)mprotect(at, kw->npages << PAGE_SHIFT, PROT_NONE);
+        (void)uffd_wake(&kpmap->uffd, at, kw->npages);
+    }
+    vm_mutex_unlock(&kpmap->foreign_lock);
+}
+
+/* --- the whole ----------------------------------------------------------- */
+
+/* Half of the limit where it is so low that the reserve would leave little. */
+static uint64_t
+vma_limit(void)
+{
+    unsigned long limit = 65530;
+    FILE *f = fopen("/proc/sys/vm/max_map_count", "re");
+
+    if (f != NULL) {
+        if (fscanf(f, "%lu", &limit) != 1)
+            limit = 65530;
+        fclose(f);
+    }
+    return limit > 2 * VMAS_RESERVED ? limit - VMAS_RESERVED : limit / 2;
+}
+
+static int
+open_placeholder(void)
+{
+    int fd = memfd_create("vkvm-placeholder", MFD_CLOEXEC);
+
+    if (fd < 0)
+        return -errno;
+    if (ftruncate(fd, (off_t)KVM_PMAP_SPACE) == 0)
+        return fd;
+    int error = -errno;
+    close(fd);
+    return error;
+}
+
+/* Reserve the address space, aligned so that chunks and page table pages coincide. */
+static int
+reserve_space(uint8_t **space)
+{
+    const uint64_t size = KVM_PMAP_SPACE + ALIGNMENT;
+    uint8_t *at = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (at == MAP_FAILED)
+        return -errno;
+    uint64_t head = -(uintptr_t)at & (ALIGNMENT - 1);
+    if (head != 0)
+        munmap(at, head);
+    munmap(at + head + KVM_PMAP_SPACE, ALIGNMENT - head);
+    *space = at + head;
+    return 0;
+}
+
+/* What can fail of kvm_pmap_create; undone by kvm_pmap_destroy as far as it got. */
+static int
+acquire(struct kvm_pmap *kp, const struct kvm_host *host)
+{
+    int error = memslots_init(&kp->slots, host->vm_fd, host->max_memslots);
+
+    if (error != 0)
+        return error;
+    error = uffd_init(&kp->uffd, host->uffd, host->uffd_continue_wp);
+    if (error != 0)
+        goto no_uffd;
+    error = reserve_space(&kp->space);
+    if (error != 0)
+        goto no_space;
+    kp->placeholder = open_placeholder();
+    if (kp->placeholder >= 0)
+        return 0;
+    error = kp->placeholder;
+    munmap(kp->space, KVM_PMAP_SPACE);
+no_space:
+    uffd_fini(&kp->uffd);
+no_uffd:
+    memslots_fini(&kp->slots);
+    return error;
+}
+
+int
+kvm_pmap_create(struct kvm_host *host, struct vm_system *sys, struct kvm_pmap **kpmap)
+{
+    struct kvm_pmap *kp = calloc(1, sizeof(*kp));
+
+    if (kp == NULL)
+        return -ENOMEM;
+    int error = acquire(kp, host);
+    if (error != 0) {
+        free(kp);
+        return error;
+    }
+    kp->sys = sys;
+    kp->vma_limit = vma_limit();
+    TAILQ_INIT(&kp->foreign);
+    vm_mutex_init(&kp->foreign_lock);
+    *kpmap = kp;
+    return 0;
+}
+
+void
+kvm_pmap_destroy(struct kvm_pmap *kpmap)
+{
+    assert(kpmap->nwindows == 0);
+    munmap(kpmap->space, KVM_PMAP_SPACE);
+    close(kpmap->placeholder);
+    uffd_fini(&kpmap->uffd);
+    memslots_fini(&kpmap->slots);
+    vm_mutex_fini(&kpmap->foreign_lock);
+    free(kpmap->windows);
+    free(kpmap->failed);
+    free(kpmap);
+}
+
+void
+kvm_pmap_configure(struct kvm_pmap *kpmap, uint64_t limit,
+                   int (*ioctl)(int fd, unsigned long request, void *argument))
+{
+    assert(limit == 0 || limit >= 2 * PMAP_CHUNK_PAGES);
+    if (limit != 0)
+        kpmap->vma_limit = limit;
+    if (ioctl != NULL)
+        kpmap->uffd.ioctl = ioctl;
+}
+
+bool
+kvm_pmap_gpa(const struct kvm_pmap *kpmap, uint64_t host_address, gpa_t *gpa)
+{
+    uint64_t offset = host_address - (uintptr_t)kpmap->space;
+
+    if (offset >= KVM_PMAP_SPACE)
+        return false;
+    *gpa = gpa_from_u64(offset);
+    return true;
+}
+
+void *
+kvm_pmap_host_address(const struct kvm_pmap *kpmap, gpa_t gpa)
+{
+    return kpmap->space + gpa_to_u64(gpa);
+}
+
+void
+kvm_pmap_statistics(struct kvm_pmap *kpmap, struct kvm_pmap_statistics *out)
+{
+    out->enter_calls = atomic_load_explicit(&kpmap->enter_calls, memory_order_relaxed);
+    out->natural_pages = atomic_load_explicit(&kpmap->natural_pages, memory_order_relaxed);
+    out->foreign_pages = atomic_load_explicit(&kpmap->foreign_pages, memory_order_relaxed);
+    vm_mutex_lock(&kpmap->foreign_lock);
+    out->foreign_evictions = kpmap->foreign_evictions;
+    out->windows = kpmap->nwindows;
+    vm_mutex_unlock(&kpmap->foreign_lock);
+}

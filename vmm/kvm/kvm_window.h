@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Windows: the host address space behind guest-physical memory, and what is
+ * mapped into it.  Internal to the machine half of the pmap.
+ *
+ * One reservation of KVM_PMAP_SPACE bytes holds them all: guest address G is
+ * host address space + G.  Every page of a window is, at any time, either
+ *   home:     part of the window's one large mapping: of its natural frames, or
+ *             for a window without any, of the placeholder file, which is always
+ *             empty, so that every touch faults;
+ *   foreign:  mapped on its own to some frame; foreign_chunk.frame says which.
+ *
+ * Invariants:
+ *  1. A window page that a vCPU can touch is registered with userfaultfd: a new
+ *     mapping is inaccessible until it is (fact 2).
+ *  2. foreign_chunk.frame[i] is what the VMA at that page maps.
+ *  3. A failed page stays inaccessible until its count drops to 0.
+ *
+ * Lock F (foreign_lock) is held around everything that changes VMAs.  Order: P
+ * before F; F is innermost.  A chunk's `npages` grows only under P and F, and
+ * shrinks under F: who holds P and reads 0 needs no F to rely on it.
+ */
+#ifndef KVM_WINDOW_H
+#define KVM_WINDOW_H
+
+#include "vmm/kvm/kvm_pmap.h"
+#include "vmm/kvm/memslot.h"
+#include "vmm/kvm/uffd.h"
+
+#include <stdatomic.h>
+
+#define FOREIGN_NONE UINT64_MAX /* the page is home */
+
+#define WAKEUP_COUNTERS 1024
+
+struct kvm_window;
+
+/* Foreign pages of one aligned range of PMAP_CHUNK_PAGES guest pages. */
+struct foreign_chunk {
+    TAILQ_ENTRY(foreign_chunk) link;  /* F: on kvm_pmap.foreign while npages != 0 */
+    struct kvm_window *window;        /* (c) borrowed */
+    uint64_t first;                   /* (c) guest page number of frame[0] */
+    _Atomic unsigned npages;          /* (a) F to write: foreign pages */
+    vm_frame_t frame[PMAP_CHUNK_PAGES]; /* F */
+};
+TAILQ_HEAD(foreign_queue, foreign_chunk);
+
+struct kvm_window {
+    struct kvm_pmap *kpmap;   /* (c) borrowed */
+    uint64_t first;           /* (c) guest page number */
+    uint64_t npages;          /* (c) */
+    vm_frame_t natural;       /* F, and no mapping of the window in use to write */
+    unsigned slot;            /* (c) */
+    uint64_t nchunks;         /* (c) */
+    _Atomic(struct foreign_chunk *) *chunks; /* (a) owned; P and F to write */
+};
+
+struct failed_page {
+    uint64_t page;  /* guest page number */
+    unsigned count;
+};
+
+struct kvm_pmap {
+    struct vm_system *sys;      /* (c) borrowed */
+    struct uffd uffd;           /* (c) */
+    struct memslots slots;
+    uint8_t *space;             /* (c) owned: KVM_PMAP_SPACE bytes */
+    int placeholder;            /* (c) owned: a file without content */
+    struct vm_mutex foreign_lock;     /* F */
+    struct kvm_window **windows;      /* F: owned, sorted by first */
+    unsigned nwindows;                /* F */
+    struct foreign_queue foreign;     /* F: oldest first */
+    uint64_t vmas;                    /* F: most VMAs that foreign pages can have made */
+    uint64_t vma_limit;               /* F */
+    struct failed_page *failed;       /* F: owned */
+    unsigned nfailed;                 /* F */
+    bool aborted;                     /* F */
+    _Atomic uint64_t wakeups[WAKEUP_COUNTERS]; /* (a) by chunk, hashed */
+    _Atomic uint64_t enter_calls;     /* (a) */
+    _Atomic uint64_t natural_pages;   /* (a) */
+    _Atomic uint64_t foreign_pages;   /* (a) */
+    uint64_t foreign_evictions;       /* F */
+};
+
+static inline void *
+kvm_window_address(const struct kvm_pmap *kp, uint64_t page)
+{
+    return kp->space + (page << PAGE_SHIFT);
+}
+
+/* The window around a guest page, or NULL.  Locks: F held. */
+struct kvm_window *kvm_window_find(struct kvm_pmap *kp, uint64_t page)
+    VM_REQUIRES(kp->foreign_lock);
+
+/* Make a window of unmapped pages, without memslot.  Locks: takes F.  Returns 0 or -errno. */
+int kvm_window_create(struct kvm_pmap *kp, uint64_t first, uint64_t npages, vm_frame_t natural,
+                      struct kvm_window **kwp) __attribute__((warn_unused_result));
+
+/* Make its range inaccessible and wake its waiters.  Locks: takes F. */
+void kvm_window_close(struct kvm_window *kw);
+
+/* Free a closed window. */
+void kvm_window_destroy(struct kvm_window *kw);
+
+/* Give the window other natural frames; all its pages become home and unmapped.
+ * Locks: takes F.  Returns 0, or -errno and nothing changed. */
+int kvm_window_rebase(struct kvm_window *kw, vm_frame_t natural)
+    __attribute__((warn_unused_result));
+
+/* Might pages of the chunk around `page` be foreign?  Locks: P held. */
+bool kvm_window_has_foreign(const struct kvm_window *kw, uint64_t page);
+
+/* Does the VMA at `page` map `frame`?  Locks: F held, or P and !kvm_window_has_foreign. */
+bool kvm_window_maps(const struct kvm_window *kw, uint64_t page, vm_frame_t frame);
+
+/*
+ * Map frames[0 .. npages) over the pages from `page`, install them as `how`
+ * says (UFFD_*) and wake.  One chunk; losslessly (facts 2, 3).
+ * Returns 0; on -errno all of them are home and unmapped.
+ */
+int kvm_window_remap(struct kvm_pmap *kp, struct kvm_window *kw, uint64_t page, unsigned npages,
+                     const struct pmap_frame *frames, unsigned how)
+    VM_REQUIRES(kp->foreign_lock) __attribute__((warn_unused_result));
+
+/* Make pages home and unmapped.  Returns 0 or -errno. */
+int kvm_window_send_home(struct kvm_pmap *kp, struct kvm_window *kw, uint64_t page, uint64_t npages)
+    VM_REQUIRES(kp->foreign_lock) __attribute__((warn_unused_result));
+
+/* Make pages accessible, failed ones excepted.  Returns 0 or -errno. */
+int kvm_window_open(struct kvm_pmap *kp, uint64_t page, uint64_t npages)
+    VM_REQUIRES(kp->foreign_lock) __attribute__((warn_unused_result));
+
+#endif

@@ -1,0 +1,471 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The vCPU threads.
+ *
+ * A second-stage violation that the guest must see comes in three ways:
+ *   EFAULT          a fault thread recorded a failure for this vCPU
+ *   KVM_EXIT_MMIO   KVM emulates the access and could not make it
+ *   INTERNAL_ERROR  KVM emulates, and could not reach memory in a place where its
+ *                   emulator has no way to ask user space (locked operations,
+ *                   instruction fetch, iretq, int)
+ * The same three also come when the page was only inaccessible for a moment
+ * (DESIGN fact 2); then the access is made, or repeated.
+ */
+#include "vmm/kvm/vcpu.h"
+
+#include "guest/include/vkvm_abi.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <linux/kvm.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+/* EFAULT without a failure, at one place: tries without and with a pause, then the VM ends. */
+#define REFUSED_QUICK 64u
+#define REFUSED_MAX 20000u
+#define REFUSED_PAUSE_NS 100000
+
+/* Attempts at an instruction that KVM cannot emulate although its memory is there. */
+#define EMULATE_MAX 16u
+
+#define JOIN_KICK_NS 10000000
+
+#define VCPU_REQUEST_CHECK 0x1u /* look whether the vCPU makes progress */
+
+#define DESCRIPTION_SIZE 128
+
+static void
+signal_handler(int signal)
+{
+    (void)signal;
+}
+
+void
+vcpu_signal_setup(void)
+{
+    struct sigaction action = { .sa_handler = signal_handler };
+
+    sigemptyset(&action.sa_mask);
+    (void)sigaction(VCPU_SIGNAL, &action, NULL);
+}
+
+int
+vcpu_create(struct vcpu_vm *vm, unsigned index, struct vcpu *vcpu, struct host_error *error)
+{
+    int ret;
+
+    *vcpu = (struct vcpu){ .vm = vm, .index = index, .fd = -1, .unexplained_rip = UINT64_MAX };
+    vcpu->fd = ioctl(vm->host->vm_fd, KVM_CREATE_VCPU, index);
+    if (vcpu->fd < 0) {
+        ret = -errno;
+        return host_error_set(error, ret, "cannot create vCPU %u: %s", index, strerror(-ret));
+    }
+    vcpu->run = mmap(NULL, vm->host->vcpu_mmap_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd,
+                     0);
+    if (vcpu->run == MAP_FAILED) {
+        ret = -errno;
+        close(vcpu->fd);
+        vcpu->fd = -1;
+        return host_error_set(error, ret, "cannot map vCPU %u: %s", index, strerror(-ret));
+    }
+    vcpu->arch = (struct arch_vcpu){
+        .host = vm->host, .fd = vcpu->fd, .run = vcpu->run, .index = index
+    };
+    return 0;
+}
+
+void
+vcpu_destroy(struct vcpu *vcpu)
+{
+    if (vcpu->fd < 0)
+        return;
+    munmap(vcpu->run, vcpu->vm->host->vcpu_mmap_size);
+    close(vcpu->fd);
+    vcpu->fd = -1;
+}
+
+void
+vcpu_kick(struct vcpu *vcpu)
+{
+    if (!atomic_load(&vcpu->started))
+        return;
+    __atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
+    (void)pthread_kill(vcpu->thread, VCPU_SIGNAL);
+}
+
+void
+vcpu_request_check(struct vcpu *vcpu, gpa_t gpa)
+{
+    atomic_store(&vcpu->suspect_gpa, gpa_to_u64(gpa));
+    atomic_fetch_or(&vcpu->requests, VCPU_REQUEST_CHECK);
+    vcpu_kick(vcpu);
+}
+
+enum end_cause {
+    END_CRASHED, /* the guest ended itself */
+    END_FAILED   /* the host or vkvm failed */
+};
+
+/* End the VM, with where the vCPU is behind the reason. */
+static void __attribute__((format(printf, 3, 4)))
+vcpu_end(struct vcpu *vcpu, enum end_cause cause, const char *format, ...)
+{
+    char reason[192], where[DESCRIPTION_SIZE], message[sizeof(reason) + sizeof(where) + 32];
+    va_list ap;
+
+    va_start(ap, format);
+    vsnprintf(reason, sizeof(reason), format, ap);
+    va_end(ap);
+    arch_vcpu_describe(&vcpu->arch, where, sizeof(where));
+    snprintf(message, sizeof(message), "vCPU %u: %s: %s", vcpu->index, reason, where);
+    vcpu->vm->ops->end(vcpu->vm->context, cause == END_CRASHED, message);
+}
+
+static const char *
+access_name(vm_prot_t access)
+{
+    if (access == VM_PROT_WRITE)
+        return "write";
+    return access == VM_PROT_EXECUTE ? "fetch" : "read";
+}
+
+/* How often in a row, this time included, the vCPU was found where it is. */
+static unsigned
+watch_position(struct vcpu *vcpu, struct vcpu_watch *watch)
+{
+    uint64_t rip, hash;
+
+    if (arch_vcpu_position(&vcpu->arch, &rip, &hash) != 0)
+        return watch->same;
+    if (watch->same == 0 || rip != watch->rip || hash != watch->hash)
+        *watch = (struct vcpu_watch){ .rip = rip, .hash = hash };
+    return ++watch->same;
+}
+
+static void
+check_progress(struct vcpu *vcpu)
+{
+    if (watch_position(vcpu, &vcpu->watch) < VCPU_SAME_CHECKS)
+        return;
+    vcpu_end(vcpu, END_FAILED,
+             "faults on guest address 0x%" PRIx64 " over and over without progress",
+             atomic_load(&vcpu->suspect_gpa));
+}
+
+/* Hand a fault to the guest; `flags` as arch_inject_fault. */
+static int
+inject(struct vcpu *vcpu, const struct vm_fault_info *info, unsigned flags)
+{
+    bool ve = vcpu->arch.delivery == VKVM_DELIVER_VE;
+    int ret;
+
+    ret = arch_inject_fault(&vcpu->arch, vcpu->vm->map, info, flags);
+    if (ret != 0)
+        return ret;
+    if (ve)
+        vcpu->counters.exceptions_ve++;
+    else
+        vcpu->counters.exceptions_pf++;
+    return 0;
+}
+
+static void
+end_undeliverable(struct vcpu *vcpu, const struct vm_fault_info *info, int error)
+{
+    const char *access = access_name(info->access), *cause = vm_result_name(info->result);
+    uint64_t gpa = gpa_to_u64(info->gpa);
+
+    switch (error) {
+    case -EBUSY:
+        vcpu_end(vcpu, END_CRASHED, "#VE area busy at %s of guest address 0x%" PRIx64 " (%s)",
+                 access, gpa, cause);
+        break;
+    case -ESHUTDOWN:
+        vcpu_end(vcpu, END_CRASHED, "triple fault at %s of guest address 0x%" PRIx64 " (%s)",
+                 access, gpa, cause);
+        break;
+    case -ENOTSUP:
+        vcpu_end(vcpu, END_FAILED,
+                 "cannot undo the instruction that failed: %s of guest address 0x%" PRIx64 " (%s)",
+                 access, gpa, cause);
+        break;
+    default:
+        vcpu_end(vcpu, END_FAILED,
+                 "cannot deliver the failed %s of guest address 0x%" PRIx64 " (%s): %s", access,
+                 gpa, cause, strerror(-error));
+        break;
+    }
+}
+
+/*
+ * A failure for the instruction at RIP.  One that the instruction does not explain
+ * may be left over from an access that a signal interrupted: the first time it is
+ * dropped and the instruction run again.  If it was real it comes again, at once.
+ */
+static void
+fail_access(struct vcpu *vcpu, const struct vm_fault_info *info, unsigned flags)
+{
+    uint64_t rip = 0, hash;
+    int ret;
+
+    if (info->result == VM_HOST_FAILURE) {
+        vcpu_end(vcpu, END_FAILED, "%s of guest address 0x%" PRIx64 ": %s: %s",
+                 access_name(info->access), gpa_to_u64(info->gpa),
+                 info->cause != NULL ? info->cause : "host failure", strerror(-info->error));
+        return;
+    }
+    ret = inject(vcpu, info, flags);
+    if (ret == -EAGAIN && arch_vcpu_position(&vcpu->arch, &rip, &hash) == 0) {
+        if (rip != vcpu->unexplained_rip ||
+            gpa_to_u64(info->gpa) != gpa_to_u64(vcpu->unexplained_gpa)) {
+            vcpu->unexplained_rip = rip;
+            vcpu->unexplained_gpa = info->gpa;
+            return;
+        }
+        ret = inject(vcpu, info, flags | ARCH_INJECT_CERTAIN);
+    }
+    vcpu->unexplained_rip = UINT64_MAX;
+    if (ret != 0)
+        end_undeliverable(vcpu, info, ret);
+}
+
+static void
+handle_efault(struct vcpu *vcpu)
+{
+    const struct timespec pause = { .tv_nsec = REFUSED_PAUSE_NS };
+    struct vm_fault_info info;
+    unsigned same;
+
+    vcpu->counters.efault++;
+    if (fault_service_take_failure(vcpu->vm->service, vcpu->index, &info)) {
+        vcpu->refused.same = 0;
+        fail_access(vcpu, &info, 0);
+        return;
+    }
+    same = watch_position(vcpu, &vcpu->refused);
+    if (same > REFUSED_MAX)
+        vcpu_end(vcpu, END_FAILED, "KVM_RUN fails again and again: %s", strerror(EFAULT));
+    else if (same > REFUSED_QUICK)
+        (void)nanosleep(&pause, NULL);
+}
+
+/* A failure recorded for this very access, if there is one; any other is stale. */
+static bool
+take_mmio_failure(struct vcpu *vcpu, gpa_t gpa, vm_prot_t access, struct vm_fault_info *info)
+{
+    if (!fault_service_take_failure(vcpu->vm->service, vcpu->index, info) ||
+        info->access != access ||
+        gpa_to_u64(gpa_trunc_page(info->gpa)) != gpa_to_u64(gpa_trunc_page(gpa)))
+        return false;
+    info->gpa = gpa;
+    return true;
+}
+
+static void
+handle_mmio(struct vcpu *vcpu)
+{
+    struct kvm_run *run = vcpu->run;
+    struct vm_map *map = vcpu->vm->map;
+    gpa_t gpa = gpa_from_u64(run->mmio.phys_addr);
+    vm_prot_t access = run->mmio.is_write ? VM_PROT_WRITE : VM_PROT_READ;
+    uint32_t len = run->mmio.len;
+    struct vm_fault_info info;
+
+    vcpu->counters.mmio++;
+    if (len > sizeof(run->mmio.data)) {
+        vcpu_end(vcpu, END_FAILED, "KVM_EXIT_MMIO of %" PRIu32 " bytes", len);
+        return;
+    }
+    if (!take_mmio_failure(vcpu, gpa, access, &info)) {
+        if ((access == VM_PROT_WRITE ? vm_map_write(map, gpa, run->mmio.data, len, &info)
+                                     : vm_map_read(map, gpa, run->mmio.data, len, &info)) == VM_OK)
+            return;
+    }
+    fail_access(vcpu, &info, ARCH_INJECT_MMIO);
+}
+
+/* KVM's emulator gave up at RIP. */
+static void
+handle_emulation_failure(struct vcpu *vcpu)
+{
+    char bytes[64];
+    struct vm_fault_info info;
+    int ret;
+
+    if (fault_service_take_failure(vcpu->vm->service, vcpu->index, &info)) {
+        fail_access(vcpu, &info, 0);
+        return;
+    }
+    ret = arch_resolve_instruction(&vcpu->arch, vcpu->vm->map, &info);
+    if (ret == 1) {
+        fail_access(vcpu, &info, ARCH_INJECT_CERTAIN);
+        return;
+    }
+    if (ret == 0 && watch_position(vcpu, &vcpu->refused) <= EMULATE_MAX)
+        return;
+    arch_vcpu_instruction(&vcpu->arch, vcpu->vm->map, bytes, sizeof(bytes));
+    vcpu_end(vcpu, END_FAILED, "KVM cannot emulate the instruction %s", bytes);
+}
+
+static void
+handle_internal_error(struct vcpu *vcpu)
+{
+    if (vcpu->run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION)
+        handle_emulation_failure(vcpu);
+    else
+        vcpu_end(vcpu, END_FAILED, "KVM internal error %u", vcpu->run->internal.suberror);
+}
+
+/* A port nobody owns reads as ones, whatever its width; writes to it are lost. */
+static void
+handle_io(struct vcpu *vcpu)
+{
+    struct kvm_run *run = vcpu->run;
+    uint8_t *data = (uint8_t *)run + run->io.data_offset;
+    size_t size = (size_t)run->io.size * run->io.count, i;
+    bool in = run->io.direction == KVM_EXIT_IO_IN;
+    const struct vcpu_ops *ops = vcpu->vm->ops;
+    void *context = vcpu->vm->context;
+    int ret;
+
+    if (in)
+        memset(data, 0xFF, size);
+    if (run->io.port == VKVM_PORT_CONSOLE && run->io.size == 1) {
+        vcpu->counters.console++;
+        if (!in)
+            ops->console_write(context, data, size);
+        for (i = 0; in && i < size; i++)
+            data[i] = ops->console_read(context);
+    } else if (run->io.port == VKVM_PORT_DOORBELL && run->io.size == 4 && !in) {
+        vcpu->counters.doorbell++;
+        ret = ops->doorbell(context, vcpu);
+        if (ret != 0)
+            vcpu_end(vcpu, END_FAILED, "doorbell registers: %s", strerror(-ret));
+    }
+}
+
+/* A failure that KVM turned into something else (a page table it could not read) is over. */
+static void
+drop_failure(struct vcpu *vcpu)
+{
+    struct vm_fault_info stale;
+
+    (void)fault_service_take_failure(vcpu->vm->service, vcpu->index, &stale);
+}
+
+static void
+handle_exit(struct vcpu *vcpu)
+{
+    const struct kvm_run *run = vcpu->run;
+
+    switch (run->exit_reason) {
+    case KVM_EXIT_IO:
+        drop_failure(vcpu);
+        handle_io(vcpu);
+        break;
+    case KVM_EXIT_MMIO:
+        handle_mmio(vcpu);
+        break;
+    case KVM_EXIT_HLT:
+        drop_failure(vcpu);
+        vcpu->vm->ops->halt(vcpu->vm->context, vcpu);
+        break;
+    case KVM_EXIT_INTR:
+        break;
+    case KVM_EXIT_SHUTDOWN:
+        vcpu_end(vcpu, END_CRASHED, "triple fault");
+        break;
+    case KVM_EXIT_INTERNAL_ERROR:
+        handle_internal_error(vcpu);
+        break;
+    case KVM_EXIT_FAIL_ENTRY:
+        vcpu_end(vcpu, END_FAILED, "KVM cannot enter the guest: reason 0x%llx",
+                 run->fail_entry.hardware_entry_failure_reason);
+        break;
+    default:
+        vcpu_end(vcpu, END_FAILED, "unknown KVM exit %u", run->exit_reason);
+        break;
+    }
+}
+
+/* One KVM_RUN and its exit.  See vcpu.h for the order of the first two steps. */
+static void
+run_once(struct vcpu *vcpu)
+{
+    int error;
+
+    __atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
+    if ((atomic_exchange(&vcpu->requests, 0) & VCPU_REQUEST_CHECK) != 0)
+        check_progress(vcpu);
+    if (vcpu_vm_is_ending(vcpu->vm))
+        return;
+    error = ioctl(vcpu->fd, KVM_RUN, NULL) < 0 ? errno : 0;
+    if (vcpu_vm_is_ending(vcpu->vm))
+        return;
+    switch (error) {
+    case 0:
+        handle_exit(vcpu);
+        break;
+    case EINTR:
+    case EAGAIN:
+        break;
+    case EFAULT:
+        handle_efault(vcpu);
+        break;
+    default:
+        vcpu_end(vcpu, END_FAILED, "KVM_RUN: %s", strerror(error));
+        break;
+    }
+}
+
+static void *
+thread_main(void *argument)
+{
+    struct vcpu *vcpu = argument;
+    struct vcpu_vm *vm = vcpu->vm;
+    struct host_error error;
+
+    fault_service_attach(vm->service, vcpu->index);
+    if (arch_vcpu_init(&vcpu->arch, vm->entry, vm->fdt, &error) != 0)
+        vm->ops->end(vm->context, false, error.message);
+    while (!vcpu_vm_is_ending(vm))
+        run_once(vcpu);
+    return NULL;
+}
+
+int
+vcpu_start(struct vcpu *vcpu)
+{
+    int error;
+
+    error = pthread_create(&vcpu->thread, NULL, thread_main, vcpu);
+    if (error != 0)
+        return -error;
+    atomic_store(&vcpu->started, true);
+    return 0;
+}
+
+void
+vcpu_join(struct vcpu *vcpu)
+{
+    struct timespec until;
+
+    if (!atomic_load(&vcpu->started))
+        return;
+    do {
+        vcpu_kick(vcpu);
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_nsec += JOIN_KICK_NS;
+        if (until.tv_nsec >= 1000000000) {
+            until.tv_nsec -= 1000000000;
+            until.tv_sec++;
+        }
+    } while (pthread_clockjoin_np(vcpu->thread, NULL, CLOCK_MONOTONIC, &until) != 0);
+    atomic_store(&vcpu->started, false);
+}

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A vCPU: its thread and what it does at each exit of KVM_RUN.
+ *
+ * Stopping and kicking: whoever wants the vCPU out of KVM_RUN first stores why
+ * (vm->ending, vcpu->requests), then sets immediate_exit, then sends the thread
+ * VCPU_SIGNAL, whose handler does nothing.  The thread clears immediate_exit before
+ * it looks at the reasons.  So a kick is never lost inside KVM_RUN: either the
+ * thread sees the reason, or KVM sees immediate_exit, or the signal ends KVM_RUN.
+ *
+ * Letters beside fields: (c) constant while the thread runs, (a) atomic, T the
+ * vCPU's own thread.
+ */
+#ifndef VCPU_H
+#define VCPU_H
+
+#include "vmm/kvm/fault_service.h"
+#include "vmm/x86_64/arch.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+
+#define VCPU_SIGNAL SIGRTMIN
+
+/* Checks in a row that may find a vCPU at one place before its VM is ended. */
+#define VCPU_SAME_CHECKS 8u
+
+struct vcpu;
+
+/* What a vCPU needs of the VM around it; called by the vCPU's thread. */
+struct vcpu_ops {
+    /* The guest rang: take the call's registers, answer, set them.  Returns 0 or -errno of KVM. */
+    int (*doorbell)(void *context, struct vcpu *vcpu);
+    /* Bytes for the console, and the next byte from it (0xFF = none). */
+    void (*console_write)(void *context, const void *bytes, size_t size);
+    uint8_t (*console_read)(void *context);
+    /* HLT: returns when the VM is ending. */
+    void (*halt)(void *context, struct vcpu *vcpu);
+    /* End the VM: the guest ended itself (crashed), or the host or vkvm failed. */
+    void (*end)(void *context, bool crashed, const char *message);
+};
+
+/* What all vCPUs of a VM share. */
+struct vcpu_vm {
+    const struct kvm_host *host;   /* (c) borrowed */
+    struct vm_map *map;            /* (c) borrowed */
+    struct fault_service *service; /* (c) borrowed */
+    gpa_t entry;                   /* (c) */
+    gpa_t fdt;                     /* (c) */
+    const struct vcpu_ops *ops;    /* (c) borrowed */
+    void *context;                 /* (c) of the ops */
+    _Atomic bool ending;           /* (a) set once: the threads end */
+};
+
+/* Positions seen by consecutive checks. */
+struct vcpu_watch {
+    uint64_t rip;
+    uint64_t hash;
+    unsigned same; /* checks in a row that found this position */
+};
+
+struct vcpu_counters {
+    uint64_t doorbell;
+    uint64_t console;
+    uint64_t mmio;
+    uint64_t efault;
+    uint64_t exceptions_pf;
+    uint64_t exceptions_ve;
+};
+
+struct vcpu {
+    struct vcpu_vm *vm;            /* (c) borrowed */
+    unsigned index;                /* (c) */
+    int fd;                        /* (c) owned; -1 = none */
+    struct kvm_run *run;           /* (c) owned mapping */
+    struct arch_vcpu arch;         /* T */
+    pthread_t thread;              /* (c) valid while `started` */
+    _Atomic bool started;          /* (a) created and not joined */
+    _Atomic unsigned requests;     /* (a) VCPU_REQUEST_* (vcpu.c) */
+    _Atomic uint64_t suspect_gpa;  /* (a) what a check is about */
+    struct vcpu_watch watch;       /* T: of checks */
+    struct vcpu_watch refused;     /* T: entries that KVM refused without a reason */
+    uint64_t unexplained_rip;      /* T: last failure that the instruction did not explain */
+    gpa_t unexplained_gpa;         /* T */
+    struct vcpu_counters counters; /* T; anybody's when the thread has ended */
+};
+
+static inline bool
+vcpu_vm_is_ending(struct vcpu_vm *vm)
+{
+    return atomic_load_explicit(&vm->ending, memory_order_seq_cst);
+}
+
+/* Let VCPU_SIGNAL interrupt system calls and do nothing else.  For the whole process. */
+void vcpu_signal_setup(void);
+
+/*
+ * Make the vCPU, without a thread.
+ * Returns 0, or -errno with *error filled.
+ */
+int vcpu_create(struct vcpu_vm *vm, unsigned index, struct vcpu *vcpu, struct host_error *error)
+    __attribute__((warn_unused_result));
+void vcpu_destroy(struct vcpu *vcpu);
+
+/* Start the thread; it ends when the VM ends.  Returns 0 or -errno. */
+int vcpu_start(struct vcpu *vcpu) __attribute__((warn_unused_result));
+
+/* Wait for the thread of a VM that is ending, kicking it as long as it takes. */
+void vcpu_join(struct vcpu *vcpu);
+
+/* Make the thread leave KVM_RUN, or not enter it, if there is a thread. */
+void vcpu_kick(struct vcpu *vcpu);
+
+/*
+ * Have the vCPU check its own progress; gpa is what it keeps faulting on.  When
+ * VCPU_SAME_CHECKS in a row find the same RIP and registers, the VM is ended.
+ */
+void vcpu_request_check(struct vcpu *vcpu, gpa_t gpa);
+
+#endif

@@ -1,0 +1,417 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The file pager: preadv and pwritev between the file and the direct map.
+ *
+ * Reading and writing are one loop, transfer_run: it moves the bytes of a run of
+ * pages, goes on after a partial transfer, and steps over a page that fails.
+ * Pages whose frames are neighbours share one iovec.
+ */
+#include "vmm/pager/file_pager.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define IOV_BATCH 32
+
+struct file_pager {
+    int fd;                         /* (c) owned */
+    unsigned flags;                 /* (c) FILE_PAGER_* */
+    uint64_t offset;                /* (c) of page 0, bytes */
+    const struct file_pager_io *io; /* (c) borrowed */
+    _Atomic int error;              /* (a) negative errno of the latest failure */
+};
+
+/* A transfer under way: the pages m[0..count) and the bytes of the file that belong to them. */
+struct transfer {
+    struct file_pager *pager;
+    struct vm_page **m;
+    bool *done;     /* per page; true until it fails */
+    uint64_t start; /* byte of the file where m[0] begins */
+    uint64_t size;  /* bytes from there that the file has, at most count pages */
+    uint64_t at;    /* bytes moved or given up so far */
+};
+
+static off_t
+host_size(int fd)
+{
+    struct stat st;
+
+    return fstat(fd, &st) != 0 ? -1 : st.st_size;
+}
+
+static const struct file_pager_io host_io = {
+    .read = preadv,
+    .write = pwritev,
+    .size = host_size,
+};
+
+static struct file_pager *
+pager_of(const struct vm_object *object)
+{
+    return object->handle;
+}
+
+/* Do the flags let dirty pages go to the file? */
+static bool
+flags_write(unsigned flags)
+{
+    return (flags & (FILE_PAGER_SHARED | FILE_PAGER_READ_ONLY)) == FILE_PAGER_SHARED;
+}
+
+static uint64_t
+pages_of(uint64_t size)
+{
+    return (size >> PAGE_SHIFT) + ((size & PAGE_MASK) != 0);
+}
+
+/*
+ * How many bytes the file has from page pindex on.
+ * Returns 0, or -errno, which is noted.
+ */
+static int
+pager_bytes_from(struct file_pager *pager, vm_pindex_t pindex, uint64_t *bytes)
+{
+    uint64_t start = pager->offset + (pindex << PAGE_SHIFT);
+    off_t size = pager->io->size(pager->fd);
+
+    if (size < 0) {
+        int error = -errno;
+
+        atomic_store(&pager->error, error);
+        return error;
+    }
+    *bytes = (uint64_t)size > start ? (uint64_t)size - start : 0;
+    return 0;
+}
+
+static bool
+file_haspage(struct vm_object *object, vm_pindex_t pindex, unsigned *before, unsigned *after)
+{
+    unsigned near_before = 0;
+    unsigned near_after = 0;
+    uint64_t bytes = 0;
+    bool has = false;
+
+    if (pindex < object->size && pager_bytes_from(pager_of(object), pindex, &bytes) != 0) {
+        /* Not knowing must not turn into zeros: getpages will report the failure. */
+        has = true;
+    } else if (pindex < object->size && bytes != 0) {
+        uint64_t behind = pages_of(bytes) - 1;
+        uint64_t inside = object->size - pindex - 1;
+        uint64_t room = behind < inside ? behind : inside;
+
+        has = true;
+        near_before = pindex < FILE_PAGER_CLUSTER ? (unsigned)pindex : FILE_PAGER_CLUSTER;
+        near_after = room < FILE_PAGER_CLUSTER ? (unsigned)room : FILE_PAGER_CLUSTER;
+    }
+    if (before != NULL)
+        *before = near_before;
+    if (after != NULL)
+        *after = near_after;
+    return has;
+}
+
+/* The memory of what is still to be moved, as far as iov reaches.  Returns the entries used. */
+static int
+transfer_iov(const struct transfer *t, struct iovec *iov)
+{
+    int count = 0;
+    uint64_t at = t->at;
+
+    while (at < t->size) {
+        uint64_t skip = at & PAGE_MASK;
+        uint64_t length = PAGE_SIZE - skip;
+        uint8_t *base = (uint8_t *)vm_page_address(t->m[at >> PAGE_SHIFT]) + skip;
+
+        if (length > t->size - at)
+            length = t->size - at;
+        if (count > 0 && (uint8_t *)iov[count - 1].iov_base + iov[count - 1].iov_len == base) {
+            iov[count - 1].iov_len += length;
+        } else if (count == IOV_BATCH) {
+            break;
+        } else {
+            iov[count++] = (struct iovec){ .iov_base = base, .iov_len = length };
+        }
+        at += length;
+    }
+    return count;
+}
+
+/* The page at t->at cannot be moved: note why and go on behind it. */
+static void
+transfer_fail_page(struct transfer *t, int error)
+{
+    uint64_t page = t->at >> PAGE_SHIFT;
+
+    atomic_store(&t->pager->error, error);
+    t->done[page] = false;
+    t->at = (page + 1) << PAGE_SHIFT;
+}
+
+/*
+ * Move all bytes by `move`.  A read that finds the file's end early (it was
+ * truncated meanwhile) shortens t->size.
+ */
+static void
+transfer_run(struct transfer *t,
+             ssize_t (*move)(int fd, const struct iovec *iov, int count, off_t offset),
+             bool reading)
+{
+    struct iovec iov[IOV_BATCH];
+
+    while (t->at < t->size) {
+        int count = transfer_iov(t, iov);
+        ssize_t moved = move(t->pager->fd, iov, count, (off_t)(t->start + t->at));
+
+        if (moved > 0)
+            t->at += (uint64_t)moved;
+        else if (moved == 0 && reading)
+            t->size = t->at;
+        else if (moved == 0)
+            transfer_fail_page(t, -EIO);
+        else if (errno != EINTR)
+            transfer_fail_page(t, -errno);
+    }
+}
+
+/*
+ * Prepare the transfer of `count` pages: clip it to the file's end; done[] is
+ * true for the pages of which the file has a byte.
+ * Returns the number of these pages, or -errno with done[] all false.
+ */
+static int
+transfer_init(struct transfer *t, struct vm_object *object, struct vm_page **m, unsigned count,
+              bool *done)
+{
+    vm_pindex_t pindex = vm_page_pindex(m[0]);
+    uint64_t size = 0;
+    unsigned present;
+    int error;
+
+    *t = (struct transfer){ .pager = pager_of(object), .m = m, .done = done };
+    memset(done, 0, count * sizeof(*done));
+    error = pager_bytes_from(t->pager, pindex, &size);
+    if (error != 0)
+        return error;
+    t->start = t->pager->offset + (pindex << PAGE_SHIFT);
+    t->size = size < (uint64_t)count << PAGE_SHIFT ? size : (uint64_t)count << PAGE_SHIFT;
+    present = (unsigned)pages_of(t->size);
+    for (unsigned i = 0; i < present; i++)
+        done[i] = true;
+    return (int)present;
+}
+
+/* After a read: zero the rest of a short last page, and forget pages beyond the end. */
+static void
+read_finish(struct transfer *t, unsigned present)
+{
+    uint64_t skip = t->size & PAGE_MASK;
+    uint64_t pages = pages_of(t->size);
+
+    if (skip != 0 && t->done[pages - 1])
+        memset((uint8_t *)vm_page_address(t->m[pages - 1]) + skip, 0, PAGE_SIZE - skip);
+    for (uint64_t i = pages; i < present; i++)
+        t->done[i] = false;
+}
+
+static enum vm_pager_result
+file_getpages(struct vm_object *object, struct vm_page **m, unsigned count, unsigned reqpage,
+              bool *done)
+{
+    struct transfer t;
+    int present = transfer_init(&t, object, m, count, done);
+
+    if (present < 0)
+        return VM_PAGER_ERROR;
+    for (int i = 0; i < present; i++)
+        vm_page_flag_clear(m[i], VM_PAGE_ZERO);
+    transfer_run(&t, t.pager->io->read, true);
+    read_finish(&t, (unsigned)present);
+    if (done[reqpage])
+        return VM_PAGER_OK;
+    return reqpage < pages_of(t.size) ? VM_PAGER_ERROR : VM_PAGER_FAIL;
+}
+
+/*
+ * Dirty is cleared before the bytes are taken and set again if that fails, so
+ * that a page modified meanwhile is still dirty afterwards.
+ */
+static enum vm_pager_result
+file_putpages(struct vm_object *object, struct vm_page **m, unsigned count, bool *done)
+{
+    struct transfer t;
+    unsigned i = 0;
+    int present;
+
+    if (!flags_write(pager_of(object)->flags)) {
+        memset(done, 0, count * sizeof(*done));
+        return VM_PAGER_FAIL;
+    }
+    present = transfer_init(&t, object, m, count, done);
+    if (present < 0)
+        return VM_PAGER_ERROR;
+    for (int j = 0; j < present; j++)
+        atomic_store(&m[j]->dirty, 0);
+    transfer_run(&t, t.pager->io->write, false);
+    for (int j = 0; j < present; j++) {
+        if (!done[j])
+            vm_page_dirty(m[j]);
+    }
+    while (i < count && done[i])
+        i++;
+    if (i == count)
+        return VM_PAGER_OK;
+    return i < (unsigned)present ? VM_PAGER_ERROR : VM_PAGER_FAIL;
+}
+
+static void
+pager_destroy(struct file_pager *pager)
+{
+    close(pager->fd);
+    free(pager);
+}
+
+static void
+file_dealloc(struct vm_object *object)
+{
+    pager_destroy(pager_of(object));
+}
+
+static const struct vm_pager_ops file_pager_ops = {
+    .name = "file",
+    .haspage = file_haspage,
+    .getpages = file_getpages,
+    .putpages = file_putpages,
+    .dealloc = file_dealloc,
+};
+
+/* May the descriptor be read, and be written where `writes` asks for it? */
+static int
+check_descriptor(int fd, bool writes)
+{
+    struct stat st;
+    int mode = fcntl(fd, F_GETFL);
+
+    if (mode < 0)
+        return -errno;
+    if ((mode & O_PATH) != 0)
+        return -EBADF;
+    if ((mode & O_ACCMODE) == O_WRONLY || (writes && (mode & O_ACCMODE) != O_RDWR))
+        return -EACCES;
+    if (writes && (mode & O_APPEND) != 0)
+        return -EINVAL;
+    if (fstat(fd, &st) != 0)
+        return -errno;
+    return S_ISREG(st.st_mode) ? 0 : -ENODEV;
+}
+
+/* Check the range, and find its length where it goes up to the file's end. */
+static int
+check_range(struct file_pager *pager, uint64_t *npages)
+{
+    uint64_t room = INT64_MAX;
+    uint64_t bytes = 0;
+    int error;
+
+    if (pager->offset > room)
+        return -EOVERFLOW;
+    room -= pager->offset;
+    if (*npages == 0) {
+        error = pager_bytes_from(pager, 0, &bytes);
+        if (error != 0)
+            return error;
+        *npages = pages_of(bytes);
+        if (*npages == 0)
+            return -EINVAL;
+    }
+    return *npages > room >> PAGE_SHIFT ? -EOVERFLOW : 0;
+}
+
+static int
+pager_new(int fd, uint64_t offset, unsigned flags, const struct file_pager_io *io,
+          struct file_pager **pagerp)
+{
+    struct file_pager *pager = malloc(sizeof(*pager));
+
+    if (pager == NULL)
+        return -ENOMEM;
+    *pager = (struct file_pager){ .flags = flags, .offset = offset, .io = io };
+    pager->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (pager->fd < 0) {
+        int error = -errno;
+
+        free(pager);
+        return error;
+    }
+    *pagerp = pager;
+    return 0;
+}
+
+int
+file_pager_create_io(struct vm_system *sys, int fd, uint64_t offset, uint64_t npages,
+                     unsigned flags, const struct file_pager_io *io, struct vm_object **objectp)
+{
+    struct file_pager *pager = NULL;
+    struct vm_object *object;
+    int error;
+
+    if ((flags & ~(FILE_PAGER_SHARED | FILE_PAGER_READ_ONLY)) != 0)
+        return -EINVAL;
+    error = check_descriptor(fd, flags_write(flags));
+    if (error == 0)
+        error = pager_new(fd, offset, flags, io, &pager);
+    if (error != 0)
+        return error;
+    error = check_range(pager, &npages);
+    if (error == 0)
+        error = vm_object_create(sys, OBJT_FILE, npages, &file_pager_ops, pager, &object);
+    if (error != 0) {
+        pager_destroy(pager);
+        return error;
+    }
+    if (flags_write(flags))
+        object->flags |= OBJ_WRITEBACK;
+    *objectp = object;
+    return 0;
+}
+
+int
+file_pager_create(struct vm_system *sys, int fd, uint64_t offset, uint64_t npages, unsigned flags,
+                  struct vm_object **objectp)
+{
+    return file_pager_create_io(sys, fd, offset, npages, flags, &host_io, objectp);
+}
+
+int
+file_pager_open(struct vm_system *sys, const char *path, uint64_t offset, uint64_t npages,
+                unsigned flags, struct vm_object **objectp)
+{
+    /* Opening a FIFO must not wait for its other end; regular files ignore the flag. */
+    int fd =
+        open(path, (flags_write(flags) ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    int error;
+
+    if (fd < 0)
+        return -errno;
+    error = file_pager_create(sys, fd, offset, npages, flags, objectp);
+    close(fd);
+    return error;
+}
+
+vm_prot_t
+file_pager_max_protection(const struct vm_object *object)
+{
+    if ((pager_of(object)->flags & FILE_PAGER_READ_ONLY) != 0)
+        return VM_PROT_READ | VM_PROT_EXECUTE;
+    return VM_PROT_ALL;
+}
+
+int
+file_pager_error(const struct vm_object *object)
+{
+    return atomic_load(&pager_of(object)->error);
+}

@@ -1,0 +1,521 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The machine-independent half of the pmap: entering pages, reaching all mappings
+ * of a page, questions, the audit.  Windows and tables are in pmap_window.c,
+ * reverse links in pv.c.
+ *
+ * The numbers in comments are the invariants of pmap.h.
+ */
+#include "vmm/vpagetable/pmap.h"
+
+#include "vmm/vpagetable/pmap_window.h"
+#include "vmm/vpagetable/pv.h"
+#include "vmm/vpagetable/vm_object.h" /* an object knows its vm_system */
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- The pmap. ---- */
+
+int
+pmap_init(struct pmap *pmap, struct vm_system *sys, const struct pmap_ops *ops, void *md)
+{
+    unsigned i = 0;
+
+    vm_rwlock_write_lock(&sys->pmaps_lock);
+    while (i < VM_MAX_PMAPS && sys->pmaps[i] != NULL)
+        i++;
+    if (i < VM_MAX_PMAPS) {
+        *pmap = (struct pmap){ .sys = sys, .ops = ops, .md = md, .id = i + 1 };
+        vm_rwlock_init(&pmap->windows_lock);
+        sys->pmaps[i] = pmap;
+    }
+    vm_rwlock_write_unlock(&sys->pmaps_lock);
+    return i < VM_MAX_PMAPS ? 0 : -ENOSPC;
+}
+
+/* Nobody else uses the pmap, but a page_protect may still hold one of its links. */
+void
+pmap_fini(struct pmap *pmap)
+{
+    struct vm_system *sys = pmap->sys;
+
+    while (pmap->nwindows != 0)
+        (void)pmap_window_remove(pmap, pmap->windows[0]->start);
+    vm_rwlock_write_lock(&sys->pmaps_lock);
+    sys->pmaps[pmap->id - 1] = NULL;
+    vm_rwlock_write_unlock(&sys->pmaps_lock);
+    free(pmap->windows);
+    vm_rwlock_fini(&pmap->windows_lock);
+}
+
+/* ---- Enter. ---- */
+
+/*
+ * The part of a pmap_enter inside one chunk.
+ *
+ *     choose -> drop replaced -> link (V) -> machine -> commit
+ *                                               `-> abandon (V)
+ *
+ * frames[i].prot is VM_PROT_NONE for a page that is not, or no longer, to be entered.
+ */
+struct enter_part {
+    struct pmap *pmap;
+    struct pmap_window *w;
+    struct pmap_chunk *chunk;
+    uint64_t page; /* guest page number of m[0] */
+    unsigned slot; /* ... and its slot in the chunk */
+    unsigned npages;
+    unsigned demand; /* index of the demanded page; npages = it is in another part */
+    struct vm_page *const *m;
+    const vm_prot_t *prot;
+    int error; /* why the demanded page was not entered */
+    struct pmap_frame frames[PMAP_CHUNK_PAGES];
+};
+
+/* Decide for each page whether and how it is entered. */
+static void
+enter_choose(struct enter_part *part) VM_REQUIRES(part->chunk->lock)
+{
+    for (unsigned i = 0; i < part->npages; i++) {
+        struct pmap_frame *f = &part->frames[i];
+        uint64_t pte = pte_load(part->chunk, part->slot + i);
+
+        f->prot = VM_PROT_NONE;
+        if (part->m[i] == NULL)
+            continue;
+        assert(vm_page_flag_test(part->m[i], VM_PAGE_BUSY)); /* 3 */
+        f->same = pte_page(pte) == part->m[i];
+        if (f->same && i != part->demand)
+            continue;
+        f->frame = vm_page_frame(part->m[i]);
+        f->foreign = (pte & PTE_FOREIGN) != 0;
+        f->fill = vm_page_flag_test(part->m[i], VM_PAGE_ZERO);
+        f->prot = part->prot[i];
+        if (f->same)
+            f->prot |= pte_prot(pte);
+    }
+}
+
+/* Drop the mappings of other pages where a page will be entered. */
+static void
+enter_drop_replaced(struct enter_part *part) VM_REQUIRES(part->chunk->lock)
+{
+    unsigned run;
+
+    for (unsigned i = 0; i < part->npages; i += run + 1) {
+        run = 0;
+        while (i + run < part->npages && part->frames[i + run].prot != VM_PROT_NONE &&
+               !part->frames[i + run].same)
+            run++;
+        pmap_chunk_drop(part->w, part->chunk, part->slot + i, run);
+    }
+}
+
+/* Make the reverse links before the mappings, because this can fail. */
+static void
+enter_link(struct enter_part *part) VM_REQUIRES(part->chunk->lock)
+{
+    struct vm_system *sys = part->pmap->sys;
+
+    vm_mutex_lock(&sys->pv_lock);
+    for (unsigned i = 0; i < part->npages; i++) {
+        struct pmap_frame *f = &part->frames[i];
+
+        if (f->prot == VM_PROT_NONE || f->same)
+            continue;
+        if (!pv_link(sys, part->m[i], pv_where(part->pmap, part->page + i))) {
+            f->prot = VM_PROT_NONE;
+            if (i == part->demand)
+                part->error = -ENOMEM;
+        }
+    }
+    vm_mutex_unlock(&sys->pv_lock);
+}
+
+/* The machine failed: give up on all pages from `from` on but for `keep`. */
+static void
+enter_abandon(struct enter_part *part, unsigned from, unsigned keep) VM_REQUIRES(part->chunk->lock)
+{
+    struct vm_system *sys = part->pmap->sys;
+
+    vm_mutex_lock(&sys->pv_lock);
+    for (unsigned i = from; i < part->npages; i++) {
+        struct pmap_frame *f = &part->frames[i];
+
+        if (f->prot == VM_PROT_NONE || i == keep)
+            continue;
+        if (!f->same)
+            pv_unlink(sys, part->m[i], pv_where(part->pmap, part->page + i));
+        f->prot = VM_PROT_NONE;
+    }
+    vm_mutex_unlock(&sys->pv_lock);
+}
+
+/* The machine maps these: write it down. */
+static void
+enter_commit(struct enter_part *part, unsigned first, unsigned n) VM_REQUIRES(part->chunk->lock)
+{
+    vm_frame_t natural = part->w->natural;
+    uint64_t index = pmap_chunk_index(part->w, part->chunk, part->slot);
+    unsigned added = 0;
+
+    for (unsigned i = first; i < first + n; i++) {
+        const struct pmap_frame *f = &part->frames[i];
+        bool foreign = natural == PMAP_NO_NATURAL || f->frame != natural + index + i;
+
+        if (f->fill)
+            vm_page_flag_clear(part->m[i], VM_PAGE_ZERO);
+        if ((f->prot & VM_PROT_WRITE) != 0)
+            vm_page_flag_set(part->m[i], VM_PAGE_WRITEABLE);
+        pte_store(part->chunk, part->slot + i, pte_make(part->m[i], f->prot, foreign));
+        added += !f->same;
+    }
+    part->chunk->nmapped += added;
+    atomic_fetch_add_explicit(&part->pmap->mapped_pages, added, memory_order_relaxed);
+}
+
+/* One machine operation per run of pages; after a failure only for the demanded page. */
+static void
+enter_runs(struct enter_part *part) VM_REQUIRES(part->chunk->lock)
+{
+    struct pmap *pmap = part->pmap;
+    unsigned run;
+
+    for (unsigned i = 0; i < part->npages; i += run + 1) {
+        uint64_t index = pmap_chunk_index(part->w, part->chunk, part->slot + i);
+        unsigned entered = 0;
+        int error;
+
+        run = 0;
+        while (i + run < part->npages && part->frames[i + run].prot != VM_PROT_NONE)
+            run++;
+        if (run == 0)
+            continue;
+        error = pmap->ops->enter(pmap->md, part->w, index, run, &part->frames[i], &entered);
+        assert(error == 0 ? entered == run : entered < run);
+        enter_commit(part, i, entered);
+        if (error == 0)
+            continue;
+        if (i + entered == part->demand)
+            part->error = error;
+        run = entered;
+        enter_abandon(part, i + entered, part->demand > i + entered ? part->demand : part->npages);
+    }
+}
+
+static int
+enter_locked(struct enter_part *part) VM_REQUIRES_SHARED(part->pmap->windows_lock)
+{
+    part->w = pmap_window_find(part->pmap, part->page);
+    if (part->w == NULL)
+        return -ENOENT;
+    assert(part->page + part->npages <= pmap_window_first_page(part->w) + part->w->npages);
+    part->chunk = pmap_chunk_get(part->w, part->page);
+    if (part->chunk == NULL)
+        return -ENOMEM;
+    vm_mutex_lock(&part->chunk->lock);
+    enter_choose(part);
+    enter_drop_replaced(part);
+    enter_link(part);
+    enter_runs(part);
+    vm_mutex_unlock(&part->chunk->lock);
+    return 0;
+}
+
+/* Enter one part; adds to *entered how many pages were. */
+static int
+enter_part(struct enter_part *part, unsigned *entered)
+{
+    int error;
+
+    vm_rwlock_read_lock(&part->pmap->windows_lock);
+    error = enter_locked(part);
+    vm_rwlock_read_unlock(&part->pmap->windows_lock);
+    if (error != 0)
+        return error;
+    for (unsigned i = 0; i < part->npages; i++)
+        *entered += part->frames[i].prot != VM_PROT_NONE;
+    return part->error;
+}
+
+int
+pmap_enter(struct pmap *pmap, gpa_t gpa, struct vm_page *const *m, const vm_prot_t *prot,
+           unsigned npages, unsigned demand, unsigned *entered)
+{
+    struct enter_part part; /* frames[] is written before it is read; no need to clear it */
+    uint64_t page = gpa.value >> PAGE_SHIFT;
+    unsigned count = 0;
+    int result = 0;
+    int error;
+
+    assert((gpa.value & PAGE_MASK) == 0 && demand < npages && m[demand] != NULL);
+    for (unsigned i = 0; i < npages; i += part.npages) {
+        part.pmap = pmap;
+        part.page = page + i;
+        part.slot = (unsigned)(part.page % PMAP_CHUNK_PAGES);
+        part.npages = PMAP_CHUNK_PAGES - part.slot;
+        if (part.npages > npages - i)
+            part.npages = npages - i;
+        part.demand = demand >= i && demand - i < part.npages ? demand - i : part.npages;
+        part.m = &m[i];
+        part.prot = &prot[i];
+        part.error = 0;
+        error = enter_part(&part, &count);
+        if (part.demand < part.npages)
+            result = error;
+    }
+    if (entered != NULL)
+        *entered = count;
+    return result;
+}
+
+/* ---- All mappings of a page. ---- */
+
+/* The chunk a link names, or NULL when its window is gone. */
+static struct pmap_chunk *
+where_chunk(struct pmap *pmap, uint64_t page, struct pmap_window **wp)
+    VM_REQUIRES_SHARED(pmap->windows_lock)
+{
+    *wp = pmap_window_find(pmap, page);
+    return *wp != NULL ? pmap_chunk_find(*wp, page) : NULL;
+}
+
+/* Drop or write-protect m at the place a link names, if it is still mapped there. */
+static void
+where_protect(struct vm_system *sys, struct vm_page *m, uint64_t where, vm_prot_t prot)
+    VM_REQUIRES_SHARED(sys->pmaps_lock)
+{
+    struct pmap *pmap = pv_where_pmap(sys, where);
+    uint64_t page = pv_where_page(where);
+    unsigned slot = (unsigned)(page % PMAP_CHUNK_PAGES);
+    struct pmap_window *w;
+    struct pmap_chunk *chunk;
+
+    vm_rwlock_read_lock(&pmap->windows_lock);
+    chunk = where_chunk(pmap, page, &w);
+    if (chunk != NULL) {
+        vm_mutex_lock(&chunk->lock);
+        if (pte_page(pte_load(chunk, slot)) != m)
+            ; /* dropped since the link was read */
+        else if (prot == VM_PROT_NONE)
+            pmap_chunk_drop(w, chunk, slot, 1);
+        else
+            pmap_chunk_protect(w, chunk, slot, 1);
+        vm_mutex_unlock(&chunk->lock);
+    }
+    vm_rwlock_read_unlock(&pmap->windows_lock);
+}
+
+/*
+ * P comes before V, so a link is read under V, then its chunk is locked and asked
+ * whether the link still holds.  Going by order of place visits every link once:
+ * the page is busy and gets no new ones (3).
+ */
+void
+pmap_page_protect(struct vm_page *m, vm_prot_t prot)
+{
+    struct vm_system *sys = m->object->sys;
+    uint64_t where;
+
+    assert(prot == VM_PROT_NONE || prot == VM_PROT_READ);
+    vm_rwlock_read_lock(&sys->pmaps_lock);
+    for (where = pv_next(sys, m, 0); where != 0; where = pv_next(sys, m, where))
+        where_protect(sys, m, where, prot);
+    vm_rwlock_read_unlock(&sys->pmaps_lock);
+    vm_page_flag_clear(m, VM_PAGE_WRITEABLE);
+}
+
+static void
+where_move(struct vm_system *sys, struct vm_page *from, struct vm_page *to, uint64_t where)
+    VM_REQUIRES_SHARED(sys->pmaps_lock)
+{
+    struct pmap *pmap = pv_where_pmap(sys, where);
+    uint64_t page = pv_where_page(where);
+    unsigned slot = (unsigned)(page % PMAP_CHUNK_PAGES);
+    struct pmap_window *w;
+    struct pmap_chunk *chunk;
+    uint64_t pte;
+
+    vm_rwlock_read_lock(&pmap->windows_lock);
+    chunk = where_chunk(pmap, page, &w);
+    if (chunk != NULL) {
+        vm_mutex_lock(&chunk->lock);
+        pte = pte_load(chunk, slot);
+        if (pte_page(pte) == from) {
+            pv_move(sys, from, to, where);
+            pte_store(chunk, slot, pte_make(to, pte_prot(pte), (pte & PTE_FOREIGN) != 0));
+        }
+        vm_mutex_unlock(&chunk->lock);
+    }
+    vm_rwlock_read_unlock(&pmap->windows_lock);
+}
+
+void
+pmap_page_moved(struct vm_page *from, struct vm_page *to)
+{
+    struct vm_system *sys = from->object->sys;
+    uint64_t where;
+
+    assert(to->pv.where == 0 && to->pv.more == NULL);
+    vm_rwlock_read_lock(&sys->pmaps_lock);
+    for (where = pv_next(sys, from, 0); where != 0; where = pv_next(sys, from, where))
+        where_move(sys, from, to, where);
+    vm_rwlock_read_unlock(&sys->pmaps_lock);
+}
+
+/* ---- Questions. ---- */
+
+bool
+pmap_page_is_mapped(struct vm_page *m)
+{
+    return pv_next(m->object->sys, m, 0) != 0;
+}
+
+vm_prot_t
+pmap_extract(struct pmap *pmap, gpa_t gpa, struct vm_page **mp)
+{
+    uint64_t page = gpa.value >> PAGE_SHIFT;
+    struct pmap_window *w;
+    struct pmap_chunk *chunk;
+    uint64_t pte = 0;
+
+    vm_rwlock_read_lock(&pmap->windows_lock);
+    w = pmap_window_find(pmap, page);
+    chunk = w != NULL ? pmap_chunk_find(w, page) : NULL;
+    if (chunk != NULL)
+        pte = pte_load(chunk, (unsigned)(page % PMAP_CHUNK_PAGES));
+    vm_rwlock_read_unlock(&pmap->windows_lock);
+    if (mp != NULL)
+        *mp = pte_page(pte);
+    return pte_prot(pte);
+}
+
+/* How many slots directly before `slot` have a page, at most max. */
+static unsigned
+chunk_run_behind(const struct pmap_chunk *chunk, unsigned slot, unsigned max)
+{
+    unsigned run = 0;
+
+    while (run < max && run < slot && pte_page(pte_load(chunk, slot - run - 1)) != NULL)
+        run++;
+    return run;
+}
+
+unsigned
+pmap_mapped_run_behind(struct pmap *pmap, gpa_t gpa, unsigned max)
+{
+    uint64_t page = gpa.value >> PAGE_SHIFT;
+    unsigned total = 0;
+    struct pmap_window *w;
+
+    vm_rwlock_read_lock(&pmap->windows_lock);
+    w = pmap_window_find(pmap, page);
+    while (w != NULL && total < max && page > pmap_window_first_page(w)) {
+        const struct pmap_chunk *chunk = pmap_chunk_find(w, page - 1);
+        unsigned slot = (unsigned)((page - 1) % PMAP_CHUNK_PAGES) + 1;
+        unsigned run = chunk != NULL ? chunk_run_behind(chunk, slot, max - total) : 0;
+
+        total += run;
+        page -= run;
+        if (run < slot)
+            break;
+    }
+    vm_rwlock_read_unlock(&pmap->windows_lock);
+    return total;
+}
+
+void
+pmap_wake(struct pmap *pmap, gpa_t gpa)
+{
+    uint64_t page = gpa.value >> PAGE_SHIFT;
+    struct pmap_window *w;
+
+    vm_rwlock_read_lock(&pmap->windows_lock);
+    w = pmap_window_find(pmap, page);
+    if (w != NULL)
+        pmap->ops->wake(pmap->md, w, page - pmap_window_first_page(w), 1);
+    vm_rwlock_read_unlock(&pmap->windows_lock);
+}
+
+/* ---- Audit. ---- */
+
+#define AUDIT(condition)                                                             \
+    do {                                                                             \
+        if (!(condition)) {                                                          \
+            fprintf(stderr, "pmap audit: %s: not true: %s\n", __func__, #condition); \
+            abort();                                                                 \
+        }                                                                            \
+    } while (0)
+
+static unsigned
+chunk_audit(const struct pmap_window *w, struct pmap_chunk *chunk)
+{
+    struct pmap *pmap = w->pmap;
+    unsigned mapped = 0;
+
+    vm_mutex_lock(&chunk->lock);
+    for (unsigned slot = 0; slot < PMAP_CHUNK_PAGES; slot++) {
+        uint64_t pte = pte_load(chunk, slot);
+        const struct vm_page *m = pte_page(pte);
+
+        if (m == NULL)
+            continue;
+        AUDIT(pmap_chunk_index(w, chunk, slot) < w->npages);
+        AUDIT(m->object != NULL && m->object->sys == pmap->sys);
+        AUDIT(!vm_page_flag_test(m, VM_PAGE_ZERO));
+        AUDIT((pte & PTE_WRITE) == 0 || vm_page_flag_test(m, VM_PAGE_WRITEABLE));
+        AUDIT(pv_has(pmap->sys, m, pv_where(pmap, chunk->page + slot)));
+        mapped++;
+    }
+    AUDIT(mapped == chunk->nmapped);
+    vm_mutex_unlock(&chunk->lock);
+    return mapped;
+}
+
+/* Returns how many pages the pmap's forward tables have. */
+static uint64_t
+pmap_audit_one(struct pmap *pmap)
+{
+    uint64_t mapped = 0;
+    uint64_t end = 0;
+
+    vm_rwlock_read_lock(&pmap->windows_lock);
+    for (unsigned i = 0; i < pmap->nwindows; i++) {
+        const struct pmap_window *w = pmap->windows[i];
+
+        AUDIT(w->live && w->pmap == pmap);
+        AUDIT(pmap_window_first_page(w) >= end);
+        end = pmap_window_first_page(w) + w->npages;
+        for (uint64_t j = 0; j < w->nchunks; j++) {
+            if (w->chunks[j] != NULL)
+                mapped += chunk_audit(w, w->chunks[j]);
+        }
+    }
+    AUDIT(mapped == pmap->mapped_pages);
+    vm_rwlock_read_unlock(&pmap->windows_lock);
+    return mapped;
+}
+
+/*
+ * Every pte has its own link, and there are as many links as ptes: so every link
+ * has its pte too.
+ */
+void
+pmap_audit(struct pmap *pmap)
+{
+    struct vm_system *sys = pmap->sys;
+    uint64_t mapped = 0;
+
+    vm_rwlock_read_lock(&sys->pmaps_lock);
+    AUDIT(sys->pmaps[pmap->id - 1] == pmap);
+    for (unsigned i = 0; i < VM_MAX_PMAPS; i++) {
+        if (sys->pmaps[i] != NULL)
+            mapped += pmap_audit_one(sys->pmaps[i]);
+    }
+    vm_rwlock_read_unlock(&sys->pmaps_lock);
+    vm_mutex_lock(&sys->pv_lock);
+    AUDIT(mapped == sys->pv_links);
+    vm_mutex_unlock(&sys->pv_lock);
+}

@@ -1,0 +1,403 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Windows and their forward tables: what comes, goes and is dropped by range.
+ *
+ * A window is in windows[] from before the machine makes its host space until
+ * after that is gone, but only `live` in between: nothing else finds it, and no
+ * lock is held while the machine works.
+ */
+#include "vmm/vpagetable/pmap_window.h"
+
+#include "vmm/vpagetable/pv.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- Chunks. ---- */
+
+struct pmap_chunk *
+pmap_chunk_get(struct pmap_window *w, uint64_t page)
+{
+    struct pmap_chunk *chunk = pmap_chunk_find(w, page);
+    struct pmap_chunk *other = NULL;
+
+    if (chunk != NULL)
+        return chunk;
+    chunk = calloc(1, sizeof(*chunk));
+    if (chunk == NULL)
+        return NULL;
+    vm_mutex_init(&chunk->lock);
+    chunk->page = page - page % PMAP_CHUNK_PAGES;
+    if (atomic_compare_exchange_strong(pmap_window_chunk(w, page), &other, chunk))
+        return chunk;
+    vm_mutex_fini(&chunk->lock);
+    free(chunk);
+    return other;
+}
+
+/* How many slots from `slot` on, at most n, have a page and all the flags. */
+static unsigned
+chunk_run(const struct pmap_chunk *chunk, unsigned slot, unsigned n, uint64_t flags)
+{
+    unsigned run = 0;
+
+    while (run < n) {
+        uint64_t pte = pte_load(chunk, slot + run);
+
+        if (pte_page(pte) == NULL || (pte & flags) != flags)
+            break;
+        run++;
+    }
+    return run;
+}
+
+/* Take the pages' links and ptes away; the machine has dropped them. */
+static void
+chunk_forget(struct pmap_window *w, struct pmap_chunk *chunk, unsigned slot, unsigned n)
+    VM_REQUIRES(chunk->lock)
+{
+    struct pmap *pmap = w->pmap;
+    struct vm_system *sys = pmap->sys;
+    unsigned dropped = 0;
+
+    vm_mutex_lock(&sys->pv_lock);
+    for (unsigned i = slot; i < slot + n; i++) {
+        uint64_t pte = pte_load(chunk, i);
+
+        if (pte_page(pte) == NULL)
+            continue;
+        pv_unlink(sys, pte_page(pte), pv_where(pmap, chunk->page + i));
+        pte_store(chunk, i, pte & PTE_FOREIGN);
+        dropped++;
+    }
+    vm_mutex_unlock(&sys->pv_lock);
+    chunk->nmapped -= dropped;
+    atomic_fetch_sub_explicit(&pmap->mapped_pages, dropped, memory_order_relaxed);
+}
+
+/* One operation for the range: cheaper than one for each run of mapped pages in it. */
+void
+pmap_chunk_drop(struct pmap_window *w, struct pmap_chunk *chunk, unsigned slot, unsigned n)
+{
+    while (n > 0 && pte_page(pte_load(chunk, slot)) == NULL)
+        slot++, n--;
+    while (n > 0 && pte_page(pte_load(chunk, slot + n - 1)) == NULL)
+        n--;
+    if (n == 0)
+        return;
+    w->pmap->ops->remove(w->pmap->md, w, pmap_chunk_index(w, chunk, slot), n);
+    chunk_forget(w, chunk, slot, n);
+}
+
+void
+pmap_chunk_protect(struct pmap_window *w, struct pmap_chunk *chunk, unsigned slot, unsigned n)
+{
+    unsigned run;
+
+    for (unsigned i = slot; i < slot + n; i += run) {
+        run = chunk_run(chunk, i, slot + n - i, PTE_WRITE);
+        if (run == 0) {
+            run = 1;
+            continue;
+        }
+        w->pmap->ops->protect(w->pmap->md, w, pmap_chunk_index(w, chunk, i), run);
+        for (unsigned j = i; j < i + run; j++)
+            pte_store(chunk, j, pte_load(chunk, j) & ~PTE_WRITE);
+    }
+}
+
+/* ---- Windows. ---- */
+
+/* Index of the first window that ends after the guest page. */
+static unsigned
+windows_search(const struct pmap *pmap, uint64_t page) VM_REQUIRES_SHARED(pmap->windows_lock)
+{
+    unsigned low = 0;
+    unsigned high = pmap->nwindows;
+
+    while (low < high) {
+        unsigned middle = low + (high - low) / 2;
+        const struct pmap_window *w = pmap->windows[middle];
+
+        if (pmap_window_first_page(w) + w->npages > page)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
+}
+
+struct pmap_window *
+pmap_window_find(const struct pmap *pmap, uint64_t page)
+{
+    unsigned i = windows_search(pmap, page);
+    struct pmap_window *w;
+
+    if (i == pmap->nwindows)
+        return NULL;
+    w = pmap->windows[i];
+    return w->live && pmap_window_first_page(w) <= page ? w : NULL;
+}
+
+/* What is done to n slots of a chunk; takes P. */
+typedef void chunk_operation(struct pmap_window *w, struct pmap_chunk *chunk, unsigned slot,
+                             unsigned n);
+
+static void
+chunk_operation_drop(struct pmap_window *w, struct pmap_chunk *chunk, unsigned slot, unsigned n)
+{
+    vm_mutex_lock(&chunk->lock);
+    if (chunk->nmapped != 0)
+        pmap_chunk_drop(w, chunk, slot, n);
+    vm_mutex_unlock(&chunk->lock);
+}
+
+static void
+chunk_operation_protect(struct pmap_window *w, struct pmap_chunk *chunk, unsigned slot, unsigned n)
+{
+    vm_mutex_lock(&chunk->lock);
+    if (chunk->nmapped != 0)
+        pmap_chunk_protect(w, chunk, slot, n);
+    vm_mutex_unlock(&chunk->lock);
+}
+
+/* Do the operation to guest pages [page, end) of w, where there are chunks. */
+static void
+window_operate(const struct pmap *pmap, struct pmap_window *w, uint64_t page, uint64_t end,
+               chunk_operation *operation) VM_REQUIRES_SHARED(pmap->windows_lock)
+{
+    uint64_t next;
+
+    assert(w->pmap == pmap);
+    for (; page < end; page = next) {
+        struct pmap_chunk *chunk = pmap_chunk_find(w, page);
+
+        next = page - page % PMAP_CHUNK_PAGES + PMAP_CHUNK_PAGES;
+        if (next > end)
+            next = end;
+        if (chunk != NULL)
+            operation(w, chunk, (unsigned)(page - chunk->page), (unsigned)(next - page));
+    }
+}
+
+static void
+windows_operate(struct pmap *pmap, gpa_t start, gpa_t end, chunk_operation *operation)
+{
+    uint64_t first = start.value >> PAGE_SHIFT;
+    uint64_t last = end.value >> PAGE_SHIFT;
+
+    vm_rwlock_read_lock(&pmap->windows_lock);
+    for (unsigned i = windows_search(pmap, first); i < pmap->nwindows; i++) {
+        struct pmap_window *w = pmap->windows[i];
+        uint64_t w_first = pmap_window_first_page(w);
+        uint64_t w_last = w_first + w->npages;
+
+        if (w_first >= last)
+            break;
+        if (w->live)
+            window_operate(pmap, w, first > w_first ? first : w_first,
+                           last < w_last ? last : w_last, operation);
+    }
+    vm_rwlock_read_unlock(&pmap->windows_lock);
+}
+
+void
+pmap_remove(struct pmap *pmap, gpa_t start, gpa_t end)
+{
+    windows_operate(pmap, start, end, chunk_operation_drop);
+}
+
+void
+pmap_write_protect(struct pmap *pmap, gpa_t start, gpa_t end)
+{
+    windows_operate(pmap, start, end, chunk_operation_protect);
+}
+
+/* Drop all mappings of a window. */
+static void
+window_drop(const struct pmap *pmap, struct pmap_window *w) VM_REQUIRES_SHARED(pmap->windows_lock)
+{
+    window_operate(pmap, w, pmap_window_first_page(w), pmap_window_first_page(w) + w->npages,
+                   chunk_operation_drop);
+}
+
+static struct pmap_window *
+window_alloc(struct pmap *pmap, gpa_t start, uint64_t npages, vm_frame_t natural)
+{
+    struct pmap_window *w = calloc(1, sizeof(*w));
+    uint64_t first = start.value >> PAGE_SHIFT;
+
+    if (w == NULL)
+        return NULL;
+    w->pmap = pmap;
+    w->start = start;
+    w->npages = npages;
+    w->natural = natural;
+    w->nchunks = (first + npages - 1) / PMAP_CHUNK_PAGES - first / PMAP_CHUNK_PAGES + 1;
+    w->chunks = calloc(w->nchunks, sizeof(*w->chunks));
+    if (w->chunks == NULL) {
+        free(w);
+        return NULL;
+    }
+    return w;
+}
+
+static void
+window_free(struct pmap_window *w)
+{
+    for (uint64_t i = 0; i < w->nchunks; i++) {
+        struct pmap_chunk *chunk = w->chunks[i];
+
+        if (chunk == NULL)
+            continue;
+        vm_mutex_fini(&chunk->lock);
+        free(chunk);
+    }
+    free(w->chunks);
+    free(w);
+}
+
+/* Put w into windows[], not live yet: its range is taken from now on. */
+static int
+windows_reserve(struct pmap *pmap, struct pmap_window *w) VM_REQUIRES(pmap->windows_lock)
+{
+    unsigned i = windows_search(pmap, pmap_window_first_page(w));
+    struct pmap_window **windows;
+
+    if (i < pmap->nwindows &&
+        pmap_window_first_page(pmap->windows[i]) < pmap_window_first_page(w) + w->npages)
+        return -EEXIST;
+    windows = reallocarray(pmap->windows, pmap->nwindows + 1, sizeof(struct pmap_window *));
+    if (windows == NULL)
+        return -ENOMEM;
+    memmove(&windows[i + 1], &windows[i], (pmap->nwindows - i) * sizeof(struct pmap_window *));
+    windows[i] = w;
+    pmap->windows = windows;
+    pmap->nwindows++;
+    return 0;
+}
+
+static void
+windows_release(struct pmap *pmap, struct pmap_window *w)
+{
+    unsigned i;
+
+    vm_rwlock_write_lock(&pmap->windows_lock);
+    i = windows_search(pmap, pmap_window_first_page(w));
+    assert(i < pmap->nwindows && pmap->windows[i] == w);
+    pmap->nwindows--;
+    memmove(&pmap->windows[i], &pmap->windows[i + 1],
+            (pmap->nwindows - i) * sizeof(struct pmap_window *));
+    vm_rwlock_write_unlock(&pmap->windows_lock);
+    window_free(w);
+}
+
+/* Take a window out of use and drop its mappings; its range stays taken. */
+static struct pmap_window *
+window_retire(struct pmap *pmap, gpa_t start)
+{
+    struct pmap_window *w;
+
+    vm_rwlock_write_lock(&pmap->windows_lock);
+    w = pmap_window_find(pmap, start.value >> PAGE_SHIFT);
+    if (w != NULL && w->start.value == start.value) {
+        w->live = false;
+        window_drop(pmap, w);
+    } else {
+        w = NULL;
+    }
+    vm_rwlock_write_unlock(&pmap->windows_lock);
+    return w;
+}
+
+static bool
+window_range_valid(gpa_t start, uint64_t npages)
+{
+    uint64_t first = start.value >> PAGE_SHIFT;
+    uint64_t limit = PMAP_GPA_END >> PAGE_SHIFT;
+
+    return (start.value & PAGE_MASK) == 0 && npages != 0 && npages <= limit &&
+           first <= limit - npages;
+}
+
+int
+pmap_window_add(struct pmap *pmap, gpa_t start, uint64_t npages, vm_frame_t natural)
+{
+    struct pmap_window *w;
+    int error;
+
+    if (!window_range_valid(start, npages))
+        return -EINVAL;
+    w = window_alloc(pmap, start, npages, natural);
+    if (w == NULL)
+        return -ENOMEM;
+    vm_rwlock_write_lock(&pmap->windows_lock);
+    error = windows_reserve(pmap, w);
+    vm_rwlock_write_unlock(&pmap->windows_lock);
+    if (error != 0) {
+        window_free(w);
+        return error;
+    }
+    error = pmap->ops->window_create(pmap->md, w);
+    if (error != 0) {
+        windows_release(pmap, w);
+        return error;
+    }
+    vm_rwlock_write_lock(&pmap->windows_lock);
+    w->live = true;
+    vm_rwlock_write_unlock(&pmap->windows_lock);
+    return 0;
+}
+
+int
+pmap_window_remove(struct pmap *pmap, gpa_t start)
+{
+    struct pmap_window *w = window_retire(pmap, start);
+
+    if (w == NULL)
+        return -ENOENT;
+    pmap->ops->window_destroy(pmap->md, w);
+    windows_release(pmap, w);
+    return 0;
+}
+
+/* A window's frames changed: nothing is foreign any more. */
+static void
+window_clear_foreign(const struct pmap *pmap, struct pmap_window *w) VM_REQUIRES(pmap->windows_lock)
+{
+    assert(w->pmap == pmap);
+    for (uint64_t i = 0; i < w->nchunks; i++) {
+        struct pmap_chunk *chunk = w->chunks[i];
+
+        if (chunk == NULL)
+            continue;
+        vm_mutex_lock(&chunk->lock);
+        for (unsigned slot = 0; slot < PMAP_CHUNK_PAGES; slot++)
+            pte_store(chunk, slot, 0);
+        vm_mutex_unlock(&chunk->lock);
+    }
+}
+
+int
+pmap_window_rebase(struct pmap *pmap, gpa_t gpa, vm_frame_t natural)
+{
+    struct pmap_window *w;
+    vm_frame_t old;
+    int error = -ENOENT;
+
+    vm_rwlock_write_lock(&pmap->windows_lock);
+    w = pmap_window_find(pmap, gpa.value >> PAGE_SHIFT);
+    if (w != NULL) {
+        window_drop(pmap, w);
+        old = w->natural;
+        w->natural = natural;
+        error = pmap->ops->window_rebase(pmap->md, w);
+        if (error == 0)
+            window_clear_foreign(pmap, w);
+        else
+            w->natural = old;
+    }
+    vm_rwlock_write_unlock(&pmap->windows_lock);
+    return error;
+}

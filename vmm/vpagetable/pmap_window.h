@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Windows and their forward tables.  Part of the pmap: its other half is pmap.c.
+ *
+ *     pmap -- windows[] (sorted) -- chunks[] -- pte[PMAP_CHUNK_PAGES]
+ *                                                |  ^
+ *                                          page  v  |  (pmap id, guest page): pv.h
+ *                                              vm_page.pv
+ *
+ * A pte is the page's address with flags in its low bits; 0 but for PTE_FOREIGN
+ * means nothing is mapped.  It is written under P and may be read without a lock.
+ * `page` is a guest page number, `slot` an index in a chunk.
+ */
+#ifndef PMAP_WINDOW_H
+#define PMAP_WINDOW_H
+
+#include "vmm/vpagetable/pmap.h"
+
+#define PTE_WRITE ((uint64_t)0x1)
+#define PTE_FOREIGN ((uint64_t)0x2) /* what is mapped, or was last, is not the natural frame */
+#define PTE_FLAGS ((uint64_t)0x3f)
+
+_Static_assert(sizeof(struct vm_page) == PTE_FLAGS + 1,
+               "the low bits of a page's address are free");
+
+/* The forward table of one aligned range of guest pages. */
+struct pmap_chunk {
+    struct vm_mutex lock;                   /* P */
+    uint64_t page;                          /* (c) guest page number of pte[0] */
+    unsigned nmapped;                       /* P */
+    _Atomic uint64_t pte[PMAP_CHUNK_PAGES]; /* P to write, (a) to read */
+};
+
+static inline struct vm_page *
+pte_page(uint64_t pte)
+{
+    return (struct vm_page *)(uintptr_t)(pte & ~PTE_FLAGS);
+}
+
+static inline vm_prot_t
+pte_prot(uint64_t pte)
+{
+    if (pte_page(pte) == NULL)
+        return VM_PROT_NONE;
+    return (pte & PTE_WRITE) != 0 ? VM_PROT_RW : VM_PROT_READ;
+}
+
+static inline uint64_t
+pte_make(struct vm_page *m, vm_prot_t prot, bool foreign)
+{
+    uint64_t pte = (uint64_t)(uintptr_t)m;
+
+    assert((pte & PTE_FLAGS) == 0);
+    if ((prot & VM_PROT_WRITE) != 0)
+        pte |= PTE_WRITE;
+    if (foreign)
+        pte |= PTE_FOREIGN;
+    return pte;
+}
+
+static inline uint64_t
+pte_load(const struct pmap_chunk *chunk, unsigned slot)
+{
+    return atomic_load_explicit(&chunk->pte[slot], memory_order_acquire);
+}
+
+static inline void
+pte_store(struct pmap_chunk *chunk, unsigned slot, uint64_t pte) VM_REQUIRES(chunk->lock)
+{
+    atomic_store_explicit(&chunk->pte[slot], pte, memory_order_release);
+}
+
+static inline uint64_t
+pmap_window_first_page(const struct pmap_window *w)
+{
+    return w->start.value >> PAGE_SHIFT;
+}
+
+/* The chunk's element in w->chunks for a guest page inside w. */
+static inline _Atomic(struct pmap_chunk *) *
+pmap_window_chunk(const struct pmap_window *w, uint64_t page)
+{
+    return &w->chunks[page / PMAP_CHUNK_PAGES - pmap_window_first_page(w) / PMAP_CHUNK_PAGES];
+}
+
+/* The chunk of a guest page inside w, or NULL. */
+static inline struct pmap_chunk *
+pmap_chunk_find(const struct pmap_window *w, uint64_t page)
+{
+    return atomic_load_explicit(pmap_window_chunk(w, page), memory_order_acquire);
+}
+
+/* The page index in the window of a slot of the chunk. */
+static inline uint64_t
+pmap_chunk_index(const struct pmap_window *w, const struct pmap_chunk *chunk, unsigned slot)
+{
+    return chunk->page + slot - pmap_window_first_page(w);
+}
+
+/* The chunk of a guest page inside w, made if there is none yet; NULL = no memory. */
+struct pmap_chunk *pmap_chunk_get(struct pmap_window *w, uint64_t page);
+
+/*
+ * Drop the mappings of n slots: one machine operation from the first mapped one
+ * to the last.  Locks: P held, takes V.
+ */
+void pmap_chunk_drop(struct pmap_window *w, struct pmap_chunk *chunk, unsigned slot, unsigned n)
+    VM_REQUIRES(chunk->lock);
+
+/* Take write permission from n slots, a run of writable pages at a time.  Locks: P held. */
+void pmap_chunk_protect(struct pmap_window *w, struct pmap_chunk *chunk, unsigned slot, unsigned n)
+    VM_REQUIRES(chunk->lock);
+
+/* The live window around the guest page, or NULL. */
+struct pmap_window *pmap_window_find(const struct pmap *pmap, uint64_t page)
+    VM_REQUIRES_SHARED(pmap->windows_lock);
+
+#endif

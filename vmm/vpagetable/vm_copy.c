@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Copying between guest-physical memory and the monitor, page by page, through
+ * held pages and the direct map.  vm_fault.h has the contracts.
+ *
+ * Locks: none; a page is held while its bytes move.
+ */
+#include "vmm/vpagetable/vm_fault.h"
+
+#include "vmm/vpagetable/vm_page.h"
+
+#include <string.h>
+
+/* Bytes from gpa to the end of its page, at most size. */
+static size_t
+copy_size(gpa_t gpa, size_t size)
+{
+    uint64_t left = PAGE_SIZE - (gpa.value & PAGE_MASK);
+
+    return left < size ? left : size;
+}
+
+/* Copy up to the end of one page: to the guest if `from`, else to `to`. */
+static enum vm_result
+copy_page(struct vm_map *map, gpa_t gpa, void *to, const void *from, size_t size,
+          struct vm_fault_info *info)
+{
+    vm_prot_t access = from != NULL ? VM_PROT_WRITE : VM_PROT_READ;
+    struct vm_page *m;
+    enum vm_result result = vm_fault_page(map, gpa, access, VM_FAULT_NORMAL, &m, info);
+    uint8_t *bytes;
+
+    if (result != VM_OK)
+        return result;
+    bytes = (uint8_t *)vm_page_address(m) + (gpa.value & PAGE_MASK);
+    if (from != NULL)
+        memcpy(bytes, from, size);
+    else
+        memcpy(to, bytes, size);
+    vm_page_unhold(m);
+    return VM_OK;
+}
+
+static enum vm_result
+copy_range(struct vm_map *map, gpa_t gpa, uint8_t *to, const uint8_t *from, size_t size,
+           struct vm_fault_info *info)
+{
+    vm_prot_t access = from != NULL ? VM_PROT_WRITE : VM_PROT_READ;
+    enum vm_result result = VM_OK;
+
+    *info = (struct vm_fault_info){ .gpa = gpa, .access = access };
+    if (size != 0 && size - 1 > UINT64_MAX - gpa.value) {
+        info->result = VM_INVALID_ADDRESS;
+        return info->result;
+    }
+    while (size != 0 && result == VM_OK) {
+        size_t part = copy_size(gpa, size);
+
+        result = copy_page(map, gpa, to, from, part, info);
+        gpa = gpa_add(gpa, part);
+        size -= part;
+        if (from != NULL)
+            from += part;
+        else
+            to += part;
+    }
+    return result;
+}
+
+enum vm_result
+vm_map_read(struct vm_map *map, gpa_t gpa, void *to, size_t size, struct vm_fault_info *info)
+{
+    return copy_range(map, gpa, to, NULL, size, info);
+}
+
+enum vm_result
+vm_map_write(struct vm_map *map, gpa_t gpa, const void *from, size_t size,
+             struct vm_fault_info *info)
+{
+    return copy_range(map, gpa, NULL, from, size, info);
+}

@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Objects: creation, references, the resident index, write-back and the end.
+ *
+ * The resident index is a bitmap read a word at a time: a page is found by its
+ * slot, so nothing but "is it there" needs an index.
+ *
+ * The end of an object (vm_object_unref) goes through three steps, each of which
+ * needs the one before it: nobody does I/O on it any more; its dirty pages are
+ * written, if its pager's copy outlives it; its pages are unmapped and freed.
+ * Chains of backing objects are followed in a loop, not by recursion.
+ */
+#include "vmm/vpagetable/vm_object.h"
+
+#include "vmm/vpagetable/pmap.h"
+#include "vmm/vpagetable/vm_pager.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Pages unmapped and freed together, and pages written together. */
+#define FREE_BATCH 512
+#define CLEAN_BATCH 32
+
+static struct vm_object *
+object_new(struct vm_system *sys, uint64_t npages)
+{
+    struct vm_object *object = calloc(1, sizeof(*object));
+
+    if (object == NULL)
+        return NULL;
+    object->resident = calloc((npages + 63) / 64, sizeof(*object->resident));
+    if (object->resident == NULL) {
+        free(object);
+        return NULL;
+    }
+    object->sys = sys;
+    object->size = npages;
+    object->ref_count = 1;
+    vm_mutex_init(&object->lock);
+    vm_cond_init(&object->busy);
+    return object;
+}
+
+int
+vm_object_create(struct vm_system *sys, enum vm_object_type type, uint64_t npages,
+                 const struct vm_pager_ops *pager, void *handle, struct vm_object **objectp)
+{
+    struct vm_object *object;
+    uint64_t extent;
+    int error = vm_extent_alloc(sys, npages, &extent);
+
+    if (error != 0)
+        return error;
+    object = object_new(sys, npages);
+    if (object == NULL) {
+        vm_extent_free(sys, extent, npages);
+        return -ENOMEM;
+    }
+    object->type = type;
+    object->extent = extent;
+    object->pager = pager;
+    object->handle = handle;
+    *objectp = object;
+    return 0;
+}
+
+int
+vm_object_create_default(struct vm_system *sys, uint64_t npages, struct vm_object **objectp)
+{
+    return vm_object_create(sys, OBJT_DEFAULT, npages, &vm_default_pager, NULL, objectp);
+}
+
+void
+vm_object_ref(struct vm_object *object)
+{
+    vm_mutex_lock(&object->lock);
+    assert(object->ref_count > 0);
+    object->ref_count++;
+    vm_mutex_unlock(&object->lock);
+}
+
+void
+vm_object_pip_add(struct vm_object *object)
+{
+    object->paging_in_progress++;
+}
+
+void
+vm_object_pip_wakeup(struct vm_object *object)
+{
+    assert(object->paging_in_progress > 0);
+    if (--object->paging_in_progress == 0)
+        vm_cond_broadcast(&object->busy);
+}
+
+vm_pindex_t
+vm_object_next_resident(const struct vm_object *object, vm_pindex_t pindex)
+{
+    uint64_t words = (object->size + 63) / 64;
+    uint64_t word = pindex / 64;
+    uint64_t bits;
+
+    if (pindex >= object->size || object->resident_count == 0)
+        return object->size;
+    bits = object->resident[word] & (UINT64_MAX << (pindex % 64));
+    while (bits == 0) {
+        if (++word == words)
+            return object->size;
+        bits = object->resident[word];
+    }
+    return word * 64 + (unsigned)__builtin_ctzll(bits);
+}
+
+unsigned
+vm_object_resident_run_behind(const struct vm_object *object, vm_pindex_t pindex, unsigned max)
+{
+    unsigned run = 0;
+
+    if (pindex > object->size)
+        return 0;
+    while (run < max && run < pindex) {
+        vm_pindex_t last = pindex - run - 1;
+        unsigned width = (unsigned)(last % 64) + 1;
+        uint64_t absent = ~(object->resident[last / 64] << (64 - width));
+        unsigned ones = absent == 0 ? 64 : (unsigned)__builtin_clzll(absent);
+
+        run += ones < width ? ones : width;
+        if (ones < width)
+            break;
+    }
+    return run < max ? run : max;
+}
+
+/* Sleep until some wanted page of the object changes; m is the one that is wanted. */
+static void
+object_wait_page(struct vm_object *object, struct vm_page *m) VM_REQUIRES(object->lock)
+{
+    vm_page_flag_set(m, VM_PAGE_WANTED);
+    vm_cond_wait(&object->busy, &object->lock);
+}
+
+/*
+ * The first dirty page at or after pindex, busied, once nobody has it busy or
+ * held: whoever holds it may still write to it.  NULL: there is none.
+ */
+static struct vm_page *
+clean_first(struct vm_object *object, vm_pindex_t pindex) VM_REQUIRES(object->lock)
+{
+    while ((pindex = vm_object_next_resident(object, pindex)) != object->size) {
+        struct vm_page *m = vm_page_lookup(object, pindex);
+
+        if (!atomic_load(&m->dirty)) {
+            pindex++;
+        } else if (vm_page_flag_test(m, VM_PAGE_BUSY) || m->hold_count != 0) {
+            object_wait_page(object, m);
+        } else {
+            vm_page_busy(m);
+            return m;
+        }
+    }
+    return NULL;
+}
+
+/* Collect a run of dirty pages from pindex on, all busied.  Returns their number. */
+static unsigned
+clean_collect(struct vm_object *object, vm_pindex_t pindex, struct vm_page **run)
+    VM_REQUIRES(object->lock)
+{
+    unsigned count = 0;
+    struct vm_page *m = clean_first(object, pindex);
+
+    while (m != NULL) {
+        run[count++] = m;
+        m = count < CLEAN_BATCH ? vm_page_lookup(object, vm_page_pindex(m) + 1) : NULL;
+        if (m == NULL || !atomic_load(&m->dirty) || m->hold_count != 0 ||
+            vm_page_flag_test(m, VM_PAGE_BUSY))
+            break;
+        vm_page_busy(m);
+    }
+    return count;
+}
+
+/* Write a run of busy dirty pages; sleeps without O. */
+static bool
+clean_write(struct vm_object *object, struct vm_page **run, unsigned count)
+    VM_REQUIRES(object->lock)
+{
+    bool done[CLEAN_BATCH];
+    enum vm_pager_result result;
+
+    vm_object_pip_add(object);
+    vm_mutex_unlock(&object->lock);
+    for (unsigned i = 0; i < count; i++)
+        pmap_page_protect(run[i], VM_PROT_READ);
+    result = object->pager->putpages(object, run, count, done);
+    vm_mutex_lock(&object->lock);
+    for (unsigned i = 0; i < count; i++) {
+        if (done[i])
+            vm_meter_add(object->sys, v_pageout, 1);
+        vm_page_wakeup(run[i]);
+    }
+    vm_object_pip_wakeup(object);
+    return result == VM_PAGER_OK;
+}
+
+static int
+object_clean_locked(struct vm_object *object) VM_REQUIRES(object->lock)
+{
+    struct vm_page *run[CLEAN_BATCH];
+    vm_pindex_t pindex = 0;
+    int error = 0;
+    unsigned count;
+
+    if ((object->flags & OBJ_WRITEBACK) == 0)
+        return 0;
+    while ((count = clean_collect(object, pindex, run)) != 0) {
+        pindex = vm_page_pindex(run[count - 1]) + 1;
+        if (!clean_write(object, run, count))
+            error = -EIO;
+    }
+    return error;
+}
+
+int
+vm_object_page_clean(struct vm_object *object)
+{
+    int error;
+
+    vm_mutex_lock(&object->lock);
+    error = object_clean_locked(object);
+    vm_mutex_unlock(&object->lock);
+    return error;
+}
+
+/*
+ * Busy the next pages from *pindex on, which is advanced.  A page somebody has
+ * busy or held ends the batch; as the first one it is waited for.  (Not with
+ * others busy already: who has it may be waiting for one of those.)
+ * Returns their number, 0 only if there are none left.
+ */
+static unsigned
+free_collect(struct vm_object *object, vm_pindex_t *pindex, struct vm_page **run)
+    VM_REQUIRES(object->lock)
+{
+    unsigned count = 0;
+
+    while (count < FREE_BATCH) {
+        vm_pindex_t next = vm_object_next_resident(object, *pindex);
+        struct vm_page *m = vm_page_lookup(object, next);
+
+        if (m == NULL)
+            break;
+        if (!vm_page_flag_test(m, VM_PAGE_BUSY) && m->hold_count == 0) {
+            vm_page_busy(m);
+            run[count++] = m;
+            *pindex = next + 1;
+        } else if (count == 0) {
+            object_wait_page(object, m);
+        } else {
+            break;
+        }
+    }
+    return count;
+}
+
+/* Unmap and free every page.  The object is dead: none is added meanwhile. */
+static void
+object_free_pages(struct vm_object *object) VM_REQUIRES(object->lock)
+{
+    struct vm_page *run[FREE_BATCH];
+    vm_pindex_t pindex = 0;
+    unsigned count;
+
+    while (object->freeing_count != 0)
+        vm_cond_wait(&object->busy, &object->lock);
+    while ((count = free_collect(object, &pindex, run)) != 0) {
+        vm_mutex_unlock(&object->lock);
+        for (unsigned i = 0; i < count; i++) {
+            if (pmap_page_is_mapped(run[i]))
+                pmap_page_protect(run[i], VM_PROT_NONE);
+        }
+        vm_mutex_lock(&object->lock);
+        vm_page_free_run(run, count);
+    }
+    assert(object->resident_count == 0);
+}
+
+/* Nobody refers to the object any more: end it.  Returns its backing object or NULL. */
+static struct vm_object *
+object_terminate(struct vm_object *object) VM_RELEASES(object->lock)
+{
+    struct vm_object *backing = object->backing_object;
+
+    object->flags |= OBJ_DEAD;
+    while (object->paging_in_progress != 0)
+        vm_cond_wait(&object->busy, &object->lock);
+    (void)object_clean_locked(object);
+    object_free_pages(object);
+    vm_mutex_unlock(&object->lock);
+
+    if (object->pager->dealloc != NULL)
+        object->pager->dealloc(object);
+    vm_extent_free(object->sys, object->extent, object->size);
+    vm_cond_fini(&object->busy);
+    vm_mutex_fini(&object->lock);
+    free(object->resident);
+    free(object);
+    return backing;
+}
+
+/* Drop one reference, and the shadow it may be.  Returns the backing object of a dead one. */
+static struct vm_object *
+object_release(struct vm_object *object, bool shadow)
+{
+    vm_mutex_lock(&object->lock);
+    assert(object->ref_count > 0);
+    if (shadow) {
+        assert(object->shadow_count > 0);
+        object->shadow_count--;
+    }
+    if (--object->ref_count != 0) {
+        vm_mutex_unlock(&object->lock);
+        return NULL;
+    }
+    return object_terminate(object);
+}
+
+void
+vm_object_unref(struct vm_object *object)
+{
+    bool shadow = false;
+
+    while (object != NULL) {
+        object = object_release(object, shadow);
+        shadow = true;
+    }
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Prefault: which neighbours of a faulting page are mapped together with it.
+ *
+ * The neighbours are collected before the faulting page is entered, so that all
+ * of them go into one run for one pmap_enter: one machine operation, one wake.
+ *
+ *     vm_prefault_init            the run is the demanded page alone
+ *     vm_prefault_normal or       O held: neighbours join the run, busy
+ *     vm_prefault_vpagetable
+ *     (O is dropped, pmap_enter, O is taken)
+ *     vm_prefault_finish          neighbours go to their queues, not busy any more
+ *
+ * How many: as many as lie directly behind the faulting page already, so that a
+ * sequential stream doubles its run by itself and an isolated access gets
+ * nothing.  Pages that are resident anyway cost less: a few on both sides always.
+ *
+ * Nothing here sleeps, does I/O or sets M.
+ */
+#ifndef VM_PREFAULT_H
+#define VM_PREFAULT_H
+
+#include "vmm/vpagetable/vm_map.h"
+
+#define VM_PREFAULT_BEHIND 4 /* resident pages on each side that are always entered */
+#define VM_PREFAULT_AHEAD 4
+#define VM_PREFAULT_SEQUENTIAL 16  /* least run where sequential access was promised */
+#define VM_PREFAULT_VPAGETABLE 64  /* longest run through a virtual page table */
+#define VM_PREFAULT_RUN (VM_PREFAULT_BEHIND + 1 + VM_PREFAULT_MAX)
+
+/*
+ * Pages at consecutive guest addresses.  The demanded page has the index
+ * VM_PREFAULT_BEHIND; [first, end) are in use.
+ */
+struct vm_prefault_run {
+    gpa_t gpa;     /* of the demanded page */
+    unsigned first;
+    unsigned end;
+    struct vm_page *m[VM_PREFAULT_RUN]; /* busy; NULL = left alone */
+    vm_prot_t prot[VM_PREFAULT_RUN];
+    bool fresh[VM_PREFAULT_RUN];        /* made for this run */
+};
+
+/* How many pages may be made on suspicion: the last eighth of the RAM budget is not for that. */
+uint64_t vm_prefault_room(const struct vm_system *sys);
+
+/*
+ * How an entry maps a page of its own object when nobody writes now: writable if
+ * the entry allows it, so as to save the fault of the first write (seed).  Not a
+ * clean page that a pager can bring back: Linux has no M bit for us, so that a
+ * writable mapping makes a page dirty.  Locks: m is busy.
+ */
+vm_prot_t vm_prefault_prot(const struct vm_map_entry *entry, const struct vm_page *m);
+
+/* The page is about to be mapped writable: it is dirty from now on.  Locks: m is busy. */
+void vm_prefault_writeable(const struct vm_map_entry *entry, struct vm_page *m);
+
+/* The run of the demanded page alone, which is to be mapped at gpa with prot. */
+void vm_prefault_init(struct vm_prefault_run *run, gpa_t gpa, struct vm_page *m, vm_prot_t prot);
+
+/*
+ * Add neighbours of the page at `pindex` of a NORMAL entry's object.
+ * `fresh`: the page was made of zeros just now.
+ * Locks: M shared, O held.
+ */
+void vm_prefault_normal(struct vm_prefault_run *run, struct vm_map *map,
+                        const struct vm_map_entry *entry, struct vm_object *object,
+                        vm_pindex_t pindex, bool fresh) VM_REQUIRES(object->lock);
+
+/*
+ * How many pages after gpa a fault in this VPAGETABLE entry may enter: what the
+ * range interlock must cover beyond the page itself.  `pindex` is what the entry
+ * assigns to gpa.  Locks: M shared.
+ */
+unsigned vm_prefault_cluster(struct vm_map *map, const struct vm_map_entry *entry, gpa_t gpa,
+                             vm_pindex_t pindex);
+
+/*
+ * Add up to `npages` pages that follow in the last table page of a finished walk.
+ * Locks: M shared, the range interlocked, O held since before the walk.
+ */
+void vm_prefault_vpagetable(struct vm_prefault_run *run, struct vm_map *map,
+                            const struct vm_map_entry *entry, struct vm_object *object,
+                            struct vpte_walk *walk, unsigned npages) VM_REQUIRES(object->lock);
+
+/*
+ * End the busy state of the neighbours; one that was made for the run and not
+ * entered is freed.  Counts the zero-filled ones.  Locks: O held.
+ */
+void vm_prefault_finish(struct vm_prefault_run *run, struct vm_object *object)
+    VM_REQUIRES(object->lock);
+
+#endif

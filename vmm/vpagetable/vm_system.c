@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The frame store, the direct map, the page array and the extents.
+ *
+ * Extents are a buddy allocator over slots: blocks of 2^order slots, aligned to
+ * their size, each known by one record.  A record is in the tree of blocks in
+ * use or in the tree of free blocks of its order, so bookkeeping grows with the
+ * number of extents, not with the size of the store.  Freeing needs no memory.
+ * The lowest fitting block is taken, which keeps the touched part of the sparse
+ * page array together.
+ */
+#include "vmm/vpagetable/vm_system.h"
+
+#include "vmm/vpagetable/vm_page.h"
+
+#include <bsd/sys/tree.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define STORE_PAGES_DEFAULT ((uint64_t)1 << 28)
+#define STORE_ORDER_MAX 40
+
+/* One host page of the page array describes the slots of one word of `moved`. */
+#define SLOTS_PER_WORD 64
+_Static_assert(SLOTS_PER_WORD * sizeof(struct vm_page) == PAGE_SIZE,
+               "vm_extent_free gives the page array back by words of `moved`");
+
+struct vm_extent {
+    RB_ENTRY(vm_extent) link; /* extent_lock */
+    uint64_t first;           /* extent_lock: slot */
+    unsigned order;           /* extent_lock */
+};
+
+RB_HEAD(vm_extent_tree, vm_extent);
+
+struct vm_extents {
+    struct vm_extent_tree used;                      /* extent_lock: owned */
+    struct vm_extent_tree free[STORE_ORDER_MAX + 1]; /* extent_lock: owned, by order */
+};
+
+static int
+extent_compare(const struct vm_extent *a, const struct vm_extent *b)
+{
+    return (a->first > b->first) - (a->first < b->first);
+}
+
+RB_GENERATE_INTERNAL(vm_extent_tree, vm_extent, link, extent_compare,
+                     __attribute__((unused)) static)
+
+static struct vm_extent *
+extent_find(struct vm_extent_tree *tree, uint64_t first)
+{
+    struct vm_extent key = { .first = first };
+
+    return RB_FIND(vm_extent_tree, tree, &key);
+}
+
+static struct vm_extent *
+extent_new(uint64_t first, unsigned order)
+{
+    struct vm_extent *extent = malloc(sizeof(*extent));
+
+    if (extent != NULL) {
+        extent->first = first;
+        extent->order = order;
+    }
+    return extent;
+}
+
+/* The smallest order whose blocks hold npages; more than STORE_ORDER_MAX if none does. */
+static unsigned
+extent_order(uint64_t npages)
+{
+    return npages == 1 ? 0 : 64 - (unsigned)__builtin_clzll(npages - 1);
+}
+
+/* Put a block, in no tree, among the free ones, merged with its free buddies. */
+static void
+extent_release(struct vm_extents *extents, struct vm_extent *extent)
+{
+    while (extent->order < STORE_ORDER_MAX) {
+        struct vm_extent_tree *tree = &extents->free[extent->order];
+        uint64_t npages = (uint64_t)1 << extent->order;
+        struct vm_extent *buddy = extent_find(tree, extent->first ^ npages);
+
+        if (buddy == NULL)
+            break;
+        RB_REMOVE(vm_extent_tree, tree, buddy);
+        free(buddy);
+        extent->first &= ~npages;
+        extent->order++;
+    }
+    RB_INSERT(vm_extent_tree, &extents->free[extent->order], extent);
+}
+
+/* Cut a block, in no tree, down to `order`; the upper halves become free blocks. */
+static int
+extent_cut(struct vm_extents *extents, struct vm_extent *extent, unsigned order)
+{
+    while (extent->order > order) {
+        unsigned half = extent->order - 1;
+        struct vm_extent *upper = extent_new(extent->first + ((uint64_t)1 << half), half);
+
+        if (upper == NULL)
+            return -ENOMEM;
+        extent->order = half;
+        RB_INSERT(vm_extent_tree, &extents->free[half], upper);
+    }
+    return 0;
+}
+
+/* The lowest free block of the smallest order that is at least `order`, taken out of its tree. */
+static struct vm_extent *
+extent_take(struct vm_extents *extents, unsigned order)
+{
+    for (unsigned i = order; i <= STORE_ORDER_MAX; i++) {
+        struct vm_extent *extent = RB_MIN(vm_extent_tree, &extents->free[i]);
+
+        if (extent != NULL) {
+            RB_REMOVE(vm_extent_tree, &extents->free[i], extent);
+            return extent;
+        }
+    }
+    return NULL;
+}
+
+static int
+extents_alloc(struct vm_extents *extents, unsigned order, uint64_t *first)
+{
+    struct vm_extent *extent = extent_take(extents, order);
+    int error;
+
+    if (extent == NULL)
+        return -ENOSPC;
+    error = extent_cut(extents, extent, order);
+    if (error != 0) {
+        extent_release(extents, extent);
+        return error;
+    }
+    RB_INSERT(vm_extent_tree, &extents->used, extent);
+    *first = extent->first;
+    return 0;
+}
+
+static void
+extent_tree_destroy(struct vm_extent_tree *tree)
+{
+    struct vm_extent *extent;
+
+    while ((extent = RB_ROOT(tree)) != NULL) {
+        RB_REMOVE(vm_extent_tree, tree, extent);
+        free(extent);
+    }
+}
+
+static void
+extents_destroy(struct vm_extents *extents)
+{
+    if (extents == NULL)
+        return;
+    assert(RB_EMPTY(&extents->used));
+    for (unsigned i = 0; i <= STORE_ORDER_MAX; i++)
+        extent_tree_destroy(&extents->free[i]);
+    free(extents);
+}
+
+/* All of [0, store_pages) free, as the largest aligned blocks it is made of. */
+static struct vm_extents *
+extents_create(uint64_t store_pages)
+{
+    struct vm_extents *extents = malloc(sizeof(*extents));
+    uint64_t first = 0;
+
+    if (extents == NULL)
+        return NULL;
+    RB_INIT(&extents->used);
+    for (unsigned i = 0; i <= STORE_ORDER_MAX; i++)
+        RB_INIT(&extents->free[i]);
+    while (first < store_pages) {
+        unsigned order = 63 - (unsigned)__builtin_clzll(store_pages - first);
+        struct vm_extent *extent = extent_new(first, order);
+
+        if (extent == NULL) {
+            extents_destroy(extents);
+            return NULL;
+        }
+        RB_INSERT(vm_extent_tree, &extents->free[order], extent);
+        first += (uint64_t)1 << order;
+    }
+    return extents;
+}
+
+/* Zero memory of which only the touched pages cost anything. */
+static int
+sparse_map(uint64_t size, int fd, void *at)
+{
+    int flags = MAP_NORESERVE | (fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED);
+    void *map = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, fd, 0);
+
+    if (map == MAP_FAILED)
+        return -errno;
+    memcpy(at, &map, sizeof(map));
+    return 0;
+}
+
+static void
+sparse_unmap(void *map, uint64_t size)
+{
+    if (map != NULL)
+        munmap(map, size);
+}
+
+static uint64_t
+moved_size(const struct vm_system *sys)
+{
+    uint64_t words = (sys->store_pages + SLOTS_PER_WORD - 1) / SLOTS_PER_WORD;
+
+    return words * sizeof(*sys->moved);
+}
+
+/* Drop whatever system_map had acquired. */
+static void
+system_unmap(struct vm_system *sys)
+{
+    extents_destroy(sys->extents);
+    sparse_unmap(sys->moved, moved_size(sys));
+    sparse_unmap(sys->pages, sys->store_pages * sizeof(*sys->pages));
+    sparse_unmap(sys->direct_map, sys->store_pages * PAGE_SIZE);
+    if (sys->memfd >= 0)
+        close(sys->memfd);
+}
+
+static int
+system_map(struct vm_system *sys)
+{
+    int error;
+
+    sys->memfd = memfd_create("vkvm-ram", MFD_CLOEXEC);
+    if (sys->memfd < 0 || ftruncate(sys->memfd, (off_t)(sys->store_pages * PAGE_SIZE)) != 0)
+        return -errno;
+    error = sparse_map(sys->store_pages * PAGE_SIZE, sys->memfd, &sys->direct_map);
+    if (error == 0)
+        error = sparse_map(sys->store_pages * sizeof(*sys->pages), -1, &sys->pages);
+    if (error == 0)
+        error = sparse_map(moved_size(sys), -1, &sys->moved);
+    if (error != 0)
+        return error;
+    sys->extents = extents_create(sys->store_pages);
+    return sys->extents == NULL ? -ENOMEM : 0;
+}
+
+int
+vm_system_init(struct vm_system *sys, const struct vm_system_config *config)
+{
+    uint64_t store_pages = config->store_pages != 0 ? config->store_pages : STORE_PAGES_DEFAULT;
+    int error;
+
+    if (store_pages > (uint64_t)1 << STORE_ORDER_MAX)
+        return -EINVAL;
+    memset(sys, 0, sizeof(*sys));
+    sys->store_pages = store_pages;
+    sys->ram_budget = config->ram_budget != 0 ? config->ram_budget : UINT64_MAX;
+    sys->tunables.fast_fault = true;
+    sys->tunables.prefault_pages = VM_PREFAULT_DEFAULT;
+    error = system_map(sys);
+    if (error != 0) {
+        system_unmap(sys);
+        return error;
+    }
+    vm_mutex_init(&sys->extent_lock);
+    vm_mutex_init(&sys->pv_lock);
+    vm_rwlock_init(&sys->pmaps_lock);
+    vm_mutex_init(&sys->queue_lock);
+    for (unsigned i = 0; i < PQ_COUNT; i++)
+        TAILQ_INIT(&sys->queues[i]);
+    return 0;
+}
+
+void
+vm_system_fini(struct vm_system *sys)
+{
+    assert(atomic_load(&sys->resident_pages) == 0);
+    system_unmap(sys);
+    vm_mutex_fini(&sys->queue_lock);
+    vm_rwlock_fini(&sys->pmaps_lock);
+    vm_mutex_fini(&sys->pv_lock);
+    vm_mutex_fini(&sys->extent_lock);
+}
+
+int
+vm_extent_alloc(struct vm_system *sys, uint64_t npages, uint64_t *first)
+{
+    int error;
+
+    if (npages == 0)
+        return -EINVAL;
+    vm_mutex_lock(&sys->extent_lock);
+    error = extents_alloc(sys->extents, extent_order(npages), first);
+    vm_mutex_unlock(&sys->extent_lock);
+    return error;
+}
+
+/*
+ * Give the host the page array's memory for npages slots from `first`, whole
+ * words of `moved` only.  Slots with a moved frame must stay: they say which.
+ * A smaller extent shares its host page with others and is left alone.
+ */
+static void
+slots_release(struct vm_system *sys, uint64_t first, uint64_t npages)
+{
+    uint64_t end = first + npages;
+    bool any = atomic_load(&sys->moved_slots) != 0;
+
+    while (first < end) {
+        uint64_t next = any ? first : end;
+
+        while (next < end && atomic_load(&sys->moved[next / SLOTS_PER_WORD]) == 0)
+            next += SLOTS_PER_WORD;
+        if (next > first)
+            madvise(&sys->pages[first], (next - first) * sizeof(*sys->pages), MADV_DONTNEED);
+        first = next + SLOTS_PER_WORD;
+    }
+}
+
+void
+vm_extent_free(struct vm_system *sys, uint64_t first, uint64_t npages)
+{
+    unsigned order = extent_order(npages);
+    struct vm_extent *extent;
+
+    if ((uint64_t)1 << order >= SLOTS_PER_WORD)
+        slots_release(sys, first, (uint64_t)1 << order);
+    vm_mutex_lock(&sys->extent_lock);
+    extent = extent_find(&sys->extents->used, first);
+    assert(extent != NULL && extent->order == order);
+    RB_REMOVE(vm_extent_tree, &sys->extents->used, extent);
+    extent_release(sys->extents, extent);
+    vm_mutex_unlock(&sys->extent_lock);
+}
+
+int
+vm_frame_punch_run(struct vm_system *sys, vm_frame_t frame, uint64_t npages)
+{
+    const int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+    int error;
+
+    do {
+        error = fallocate(sys->memfd, mode, (off_t)(frame << PAGE_SHIFT),
+                          (off_t)(npages << PAGE_SHIFT));
+    } while (error != 0 && errno == EINTR);
+    return error != 0 ? -errno : 0;
+}
+
+int
+vm_frame_punch(struct vm_system *sys, vm_frame_t frame)
+{
+    return vm_frame_punch_run(sys, frame, 1);
+}
+
+void
+vm_slot_set_moved(struct vm_system *sys, uint64_t slot, bool moved)
+{
+    _Atomic uint64_t *word = &sys->moved[slot / SLOTS_PER_WORD];
+    uint64_t bit = (uint64_t)1 << (slot % SLOTS_PER_WORD);
+    uint64_t old = moved ? atomic_fetch_or(word, bit) : atomic_fetch_and(word, ~bit);
+
+    if (moved && (old & bit) == 0)
+        atomic_fetch_add(&sys->moved_slots, 1);
+    else if (!moved && (old & bit) != 0)
+        atomic_fetch_sub(&sys->moved_slots, 1);
+}

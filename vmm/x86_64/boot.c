@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What stands in low guest memory when a guest starts: page tables, GDT, TSS.
+ * Source: Intel SDM vol. 3, 3.4.5 and 7.7 (descriptors, TSS), 4.5 (paging).
+ */
+#include "vmm/x86_64/arch.h"
+
+#include "guest/include/vkvm_abi.h"
+#include "vmm/x86_64/layout.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define PTE_P 0x01u
+#define PTE_W 0x02u
+#define PTE_U 0x04u
+#define PTE_A 0x20u
+#define PTE_D 0x40u
+#define PTE_PS 0x80u
+
+/* A and D are set from the start: the processor never has to write to these tables. */
+#define BOOT_TABLE (PTE_P | PTE_W | PTE_U | PTE_A)
+#define BOOT_LEAF (BOOT_TABLE | PTE_D | PTE_PS)
+
+#define TABLE_ENTRIES 512u
+
+/* Flat descriptors, accessed bit set (SDM vol. 3, 3.4.5.1). */
+#define DESC_KERNEL_CODE 0x00AF9B000000FFFFull
+#define DESC_KERNEL_DATA 0x00CF93000000FFFFull
+#define DESC_USER_DATA 0x00CFF3000000FFFFull
+#define DESC_USER_CODE 0x00AFFB000000FFFFull
+#define DESC_TSS_BUSY 0x00008B0000000000ull
+
+static int
+boot_write(struct vm_map *map, uint64_t gpa, const void *from, size_t size,
+           struct host_error *error)
+{
+    struct vm_fault_info info;
+    enum vm_result result = vm_map_write(map, gpa_from_u64(gpa), from, size, &info);
+
+    if (result == VM_OK)
+        return 0;
+    error->error = result == VM_HOST_FAILURE ? info.error : -EFAULT;
+    snprintf(error->message, sizeof(error->message),
+             "cannot write the boot tables at guest address 0x%" PRIx64 ": %s%s%s", gpa,
+             vm_result_name(result), result == VM_HOST_FAILURE ? ": " : "",
+             result == VM_HOST_FAILURE ? strerror(-info.error) : "");
+    return error->error;
+}
+
+/* The level 2 pages at `tables`, mapping LAYOUT_MAPPED_GIB from `start` to themselves. */
+static int
+boot_write_directories(struct vm_map *map, uint64_t tables, uint64_t start,
+                       struct host_error *error)
+{
+    uint64_t entries[TABLE_ENTRIES];
+    unsigned gib, i;
+    int ret;
+
+    for (gib = 0; gib < LAYOUT_MAPPED_GIB; gib++) {
+        for (i = 0; i < TABLE_ENTRIES; i++)
+            entries[i] = (start + ((uint64_t)gib << 30) + ((uint64_t)i << 21)) | BOOT_LEAF;
+        ret = boot_write(map, tables + gib * LAYOUT_PAGE, entries, sizeof(entries), error);
+        if (ret != 0)
+            return ret;
+    }
+    return 0;
+}
+
+static int
+boot_write_page_tables(struct vm_map *map, struct host_error *error)
+{
+    const uint64_t pml4 = LAYOUT_PDPT | BOOT_TABLE;
+    uint64_t pdpt[LAYOUT_MAPPED_GIB];
+    unsigned i;
+    int ret;
+
+    for (i = 0; i < LAYOUT_MAPPED_GIB; i++)
+        pdpt[i] = (LAYOUT_PD_LOW + i * LAYOUT_PAGE) | BOOT_TABLE;
+    ret = boot_write(map, LAYOUT_PDPT, pdpt, sizeof(pdpt), error);
+    if (ret != 0)
+        return ret;
+    for (i = 0; i < LAYOUT_MAPPED_GIB; i++)
+        pdpt[i] = (LAYOUT_PD_WINDOW + i * LAYOUT_PAGE) | BOOT_TABLE;
+    ret = boot_write(map, LAYOUT_PDPT + (VKVM_WINDOW_BASE >> 30) * sizeof(uint64_t), pdpt,
+                     sizeof(pdpt), error);
+    if (ret != 0)
+        return ret;
+    ret = boot_write_directories(map, LAYOUT_PD_LOW, 0, error);
+    if (ret != 0)
+        return ret;
+    ret = boot_write_directories(map, LAYOUT_PD_WINDOW, VKVM_WINDOW_BASE, error);
+    if (ret != 0)
+        return ret;
+    return boot_write(map, LAYOUT_PML4, &pml4, sizeof(pml4), error);
+}
+
+/* SDM vol. 3, 7.2.3: a 64-bit TSS descriptor is 16 bytes, the upper ones are base 63..32. */
+static int
+boot_write_gdt(struct vm_map *map, struct host_error *error)
+{
+    const uint64_t base = LAYOUT_TSS;
+    uint64_t gdt[LAYOUT_GDT_SIZE / sizeof(uint64_t)] = { 0 };
+
+    gdt[VKVM_SEL_KERNEL_CODE / 8] = DESC_KERNEL_CODE;
+    gdt[VKVM_SEL_KERNEL_DATA / 8] = DESC_KERNEL_DATA;
+    gdt[VKVM_SEL_USER_DATA / 8] = DESC_USER_DATA;
+    gdt[VKVM_SEL_USER_CODE / 8] = DESC_USER_CODE;
+    gdt[ARCH_SEL_TSS / 8] = DESC_TSS_BUSY | (LAYOUT_TSS_SIZE - 1) | (base & 0xFFFFFF) << 16 |
+                            (base >> 24 & 0xFF) << 56;
+    gdt[ARCH_SEL_TSS / 8 + 1] = base >> 32;
+    return boot_write(map, LAYOUT_GDT, gdt, sizeof(gdt), error);
+}
+
+/* No stack pointers; the I/O bitmap starts at the limit, so ring 3 may use no port. */
+static int
+boot_write_tss(struct vm_map *map, struct host_error *error)
+{
+    uint8_t tss[LAYOUT_TSS_SIZE] = { 0 };
+    const uint16_t bitmap = LAYOUT_TSS_SIZE;
+
+    memcpy(tss + LAYOUT_TSS_SIZE - sizeof(bitmap), &bitmap, sizeof(bitmap));
+    return boot_write(map, LAYOUT_TSS, tss, sizeof(tss), error);
+}
+
+int
+arch_boot_prepare(struct vm_map *map, uint64_t memory_size, struct host_error *error)
+{
+    int ret;
+
+    if (memory_size < LAYOUT_BOOT_END) {
+        error->error = -EINVAL;
+        snprintf(error->message, sizeof(error->message),
+                 "%" PRIu64 " bytes of memory are too few for the boot tables: give at least %u",
+                 memory_size, LAYOUT_BOOT_END);
+        return -EINVAL;
+    }
+    ret = boot_write_page_tables(map, error);
+    if (ret != 0)
+        return ret;
+    ret = boot_write_gdt(map, error);
+    if (ret != 0)
+        return ret;
+    return boot_write_tss(map, error);
+}
+
+gpa_t
+arch_boot_end(void)
+{
+    return gpa_from_u64(LAYOUT_BOOT_END);
+}

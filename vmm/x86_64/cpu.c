@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * CPUID, start state and registers of a vCPU.
+ */
+#include "vmm/x86_64/cpu.h"
+
+#include "guest/include/vkvm_abi.h"
+#include "vmm/x86_64/layout.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#define CR0_PE 0x00000001u
+#define CR0_MP 0x00000002u
+#define CR0_ET 0x00000010u
+#define CR0_NE 0x00000020u
+#define CR0_WP 0x00010000u
+#define CR0_PG 0x80000000u
+#define CR4_PAE 0x020u
+#define CR4_OSFXSR 0x200u
+#define CR4_OSXMMEXCPT 0x400u
+#define EFER_SCE 0x001u
+#define EFER_LME 0x100u
+#define EFER_NXE 0x800u
+
+/* CPUID leaf 1 */
+#define CPUID1_EDX_APIC (1u << 9)
+#define CPUID1_ECX_X2APIC (1u << 21)
+#define CPUID1_ECX_TSC_DEADLINE (1u << 24)
+#define CPUID1_ECX_HYPERVISOR (1u << 31)
+
+#define CPUID_MAX_ENTRIES 256u
+
+#define CPU_SYNC_FIELDS (KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS)
+
+static int
+cpu_ioctl(const struct arch_vcpu *vcpu, unsigned long request, void *argument)
+{
+    return ioctl(vcpu->fd, request, argument) < 0 ? -errno : 0;
+}
+
+int
+cpu_get_regs(struct arch_vcpu *vcpu, struct kvm_regs *regs)
+{
+    if (!vcpu->host->sync_regs)
+        return cpu_ioctl(vcpu, KVM_GET_REGS, regs);
+    *regs = vcpu->run->s.regs.regs;
+    return 0;
+}
+
+int
+cpu_set_regs(struct arch_vcpu *vcpu, const struct kvm_regs *regs)
+{
+    struct kvm_regs copy = *regs;
+
+    if (!vcpu->host->sync_regs)
+        return cpu_ioctl(vcpu, KVM_SET_REGS, &copy);
+    vcpu->run->s.regs.regs = copy;
+    vcpu->run->kvm_dirty_regs |= KVM_SYNC_X86_REGS;
+    return 0;
+}
+
+int
+cpu_get_sregs(struct arch_vcpu *vcpu, struct kvm_sregs *sregs)
+{
+    if (!vcpu->host->sync_regs)
+        return cpu_ioctl(vcpu, KVM_GET_SREGS, sregs);
+    *sregs = vcpu->run->s.regs.sregs;
+    return 0;
+}
+
+int
+cpu_set_sregs(struct arch_vcpu *vcpu, const struct kvm_sregs *sregs)
+{
+    struct kvm_sregs copy = *sregs;
+
+    if (!vcpu->host->sync_regs)
+        return cpu_ioctl(vcpu, KVM_SET_SREGS, &copy);
+    vcpu->run->s.regs.sregs = copy;
+    vcpu->run->kvm_dirty_regs |= KVM_SYNC_X86_SREGS;
+    return 0;
+}
+
+int
+cpu_get_events(struct arch_vcpu *vcpu, struct kvm_vcpu_events *events)
+{
+    if (!vcpu->host->sync_regs)
+        return cpu_ioctl(vcpu, KVM_GET_VCPU_EVENTS, events);
+    *events = vcpu->run->s.regs.events;
+    return 0;
+}
+
+int
+cpu_set_events(struct arch_vcpu *vcpu, const struct kvm_vcpu_events *events)
+{
+    struct kvm_vcpu_events copy = *events;
+
+    if (!vcpu->host->sync_regs)
+        return cpu_ioctl(vcpu, KVM_SET_VCPU_EVENTS, &copy);
+    vcpu->run->s.regs.events = copy;
+    vcpu->run->kvm_dirty_regs |= KVM_SYNC_X86_EVENTS;
+    return 0;
+}
+
+bool
+cpu_translate(struct arch_vcpu *vcpu, gva_t gva, gpa_t *gpa)
+{
+    struct kvm_translation translation = { .linear_address = gva_to_u64(gva) };
+
+    if (cpu_ioctl(vcpu, KVM_TRANSLATE, &translation) != 0 || translation.valid == 0)
+        return false;
+    *gpa = gpa_from_u64(translation.physical_address);
+    return true;
+}
+
+size_t
+cpu_read(struct arch_vcpu *vcpu, struct vm_map *map, gva_t gva, void *to, size_t size)
+{
+    struct vm_fault_info info;
+    uint8_t *bytes = to;
+    uint64_t address = gva_to_u64(gva);
+    size_t done, n;
+    gpa_t gpa;
+
+    for (done = 0; done < size; done += n) {
+        n = PAGE_SIZE - ((address + done) & PAGE_MASK);
+        if (n > size - done)
+            n = size - done;
+        if (!cpu_translate(vcpu, gva_from_u64(address + done), &gpa))
+            break;
+        if (vm_map_read(map, gpa, bytes + done, n, &info) != VM_OK)
+            break;
+    }
+    return done;
+}
+
+/* What KVM supports here, less what needs an interrupt controller; there is none. */
+static void
+cpuid_adjust(struct kvm_cpuid_entry2 *entry, unsigned index)
+{
+    if (entry->function == 1) {
+        entry->ebx = (entry->ebx & 0x00FFFFFF) | index << 24;
+        entry->ecx &= ~(CPUID1_ECX_X2APIC | CPUID1_ECX_TSC_DEADLINE);
+        entry->ecx |= CPUID1_ECX_HYPERVISOR;
+        entry->edx &= ~CPUID1_EDX_APIC;
+    } else if (entry->function == 0xB || entry->function == 0x1F) {
+        entry->edx = index;
+    }
+}
+
+static int
+cpu_init_cpuid(struct arch_vcpu *vcpu)
+{
+    struct kvm_cpuid2 *cpuid;
+    unsigned i;
+    int ret;
+
+    cpuid = calloc(1, sizeof(*cpuid) + CPUID_MAX_ENTRIES * sizeof(cpuid->entries[0]));
+    if (cpuid == NULL)
+        return -ENOMEM;
+    cpuid->nent = CPUID_MAX_ENTRIES;
+    ret = ioctl(vcpu->host->kvm_fd, KVM_GET_SUPPORTED_CPUID, cpuid) < 0 ? -errno : 0;
+    for (i = 0; ret == 0 && i < cpuid->nent; i++)
+        cpuid_adjust(&cpuid->entries[i], vcpu->index);
+    if (ret == 0)
+        ret = cpu_ioctl(vcpu, KVM_SET_CPUID2, cpuid);
+    free(cpuid);
+    return ret;
+}
+
+static void
+cpu_init_segments(struct kvm_sregs *sregs)
+{
+    const struct kvm_segment code = { .limit = UINT32_MAX, .selector = VKVM_SEL_KERNEL_CODE,
+                                      .type = 11, .present = 1, .s = 1, .l = 1, .g = 1 };
+    const struct kvm_segment data = { .limit = UINT32_MAX, .selector = VKVM_SEL_KERNEL_DATA,
+                                      .type = 3, .present = 1, .s = 1, .db = 1, .g = 1 };
+    const struct kvm_segment task = { .base = LAYOUT_TSS, .limit = LAYOUT_TSS_SIZE - 1,
+                                      .selector = ARCH_SEL_TSS, .type = 11, .present = 1 };
+
+    sregs->cs = code;
+    sregs->ds = sregs->es = sregs->fs = sregs->gs = sregs->ss = data;
+    sregs->tr = task;
+    sregs->ldt = (struct kvm_segment){ .type = 2, .unusable = 1 };
+    sregs->gdt.base = LAYOUT_GDT;
+    sregs->gdt.limit = LAYOUT_GDT_SIZE - 1;
+    sregs->idt.base = 0;
+    sregs->idt.limit = 0;
+}
+
+/* 64-bit mode with the boot tables (SDM vol. 3, 9.8.5); SSE on, x87 errors as exceptions. */
+static int
+cpu_init_sregs(struct arch_vcpu *vcpu)
+{
+    struct kvm_sregs sregs;
+    int ret;
+
+    ret = cpu_ioctl(vcpu, KVM_GET_SREGS, &sregs);
+    if (ret != 0)
+        return ret;
+    cpu_init_segments(&sregs);
+    sregs.cr0 = CR0_PE | CR0_MP | CR0_ET | CR0_NE | CR0_WP | CR0_PG;
+    sregs.cr3 = LAYOUT_PML4;
+    sregs.cr4 = CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT;
+    sregs.efer = EFER_SCE | EFER_LME | CPU_EFER_LMA | EFER_NXE;
+    return cpu_ioctl(vcpu, KVM_SET_SREGS, &sregs);
+}
+
+static int
+cpu_init_regs(struct arch_vcpu *vcpu, gpa_t entry, gpa_t fdt)
+{
+    struct kvm_regs regs = { .rip = gpa_to_u64(entry), .rdi = gpa_to_u64(fdt),
+                             .rsi = vcpu->index, .rflags = CPU_RFLAGS_FIXED };
+
+    return cpu_ioctl(vcpu, KVM_SET_REGS, &regs);
+}
+
+int
+arch_vcpu_init(struct arch_vcpu *vcpu, gpa_t entry, gpa_t fdt, struct host_error *error)
+{
+    const char *what = "CPUID";
+    int ret;
+
+    vcpu->delivery = VKVM_DELIVER_PF;
+    vcpu->ve_area = gpa_from_u64(0);
+    if (vcpu->host->sync_regs)
+        vcpu->run->kvm_valid_regs = CPU_SYNC_FIELDS;
+    ret = cpu_init_cpuid(vcpu);
+    if (ret == 0) {
+        what = "the system registers";
+        ret = cpu_init_sregs(vcpu);
+    }
+    if (ret == 0) {
+        what = "the registers";
+        ret = cpu_init_regs(vcpu, entry, fdt);
+    }
+    if (ret != 0) {
+        error->error = ret;
+        snprintf(error->message, sizeof(error->message), "vCPU %u: cannot set %s: %s",
+                 vcpu->index, what, strerror(-ret));
+    }
+    return ret;
+}
+
+/* FNV-1a: position checks compare hashes of one vCPU only. */
+static uint64_t
+hash_bytes(uint64_t hash, const void *bytes, size_t size)
+{
+    const uint8_t *p = bytes;
+
+    while (size-- != 0)
+        hash = (hash ^ *p++) * 0x100000001B3ull;
+    return hash;
+}
+
+int
+arch_vcpu_position(struct arch_vcpu *vcpu, uint64_t *rip, uint64_t *hash)
+{
+    struct kvm_regs regs;
+    struct kvm_sregs sregs;
+    int ret;
+
+    ret = cpu_get_regs(vcpu, &regs);
+    if (ret == 0)
+        ret = cpu_get_sregs(vcpu, &sregs);
+    if (ret != 0)
+        return ret;
+    *rip = regs.rip;
+    *hash = hash_bytes(0xCBF29CE484222325ull, &regs, sizeof(regs));
+    *hash = hash_bytes(*hash, &sregs.cr3, sizeof(sregs.cr3));
+    return 0;
+}
+
+void
+arch_vcpu_describe(struct arch_vcpu *vcpu, char *to, size_t size)
+{
+    struct kvm_regs regs;
+    struct kvm_sregs sregs;
+
+    if (cpu_get_regs(vcpu, &regs) != 0 || cpu_get_sregs(vcpu, &sregs) != 0) {
+        snprintf(to, size, "registers unknown");
+        return;
+    }
+    snprintf(to, size, "rip 0x%llx cs 0x%x rsp 0x%llx cr2 0x%llx cr3 0x%llx", regs.rip,
+             sregs.cs.selector, regs.rsp, sregs.cr2, sregs.cr3);
+}

@@ -1,0 +1,429 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Delivering a second-stage fault to the guest as #PF or #VE.
+ *
+ * After KVM_EXIT_MMIO the vCPU is in the middle of an emulated instruction, and
+ * KVM finishes it at the next KVM_RUN whatever user space does.  So:
+ *
+ *   1. Save the registers.  For a read they are those before the instruction;
+ *      for a write insn_rewind computes them.
+ *   2. Let KVM finish: KVM_RUN with immediate_exit, until it says EINTR.  A read
+ *      would now go on with data that is not there, and may store it (movs, push,
+ *      read-modify-write) or take all iterations of a string instruction: so CR3
+ *      points nowhere meanwhile, and the next access of the instruction ends it.
+ *      The data of a write is dropped: the MMIO exit was the only one to see it.
+ *   3. Put the registers back, with the exception.
+ *
+ * Error codes of #PF (Intel SDM vol. 3, 4.7), from the cause:
+ *      VPTE_INVALID, INVALID_ADDRESS, IO_ERROR, OBJECT_DEAD   P clear
+ *      PROTECTION, VPTE_PROTECTION, NOFAULT                   P
+ *      BAD_FRAME, BEYOND_OBJECT                               P, RSVD
+ * W/R from the access, U/S from the CPL, I/D for a fetch.
+ */
+#include "guest/include/vkvm_abi.h"
+#include "vmm/x86_64/cpu.h"
+#include "vmm/x86_64/insn.h"
+#include "vmm/x86_64/layout.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#define VECTOR_DF 8u
+#define VECTOR_TS 10u
+#define VECTOR_GP 13u
+#define VECTOR_PF 14u
+#define VECTOR_VE 20u
+
+#define PF_FETCH 0x10u
+
+/* An instruction has few memory operands of few fragments; more exits than this are a bug. */
+#define COMPLETION_RUNS 64
+
+struct state {
+    struct kvm_regs regs;
+    struct kvm_sregs sregs;
+    struct kvm_vcpu_events events;
+};
+
+/* insn_memory on a vCPU. */
+struct memory_context {
+    struct arch_vcpu *vcpu;
+    struct vm_map *map;
+};
+
+static size_t
+memory_read(void *context, gva_t gva, void *to, size_t size)
+{
+    struct memory_context *c = context;
+
+    return cpu_read(c->vcpu, c->map, gva, to, size);
+}
+
+static bool
+memory_translate(void *context, gva_t gva, gpa_t *gpa)
+{
+    struct memory_context *c = context;
+
+    return cpu_translate(c->vcpu, gva, gpa);
+}
+
+static int
+state_get(struct arch_vcpu *vcpu, struct state *state)
+{
+    int ret;
+
+    ret = cpu_get_regs(vcpu, &state->regs);
+    if (ret == 0)
+        ret = cpu_get_sregs(vcpu, &state->sregs);
+    if (ret == 0)
+        ret = cpu_get_events(vcpu, &state->events);
+    return ret;
+}
+
+/* KVM takes them in this order, too, when they are synchronized by KVM_RUN. */
+static int
+state_set(struct arch_vcpu *vcpu, const struct state *state)
+{
+    int ret;
+
+    ret = cpu_set_regs(vcpu, &state->regs);
+    if (ret == 0)
+        ret = cpu_set_sregs(vcpu, &state->sregs);
+    if (ret == 0)
+        ret = cpu_set_events(vcpu, &state->events);
+    return ret;
+}
+
+/* Step 2.  The kick that may be under way at the same time finds its flag at the next entry. */
+static int
+complete_access(struct arch_vcpu *vcpu, const struct state *state)
+{
+    struct kvm_sregs nowhere = state->sregs;
+    int ret, runs, error;
+
+    nowhere.cr3 = LAYOUT_NOWHERE;
+    ret = cpu_set_sregs(vcpu, &nowhere);
+    for (runs = 0; ret == 0 && runs < COMPLETION_RUNS; runs++) {
+        __atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
+        error = ioctl(vcpu->fd, KVM_RUN, NULL) < 0 ? errno : 0;
+        if (error == EINTR)
+            return 0;
+        if (error != 0)
+            ret = -error;
+    }
+    return ret != 0 ? ret : -EIO;
+}
+
+/* Step 1: *state is what it was before the instruction. */
+static int
+rewind_access(struct memory_context *context, struct state *state)
+{
+    const struct insn_memory memory = { context, memory_read, memory_translate };
+    const struct kvm_run *run = context->vcpu->run;
+    struct insn_store store;
+    struct kvm_regs before;
+    int ret;
+
+    if (!run->mmio.is_write)
+        return 0;
+    store.gpa = gpa_from_u64(run->mmio.phys_addr);
+    store.size = run->mmio.len;
+    memcpy(store.data, run->mmio.data, sizeof(store.data));
+    ret = insn_rewind(&state->regs, &state->sregs, &memory, &store, &before);
+    if (ret == 0)
+        state->regs = before;
+    return ret;
+}
+
+/* The linear address in the instruction's own bytes, if they lie in the page. */
+static bool
+find_fetch(const struct insn_memory *memory, const struct state *state, uint64_t length,
+           gpa_t page, gva_t *gva)
+{
+    const struct insn insn = { .length = (unsigned)length, .naccesses = 1, .access = { {
+        .address = gva_from_u64(state->sregs.cs.base + state->regs.rip),
+        .size = length,
+        .access = VM_PROT_EXECUTE } } };
+
+    return insn_find_access(&insn, memory, page, VM_PROT_EXECUTE, gva);
+}
+
+/* The linear address at which the instruction at RIP touches the faulting page. */
+static bool
+find_linear(struct memory_context *context, const struct state *state,
+            const struct vm_fault_info *info, gva_t *gva)
+{
+    const struct insn_memory memory = { context, memory_read, memory_translate };
+    gpa_t page = gpa_trunc_page(info->gpa);
+    uint8_t bytes[INSN_MAX_BYTES];
+    struct insn insn;
+    size_t size;
+
+    size = memory_read(context, gva_from_u64(state->sregs.cs.base + state->regs.rip), bytes,
+                       sizeof(bytes));
+    if (insn_decode(&state->regs, &state->sregs, bytes, size, &insn) != 0)
+        return find_fetch(&memory, state, size == sizeof(bytes) ? size : size + 1, page, gva);
+    if (info->access != VM_PROT_EXECUTE &&
+        insn_find_access(&insn, &memory, page, info->access, gva))
+        return true;
+    return find_fetch(&memory, state, insn.length, page, gva);
+}
+
+static uint32_t
+pf_error_code(const struct vm_fault_info *info, const struct state *state)
+{
+    uint32_t code = 0;
+
+    switch (info->result) {
+    case VM_PROTECTION:
+    case VM_VPTE_PROTECTION:
+    case VM_NOFAULT:
+        code = VKVM_PF_PRESENT;
+        break;
+    case VM_BAD_FRAME:
+    case VM_BEYOND_OBJECT:
+        code = VKVM_PF_PRESENT | VKVM_PF_RESERVED;
+        break;
+    default:
+        break;
+    }
+    if (info->access == VM_PROT_WRITE)
+        code |= VKVM_PF_WRITE;
+    if (info->access == VM_PROT_EXECUTE)
+        code |= PF_FETCH;
+    /* KVM keeps the CPL in SS.DPL. */
+    if (state->sregs.ss.dpl == 3)
+        code |= VKVM_PF_USER;
+    return code;
+}
+
+/* What the entry that decided allows, as exit qualification bits. */
+static uint64_t
+ve_permissions(const struct vm_fault_info *info)
+{
+    uint64_t bits = 0;
+
+    switch (info->result) {
+    case VM_VPTE_PROTECTION:
+    case VM_BAD_FRAME:
+        bits |= (info->vpte & VPTE_R) != 0 ? VKVM_VE_READABLE : 0;
+        bits |= (info->vpte & VPTE_W) != 0 ? VKVM_VE_WRITABLE : 0;
+        bits |= (info->vpte & VPTE_X) != 0 ? VKVM_VE_EXECUTABLE : 0;
+        break;
+    case VM_VPTE_INVALID:
+        break;
+    default:
+        bits |= (info->entry_prot & VM_PROT_READ) != 0 ? VKVM_VE_READABLE : 0;
+        bits |= (info->entry_prot & VM_PROT_WRITE) != 0 ? VKVM_VE_WRITABLE : 0;
+        bits |= (info->entry_prot & VM_PROT_EXECUTE) != 0 ? VKVM_VE_EXECUTABLE : 0;
+        break;
+    }
+    return bits;
+}
+
+static uint64_t
+ve_access(vm_prot_t access)
+{
+    switch (access) {
+    case VM_PROT_WRITE:
+        return VKVM_VE_WRITE;
+    case VM_PROT_EXECUTE:
+        return VKVM_VE_FETCH;
+    default:
+        return VKVM_VE_READ;
+    }
+}
+
+/* Fill the information area (SDM vol. 3, 25.5.7.2).  Returns 0, -EBUSY or -EFAULT. */
+static int
+ve_area_write(const struct arch_vcpu *vcpu, struct vm_map *map,
+              const struct vm_fault_info *info, const gva_t *gva)
+{
+    struct vkvm_ve_area area = { .reason = VKVM_VE_REASON, .busy = UINT32_MAX };
+    struct vm_fault_info unused;
+    uint32_t busy;
+
+    if (vm_map_read(map, gpa_add(vcpu->ve_area, offsetof(struct vkvm_ve_area, busy)), &busy,
+                    sizeof(busy), &unused) != VM_OK)
+        return -EFAULT;
+    if (busy != 0)
+        return -EBUSY;
+    area.qualification = ve_access(info->access) | ve_permissions(info);
+    area.gpa = gpa_to_u64(info->gpa);
+    if (gva != NULL) {
+        area.qualification |= VKVM_VE_GLA_VALID;
+        area.gla = gva_to_u64(*gva);
+        area.gpa = gpa_to_u64(gpa_trunc_page(info->gpa)) | (area.gla & PAGE_MASK);
+    }
+    area.result = (uint16_t)info->result;
+    area.level = info->level;
+    return vm_map_write(map, vcpu->ve_area, &area, sizeof(area), &unused) == VM_OK ? 0 : -EFAULT;
+}
+
+static void
+set_exception(struct state *state, uint8_t vector, bool has_error_code, uint32_t error_code)
+{
+    state->events.exception.injected = 1;
+    state->events.exception.pending = 0;
+    state->events.exception.nr = vector;
+    state->events.exception.has_error_code = has_error_code;
+    state->events.exception.error_code = error_code;
+}
+
+/*
+ * SDM vol. 3, table 6-5: a page fault (or #VE, of the same class) while a
+ * contributory exception or page fault is delivered makes a double fault.
+ */
+static bool
+makes_double_fault(const struct kvm_vcpu_events *events)
+{
+    uint8_t vector = events->exception.nr;
+
+    if (!events->exception.injected)
+        return false;
+    return vector == 0 || (vector >= VECTOR_TS && vector <= VECTOR_GP) || vector == VECTOR_PF ||
+           vector == VECTOR_VE;
+}
+
+/* Put the exception into *state.  Returns 0, -ESHUTDOWN, or as ve_area_write. */
+static int
+prepare_exception(const struct arch_vcpu *vcpu, struct vm_map *map,
+                  const struct vm_fault_info *info, const gva_t *gva, struct state *state)
+{
+    int ret;
+
+    if (state->events.exception.injected && state->events.exception.nr == VECTOR_DF)
+        return -ESHUTDOWN;
+    if (makes_double_fault(&state->events)) {
+        set_exception(state, VECTOR_DF, true, 0);
+        return 0;
+    }
+    if (vcpu->delivery == VKVM_DELIVER_VE) {
+        ret = ve_area_write(vcpu, map, info, gva);
+        if (ret == 0)
+            set_exception(state, VECTOR_VE, false, 0);
+        return ret;
+    }
+    state->sregs.cr2 = gva != NULL ? gva_to_u64(*gva) : gpa_to_u64(info->gpa);
+    set_exception(state, VECTOR_PF, true, pf_error_code(info, state));
+    return 0;
+}
+
+int
+arch_inject_fault(struct arch_vcpu *vcpu, struct vm_map *map, const struct vm_fault_info *info,
+                  unsigned flags)
+{
+    struct memory_context context = { vcpu, map };
+    struct state state;
+    bool found;
+    gva_t gva;
+    int ret;
+
+    assert(info->result != VM_OK && info->result != VM_HOST_FAILURE);
+    ret = state_get(vcpu, &state);
+    if (ret != 0)
+        return ret;
+    if ((flags & ARCH_INJECT_MMIO) != 0) {
+        ret = rewind_access(&context, &state);
+        if (ret != 0)
+            return ret;
+    }
+    /* Addresses are looked up before step 2 takes the page tables away. */
+    found = find_linear(&context, &state, info, &gva);
+    if (!found && (flags & (ARCH_INJECT_MMIO | ARCH_INJECT_CERTAIN)) == 0)
+        return -EAGAIN;
+    if ((flags & ARCH_INJECT_MMIO) != 0) {
+        ret = complete_access(vcpu, &state);
+        if (ret != 0)
+            return ret;
+    }
+    ret = prepare_exception(vcpu, map, info, found ? &gva : NULL, &state);
+    if (ret != 0)
+        return ret;
+    return state_set(vcpu, &state);
+}
+
+/* vm_fault on the page behind a linear address; unmapped ones are the guest's own business. */
+static bool
+resolve_page(struct arch_vcpu *vcpu, struct vm_map *map, uint64_t address, vm_prot_t access,
+             struct vm_fault_info *info)
+{
+    gpa_t gpa;
+
+    if (!cpu_translate(vcpu, gva_from_u64(address), &gpa))
+        return true;
+    return vm_fault(map, gpa, access, VM_FAULT_NORMAL, info) == VM_OK;
+}
+
+static bool
+resolve_range(struct arch_vcpu *vcpu, struct vm_map *map, const struct insn_access *access,
+              struct vm_fault_info *info)
+{
+    uint64_t address = gva_to_u64(access->address);
+    uint64_t last = address + access->size - 1;
+    vm_prot_t kind = access->access;
+
+    if ((kind & VM_PROT_WRITE) != 0)
+        kind = VM_PROT_WRITE;
+    for (;;) {
+        if (!resolve_page(vcpu, map, address, kind, info))
+            return false;
+        if ((address | PAGE_MASK) >= last)
+            return true;
+        address = (address | PAGE_MASK) + 1;
+    }
+}
+
+int
+arch_resolve_instruction(struct arch_vcpu *vcpu, struct vm_map *map, struct vm_fault_info *info)
+{
+    struct insn_access fetch = { .size = 1, .access = VM_PROT_EXECUTE };
+    uint8_t bytes[INSN_MAX_BYTES];
+    struct state state;
+    struct insn insn;
+    unsigned i;
+    int ret;
+
+    ret = state_get(vcpu, &state);
+    if (ret != 0)
+        return ret;
+    fetch.address = gva_from_u64(state.sregs.cs.base + state.regs.rip);
+    if (!resolve_range(vcpu, map, &fetch, info))
+        return 1;
+    ret = insn_decode(&state.regs, &state.sregs, bytes,
+                      cpu_read(vcpu, map, fetch.address, bytes, sizeof(bytes)), &insn);
+    if (ret == -ENODATA) {
+        fetch.size = INSN_MAX_BYTES;
+        if (!resolve_range(vcpu, map, &fetch, info))
+            return 1;
+        return -EILSEQ;
+    }
+    if (ret != 0)
+        return ret;
+    fetch.size = insn.length;
+    if (!resolve_range(vcpu, map, &fetch, info))
+        return 1;
+    for (i = 0; i < insn.naccesses; i++) {
+        if (!resolve_range(vcpu, map, &insn.access[i], info))
+            return 1;
+    }
+    return 0;
+}
+
+void
+arch_vcpu_instruction(struct arch_vcpu *vcpu, struct vm_map *map, char *to, size_t size)
+{
+    uint8_t bytes[INSN_MAX_BYTES];
+    struct state state;
+    size_t n = 0, i, at = 0;
+
+    if (state_get(vcpu, &state) == 0)
+        n = cpu_read(vcpu, map, gva_from_u64(state.sregs.cs.base + state.regs.rip), bytes,
+                     sizeof(bytes));
+    to[0] = '\0';
+    for (i = 0; i < n && at + 4 <= size; i++)
+        at += (size_t)snprintf(to + at, size - at, "%s%02x", i == 0 ? "" : " ", bytes[i]);
+}
