@@ -63,7 +63,7 @@ HOST_CHECK_SRCS := tests/npt/host_check.c vmm/kvm/kvm_host.c
 SANITIZER_SRCS := tests/unit/sanitizer.c
 
 # Scripts and data the NPT lane needs besides the programs.
-TEST_FILES := tests/run.sh tests/cli/run.sh tests/kvm/run.sh tests/kvm/tests.cfg docs/vkvm.1
+TEST_FILES := tests/run.sh tests/cli/run.sh tests/cli/walk.sh tests/kvm/run.sh tests/kvm/tests.cfg docs/vkvm.1
 
 # --------------------------------------------------------------- packages
 

@@ -56,6 +56,7 @@ complaints='(ERROR|WARNING): [A-Za-z]*Sanitizer|runtime error:'
 result=0
 for group; do
     echo "--- $group"
+    start=$(date +%s)
     {
         status=0
         run_group "$group" || status=$?
@@ -66,9 +67,12 @@ for group; do
         echo "$group: a sanitizer complained, see above"
         status=1
     fi
-    [ "$status" -eq 0 ] || {
-        echo "$group: FAILED"
+    if [ "$status" -eq 0 ]; then
+        verdict=passed
+    else
+        verdict=FAILED
         result=1
-    }
+    fi
+    echo "--- $group: $verdict, $(($(date +%s) - start)) s"
 done
 exit "$result"

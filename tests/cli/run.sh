@@ -243,19 +243,28 @@ test_help() {
     accepted 'vkvm help run' 0 '^usage: vkvm run' help run
     accepted 'vkvm run --help' 0 '^usage: vkvm run' run --help
     accepted 'vkvm run -h' 0 '^usage: vkvm run' run -h
+    documented run
+    accepted 'vkvm help walk' 0 '^usage: vkvm walk' help walk
+    accepted 'vkvm walk -h' 0 '^usage: vkvm walk' walk -h
+    documented walk
+}
+
+# documented VERB: the manual has every option of its help.
+documented() {
     if [ ! -f "$manual" ]; then
-        skip 'the manual has every option' "no $manual here"
+        skip "the manual has every option of $1" "no $manual here"
         return
     fi
+    run help "$1"
     missing=
     sed -n 's/^  --\([a-z-]*\).*/\1/p' "$work/out" >"$work/options"
     while read -r option; do
         grep -qE "^\.It.* Fl -$option( |$)" "$manual" || missing="$missing --$option"
     done <"$work/options"
     if [ -n "$missing" ]; then
-        fail 'the manual has every option' "not there:$missing"
+        fail "the manual has every option of $1" "not there:$missing"
     else
-        pass 'the manual has every option'
+        pass "the manual has every option of $1"
     fi
 }
 
@@ -309,6 +318,9 @@ test_guests() {
     accepted 'hello on 4 CPUs with 2G' 0 '^hello' run --cpus 4 --memory 2G "$guests/hello.elf"
 }
 
+# shellcheck source=tests/cli/walk.sh
+. "$(dirname "$0")/walk.sh"
+
 good
 elf spin "$endless"
 test_usage
@@ -316,6 +328,7 @@ test_files
 test_images
 test_help
 test_json_without_vm
+test_walk
 if unusable=$("$build/host_check" 2>&1); then
     test_guests
 else

@@ -23,7 +23,7 @@
 #define PHYSICAL_BITS 40
 #define OFFSET 0x678
 
-#define PASS 0x7u /* P, RW, US; EPT: R, W, X */
+#define PASS 0x7u      /* P, RW, US; EPT: R, W, X */
 #define EPT_TYPE 0x20u /* write-through; with bit 4 too, write-back */
 #define EPTP(levels, ad) ((uint64_t)((levels)-1) << 3 | ((ad) ? 0x40 : 0) | 6)
 

@@ -76,11 +76,29 @@ check_regular(const char *path, int fd, uint64_t *size, struct cli_error *error)
     return CLI_OK;
 }
 
+/*
+ * open, but never with the number of a standard stream that happens to be closed: what
+ * is printed there would go into the file.
+ */
+static int
+open_above_streams(const char *path, int flags)
+{
+    int fd = open(path, flags), moved, error;
+
+    if (fd < 0 || fd > STDERR_FILENO)
+        return fd;
+    moved = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    error = errno;
+    close(fd);
+    errno = error;
+    return moved;
+}
+
 int
 cli_open_file(const char *path, int flags, int *fdp, uint64_t *size, struct cli_error *error)
 {
     /* O_NONBLOCK: opening a FIFO without a writer must not hang. */
-    int fd = open(path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    int fd = open_above_streams(path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     int status;
 
     if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))

@@ -13,8 +13,8 @@
 
 /* One `vkvm walk`. */
 struct walk_run {
-    struct walk_options options;
     struct walk_file file;
+    struct walk_options options;
     struct walk_accesses accesses;
     struct cli_error error;
 };

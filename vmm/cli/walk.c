@@ -14,6 +14,7 @@
 struct trace {
     const struct walk_memory *memory; /* borrowed */
     struct walk_outcome *outcome;     /* borrowed */
+    unsigned count;
     const uint8_t *page[WALK_MAX_LEVELS];
     vm_pindex_t table[WALK_MAX_LEVELS];
 };
@@ -65,43 +66,42 @@ walk_root_fits(const struct walk_tables *tables)
 
 /* The table page of the next level. */
 static int
-trace_page(struct trace *trace, unsigned level, vm_pindex_t table, void **page)
+trace_page(struct trace *trace, vm_pindex_t table, void **page)
 {
+    unsigned i = trace->count;
     int error = trace->memory->page(trace->memory->context, table, page);
 
     if (error != 0)
         return error;
-    trace->page[level - 1] = *page;
-    trace->table[level - 1] = table;
+    trace->page[i] = *page;
+    trace->table[i] = table;
     return 0;
 }
 
+/* The entry in it that was read. */
 static void
-trace_entry(struct trace *trace, unsigned level, const void *entry, uint64_t before)
+trace_entry(struct trace *trace, const void *entry, uint64_t before)
 {
-    struct walk_outcome *outcome = trace->outcome;
+    unsigned i = trace->count++;
 
-    outcome->entries[level - 1] = (struct walk_entry){
-        .level = level,
-        .at = (trace->table[level - 1] << PAGE_SHIFT) +
-              (uint64_t)((const uint8_t *)entry - trace->page[level - 1]),
+    trace->outcome->entries[i] = (struct walk_entry){
+        .level = i + 1,
+        .at = (trace->table[i] << PAGE_SHIFT) + (uint64_t)((const uint8_t *)entry - trace->page[i]),
         .value = before,
     };
-    outcome->nentries = level;
-    outcome->level = level;
 }
 
 static void
-trace_finish(struct trace *trace, size_t entry_size)
+trace_finish(const struct trace *trace, size_t entry_size)
 {
-    struct walk_outcome *outcome = trace->outcome;
-
-    for (unsigned i = 0; i < outcome->nentries; i++) {
-        struct walk_entry *entry = &outcome->entries[i];
+    for (unsigned i = 0; i < trace->count; i++) {
+        struct walk_entry *entry = &trace->outcome->entries[i];
 
         entry->after = 0;
         memcpy(&entry->after, trace->page[i] + (entry->at & PAGE_MASK), entry_size);
     }
+    trace->outcome->nentries = trace->count;
+    trace->outcome->level = trace->count;
 }
 
 /* Returns 0 with the outcome's result, or a negative errno: VM_RETRY is -EAGAIN. */
@@ -136,12 +136,11 @@ vpte_next(struct trace *trace, struct vpte_walk *walk, enum vm_result *result)
     *result = vpte_walk_table(walk, &table);
     if (*result != VM_OK)
         return 0;
-    error = trace_page(trace, walk->level + 1, table, &page);
+    error = trace_page(trace, table, &page);
     if (error != 0)
         return error;
     *result = vpte_walk_step(walk, page);
-    trace_entry(trace, walk->level, walk->steps[walk->level].entry,
-                walk->steps[walk->level].before);
+    trace_entry(trace, walk->steps[walk->level].entry, walk->steps[walk->level].before);
     return 0;
 }
 
@@ -150,6 +149,7 @@ vpte_translate(const struct walk_tables *tables, struct trace *trace, uint64_t a
                vm_prot_t access)
 {
     struct walk_outcome *outcome = trace->outcome;
+    vm_pindex_t pindex = 0;
     struct vpte_walk walk;
     enum vm_result result = vpte_walk_start(&walk, tables->format.vpte, tables->root,
                                             address >> PAGE_SHIFT, access, tables->object_pages);
@@ -160,8 +160,9 @@ vpte_translate(const struct walk_tables *tables, struct trace *trace, uint64_t a
     if (error != 0)
         return error;
     if (result == VM_OK)
-        result = vpte_walk_result(&walk, &outcome->pindex);
-    outcome->phys = (outcome->pindex << PAGE_SHIFT) + (address & PAGE_MASK);
+        result = vpte_walk_result(&walk, &pindex);
+    outcome->pindex = pindex;
+    outcome->phys = (pindex << PAGE_SHIFT) + (address & PAGE_MASK);
     return vpte_outcome(result, &outcome->result);
 }
 
@@ -189,12 +190,11 @@ x86_next(struct trace *trace, struct x86_walk *walk, enum x86_walk_result *resul
     *result = x86_walk_table(walk, &table);
     if (*result != X86_WALK_OK)
         return 0;
-    error = trace_page(trace, walk->level + 1, table, &page);
+    error = trace_page(trace, table, &page);
     if (error != 0)
         return error;
     *result = x86_walk_step(walk, page);
-    trace_entry(trace, walk->level, walk->steps[walk->level].entry,
-                walk->steps[walk->level].before);
+    trace_entry(trace, walk->steps[walk->level].entry, walk->steps[walk->level].before);
     return 0;
 }
 
@@ -211,6 +211,7 @@ x86_translate(const struct walk_tables *tables, struct trace *trace, uint64_t ad
     };
     struct walk_outcome *outcome = trace->outcome;
     struct x86_walk walk;
+    uint64_t phys = 0;
     enum x86_walk_result result = x86_walk_start(&walk, &x86, address, access);
     int error = 0;
 
@@ -219,8 +220,9 @@ x86_translate(const struct walk_tables *tables, struct trace *trace, uint64_t ad
     if (error != 0)
         return error;
     if (result == X86_WALK_OK)
-        result = x86_walk_result(&walk, &outcome->phys);
-    outcome->pindex = outcome->phys >> PAGE_SHIFT;
+        result = x86_walk_result(&walk, &phys);
+    outcome->pindex = phys >> PAGE_SHIFT;
+    outcome->phys = phys;
     outcome->result = x86_outcome(result);
     return 0;
 }

@@ -5,8 +5,9 @@
  * The table pages of one access are copied (pread, so that a file that shrinks
  * costs an answer, not a signal), walked there, and, if wanted, the entries that
  * changed are written back.  An access sees what earlier ones wrote, and else the
- * file as it is.  Other processes are not excluded: an entry that one of them
- * changes between the copy and the write is overwritten.
+ * file as it is.  Other processes are not excluded (there is no compare-exchange
+ * on a file): an entry that one of them changes between the copy and the write is
+ * overwritten, and a file cut there grows again up to the entry.
  *
  * No locks: one user.
  */

@@ -18,6 +18,9 @@
 /* getopt_long's value for row i: clear of characters. */
 #define ROW_BASE 0x100
 
+/* EPTP: write-back, four levels, A and D kept.  SDM vol. 3, 24.6.11. */
+#define EPTP_USUAL 0x5eu
+
 /* The longest line worth looking at, with its end: an access has at most 22 characters. */
 #define LINE_SIZE 128
 
@@ -116,7 +119,7 @@ static const struct {
 } walk_table[] = {
     { "ram", required_argument, " FILE", set_ram, "the memory: page 0 of the file is frame 0" },
     { "root", required_argument, " VALUE", set_root,
-      "the root: a vpte, CR3 or EPTP (4 levels, write-back, A/D kept: address + 0x5e)" },
+      "the root: a vpte, CR3 or EPTP (a bare address means address + 0x5e)" },
     { "format", required_argument, " NAME", set_format, WALK_FORMAT_NAMES "\n(default vpte64)" },
     { "object-pages", required_argument, " N", set_object_pages,
       "frames from N on do not exist (default: the whole pages of FILE)" },
@@ -157,6 +160,16 @@ take_option(struct walk_options *options, int c, char **argv, struct cli_error *
         return cli_fail(error, CLI_USAGE, "unknown option -%c: see 'vkvm walk --help'", optopt);
     return cli_fail(error, CLI_USAGE,
                     "unknown or ambiguous option " CLI_NAME ": see 'vkvm walk --help'", word);
+}
+
+/* A bare table address is what most people have at hand: it gets the usual attributes. */
+static void
+complete_eptp(struct walk_tables *tables)
+{
+    const struct x86_walk_format *x86 = tables->format.x86;
+
+    if (x86 != NULL && x86->ept && (tables->root & PAGE_MASK) == 0)
+        tables->root |= EPTP_USUAL;
 }
 
 /* What can only be said when all options are known. */
@@ -206,6 +219,7 @@ walk_options_parse(int argc, char **argv, struct walk_options *options, struct c
     }
     options->words = argv + optind;
     options->nwords = (size_t)(argc - optind);
+    complete_eptp(&options->tables);
     return options->help ? CLI_OK : check_options(options, error);
 }
 
