@@ -38,7 +38,7 @@
  *   kernel=ring3|ring0  where vkernel runs (ring3)
  *   cluster=N      most pages filled by one fault (16)
  *   swap=N         pages of the swap area (2048)
- *   only=NAME      run just this program
+ *   only=NAME      run just this program; "together": just all at once
  */
 #ifndef VKERNEL_KERNEL_H
 #define VKERNEL_KERNEL_H

@@ -75,7 +75,7 @@ bad_privilege(void)
 static void
 bad_doorbell(void)
 {
-    __asm__ volatile("outl %%eax, %%dx" ::"a"(VKVM_CALL_EXIT), "d"(VKVM_PORT_DOORBELL), "D"(0));
+    __asm__ volatile("outl %%eax, %%dx" ::"a"(VKVM_CALL_EXIT), "d"(VKVM_PORT_DOORBELL), "D"(1));
 }
 
 static void (*const bad_deeds[])(void) = {

@@ -35,6 +35,8 @@ mappings_child(uint64_t *shared, uint64_t *private, uint64_t key)
     mappings_check(shared, 1, 1);
     mappings_write(again, 4, 1, 2);
     mappings_check(shared, 1, 4); /* the same pages at two addresses */
+    mappings_write(shared, 5, 0, 2);
+    mappings_check(again, 5, 4);
     mappings_check(private, 3, 3);
     return 0;
 }
@@ -57,7 +59,7 @@ user_mappings(void)
     if (child == 0)
         return mappings_child(shared, private, key);
     USER_CHECK(user_wait() == 0);
-    mappings_check(shared, 1, 4);
-    mappings_check(private, 1, 2);
+    mappings_check(shared, 5, 4);
+    mappings_check(private, 5, 2); /* pages it never wrote to are still the object's */
     return 0;
 }

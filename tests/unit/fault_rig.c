@@ -7,10 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PAGE(n) ((uint64_t)(n) << PAGE_SHIFT)
+
 _Thread_local struct vm_fault_info rig_info;
 
 void
-rig_init_object(struct rig *rig, uint64_t budget)
+rig_init_empty(struct rig *rig, uint64_t budget)
 {
     struct vm_system_config config = { .store_pages = 1 << 16, .ram_budget = budget };
 
@@ -41,7 +43,7 @@ rig_init(struct rig *rig, uint64_t budget)
 {
     struct vm_object *ram;
 
-    rig_init_object(rig, budget);
+    rig_init_empty(rig, budget);
     cr_assert(zero(int, vm_object_create_default(&rig->sys, RIG_PAGES, &ram)));
     rig_map_ram(rig, ram, VM_PROT_ALL);
 }
@@ -144,17 +146,17 @@ pager_getpages(struct vm_object *object, struct vm_page **m, unsigned count, uns
     struct rig_pager *pager = object->handle;
     enum vm_pager_result result;
 
-    (void)reqpage;
     vm_mutex_lock(&pager->lock);
     pager->calls++;
     pager->pages += count;
     pager->last_first = vm_page_pindex(m[0]);
     pager->last_end = vm_page_pindex(m[count - 1]) + 1;
-    pager->waiting++;
-    vm_cond_broadcast(&pager->cond);
-    while (pager->wait)
+    while (pager->wait || pager->wait_page == vm_page_pindex(m[reqpage])) {
+        pager->waiting++;
+        vm_cond_broadcast(&pager->cond);
         vm_cond_wait(&pager->cond, &pager->lock);
-    pager->waiting--;
+        pager->waiting--;
+    }
     result = pager->result;
     if (result == VM_PAGER_FAIL && pager->gone)
         pager->have_end = pager->have_first;
@@ -192,12 +194,19 @@ rig_pager_object(struct rig *rig, uint64_t npages, struct rig_pager *pager)
 {
     struct vm_object *object;
 
-    *pager = (struct rig_pager){ .have_end = npages, .skip = UINT64_MAX };
+    *pager = (struct rig_pager){ .have_end = npages, .skip = UINT64_MAX, .wait_page = UINT64_MAX };
     vm_mutex_init(&pager->lock);
     vm_cond_init(&pager->cond);
-    cr_assert(zero(int, vm_object_create(&rig->sys, OBJT_FILE, npages, &pager_ops, pager,
-                                         &object)));
+    cr_assert(
+        zero(int, vm_object_create(&rig->sys, OBJT_FILE, npages, &pager_ops, pager, &object)));
     return object;
+}
+
+void
+rig_init_pager(struct rig *rig, struct rig_pager *pager)
+{
+    rig_init_empty(rig, 0);
+    rig_map_ram(rig, rig_pager_object(rig, RIG_PAGES, pager), VM_PROT_ALL);
 }
 
 void
@@ -214,6 +223,7 @@ rig_pager_release(struct rig_pager *pager)
 {
     vm_mutex_lock(&pager->lock);
     pager->wait = false;
+    pager->wait_page = UINT64_MAX;
     vm_cond_broadcast(&pager->cond);
     vm_mutex_unlock(&pager->lock);
 }
@@ -252,8 +262,9 @@ rig_entry(struct rig *rig, uint64_t gpa)
 void
 rig_vpte_set(struct rig *rig, uint64_t page, unsigned index, vpte_t vpte)
 {
-    cr_assert(eq(int, vm_map_write(&rig->map, gpa_from_u64((page << PAGE_SHIFT) + index * 8),
-                                   &vpte, sizeof vpte, &rig_info),
+    cr_assert(eq(int,
+                 vm_map_write(&rig->map, gpa_from_u64((page << PAGE_SHIFT) + index * 8), &vpte,
+                              sizeof vpte, &rig_info),
                  VM_OK));
 }
 
@@ -280,6 +291,30 @@ rig_tables(struct rig *rig, unsigned npages, uint64_t first, uint64_t stride, vp
     for (unsigned i = 0; i < npages; i++)
         rig_vpte_set(rig, 4, i, rig_pte(first + i * stride, flags));
     return rig_pte(1, RIG_PASS);
+}
+
+void
+rig_window_init(struct rig *rig, unsigned npages, vpte_t flags)
+{
+    vpte_t root;
+
+    rig_init(rig, 0);
+    for (unsigned i = 0; i < npages; i++) {
+        uint64_t value = i;
+
+        cr_assert(eq(int,
+                     vm_map_write(&rig->map, gpa_from_u64(PAGE(100 + 3 * i)), &value, sizeof value,
+                                  &rig_info),
+                     VM_OK));
+    }
+    root = rig_tables(rig, npages, 100, 3, flags);
+    rig_window(rig, RIG_WINDOW, 512, VM_PROT_ALL, &vpte64_format, root);
+}
+
+vpte_t
+rig_window_flags(struct rig *rig, unsigned index)
+{
+    return atomic_load(rig_vpte(rig, 4, index)) & 0xfff;
 }
 
 /* ---- Faults. ---- */
@@ -348,6 +383,30 @@ rig_wakeup(struct vm_page *m)
     vm_mutex_lock(&object->lock);
     vm_page_wakeup(m);
     vm_mutex_unlock(&object->lock);
+}
+
+void
+rig_expect_failure(struct rig *rig, uint64_t gpa, vm_prot_t access, enum vm_result result)
+{
+    uint64_t failed = rig_meter(rig, v_kind_failed), host = rig_meter(rig, v_kind_host);
+    unsigned entered = rig->fake.entered_pages;
+    struct vm_page *m = NULL;
+
+    cr_expect(eq(int, rig_burst(rig, gpa, access), result));
+    cr_expect(eq(int, rig_info.result, result));
+    cr_expect(eq(u64, rig_info.gpa.value, gpa));
+    cr_expect(eq(int, rig_info.access, access));
+    cr_expect(
+        eq(int, vm_fault_page(&rig->map, gpa_from_u64(gpa), access, VM_FAULT_NORMAL, &m, &rig_info),
+           result));
+    cr_expect(m == NULL);
+    cr_expect(eq(uint, rig->fake.entered_pages, entered));
+    cr_expect(zero(uint, rig->fake.wakes));
+    if (result == VM_HOST_FAILURE)
+        cr_expect(eq(u64, rig_meter(rig, v_kind_host), host + 2));
+    else
+        cr_expect(eq(u64, rig_meter(rig, v_kind_failed), failed + 2));
+    rig_audit(rig);
 }
 
 static void *

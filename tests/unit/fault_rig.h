@@ -28,13 +28,14 @@ struct rig {
 
 /* What the pager does with page p: its 64-bit words are p * 512 + index. */
 struct rig_pager {
-    struct vm_mutex lock;          /* guards what follows */
+    struct vm_mutex lock; /* guards what follows */
     struct vm_cond cond;
     uint64_t have_first, have_end; /* the pages it has */
     enum vm_pager_result result;   /* of getpages */
     bool gone;                     /* with FAIL: from then on it has no page */
     uint64_t skip;                 /* this page is not done, though others are */
-    bool wait;                     /* getpages waits until this is cleared ... */
+    uint64_t wait_page;            /* reads of this page wait ... */
+    bool wait;                     /* ... or of all, until rig_pager_release ... */
     unsigned waiting;              /* ... and counts itself here */
     unsigned calls;                /* of getpages */
     unsigned pages;                /* asked for */
@@ -44,8 +45,8 @@ struct rig_pager {
 /* RAM of RIG_PAGES zero-fill pages, in one NORMAL entry at GPA 0.  budget 0 = none. */
 void rig_init(struct rig *rig, uint64_t budget);
 
-/* The same on `ram`, whose reference passes to the rig; NULL makes it.  prot of the entry. */
-void rig_init_object(struct rig *rig, uint64_t budget);
+/* The same in two steps: nothing mapped; then `ram`, whose reference passes to the rig. */
+void rig_init_empty(struct rig *rig, uint64_t budget);
 void rig_map_ram(struct rig *rig, struct vm_object *ram, vm_prot_t prot);
 
 /* Audits, checks that nothing is busy or held and that the statistics add up. */
@@ -55,6 +56,10 @@ void rig_fini(struct rig *rig);
 /* An object of npages behind a new test pager; free the pager after the rig. */
 struct vm_object *rig_pager_object(struct rig *rig, uint64_t npages, struct rig_pager *pager);
 
+/* rig_init on such an object instead of a zero-fill one. */
+void rig_init_pager(struct rig *rig, struct rig_pager *pager);
+
+/* Wait until so many reads wait; let them go on. */
 void rig_pager_wait_for(struct rig_pager *pager, unsigned waiting);
 void rig_pager_release(struct rig_pager *pager);
 
@@ -84,6 +89,21 @@ vpte_t rig_pte(uint64_t page, vpte_t flags);
 /* Tables in pages 1 to 4 so that window page i maps RAM page first + i * stride, with flags. */
 vpte_t rig_tables(struct rig *rig, unsigned npages, uint64_t first, uint64_t stride, vpte_t flags);
 
+/*
+ * rig_init, and a window of 512 pages whose page i is RAM page 100 + 3 * i, of value i,
+ * for the first npages.
+ */
+void rig_window_init(struct rig *rig, unsigned npages, vpte_t flags);
+
+/* The flags of the window's entry `index`. */
+vpte_t rig_window_flags(struct rig *rig, unsigned index);
+
+/*
+ * The access fails so, by vm_fault and by vm_fault_page, counts as one failure each
+ * and leaves nothing behind.
+ */
+void rig_expect_failure(struct rig *rig, uint64_t gpa, vm_prot_t access, enum vm_result result);
+
 /* What is mapped: the protection, or NONE. */
 vm_prot_t rig_mapped(struct rig *rig, uint64_t gpa);
 
@@ -111,6 +131,6 @@ enum vm_result rig_fault_join(struct rig_fault *fault);
 /* Wait until the expression holds; the test's timeout is the end. */
 #define rig_until(expression) \
     while (!(expression))     \
-        sched_yield()
+    sched_yield()
 
 #endif

@@ -14,6 +14,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
+
 #define STORE ((uint64_t)1 << 16)
 #define BYTES(pages) ((uint64_t)(pages)*PAGE_SIZE)
 
@@ -238,21 +249,28 @@ CHECKED_TEST(file_pager, no_number_of_pages_means_up_to_the_files_end)
     vm_object_unref(object);
 }
 
+/* The number the next descriptor would get: shows whether one leaked. */
+static int
+next_fd(void)
+{
+    int fd = dup(file);
+
+    cr_assert_geq(fd, 0);
+    close(fd);
+    return fd;
+}
+
 /* The error of file_pager_create for an otherwise good call; nothing may be left of it. */
 static int
 create_error(int fd, uint64_t offset, uint64_t npages, unsigned flags)
 {
     struct vm_object *object = NULL;
-    int before = dup(0);
-    int after;
+    int next = next_fd();
     int error = file_pager_create(&sys, fd, offset, npages, flags, &object);
     uint64_t all;
 
     cr_assert_null(object);
-    close(before);
-    after = dup(0);
-    cr_assert_eq(after, before, "a descriptor leaked");
-    close(after);
+    cr_assert_eq(next_fd(), next, "a descriptor leaked");
     cr_assert_eq(vm_extent_alloc(&sys, STORE, &all), 0, "an extent leaked");
     vm_extent_free(&sys, all, STORE);
     return error;
@@ -362,9 +380,8 @@ CHECKED_TEST(file_pager, without_a_descriptor_left_it_is_emfile)
 {
     struct vm_object *object = NULL;
     struct rlimit limit;
-    int next = dup(0);
+    int next = next_fd();
 
-    close(next);
     cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
     limit.rlim_cur = (rlim_t)next;
     cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
@@ -375,6 +392,25 @@ CHECKED_TEST(file_pager, without_a_descriptor_left_it_is_emfile)
 CHECKED_TEST(file_pager, a_range_larger_than_the_frame_store_is_no_space)
 {
     cr_assert_eq(create_error(file, 0, STORE + 1, 0), -ENOSPC);
+}
+
+/* The object's bitmap does not fit any more. */
+CHECKED_TEST(file_pager, without_memory_for_the_object_it_is_enomem_and_holds_nothing,
+             .disabled = SANITIZED)
+{
+    const struct vm_system_config config = { .store_pages = (uint64_t)1 << 28 };
+    struct rlimit limit = { .rlim_cur = 1 << 20, .rlim_max = RLIM_INFINITY };
+    struct vm_object *object = NULL;
+    struct vm_system large;
+    int next;
+
+    cr_assert_eq(vm_system_init(&large, &config), 0);
+    next = next_fd();
+    cr_assert_eq(setrlimit(RLIMIT_AS, &limit), 0);
+    cr_assert_eq(file_pager_create(&large, file, 0, config.store_pages, 0, &object), -ENOMEM);
+    cr_assert_null(object);
+    cr_assert_eq(next_fd(), next);
+    vm_system_fini(&large);
 }
 
 CHECKED_TEST(file_pager, a_file_whose_size_cannot_be_asked_for_returns_that_error)
@@ -416,19 +452,18 @@ CHECKED_TEST(file_pager, opening_by_path_opens_for_what_the_flags_need)
     char path[] = "/tmp/file_pager.XXXXXX";
     struct vm_object *object = NULL;
     int fd = mkstemp(path);
-    int next;
+    int next = next_fd();
 
     cr_assert_geq(fd, 0);
     cr_assert_eq(ftruncate(fd, PAGE_SIZE), 0);
     cr_assert_eq(file_pager_open(&sys, path, 0, 0, FILE_PAGER_SHARED, &object), 0);
     cr_assert_eq(object->size, 1);
     vm_object_unref(object);
-    next = dup(0);
+    cr_assert_eq(next_fd(), next, "a descriptor is left open");
+    cr_assert_eq(chmod(path, 0400), 0);
     cr_assert_eq(file_pager_open(&sys, path, 0, 1, 0, &object), 0);
     vm_object_unref(object);
-    close(next);
-    cr_assert_eq(dup(0), next, "no descriptor is left open");
-    close(next);
+    cr_assert_eq(next_fd(), next, "a descriptor is left open");
     close(fd);
     unlink(path);
 }

@@ -606,7 +606,7 @@ CHECKED_TEST(vm_object, cleaning_writes_exactly_the_dirty_pages_in_runs_and_leav
     for (vm_pindex_t i = 0; i < 200; i++) {
         if (i < 3 || (i >= 10 && i < 15))
             new_dirty_page(object, i);
-        else if (i % 2 == 0)
+        else if (i % 2 == 1)
             new_page(object, i);
     }
     cr_assert_eq(vm_object_page_clean(object), 0);

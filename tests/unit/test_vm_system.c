@@ -72,7 +72,7 @@ is_hole(vm_frame_t frame)
 static int
 next_fd(void)
 {
-    int fd = dup(0);
+    int fd = dup(STDERR_FILENO);
 
     close(fd);
     return fd;

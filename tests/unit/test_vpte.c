@@ -30,7 +30,10 @@ static const struct vpte_format *const formats[] = { &vpte32_format, &vpte64_for
 static const vm_prot_t accesses[] = { VM_PROT_READ, VM_PROT_WRITE, VM_PROT_EXECUTE };
 static const char *const access_names[] = { "read", "write", "fetch" };
 static const enum vm_result results[] = {
-    VM_OK, VM_VPTE_INVALID, VM_VPTE_PROTECTION, VM_BAD_FRAME,
+    VM_OK,
+    VM_VPTE_INVALID,
+    VM_VPTE_PROTECTION,
+    VM_BAD_FRAME,
 };
 
 /* Different index bits at each level, none zero. */
@@ -98,18 +101,18 @@ combination_print(const struct vpte_model *model, const char *what, uint64_t got
             (unsigned long long)want);
 }
 
-#define AGREE(model, what, got, want)                                  \
-    do {                                                               \
-        uint64_t got_ = (got), want_ = (want);                         \
-        if (got_ != want_) {                                           \
-            combination_print((model), (what), got_, want_);           \
-            cr_fatal("walker and model disagree about %s", (what));    \
-        }                                                              \
+#define AGREE(model, what, got, want)                               \
+    do {                                                            \
+        uint64_t got_ = (got), want_ = (want);                      \
+        if (got_ != want_) {                                        \
+            combination_print((model), (what), got_, want_);        \
+            cr_fatal("walker and model disagree about %s", (what)); \
+        }                                                           \
     } while (0)
 
 static enum vm_result
-walk_to_end(struct vpte_walk *walk, const struct vpte_format *format, vpte_t root,
-            uint64_t pindex, vm_prot_t access, uint64_t object_pages)
+walk_to_end(struct vpte_walk *walk, const struct vpte_format *format, vpte_t root, uint64_t pindex,
+            vm_prot_t access, uint64_t object_pages)
 {
     enum vm_result result = vpte_walk_start(walk, format, root, pindex, access, object_pages);
 
@@ -163,8 +166,7 @@ compare_walk(struct vpte_model *model)
     AGREE(model, "the result", result, results[model->result]);
     AGREE(model, "the level", walk.level, model->level);
     AGREE(model, "the deciding entry", walk.steps[walk.level].value, model->after[model->level]);
-    AGREE(model, "the entry first read", walk.steps[walk.level].before,
-          model->entry[model->level]);
+    AGREE(model, "the entry first read", walk.steps[walk.level].before, model->entry[model->level]);
     path_compare(model, format->levels); /* what the walk never reached included */
     AGREE(model, "the set of dirty tables", walk.dirtied, model->dirty);
     AGREE(model, "the count of A", walk.a_set, model->a_set);
@@ -307,8 +309,10 @@ Test(vpte, the_result_is_a_sum_that_may_carry_into_the_frame)
     vm_pindex_t pindex;
     struct vpte_walk walk;
 
-    cr_assert(eq(int, walk_to_end(&walk, &vpte64_format, 0x1FFull << 12 | PASS | VPTE_PS, 0x201,
-                                  VM_PROT_READ, UINT64_MAX), VM_OK));
+    cr_assert(eq(int,
+                 walk_to_end(&walk, &vpte64_format, 0x1FFull << 12 | PASS | VPTE_PS, 0x201,
+                             VM_PROT_READ, UINT64_MAX),
+                 VM_OK));
     cr_assert(eq(int, vpte_walk_result(&walk, &pindex), VM_OK));
     cr_assert(eq(u64, pindex, 0x400));
 }
@@ -347,18 +351,109 @@ Test(vpte, a_table_that_is_its_own_directory_can_be_walked)
 
     /* Entry 0 of page 3 points to page 3: all four levels are one entry. */
     entry_write(&vpte64_format, store[3], 3u << 12 | PASS);
-    cr_assert(eq(int, walk_to_end(&walk, &vpte64_format, 3u << 12 | PASS, 0, VM_PROT_READ,
-                                  OBJECT_PAGES), VM_OK));
+    cr_assert(eq(int,
+                 walk_to_end(&walk, &vpte64_format, 3u << 12 | PASS, 0, VM_PROT_READ, OBJECT_PAGES),
+                 VM_OK));
     cr_assert(eq(int, vpte_walk_result(&walk, &pindex), VM_OK));
     cr_assert(eq(u64, pindex, 3));
     cr_assert(eq(u64, entry_read(&vpte64_format, store[3]), 3u << 12 | PASS | VPTE_A));
 
     /* Its last entry is another one of the same page: the directory entry gets M. */
     entry_write(&vpte64_format, store[3] + 8, 4u << 12 | PASS);
-    cr_assert(eq(int, walk_to_end(&walk, &vpte64_format, 3u << 12 | PASS, 1, VM_PROT_READ,
-                                  OBJECT_PAGES), VM_OK));
+    cr_assert(eq(int,
+                 walk_to_end(&walk, &vpte64_format, 3u << 12 | PASS, 1, VM_PROT_READ, OBJECT_PAGES),
+                 VM_OK));
     cr_assert(eq(u64, entry_read(&vpte64_format, store[3]), 3u << 12 | PASS | VPTE_A | VPTE_M));
     cr_assert(eq(u64, entry_read(&vpte64_format, store[3] + 8), 4u << 12 | PASS | VPTE_A));
+}
+
+/* Walk down to the entry of `level`, which is read by the next step. */
+static void
+walk_above(struct vpte_walk *walk, const struct vpte_model *model, unsigned level)
+{
+    vm_pindex_t table;
+
+    path_write(model);
+    cr_assert(eq(int,
+                 vpte_walk_start(walk, &vpte64_format, model->entry[0], model->page,
+                                 accesses[model->access], OBJECT_PAGES),
+                 VM_OK));
+    for (unsigned l = 1; l < level; l++) {
+        cr_assert(eq(int, vpte_walk_table(walk, &table), VM_OK));
+        cr_assert(eq(int, vpte_walk_step(walk, store[table]), VM_OK));
+    }
+}
+
+static void
+put_entry(const struct vpte_model *model, unsigned level, uint64_t value)
+{
+    entry_write(&vpte64_format, path_entry(&vpte64_format, model->page, level), value);
+}
+
+static uint64_t
+get_entry(const struct vpte_model *model, unsigned level)
+{
+    return entry_read(&vpte64_format, path_entry(&vpte64_format, model->page, level));
+}
+
+Test(vpte, a_directory_entry_that_was_replaced_stops_the_walk_before_it_marks_the_table)
+{
+    const uint64_t replaced[] = { 0, table_page[3] << 12 | VPTE_V | VPTE_R, 8u << 12 | PASS };
+    struct vpte_model model;
+    struct vpte_walk walk;
+
+    for (unsigned i = 0; i < 3; i++) {
+        model_init(&model, &vpte64_format, 1);
+        model.entry[4] &= ~(uint64_t)VPTE_A;
+        walk_above(&walk, &model, 4);
+        put_entry(&model, 3, replaced[i]);
+        cr_assert(eq(int, vpte_walk_step(&walk, store[table_page[3]]), VM_RETRY));
+        cr_assert(eq(u64, get_entry(&model, 3), replaced[i]));
+        cr_assert(eq(u64, get_entry(&model, 4), model.entry[4]));
+    }
+}
+
+Test(vpte, a_directory_whose_a_was_cleared_under_the_walk_gets_it_back_with_m)
+{
+    struct vpte_model model;
+    struct vpte_walk walk;
+
+    model_init(&model, &vpte64_format, 1);
+    model.entry[4] &= ~(uint64_t)VPTE_A;
+    walk_above(&walk, &model, 4);
+    put_entry(&model, 3, model.entry[3] & ~(uint64_t)VPTE_A);
+    cr_assert(eq(int, vpte_walk_step(&walk, store[table_page[3]]), VM_OK));
+    cr_assert(eq(u64, get_entry(&model, 3), model.entry[3] | VPTE_A | VPTE_M));
+    cr_assert(eq(u64, get_entry(&model, 4), model.entry[4] | VPTE_A));
+}
+
+/*
+ * One entry at two levels: marking it as a directory changes it between the read
+ * and the compare-exchange of the lower level, which must notice.
+ */
+Test(vpte, an_entry_that_changes_between_check_and_exchange_is_checked_again)
+{
+    uint64_t both = 3u << 12 | PASS, other = 3u << 12 | PASS | VPTE_A;
+    struct vpte_walk walk;
+    vm_pindex_t table;
+
+    /* Levels 1, 2 and 4 use entry 0 of page 3, level 3 entry 1 of the same page. */
+    entry_write(&vpte64_format, store[3], both);
+    entry_write(&vpte64_format, store[3] + 8, other);
+    cr_assert(eq(int,
+                 vpte_walk_start(&walk, &vpte64_format, 3u << 12 | PASS, 1u << 9, VM_PROT_READ,
+                                 OBJECT_PAGES),
+                 VM_OK));
+    for (unsigned l = 1; l < 4; l++) {
+        cr_assert(eq(int, vpte_walk_table(&walk, &table), VM_OK));
+        cr_assert(eq(int, vpte_walk_step(&walk, store[table]), VM_OK));
+    }
+    cr_assert(eq(uint, walk.a_set, 1));
+    entry_write(&vpte64_format, store[3], both);
+    cr_assert(eq(int, vpte_walk_step(&walk, store[3]), VM_OK));
+    cr_assert(eq(u64, entry_read(&vpte64_format, store[3]), both | VPTE_A | VPTE_M));
+    cr_assert(eq(u64, entry_read(&vpte64_format, store[3] + 8), other | VPTE_M));
+    cr_assert(eq(uint, walk.a_set, 2)); /* by the directory's mark alone */
 }
 
 Test(vpte, formats_are_found_by_name)
@@ -447,8 +542,10 @@ Test(vpte, a_neighbour_is_never_given_m_by_prefault)
     model_init(&model, &vpte64_format, 0);
     path_write(&model);
     entry_write(&vpte64_format, path_entry(&vpte64_format, model.page + 1, 4), 8u << 12 | PASS);
-    cr_assert(eq(int, walk_to_end(&walk, &vpte64_format, model.entry[0], model.page,
-                                  VM_PROT_WRITE, OBJECT_PAGES), VM_OK));
+    cr_assert(eq(int,
+                 walk_to_end(&walk, &vpte64_format, model.entry[0], model.page, VM_PROT_WRITE,
+                             OBJECT_PAGES),
+                 VM_OK));
     cr_assert(eq(int, vpte_walk_neighbour(&walk, 1, &pindex, &writable), VM_OK));
     cr_assert(eq(u64, pindex, 8));
     cr_assert(not(writable));
@@ -469,22 +566,24 @@ Test(vpte, a_neighbour_outside_the_last_table_page_or_ps_entry_is_not_found)
         model_init(&model, formats[i], 0);
         model.page = 0;
         path_write(&model);
-        cr_assert(eq(int, walk_to_end(&walk, formats[i], model.entry[0], 0, VM_PROT_READ,
-                                      OBJECT_PAGES), VM_OK));
+        cr_assert(eq(int,
+                     walk_to_end(&walk, formats[i], model.entry[0], 0, VM_PROT_READ, OBJECT_PAGES),
+                     VM_OK));
         cr_assert(eq(int, vpte_walk_neighbour(&walk, -1, &pindex, &writable), VM_INVALID_ADDRESS));
-        cr_assert(eq(int, vpte_walk_neighbour(&walk, last + 1, &pindex, &writable),
-                     VM_INVALID_ADDRESS));
+        cr_assert(
+            eq(int, vpte_walk_neighbour(&walk, last + 1, &pindex, &writable), VM_INVALID_ADDRESS));
         cr_assert(eq(int, vpte_walk_neighbour(&walk, last, &pindex, &writable), VM_VPTE_INVALID));
 
         model.entry[1] |= VPTE_PS;
         path_write(&model);
         last = (1 << (formats[i]->levels - 1) * formats[i]->page_bits) - 1;
-        cr_assert(eq(int, walk_to_end(&walk, formats[i], model.entry[0], 0, VM_PROT_READ,
-                                      UINT64_MAX), VM_OK));
+        cr_assert(eq(int,
+                     walk_to_end(&walk, formats[i], model.entry[0], 0, VM_PROT_READ, UINT64_MAX),
+                     VM_OK));
         cr_assert(eq(int, vpte_walk_neighbour(&walk, last, &pindex, &writable), VM_OK));
         cr_assert(eq(u64, pindex, table_page[1] + (unsigned)last));
-        cr_assert(eq(int, vpte_walk_neighbour(&walk, last + 1, &pindex, &writable),
-                     VM_INVALID_ADDRESS));
+        cr_assert(
+            eq(int, vpte_walk_neighbour(&walk, last + 1, &pindex, &writable), VM_INVALID_ADDRESS));
         cr_assert(eq(int, vpte_walk_neighbour(&walk, -1, &pindex, &writable), VM_INVALID_ADDRESS));
     }
 }
@@ -503,7 +602,7 @@ struct race {
     struct vpte_model model; /* the path */
     vm_prot_t access;
     _Atomic bool stop;
-    _Atomic uint64_t walks;  /* finished, in any way */
+    _Atomic uint64_t walks; /* finished, in any way */
     _Atomic uint64_t m_set;
     _Atomic uint64_t ok;
 };
@@ -622,7 +721,8 @@ Test(vpte, a_guest_that_swaps_a_directory_out_sees_m_or_stops_the_walk, .timeout
         race_settle(&race);
         if (atomic_load(lower) & VPTE_A) {
             touched++;
-            cr_assert(ne(u64, old & VPTE_M, 0), "the table changed, but its directory says it did not");
+            cr_assert(ne(u64, old & VPTE_M, 0),
+                      "the table changed, but its directory says it did not");
         } else {
             stopped++;
         }

@@ -9,7 +9,12 @@
 
 #define BIT(n) (UINT64_C(1) << (n))
 
-enum { BIT_VALID = 0, BIT_STOP = 1, BIT_ACCESSED = 5, BIT_MODIFIED = 6 };
+enum {
+    BIT_VALID = 0,
+    BIT_STOP = 1,
+    BIT_ACCESSED = 5,
+    BIT_MODIFIED = 6
+};
 
 /* The permission bit each access needs, and what it leaves behind. */
 static const unsigned needs[] = { 2, 3, 4 };

@@ -16,7 +16,7 @@
  * does not, so an idle guest costs one short spin per fault at most.
  *
  * Locks: each vCPU's record has its mutex (R), before the pmap's F; each thread's
- * report has one (T), innermost.
+ * report has one (T), outermost.
  */
 #include "vmm/kvm/fault_service.h"
 
@@ -284,10 +284,21 @@ handle_message(struct fault_thread *thread, const struct uffd_msg *msg, uint64_t
     enum answer answer = answer_fault(service, (pid_t)msg->arg.pagefault.feat.ptid, gpa,
                                       write ? VM_PROT_WRITE : VM_PROT_READ);
     uint64_t now = now_ns();
-    vm_mutex_lock(&thread->lock);
     count_message(&thread->report, flags, answer, now - *read_at);
-    vm_mutex_unlock(&thread->lock);
     *read_at = now;
+}
+
+/* T is held while messages are answered, so that a report never lacks a fault whose vCPU has
+ * already gone on. */
+static void
+handle_messages(struct fault_thread *thread, const struct uffd_msg *msgs, int n)
+{
+    uint64_t read_at = now_ns();
+
+    vm_mutex_lock(&thread->lock);
+    for (int i = 0; i < n; i++)
+        handle_message(thread, &msgs[i], &read_at);
+    vm_mutex_unlock(&thread->lock);
 }
 
 /* --- the threads --------------------------------------------------------- */
@@ -364,10 +375,9 @@ serve(struct fault_thread *thread)
 
     while (!told_to_end(thread)) {
         int n = next_messages(thread, msgs);
-        uint64_t read_at = now_ns();
-        for (int i = 0; i < n; i++)
-            handle_message(thread, &msgs[i], &read_at);
-        if (n < 0 && n != -EAGAIN)
+        if (n > 0)
+            handle_messages(thread, msgs, n);
+        else if (n != -EAGAIN)
             return n;
     }
     return atomic_load(&thread->service->stop) ? 0 : -ECANCELED;

@@ -81,6 +81,7 @@ struct fault_report {
     struct histogram latency;  /* ns from reading a message to its answer */
 };
 
+/* Waits for answers under way; the callbacks must not call it. */
 void fault_service_report(struct fault_service *service, struct fault_report *report);
 
 /* For tests: make fault thread `index` end as if its read had failed. */

@@ -76,7 +76,11 @@ int kvm_pmap_fail(struct kvm_pmap *kpmap, gpa_t gpa, uint64_t wakeups)
 /* Undo one.  Returns 0, or -errno of mprotect: the page stays inaccessible. */
 int kvm_pmap_unfail(struct kvm_pmap *kpmap, gpa_t gpa) __attribute__((warn_unused_result));
 
-/* End of the VM: make every window inaccessible and wake everybody.  No way back. */
+/*
+ * End of the VM: make every window inaccessible and wake everybody.  No way back.
+ * KVM_RUN returns EFAULT from then on, or says what a guest does that loses its
+ * memory: KVM_EXIT_MMIO, KVM_EXIT_SHUTDOWN.
+ */
 void kvm_pmap_abort(struct kvm_pmap *kpmap);
 
 void kvm_pmap_statistics(struct kvm_pmap *kpmap, struct kvm_pmap_statistics *out);

@@ -309,7 +309,8 @@ check_descriptor(int fd, bool writes)
     return S_ISREG(st.st_mode) ? 0 : -ENODEV;
 }
 
-/* Check the range, and find its length where it goes up to the file's end. */
+/* Check the range, and find its length where it goes up to the file's end (0 is left to
+ * vm_object_create to refuse). */
 static int
 check_range(struct file_pager *pager, uint64_t *npages)
 {
@@ -325,8 +326,6 @@ check_range(struct file_pager *pager, uint64_t *npages)
         if (error != 0)
             return error;
         *npages = pages_of(bytes);
-        if (*npages == 0)
-            return -EINVAL;
     }
     return *npages > room >> PAGE_SHIFT ? -EOVERFLOW : 0;
 }

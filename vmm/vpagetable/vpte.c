@@ -77,8 +77,8 @@ vpte_exchange(const struct vpte_format *format, void *entry, vpte_t *expected, v
 {
     if (format->entry_size == sizeof(uint32_t)) {
         uint32_t value = (uint32_t)*expected;
-        bool done = atomic_compare_exchange_strong((_Atomic uint32_t *)entry, &value,
-                                                   (uint32_t)desired);
+        bool done =
+            atomic_compare_exchange_strong((_Atomic uint32_t *)entry, &value, (uint32_t)desired);
 
         *expected = value;
         return done;

@@ -29,25 +29,25 @@
 /* An entry's value; vpte32 entries are zero-extended. */
 typedef uint64_t vpte_t;
 
-#define VPTE_V 0x001u       /* valid */
-#define VPTE_PS 0x002u      /* ends the walk here */
+#define VPTE_V 0x001u  /* valid */
+#define VPTE_PS 0x002u /* ends the walk here */
 #define VPTE_R 0x004u
 #define VPTE_W 0x008u
 #define VPTE_X 0x010u
-#define VPTE_A 0x020u       /* accessed */
-#define VPTE_M 0x040u       /* modified */
+#define VPTE_A 0x020u /* accessed */
+#define VPTE_M 0x040u /* modified */
 #define VPTE_U 0x080u
 #define VPTE_MANAGED 0x100u
 #define VPTE_G 0x200u
 #define VPTE_WIRED 0x400u
 
 struct vpte_format {
-    const char *name;     /* "vpte64", "vpte32" */
-    unsigned frame_end;   /* address bits translated: 48, 32 */
-    unsigned page_bits;   /* index bits per level: 9, 10 */
-    unsigned entry_size;  /* bytes: 8, 4 */
-    unsigned levels;      /* table levels below the root: 4, 2 */
-    vpte_t frame_mask;    /* 0x000FFFFFFFFFF000, 0xFFFFF000 */
+    const char *name;    /* "vpte64", "vpte32" */
+    unsigned frame_end;  /* address bits translated: 48, 32 */
+    unsigned page_bits;  /* index bits per level: 9, 10 */
+    unsigned entry_size; /* bytes: 8, 4 */
+    unsigned levels;     /* table levels below the root: 4, 2 */
+    vpte_t frame_mask;   /* 0x000FFFFFFFFFF000, 0xFFFFF000 */
 };
 
 #define VPTE_MAX_LEVELS 4
@@ -63,23 +63,23 @@ enum vm_result vpte_check(vpte_t vpte, vm_prot_t access);
 
 /* One level of a walk.  Level 0 is the root; it has no memory (`entry` NULL). */
 struct vpte_step {
-    void *entry;  /* address in the direct map of the entry; NULL for the root */
-    vpte_t value; /* the value that was checked, with the bits the walk has set */
+    void *entry;   /* address in the direct map of the entry; NULL for the root */
+    vpte_t value;  /* the value that was checked, with the bits the walk has set */
     vpte_t before; /* the value first read */
 };
 
 struct vpte_walk {
     const struct vpte_format *format;
-    vm_prot_t access;         /* exactly one of READ, WRITE, EXECUTE */
-    vm_pindex_t pindex;       /* what is translated */
-    uint64_t object_pages;    /* W9 */
-    unsigned level;           /* of the last step taken */
-    unsigned shift;           /* index bits still untranslated */
+    vm_prot_t access;      /* exactly one of READ, WRITE, EXECUTE */
+    vm_pindex_t pindex;    /* what is translated */
+    uint64_t object_pages; /* W9 */
+    unsigned level;        /* of the last step taken */
+    unsigned shift;        /* index bits still untranslated */
     struct vpte_step steps[VPTE_MAX_LEVELS + 1];
-    unsigned a_set;           /* bits set so far, for the statistics */
+    unsigned a_set; /* bits set so far, for the statistics */
     unsigned m_set;
     unsigned dir_m_set;
-    unsigned dirtied;         /* bit l: the table page that holds steps[l].entry was changed */
+    unsigned dirtied; /* bit l: the table page that holds steps[l].entry was changed */
 };
 
 /*
