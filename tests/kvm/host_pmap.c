@@ -43,14 +43,14 @@ static bool this_failed;
     } while (0)
 
 /* What a test cannot do without. */
-#define MUST(cond)                                                                     \
-    do {                                                                               \
-        if (!(cond)) {                                                                 \
-            printf("    %s:%d: cannot go on: %s (%s)\n", __FILE__, __LINE__, #cond,    \
-                   strerror(errno));                                                   \
-            fflush(stdout);                                                            \
-            _exit(1);                                                                  \
-        }                                                                              \
+#define MUST(cond)                                                                  \
+    do {                                                                            \
+        if (!(cond)) {                                                              \
+            printf("    %s:%d: cannot go on: %s (%s)\n", __FILE__, __LINE__, #cond, \
+                   strerror(errno));                                                \
+            fflush(stdout);                                                         \
+            _exit(1);                                                               \
+        }                                                                           \
     } while (0)
 
 /* --- the machine under test ---------------------------------------------- */
@@ -61,11 +61,11 @@ struct machine {
     struct pmap pmap;
     struct vm_map map;
     struct kvm_pmap *kp;
-    uint64_t frames;          /* first slot of the test window's frames */
-    struct pmap_window w;     /* the window under test, outside the map */
-    pthread_mutex_t p;        /* plays P */
+    uint64_t frames;      /* first slot of the test window's frames */
+    struct pmap_window w; /* the window under test, outside the map */
+    pthread_mutex_t p;    /* plays P */
     struct pmap_frame plan[WINDOW_PAGES];
-    unsigned run;             /* pages the server enters per fault */
+    unsigned run; /* pages the server enters per fault */
     bool serve;
     pthread_t server;
     int stop[2];
@@ -222,7 +222,8 @@ machine_open(uint64_t natural, bool serve)
     vm_map_init(&m.map, &m.sys, &m.pmap);
     add_ram();
     MUST(vm_extent_alloc(&m.sys, WINDOW_PAGES, &m.frames) == 0);
-    m.w = (struct pmap_window){ .pmap = &m.pmap, .start = gpa_from_u64(WINDOW_GPA),
+    m.w = (struct pmap_window){ .pmap = &m.pmap,
+                                .start = gpa_from_u64(WINDOW_GPA),
                                 .npages = WINDOW_PAGES,
                                 .natural = natural == NATURAL ? m.frames : PMAP_NO_NATURAL };
     if (natural != NO_WINDOW)
@@ -296,7 +297,11 @@ __asm__(".pushsection .rodata\n"
 extern const uint8_t guest_start[];
 extern const uint8_t guest_end[];
 
-enum guest_op { GUEST_LOAD, GUEST_STORE, GUEST_INCREMENT };
+enum guest_op {
+    GUEST_LOAD,
+    GUEST_STORE,
+    GUEST_INCREMENT
+};
 
 struct guest {
     int fd;
@@ -346,10 +351,12 @@ static void
 set_long_mode(int fd)
 {
     struct kvm_sregs s;
-    struct kvm_segment data = { .limit = ~0u, .selector = 0x1b, .type = 3, .present = 1, .dpl = 3,
-                                .s = 1, .db = 1, .g = 1 };
-    struct kvm_segment code = { .limit = ~0u, .selector = 0x23, .type = 11, .present = 1,
-                                .dpl = 3, .s = 1, .l = 1, .g = 1 };
+    struct kvm_segment data = {
+        .limit = ~0u, .selector = 0x1b, .type = 3, .present = 1, .dpl = 3, .s = 1, .db = 1, .g = 1
+    };
+    struct kvm_segment code = {
+        .limit = ~0u, .selector = 0x23, .type = 11, .present = 1, .dpl = 3, .s = 1, .l = 1, .g = 1
+    };
 
     MUST(ioctl(fd, KVM_GET_SREGS, &s) == 0);
     s.cr0 = 0x80010033;
@@ -416,8 +423,7 @@ guest_run(struct guest *g)
             continue;
         if (result != 0 && errno == EFAULT) {
             g->efaults++;
-            if (g->service != NULL && fault_service_take_failure(g->service, g->index,
-                                                                 &g->failure))
+            if (g->service != NULL && fault_service_take_failure(g->service, g->index, &g->failure))
                 return -EFAULT;
             if (++in_a_row > 10000)
                 return -ECANCELED;
@@ -473,7 +479,7 @@ guest_start_thread(struct guest *g, pthread_t *thread, enum guest_op op, uint64_
 /* --- natural mappings ---------------------------------------------------- */
 
 static void
-a_writable_natural_run_of_holes_is_one_zeropage(void)
+a_writable_natural_run_of_holes_is_a_short_zeropage_and_a_long_one(void)
 {
     machine_open(NATURAL, true);
     plan(64, 1, VM_PROT_RW, true);
@@ -481,21 +487,21 @@ a_writable_natural_run_of_holes_is_one_zeropage(void)
     *window_word(0) = 5;
     for (unsigned i = 1; i < 64; i++)
         CHECK(*window_word(i) == 0);
-    CHECK(calls_zeropage == 1 && calls_copy == 0 && calls_continue == 0);
+    CHECK(calls_zeropage == 2 && calls_copy == 0 && calls_continue == 0);
     CHECK(m.missing == 1 && m.minor == 0 && m.wp == 0);
     CHECK(*frame_word(m.frames) == 5);
     machine_close();
 }
 
 static void
-a_read_only_natural_run_of_holes_is_one_copy_and_its_first_write_is_seen(void)
+a_read_only_natural_run_of_holes_is_copied_and_its_first_write_is_seen(void)
 {
     machine_open(NATURAL, true);
     plan(32, 1, VM_PROT_READ, true);
     m.run = 32;
     for (unsigned i = 0; i < 32; i++)
         CHECK(*window_word(i) == 0);
-    CHECK(calls_copy == 1 && calls_zeropage == 0);
+    CHECK(calls_copy == 2 && calls_zeropage == 0);
     CHECK(m.missing == 1 && m.wp == 0);
     m.run = 1;
     *window_word(7) = 70;
@@ -774,8 +780,9 @@ old_foreign_mappings_are_dropped_near_the_limit_and_come_back_on_touch(void)
 static void
 a_page_of_another_window_is_evicted_without_hurting_its_window(void)
 {
-    struct pmap_window other = { .pmap = &m.pmap, .start = gpa_from_u64(2u << 30), .npages = 3,
-                                 .natural = PMAP_NO_NATURAL };
+    struct pmap_window other = {
+        .pmap = &m.pmap, .start = gpa_from_u64(2u << 30), .npages = 3, .natural = PMAP_NO_NATURAL
+    };
     unsigned entered;
 
     machine_open(PMAP_NO_NATURAL, true);
@@ -870,9 +877,10 @@ eagain_count_zero_and_partial_runs_are_continued(void)
 }
 
 static void
-a_frame_that_is_filled_against_expectation_keeps_its_content(void)
+check_filled_against_expectation(bool continue_wp)
 {
     machine_open(NATURAL, true);
+    m.kp->uffd.continue_wp = m.kp->uffd.continue_wp && continue_wp;
     plan(16, 1, VM_PROT_RW, true);
     *frame_word(m.frames + 3) = 33; /* ZEROPAGE answers EEXIST there */
     m.run = 16;
@@ -886,6 +894,13 @@ a_frame_that_is_filled_against_expectation_keeps_its_content(void)
     *window_word(3) = 34;
     CHECK(m.wp == 1);
     machine_close();
+}
+
+static void
+a_frame_that_is_filled_against_expectation_keeps_its_content(void)
+{
+    check_filled_against_expectation(true);
+    check_filled_against_expectation(false);
 }
 
 static void
@@ -983,8 +998,8 @@ slot_numbers_are_reused_and_their_end_is_an_error(void)
 {
     struct memslots slots;
     unsigned slot[3];
-    void *base = mmap(NULL, 4 * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-                      -1, 0);
+    void *base =
+        mmap(NULL, 4 * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
     machine_open(NO_WINDOW, false);
     MUST(memslots_init(&slots, m.host.vm_fd, 4) == 0);
@@ -995,8 +1010,7 @@ slot_numbers_are_reused_and_their_end_is_an_error(void)
         CHECK(slot[i] == i + 1);
     }
     unsigned none;
-    CHECK(memslot_add(&slots, gpa_from_u64(WINDOW_GPA + 9 * PAGE_SIZE), 1, base, &none) ==
-          -ENOSPC);
+    CHECK(memslot_add(&slots, gpa_from_u64(WINDOW_GPA + 9 * PAGE_SIZE), 1, base, &none) == -ENOSPC);
     memslot_remove(&slots, slot[1]);
     CHECK(memslot_add(&slots, gpa_from_u64(WINDOW_GPA + 9 * PAGE_SIZE), 1, base, &none) == 0);
     CHECK(none == 2);
@@ -1160,8 +1174,14 @@ static struct fault_service *
 service_open(unsigned nvcpus, unsigned nthreads, enum fault_placement placement)
 {
     struct fault_service_config config = {
-        .host = &m.host, .map = &m.map, .kpmap = m.kp, .nvcpus = nvcpus, .nthreads = nthreads,
-        .placement = placement, .fatal = on_fatal, .suspect = on_suspect,
+        .host = &m.host,
+        .map = &m.map,
+        .kpmap = m.kp,
+        .nvcpus = nvcpus,
+        .nthreads = nthreads,
+        .placement = placement,
+        .fatal = on_fatal,
+        .suspect = on_suspect,
     };
     struct fault_service *service;
 
@@ -1411,11 +1431,14 @@ struct test {
     void (*run)(void);
 };
 
-#define TEST(name) { #name, name }
+#define TEST(name)  \
+    {               \
+#name, name \
+    }
 
 static const struct test tests[] = {
-    TEST(a_writable_natural_run_of_holes_is_one_zeropage),
-    TEST(a_read_only_natural_run_of_holes_is_one_copy_and_its_first_write_is_seen),
+    TEST(a_writable_natural_run_of_holes_is_a_short_zeropage_and_a_long_one),
+    TEST(a_read_only_natural_run_of_holes_is_copied_and_its_first_write_is_seen),
     TEST(filled_natural_frames_are_entered_read_only_and_upgraded),
     TEST(the_same_without_a_write_protecting_continue),
     TEST(holes_and_filled_frames_in_one_run_keep_their_content),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Keeps a faulting vCPU awake for about a microsecond or two.
+ * Keeps a faulting vCPU awake for some two microseconds.
  *
  * A thread that faults queues its message, wakes whoever polls the userfaultfd
  * and sleeps.  Sleeping and waking is most of what a fault costs: KVM saves and
@@ -17,10 +17,10 @@
 #ifndef DELAY_LINE_H
 #define DELAY_LINE_H
 
-#define DELAY_LINE_MAX 64
+#define DELAY_LINE_MAX 128
 
 struct delay_line {
-    int epoll_fd;                  /* owned, -1 = none */
+    int epoll_fd; /* owned, -1 = none */
     unsigned length;
     int duplicates[DELAY_LINE_MAX]; /* owned */
 };

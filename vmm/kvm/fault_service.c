@@ -34,9 +34,6 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Messages taken by one read. */
-#define BATCH 16
-
 /* A vCPU that failed comes back with EFAULT at once; one that has not after this long
  * was not waiting any more. */
 #define FAILURE_EXPIRES_NS 20000000u
@@ -46,22 +43,22 @@
 #define SPIN_MIN_NS 50000u
 #define SPIN_MAX_NS 200000u
 
-/* Entries of the delay line: what makes a resident or zero-fill fault end before its vCPU
- * sleeps; longer lines only cost (docs/hosts.md). */
-#define DELAY_LENGTH 48u
+/* Entries of the delay line: enough for a zero-fill fault to end before its vCPU sleeps (from 80
+ * on where this was measured); each more costs a fault some 20 ns. */
+#define DELAY_LENGTH 96u
 
 /* One fault thread serves this many vCPUs. */
 #define VCPUS_PER_THREAD 4u
 
 struct vcpu_record {
-    struct vm_mutex lock;   /* R */
-    _Atomic pid_t tid;      /* (a) 0 = not attached */
-    bool failing;           /* R: a failure waits to be taken */
-    uint64_t failed_at;     /* R */
+    struct vm_mutex lock;         /* R */
+    _Atomic pid_t tid;            /* (a) 0 = not attached */
+    bool failing;                 /* R: a failure waits to be taken */
+    uint64_t failed_at;           /* R */
     struct vm_fault_info failure; /* R */
-    uint64_t page;          /* R: progress watch: what was resolved last ... */
-    vm_prot_t access;       /* R */
-    unsigned repeats;       /* R: ... and how often in a row */
+    uint64_t page;                /* R: progress watch: what was resolved last ... */
+    vm_prot_t access;             /* R */
+    unsigned repeats;             /* R: ... and how often in a row */
 };
 
 struct fault_thread {
@@ -122,8 +119,7 @@ vcpu_of_tid(struct fault_service *service, pid_t tid)
 
 /* The vCPU's fault was resolved; does it come back for the same page without end? */
 static void
-watch_progress(struct fault_service *service, struct vcpu_record *vcpu, gpa_t gpa,
-               vm_prot_t access)
+watch_progress(struct fault_service *service, struct vcpu_record *vcpu, gpa_t gpa, vm_prot_t access)
 {
     uint64_t page = gpa_to_u64(gpa) >> PAGE_SHIFT;
 
@@ -155,8 +151,7 @@ take_failure(struct fault_service *service, struct vcpu_record *vcpu, uint64_t m
              struct vm_fault_info *info)
 {
     vm_mutex_lock(&vcpu->lock);
-    bool taken = vcpu->failing &&
-                 (min_age_ns == 0 || now_ns() - vcpu->failed_at >= min_age_ns);
+    bool taken = vcpu->failing && (min_age_ns == 0 || now_ns() - vcpu->failed_at >= min_age_ns);
     if (taken) {
         *info = vcpu->failure;
         vcpu->failing = false;
@@ -266,10 +261,13 @@ count_message(struct fault_report *report, uint64_t flags, enum answer answer, u
     histogram_add(&report->latency, ns);
 }
 
+/* T is held while a message is answered, so that a report never lacks a fault whose vCPU has
+ * already gone on. */
 static void
-handle_message(struct fault_thread *thread, const struct uffd_msg *msg, uint64_t *read_at)
+handle_message(struct fault_thread *thread, const struct uffd_msg *msg)
 {
     struct fault_service *service = thread->service;
+    uint64_t read_at = now_ns();
     uint64_t flags = msg->arg.pagefault.flags;
     bool write = (flags & (UFFD_PAGEFAULT_FLAG_WRITE | UFFD_PAGEFAULT_FLAG_WP)) != 0;
     gpa_t gpa;
@@ -281,23 +279,10 @@ handle_message(struct fault_thread *thread, const struct uffd_msg *msg, uint64_t
                   (unsigned long long)msg->arg.pagefault.address);
         return;
     }
+    vm_mutex_lock(&thread->lock);
     enum answer answer = answer_fault(service, (pid_t)msg->arg.pagefault.feat.ptid, gpa,
                                       write ? VM_PROT_WRITE : VM_PROT_READ);
-    uint64_t now = now_ns();
-    count_message(&thread->report, flags, answer, now - *read_at);
-    *read_at = now;
-}
-
-/* T is held while messages are answered, so that a report never lacks a fault whose vCPU has
- * already gone on. */
-static void
-handle_messages(struct fault_thread *thread, const struct uffd_msg *msgs, int n)
-{
-    uint64_t read_at = now_ns();
-
-    vm_mutex_lock(&thread->lock);
-    for (int i = 0; i < n; i++)
-        handle_message(thread, &msgs[i], &read_at);
+    count_message(&thread->report, flags, answer, now_ns() - read_at);
     vm_mutex_unlock(&thread->lock);
 }
 
@@ -319,15 +304,19 @@ wait_for_message(const struct fault_service *service)
     return 0;
 }
 
-/* Read what there is.  Returns how many messages, or -errno; -EAGAIN when there is none. */
+/*
+ * Read one message.  Returns 0, or -errno; -EAGAIN when there is none.
+ * Only one: for a second the kernel would take the wait queue's lock again, which
+ * the thread that sent the first holds while it walks the delay line.
+ */
 static int
-read_messages(const struct fault_service *service, struct uffd_msg msgs[BATCH])
+read_message(const struct fault_service *service, struct uffd_msg *msg)
 {
-    ssize_t n = read(service->config.host->uffd, msgs, BATCH * sizeof(msgs[0]));
+    ssize_t n = read(service->config.host->uffd, msg, sizeof(*msg));
 
     if (n < 0)
         return errno == EINTR ? -EAGAIN : -errno;
-    return n == 0 ? -EIO : (int)((size_t)n / sizeof(msgs[0]));
+    return n == sizeof(*msg) ? 0 : -EIO;
 }
 
 static bool
@@ -337,33 +326,33 @@ told_to_end(const struct fault_thread *thread)
            atomic_load_explicit(&thread->kill, memory_order_relaxed);
 }
 
-/* Spin for messages.  Returns as read_messages: -EAGAIN when the time was up. */
+/* Spin for a message.  Returns as read_message: -EAGAIN when the time was up. */
 static int
-spin_for_messages(struct fault_thread *thread, struct uffd_msg msgs[BATCH])
+spin_for_message(struct fault_thread *thread, struct uffd_msg *msg)
 {
     uint64_t start = now_ns();
-    int n;
+    int error;
 
     do
-        n = read_messages(thread->service, msgs);
-    while (n == -EAGAIN && !told_to_end(thread) && now_ns() - start < thread->spin_ns);
-    if (n == -EAGAIN)
+        error = read_message(thread->service, msg);
+    while (error == -EAGAIN && !told_to_end(thread) && now_ns() - start < thread->spin_ns);
+    if (error == -EAGAIN)
         thread->spin_ns = thread->spin_ns / 2 > SPIN_MIN_NS ? thread->spin_ns / 2 : SPIN_MIN_NS;
     else
         thread->spin_ns = thread->spin_ns * 2 < SPIN_MAX_NS ? thread->spin_ns * 2 : SPIN_MAX_NS;
-    return n;
+    return error;
 }
 
-/* Messages, or -EAGAIN after a sleep, or -errno. */
+/* A message, or -EAGAIN after a sleep, or -errno. */
 static int
-next_messages(struct fault_thread *thread, struct uffd_msg msgs[BATCH])
+next_message(struct fault_thread *thread, struct uffd_msg *msg)
 {
-    int n = thread->service->spin ? spin_for_messages(thread, msgs)
-                                  : read_messages(thread->service, msgs);
+    int error =
+        thread->service->spin ? spin_for_message(thread, msg) : read_message(thread->service, msg);
 
-    if (n != -EAGAIN || told_to_end(thread))
-        return n;
-    int error = wait_for_message(thread->service);
+    if (error != -EAGAIN || told_to_end(thread))
+        return error;
+    error = wait_for_message(thread->service);
     return error != 0 ? error : -EAGAIN;
 }
 
@@ -371,14 +360,14 @@ next_messages(struct fault_thread *thread, struct uffd_msg msgs[BATCH])
 static int
 serve(struct fault_thread *thread)
 {
-    struct uffd_msg msgs[BATCH];
+    struct uffd_msg msg;
 
     while (!told_to_end(thread)) {
-        int n = next_messages(thread, msgs);
-        if (n > 0)
-            handle_messages(thread, msgs, n);
-        else if (n != -EAGAIN)
-            return n;
+        int error = next_message(thread, &msg);
+        if (error == 0)
+            handle_message(thread, &msg);
+        else if (error != -EAGAIN)
+            return error;
     }
     return atomic_load(&thread->service->stop) ? 0 : -ECANCELED;
 }
@@ -490,9 +479,9 @@ service_alloc(const struct fault_service_config *config, unsigned nthreads)
 int
 fault_service_start(const struct fault_service_config *config, struct fault_service **service)
 {
-    unsigned nthreads = config->nthreads != 0 ? config->nthreads
-                                               : (config->nvcpus + VCPUS_PER_THREAD - 1) /
-                                                     VCPUS_PER_THREAD;
+    unsigned nthreads = config->nthreads != 0
+                            ? config->nthreads
+                            : (config->nvcpus + VCPUS_PER_THREAD - 1) / VCPUS_PER_THREAD;
     struct fault_service *made = service_alloc(config, nthreads);
 
     if (made == NULL)

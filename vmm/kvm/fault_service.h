@@ -23,19 +23,19 @@
 struct fault_service; /* fault_service.c */
 
 enum fault_placement {
-    FAULT_PLACE_AUTO,  /* chosen from the number of vCPUs and host cores */
-    FAULT_PLACE_SPIN,  /* spin on other cores for an adaptive time before blocking */
-    FAULT_PLACE_BLOCK  /* never spin */
+    FAULT_PLACE_AUTO, /* chosen from the number of vCPUs and host cores */
+    FAULT_PLACE_SPIN, /* spin on other cores for an adaptive time before blocking */
+    FAULT_PLACE_BLOCK /* never spin */
 };
 
 #define FAULT_SUSPECT 1000u
 
 struct fault_service_config {
-    struct kvm_host *host;     /* borrowed */
-    struct vm_map *map;        /* borrowed */
-    struct kvm_pmap *kpmap;    /* borrowed */
+    struct kvm_host *host;  /* borrowed */
+    struct vm_map *map;     /* borrowed */
+    struct kvm_pmap *kpmap; /* borrowed */
     unsigned nvcpus;
-    unsigned nthreads;         /* 0 = chosen */
+    unsigned nthreads; /* 0 = chosen */
     enum fault_placement placement;
     /*
      * The service cannot go on (a thread died, an ioctl failed in a way that
@@ -51,8 +51,8 @@ struct fault_service_config {
 };
 
 /* Start the threads.  Returns 0 or -errno. */
-int fault_service_start(const struct fault_service_config *config,
-                        struct fault_service **service) __attribute__((warn_unused_result));
+int fault_service_start(const struct fault_service_config *config, struct fault_service **service)
+    __attribute__((warn_unused_result));
 
 /* Stop and join the threads; the vCPU threads must have ended.  Recorded failures are undone. */
 void fault_service_stop(struct fault_service *service);
@@ -72,13 +72,13 @@ bool fault_service_take_failure(struct fault_service *service, unsigned index,
                                 struct vm_fault_info *info);
 
 struct fault_report {
-    uint64_t messages;         /* userfaultfd messages read */
-    uint64_t missing;          /* ... of these, by kind; they add up to messages */
+    uint64_t messages; /* userfaultfd messages read */
+    uint64_t missing;  /* ... of these, by kind; they add up to messages */
     uint64_t minor;
     uint64_t write_protect;
-    uint64_t resolved;         /* messages answered by a mapping */
-    uint64_t failed;           /* messages that became an exception */
-    struct histogram latency;  /* ns from reading a message to its answer */
+    uint64_t resolved;        /* messages answered by a mapping */
+    uint64_t failed;          /* messages that became an exception */
+    struct histogram latency; /* ns from reading a message to its answer */
 };
 
 /* Waits for answers under way; the callbacks must not call it. */

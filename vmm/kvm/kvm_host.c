@@ -20,9 +20,9 @@
 #include <unistd.h>
 
 /* Linux 5.19, the last of these to come, is the oldest kernel that will do. */
-#define UFFD_FEATURES_NEEDED                                        \
-    (UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_MINOR_SHMEM |        \
-     UFFD_FEATURE_WP_HUGETLBFS_SHMEM | UFFD_FEATURE_THREAD_ID)
+#define UFFD_FEATURES_NEEDED                                                                   \
+    (UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_MINOR_SHMEM | UFFD_FEATURE_WP_HUGETLBFS_SHMEM | \
+     UFFD_FEATURE_THREAD_ID)
 
 int
 host_error_set(struct host_error *error, int code, const char *format, ...)
@@ -81,15 +81,19 @@ create_vm(struct kvm_host *host, struct host_error *error)
     int version = ioctl(host->kvm_fd, KVM_GET_API_VERSION, 0);
 
     if (version != KVM_API_VERSION)
-        return host_error_set(error, -ENOTSUP, "/dev/kvm: API version %d, need %d: use a "
-                              "Linux kernel of 5.19 or later", version, KVM_API_VERSION);
+        return host_error_set(error, -ENOTSUP,
+                              "/dev/kvm: API version %d, need %d: use a "
+                              "Linux kernel of 5.19 or later",
+                              version, KVM_API_VERSION);
     do
         host->vm_fd = ioctl(host->kvm_fd, KVM_CREATE_VM, 0);
     while (host->vm_fd < 0 && errno == EINTR);
     if (host->vm_fd < 0) {
         int code = -errno;
-        return host_error_set(error, code, "KVM_CREATE_VM: %s: is another hypervisor using "
-                              "the processor?", strerror(-code));
+        return host_error_set(error, code,
+                              "KVM_CREATE_VM: %s: is another hypervisor using "
+                              "the processor?",
+                              strerror(-code));
     }
     return 0;
 }
@@ -100,18 +104,20 @@ ask_capabilities(struct kvm_host *host, struct host_error *error)
     const int sync = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS;
 
     if (capability(host, KVM_CAP_USER_MEMORY) == 0 || capability(host, KVM_CAP_SYNC_MMU) == 0)
-        return host_error_set(error, -ENOTSUP, "KVM lacks KVM_CAP_USER_MEMORY or "
+        return host_error_set(error, -ENOTSUP,
+                              "KVM lacks KVM_CAP_USER_MEMORY or "
                               "KVM_CAP_SYNC_MMU: use a Linux kernel of 5.19 or later");
     int size = ioctl(host->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
     if (size <= 0)
-        return host_error_set(error, -ENOTSUP, "KVM_GET_VCPU_MMAP_SIZE failed: use a Linux "
+        return host_error_set(error, -ENOTSUP,
+                              "KVM_GET_VCPU_MMAP_SIZE failed: use a Linux "
                               "kernel of 5.19 or later");
     host->vcpu_mmap_size = (unsigned)size;
     host->sync_regs = (capability(host, KVM_CAP_SYNC_REGS) & sync) == sync;
     host->immediate_exit = capability(host, KVM_CAP_IMMEDIATE_EXIT) != 0;
     host->memory_fault_info = capability(host, KVM_CAP_MEMORY_FAULT_INFO) != 0;
-    host->max_vcpus = capability_or(host, KVM_CAP_MAX_VCPUS,
-                                    capability_or(host, KVM_CAP_NR_VCPUS, 4));
+    host->max_vcpus =
+        capability_or(host, KVM_CAP_MAX_VCPUS, capability_or(host, KVM_CAP_NR_VCPUS, 4));
     host->max_memslots = capability_or(host, KVM_CAP_NR_MEMSLOTS, 32);
     return 0;
 }
@@ -163,7 +169,8 @@ open_uffd(struct kvm_host *host, struct host_error *error)
                               "/dev/userfaultfd (chown or chmod it; Linux 6.1), or: "
                               "sysctl vm.unprivileged_userfaultfd=1");
     if (host->uffd == -ENOSYS)
-        return host_error_set(error, -ENOTSUP, "this kernel has no userfaultfd: use one built "
+        return host_error_set(error, -ENOTSUP,
+                              "this kernel has no userfaultfd: use one built "
                               "with CONFIG_USERFAULTFD");
     if (host->uffd < 0)
         return host_error_set(error, host->uffd, "userfaultfd: %s", strerror(-host->uffd));
@@ -171,7 +178,8 @@ open_uffd(struct kvm_host *host, struct host_error *error)
         host->uffd_features = api.features;
         return 0;
     }
-    return host_error_set(error, -ENOTSUP, "userfaultfd lacks features 0x%llx (shared memory: "
+    return host_error_set(error, -ENOTSUP,
+                          "userfaultfd lacks features 0x%llx (shared memory: "
                           "missing, minor, write-protect; thread id): use a Linux kernel of "
                           "5.19 or later",
                           (unsigned long long)(UFFD_FEATURES_NEEDED & ~uffd_offered()));
@@ -186,15 +194,14 @@ try_continue_wp(int uffd, int memfd)
         return false;
     struct uffdio_register reg = {
         .range = { (uintptr_t)page, PAGE_SIZE },
-        .mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR |
-                UFFDIO_REGISTER_MODE_WP,
+        .mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR | UFFDIO_REGISTER_MODE_WP,
     };
     struct uffdio_continue cont = {
         .range = { (uintptr_t)page, PAGE_SIZE },
         .mode = UFFDIO_CONTINUE_MODE_WP,
     };
-    bool works = ioctl(uffd, UFFDIO_REGISTER, &reg) == 0 &&
-                 ioctl(uffd, UFFDIO_CONTINUE, &cont) == 0;
+    bool works =
+        ioctl(uffd, UFFDIO_REGISTER, &reg) == 0 && ioctl(uffd, UFFDIO_CONTINUE, &cont) == 0;
     munmap(page, PAGE_SIZE);
     return works;
 }
@@ -204,8 +211,8 @@ probe_continue_wp(struct kvm_host *host)
 {
     int memfd = memfd_create("vkvm-probe", MFD_CLOEXEC);
 
-    host->uffd_continue_wp = memfd >= 0 && pwrite(memfd, "", 1, PAGE_MASK) == 1 &&
-                             try_continue_wp(host->uffd, memfd);
+    host->uffd_continue_wp =
+        memfd >= 0 && pwrite(memfd, "", 1, PAGE_MASK) == 1 && try_continue_wp(host->uffd, memfd);
     if (memfd >= 0)
         close(memfd);
 }

@@ -21,14 +21,14 @@ int host_error_set(struct host_error *error, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 struct kvm_host {
-    int kvm_fd;              /* owned: /dev/kvm */
-    int vm_fd;               /* owned */
-    int uffd;                /* owned, non-blocking, UFFDIO_API done */
-    uint64_t uffd_features;  /* what the kernel granted, UFFD_FEATURE_* */
-    bool uffd_continue_wp;   /* UFFDIO_CONTINUE can install write-protected (Linux 6.4) */
-    bool sync_regs;          /* KVM_CAP_SYNC_REGS covers regs, sregs, events */
-    bool immediate_exit;     /* KVM_CAP_IMMEDIATE_EXIT */
-    bool memory_fault_info;  /* KVM_EXIT_MEMORY_FAULT may be filled */
+    int kvm_fd;             /* owned: /dev/kvm */
+    int vm_fd;              /* owned */
+    int uffd;               /* owned, non-blocking, UFFDIO_API done */
+    uint64_t uffd_features; /* what the kernel granted, UFFD_FEATURE_* */
+    bool uffd_continue_wp;  /* UFFDIO_CONTINUE can install write-protected (Linux 6.4) */
+    bool sync_regs;         /* KVM_CAP_SYNC_REGS covers regs, sregs, events */
+    bool immediate_exit;    /* KVM_CAP_IMMEDIATE_EXIT */
+    bool memory_fault_info; /* KVM_EXIT_MEMORY_FAULT may be filled */
     unsigned max_vcpus;
     unsigned max_memslots;
     unsigned vcpu_mmap_size; /* bytes of struct kvm_run */

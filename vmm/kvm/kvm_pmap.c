@@ -6,6 +6,10 @@
  * the right frames already is entered by one userfaultfd operation; the others
  * are remapped (kvm_window_remap).  While nothing in the chunk is foreign no
  * lock is taken: only this thread, which holds P, can change that.
+ *
+ * A long natural run is entered in two steps, a short one first: the vCPU that
+ * waits for it goes on through the first pages while this thread is busy with the
+ * others.
  */
 #include "vmm/kvm/kvm_pmap.h"
 
@@ -18,6 +22,9 @@
 #include <unistd.h>
 
 #define ALIGNMENT ((uint64_t)PMAP_CHUNK_PAGES << PAGE_SHIFT)
+
+/* Pages of a long run's first step. */
+#define LEAD_PAGES 8u
 
 /* VMAs left to everything else in the process: threads, heaps, libraries. */
 #define VMAS_RESERVED 2000
@@ -73,8 +80,7 @@ op_window_create(void *md, struct pmap_window *w)
     int error = kvm_window_create(kp, first, w->npages, w->natural, &kw);
     if (error != 0)
         return error;
-    error = memslot_add(&kp->slots, w->start, w->npages, kvm_window_address(kp, first),
-                        &kw->slot);
+    error = memslot_add(&kp->slots, w->start, w->npages, kvm_window_address(kp, first), &kw->slot);
     if (error != 0) {
         kvm_window_close(kw);
         kvm_window_destroy(kw);
@@ -109,8 +115,8 @@ op_window_rebase(void *md, struct pmap_window *w)
 /* Pages that are treated alike. */
 struct group {
     unsigned npages;
-    unsigned how;  /* UFFD_* */
-    bool placed;   /* the VMA maps the right frame already */
+    unsigned how; /* UFFD_* */
+    bool placed;  /* the VMA maps the right frame already */
 };
 
 static unsigned
@@ -133,6 +139,17 @@ group_at(const struct kvm_window *kw, uint64_t page, const struct pmap_frame *fr
            kvm_window_maps(kw, page + g.npages, frames[g.npages].frame) == g.placed)
         g.npages++;
     return g;
+}
+
+/*
+ * Keep the first step of a long run short.  Not where pages are remapped: the
+ * guest and this thread would fight for the address space's lock.
+ */
+static void
+cut_group(struct group *g, unsigned entered)
+{
+    if (g->placed && entered == 0 && g->npages > LEAD_PAGES)
+        g->npages = LEAD_PAGES;
 }
 
 static int
@@ -175,6 +192,7 @@ enter_locked(struct kvm_pmap *kp, struct kvm_window *kw, uint64_t page,
 
     for (; *entered < npages && error == 0; *entered += done) {
         struct group g = group_at(kw, page + *entered, frames + *entered, npages - *entered);
+        cut_group(&g, *entered);
         error = enter_group(kp, kw, page + *entered, frames + *entered, &g, &done);
     }
     return error;
@@ -193,8 +211,9 @@ enter_natural(const struct kvm_pmap *kp, const struct kvm_window *kw, uint64_t p
         struct group g = group_at(kw, page + *entered, frames + *entered, npages - *entered);
         if (!g.placed)
             return -EOPNOTSUPP;
-        error = uffd_enter(&kp->uffd, kvm_window_address(kp, page + *entered), g.npages, g.how,
-                           &done);
+        cut_group(&g, *entered);
+        error =
+            uffd_enter(&kp->uffd, kvm_window_address(kp, page + *entered), g.npages, g.how, &done);
     }
     return error;
 }

@@ -2,9 +2,15 @@
 /*
  * Mechanism of windows; the picture and the invariants are in the header.
  *
- * A new mapping, foreign or home, always goes through the same steps (facts 2, 3):
+ * A new mapping, foreign or home, goes through these steps (facts 2, 3):
  *   mmap PROT_NONE -> register -> [install, write-protected where asked] -> open -> wake.
  * A vCPU that touches it on the way gets EFAULT from KVM_RUN and runs again.
+ *
+ * Only writable pages whose frames are filled may be touched from the start: there
+ * is no hole to fill unseen and no write to see, and their pages are busy, so
+ * nobody makes them holes.  They are mapped accessible at once, which saves the
+ * mprotect, and more: that would leave the page table entries without write
+ * permission until they are next written, and KVM prefetches only writable ones.
  */
 #include "vmm/kvm/kvm_window.h"
 
@@ -46,9 +52,9 @@ reserve(struct kvm_pmap *kp, uint64_t page, uint64_t npages)
 }
 
 static int
-map_inaccessible(struct kvm_pmap *kp, uint64_t page, uint64_t npages, int fd, uint64_t fd_page)
+map_file(struct kvm_pmap *kp, uint64_t page, uint64_t npages, int prot, int fd, uint64_t fd_page)
 {
-    void *at = mmap(kvm_window_address(kp, page), npages << PAGE_SHIFT, PROT_NONE,
+    void *at = mmap(kvm_window_address(kp, page), npages << PAGE_SHIFT, prot,
                     MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd, (off_t)(fd_page << PAGE_SHIFT));
 
     return at == MAP_FAILED ? -errno : 0;
@@ -62,6 +68,13 @@ next_failed(const struct kvm_pmap *kp, uint64_t page, uint64_t end)
         if (kp->failed[i].page >= page && kp->failed[i].page < end)
             end = kp->failed[i].page;
     return end;
+}
+
+/* Would kvm_window_open make all of the pages accessible? */
+static bool
+may_open_all(const struct kvm_pmap *kp, uint64_t page, uint64_t npages)
+{
+    return !kp->aborted && next_failed(kp, page, page + npages) == page + npages;
 }
 
 int
@@ -173,8 +186,7 @@ note_home(struct kvm_pmap *kp, struct kvm_window *kw, uint64_t page, uint64_t np
     uint64_t end = page + npages;
 
     while (page < end) {
-        struct foreign_chunk *fc = atomic_load_explicit(chunk_slot(kw, page),
-                                                        memory_order_acquire);
+        struct foreign_chunk *fc = atomic_load_explicit(chunk_slot(kw, page), memory_order_acquire);
         uint64_t stop = (chunk_number(page) + 1) * PMAP_CHUNK_PAGES;
         if (stop > end)
             stop = end;
@@ -194,14 +206,13 @@ map_home(struct kvm_window *kw, uint64_t page, uint64_t npages, vm_frame_t natur
     uint64_t index = page - kw->first;
 
     if (natural == PMAP_NO_NATURAL)
-        return map_inaccessible(kp, page, npages, kp->placeholder, index);
-    return map_inaccessible(kp, page, npages, kp->sys->memfd, natural + index);
+        return map_file(kp, page, npages, PROT_NONE, kp->placeholder, index);
+    return map_file(kp, page, npages, PROT_NONE, kp->sys->memfd, natural + index);
 }
 
 static int
 send_home(struct kvm_pmap *kp, struct kvm_window *kw, uint64_t page, uint64_t npages,
-          vm_frame_t natural)
-    VM_REQUIRES(kp->foreign_lock)
+          vm_frame_t natural) VM_REQUIRES(kp->foreign_lock)
 {
     int error = map_home(kw, page, npages, natural);
 
@@ -222,8 +233,7 @@ kvm_window_send_home(struct kvm_pmap *kp, struct kvm_window *kw, uint64_t page, 
 
 /* Drop the foreign pages of the chunk that has had some the longest, `spare` excepted. */
 static bool
-evict_oldest(struct kvm_pmap *kp, const struct foreign_chunk *spare)
-    VM_REQUIRES(kp->foreign_lock)
+evict_oldest(struct kvm_pmap *kp, const struct foreign_chunk *spare) VM_REQUIRES(kp->foreign_lock)
 {
     struct foreign_chunk *fc = TAILQ_FIRST(&kp->foreign);
 
@@ -265,16 +275,16 @@ frames_in_a_row(const struct pmap_frame *frames, unsigned npages)
     return n;
 }
 
-/* Map a row of frames, inaccessible, and record it.  Other users of the process may
+/* Map a row of frames and record it.  Other users of the process may
  * have used up the VMAs: then make room as long as there is something to drop. */
 static int
 map_row(struct kvm_pmap *kp, struct kvm_window *kw, struct foreign_chunk *fc, uint64_t page,
-        unsigned npages, vm_frame_t frame) VM_REQUIRES(kp->foreign_lock)
+        unsigned npages, vm_frame_t frame, int prot) VM_REQUIRES(kp->foreign_lock)
 {
     int error;
 
     do
-        error = map_inaccessible(kp, page, npages, kp->sys->memfd, frame);
+        error = map_file(kp, page, npages, prot, kp->sys->memfd, frame);
     while (error == -ENOMEM && evict_oldest(kp, fc));
     for (unsigned i = 0; i < npages && error == 0; i++) {
         bool natural = is_natural(kw, page + i, frame + i);
@@ -283,16 +293,16 @@ map_row(struct kvm_pmap *kp, struct kvm_window *kw, struct foreign_chunk *fc, ui
     return error;
 }
 
-/* Install a row that is mapped and registered but inaccessible: nothing can be
- * written between installing a page and protecting it. */
+/* Install a row that is mapped and registered.  Read-only ones are inaccessible: nothing can
+ * be written between installing a page and protecting it. */
 static int
 install_row(struct kvm_pmap *kp, uint64_t page, unsigned npages, unsigned how)
 {
-    bool late = (how & (UFFD_WRITE | UFFD_FILL)) == 0 && !kp->uffd.continue_wp;
+    bool late = (how & UFFD_WRITE) == 0 && !kp->uffd.continue_wp;
     void *at = kvm_window_address(kp, page);
     unsigned done;
-    int error = uffd_enter(&kp->uffd, at, npages, how | UFFD_QUIET | (late ? UFFD_WRITE : 0),
-                           &done);
+    int error =
+        uffd_enter(&kp->uffd, at, npages, how | UFFD_QUIET | (late ? UFFD_WRITE : 0), &done);
 
     if (error == 0 && late)
         error = uffd_protect(&kp->uffd, at, npages);
@@ -304,12 +314,14 @@ remap_rows(struct kvm_pmap *kp, struct kvm_window *kw, struct foreign_chunk *fc,
            unsigned npages, const struct pmap_frame *frames, unsigned how)
     VM_REQUIRES(kp->foreign_lock)
 {
+    bool at_once = how == UFFD_WRITE && may_open_all(kp, page, npages);
+    int prot = at_once ? PROT_READ | PROT_WRITE : PROT_NONE;
     int error = 0;
     unsigned n;
 
     for (unsigned i = 0; i < npages && error == 0; i += n) {
         n = frames_in_a_row(frames + i, npages - i);
-        error = map_row(kp, kw, fc, page + i, n, frames[i].frame);
+        error = map_row(kp, kw, fc, page + i, n, frames[i].frame, prot);
     }
     if (error == 0)
         error = uffd_register(&kp->uffd, kvm_window_address(kp, page), npages);
@@ -317,7 +329,7 @@ remap_rows(struct kvm_pmap *kp, struct kvm_window *kw, struct foreign_chunk *fc,
         n = frames_in_a_row(frames + i, npages - i);
         error = install_row(kp, page + i, n, how);
     }
-    if (error == 0)
+    if (error == 0 && !at_once)
         error = kvm_window_open(kp, page, npages);
     return error;
 }

@@ -12,7 +12,8 @@
  *
  * Invariants:
  *  1. A window page that a vCPU can touch is registered with userfaultfd: a new
- *     mapping is inaccessible until it is (fact 2).
+ *     mapping is inaccessible until it is (fact 2).  Only a page that is being
+ *     entered writable with a filled frame may be touched before.
  *  2. foreign_chunk.frame[i] is what the VMA at that page maps.
  *  3. A failed page stays inaccessible until its count drops to 0.
  *
@@ -37,49 +38,49 @@ struct kvm_window;
 
 /* Foreign pages of one aligned range of PMAP_CHUNK_PAGES guest pages. */
 struct foreign_chunk {
-    TAILQ_ENTRY(foreign_chunk) link;  /* F: on kvm_pmap.foreign while npages != 0 */
-    struct kvm_window *window;        /* (c) borrowed */
-    uint64_t first;                   /* (c) guest page number of frame[0] */
-    _Atomic unsigned npages;          /* (a) F to write: foreign pages */
+    TAILQ_ENTRY(foreign_chunk) link;    /* F: on kvm_pmap.foreign while npages != 0 */
+    struct kvm_window *window;          /* (c) borrowed */
+    uint64_t first;                     /* (c) guest page number of frame[0] */
+    _Atomic unsigned npages;            /* (a) F to write: foreign pages */
     vm_frame_t frame[PMAP_CHUNK_PAGES]; /* F */
 };
 TAILQ_HEAD(foreign_queue, foreign_chunk);
 
 struct kvm_window {
-    struct kvm_pmap *kpmap;   /* (c) borrowed */
-    uint64_t first;           /* (c) guest page number */
-    uint64_t npages;          /* (c) */
-    vm_frame_t natural;       /* F, and no mapping of the window in use to write */
-    unsigned slot;            /* (c) */
-    uint64_t nchunks;         /* (c) */
+    struct kvm_pmap *kpmap;                  /* (c) borrowed */
+    uint64_t first;                          /* (c) guest page number */
+    uint64_t npages;                         /* (c) */
+    vm_frame_t natural;                      /* F, and no mapping of the window in use to write */
+    unsigned slot;                           /* (c) */
+    uint64_t nchunks;                        /* (c) */
     _Atomic(struct foreign_chunk *) *chunks; /* (a) owned; P and F to write */
 };
 
 struct failed_page {
-    uint64_t page;  /* guest page number */
+    uint64_t page; /* guest page number */
     unsigned count;
 };
 
 struct kvm_pmap {
-    struct vm_system *sys;      /* (c) borrowed */
-    struct uffd uffd;           /* (c) */
+    struct vm_system *sys; /* (c) borrowed */
+    struct uffd uffd;      /* (c) */
     struct memslots slots;
-    uint8_t *space;             /* (c) owned: KVM_PMAP_SPACE bytes */
-    int placeholder;            /* (c) owned: a file without content */
-    struct vm_mutex foreign_lock;     /* F */
-    struct kvm_window **windows;      /* F: owned, sorted by first */
-    unsigned nwindows;                /* F */
-    struct foreign_queue foreign;     /* F: oldest first */
-    uint64_t vmas;                    /* F: most VMAs that foreign pages can have made */
-    uint64_t vma_limit;               /* F */
-    struct failed_page *failed;       /* F: owned */
-    unsigned nfailed;                 /* F */
-    bool aborted;                     /* F */
+    uint8_t *space;                            /* (c) owned: KVM_PMAP_SPACE bytes */
+    int placeholder;                           /* (c) owned: a file without content */
+    struct vm_mutex foreign_lock;              /* F */
+    struct kvm_window **windows;               /* F: owned, sorted by first */
+    unsigned nwindows;                         /* F */
+    struct foreign_queue foreign;              /* F: oldest first */
+    uint64_t vmas;                             /* F: most VMAs that foreign pages can have made */
+    uint64_t vma_limit;                        /* F */
+    struct failed_page *failed;                /* F: owned */
+    unsigned nfailed;                          /* F */
+    bool aborted;                              /* F */
     _Atomic uint64_t wakeups[WAKEUP_COUNTERS]; /* (a) by chunk, hashed */
-    _Atomic uint64_t enter_calls;     /* (a) */
-    _Atomic uint64_t natural_pages;   /* (a) */
-    _Atomic uint64_t foreign_pages;   /* (a) */
-    uint64_t foreign_evictions;       /* F */
+    _Atomic uint64_t enter_calls;              /* (a) */
+    _Atomic uint64_t natural_pages;            /* (a) */
+    _Atomic uint64_t foreign_pages;            /* (a) */
+    uint64_t foreign_evictions;                /* F */
 };
 
 static inline void *
@@ -119,8 +120,8 @@ bool kvm_window_maps(const struct kvm_window *kw, uint64_t page, vm_frame_t fram
  * Returns 0; on -errno all of them are home and unmapped.
  */
 int kvm_window_remap(struct kvm_pmap *kp, struct kvm_window *kw, uint64_t page, unsigned npages,
-                     const struct pmap_frame *frames, unsigned how)
-    VM_REQUIRES(kp->foreign_lock) __attribute__((warn_unused_result));
+                     const struct pmap_frame *frames, unsigned how) VM_REQUIRES(kp->foreign_lock)
+    __attribute__((warn_unused_result));
 
 /* Make pages home and unmapped.  Returns 0 or -errno. */
 int kvm_window_send_home(struct kvm_pmap *kp, struct kvm_window *kw, uint64_t page, uint64_t npages)

@@ -29,10 +29,10 @@ struct run {
     unsigned npages;
     unsigned how;
     unsigned done;
-    unsigned span;   /* most pages per call: shrinks at VMA borders */
-    unsigned again;  /* EAGAINs since the last progress */
-    unsigned flips;  /* changes of mind about the page at `done` */
-    bool fill;       /* what the page at `done` is entered by */
+    unsigned span;  /* most pages per call: shrinks at VMA borders */
+    unsigned again; /* EAGAINs since the last progress */
+    unsigned flips; /* changes of mind about the page at `done` */
+    bool fill;      /* what the page at `done` is entered by */
 };
 
 static int
@@ -48,8 +48,7 @@ uffd_init(struct uffd *u, int fd, bool continue_wp)
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (zeros == MAP_FAILED)
         return -ENOMEM;
-    *u = (struct uffd){ .fd = fd, .continue_wp = continue_wp, .zeros = zeros,
-                        .ioctl = real_ioctl };
+    *u = (struct uffd){ .fd = fd, .continue_wp = continue_wp, .zeros = zeros, .ioctl = real_ioctl };
     return 0;
 }
 
@@ -70,8 +69,7 @@ uffd_register(const struct uffd *u, void *start, uint64_t npages)
 {
     struct uffdio_register reg = {
         .range = range_of(start, npages),
-        .mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR |
-                UFFDIO_REGISTER_MODE_WP,
+        .mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR | UFFDIO_REGISTER_MODE_WP,
     };
     return u->ioctl(u->fd, UFFDIO_REGISTER, &reg) == 0 ? 0 : -errno;
 }
@@ -91,7 +89,8 @@ write_protect(const struct uffd *u, void *start, uint64_t npages, bool protect, 
     struct uffdio_writeprotect wp = {
         .range = range_of(start, npages),
         .mode = protect ? UFFDIO_WRITEPROTECT_MODE_WP
-                        : quiet ? UFFDIO_WRITEPROTECT_MODE_DONTWAKE : 0,
+                : quiet ? UFFDIO_WRITEPROTECT_MODE_DONTWAKE
+                        : 0,
     };
     for (unsigned again = 0; again < AGAIN_MAX; again++) {
         if (u->ioctl(u->fd, UFFDIO_WRITEPROTECT, &wp) == 0)
@@ -152,8 +151,7 @@ call_copy_protected(const struct run *r, void *at, unsigned npages)
         .dst = (uintptr_t)at,
         .src = (uintptr_t)r->u->zeros,
         .len = (uint64_t)npages << PAGE_SHIFT,
-        .mode = UFFDIO_COPY_MODE_WP |
-                ((r->how & UFFD_QUIET) != 0 ? UFFDIO_COPY_MODE_DONTWAKE : 0),
+        .mode = UFFDIO_COPY_MODE_WP | ((r->how & UFFD_QUIET) != 0 ? UFFDIO_COPY_MODE_DONTWAKE : 0),
     };
     int result = r->u->ioctl(r->u->fd, UFFDIO_COPY, &op);
 
@@ -256,8 +254,12 @@ recover(struct run *r, int error)
 int
 uffd_enter(const struct uffd *u, void *start, unsigned npages, unsigned how, unsigned *done)
 {
-    struct run r = { .u = u, .start = start, .npages = npages, .how = how,
-                     .span = UFFD_RUN_MAX, .fill = (how & UFFD_FILL) != 0 };
+    struct run r = { .u = u,
+                     .start = start,
+                     .npages = npages,
+                     .how = how,
+                     .span = UFFD_RUN_MAX,
+                     .fill = (how & UFFD_FILL) != 0 };
     int error = 0;
 
     while (r.done < npages && error == 0) {

@@ -185,6 +185,9 @@ vm_page_alloc(struct vm_object *object, vm_pindex_t pindex)
     struct vm_page *m = slot_page(object, pindex);
 
     assert(!resident_test(object, pindex));
+    /* The array is sparse: a first access that reads would map the host's shared page of zeros,
+     * and the write after it would interrupt every core to flush that mapping. */
+    *(volatile uint8_t *)&m->act_count = 0;
     if (m->object != NULL || !budget_take(object->sys))
         return NULL;
     assert_free(m);
