@@ -36,34 +36,65 @@ all:
 
 # ---------------------------------------------------------------- sources
 
-ENGINE_SRCS := $(sort $(wildcard vmm/vpagetable/*.c vmm/pager/*.c)) $(wildcard vmm/histogram.c)
-CLI_SRCS := $(sort $(wildcard vmm/cli/*.c))
-KVM_SRCS := $(sort $(wildcard vmm/kvm/*.c))
-ARCH_SRCS := $(sort $(wildcard vmm/x86_64/*.c))
-VM_SRCS := $(sort $(filter-out vmm/main.c vmm/histogram.c,$(wildcard vmm/*.c)))
-VMM_SRCS := $(ENGINE_SRCS) $(CLI_SRCS) $(KVM_SRCS) $(ARCH_SRCS) $(VM_SRCS)
+ENGINE_SRCS := vmm/pager/file_pager.c vmm/vpagetable/pmap.c \
+	vmm/vpagetable/pmap_window.c vmm/vpagetable/pv.c vmm/vpagetable/vm_copy.c \
+	vmm/vpagetable/vm_errand.c vmm/vpagetable/vm_fault.c \
+	vmm/vpagetable/vm_map.c \
+ vmm/vpagetable/vm_object.c \
+	vmm/vpagetable/vm_page.c \
+	vmm/vpagetable/vm_pager.c vmm/vpagetable/vm_prefault.c \
+ vmm/vpagetable/vm_system.c vmm/vpagetable/vm_types.c \
+	vmm/vpagetable/vpte.c vmm/histogram.c
+CLI_SRCS := vmm/cli/cli.c vmm/cli/cmd_walk.c vmm/cli/fdt.c vmm/cli/image.c vmm/cli/json.c \
+	vmm/cli/options.c vmm/cli/report.c vmm/cli/walk.c vmm/cli/walk_file.c vmm/cli/walk_options.c
+PURE_ARCH_SRCS := vmm/x86_64/insn.c vmm/x86_64/x86_walk.c
+KVM_SRCS := vmm/kvm/delay_line.c vmm/kvm/fault_service.c vmm/kvm/kvm_host.c vmm/kvm/kvm_pmap.c \
+	vmm/kvm/kvm_window.c vmm/kvm/memslot.c vmm/kvm/uffd.c vmm/kvm/vcpu.c
+ARCH_SRCS := vmm/x86_64/boot.c vmm/x86_64/call.c vmm/x86_64/cpu.c vmm/x86_64/exception.c
+VM_SRCS := vmm/console.c vmm/doorbell.c vmm/vm.c vmm/cli/cmd_run.c
+VMM_SRCS := $(ENGINE_SRCS) $(CLI_SRCS) $(PURE_ARCH_SRCS) $(KVM_SRCS) $(ARCH_SRCS) $(VM_SRCS)
 MAIN_SRC := vmm/main.c
 
-UNIT_SRCS := $(sort $(filter-out tests/unit/sanitizer.c,$(wildcard tests/unit/*.c)))
-# What the unit tests take of vmm/: the engine, which needs no KVM, and these.
-UNIT_VMM_SRCS := $(ENGINE_SRCS) $(filter-out vmm/cli/cmd_run.c,$(CLI_SRCS)) \
-	$(wildcard vmm/x86_64/insn.c vmm/x86_64/x86_walk.c)
-
-HOST_TESTS := $(sort $(patsubst tests/kvm/%.c,%,$(wildcard tests/kvm/host_*.c)))
-HOST_TEST_SRCS := $(HOST_TESTS:%=tests/kvm/%.c) $(sort $(wildcard tests/kvm/host_*.S))
-
-GUEST_LIB_SRCS := $(sort $(wildcard guest/lib/*.c guest/lib/*.S))
-GUEST_IMAGES := hello vkernel
-GUEST_hello_SRCS := $(sort $(wildcard guest/hello/*.c guest/hello/*.S))
-GUEST_vkernel_SRCS := $(sort $(wildcard guest/vkernel/*.c guest/vkernel/*.S))
-GUEST_TESTS := $(sort $(patsubst guest/tests/%.c,%,$(wildcard guest/tests/*.c)))
-
-BENCH_SRCS := $(sort $(wildcard tests/bench/*.c tests/bench/*.S))
-HOST_CHECK_SRCS := tests/npt/host_check.c vmm/kvm/kvm_host.c
+# The unit tests take of vmm/ what needs no KVM.
+UNIT_VMM_SRCS := $(ENGINE_SRCS) $(CLI_SRCS) $(PURE_ARCH_SRCS)
+UNIT_SRCS := tests/unit/alloc_failure.c tests/unit/fake_pmap.c \
+	tests/unit/fault_rig.c tests/unit/test_fdt.c tests/unit/test_file_pager.c \
+	tests/unit/test_histogram.c tests/unit/test_image.c tests/unit/test_insn.c \
+	tests/unit/test_options.c tests/unit/test_pmap.c tests/unit/test_report.c \
+ tests/unit/test_vm_copy.c tests/unit/test_vm_fault.c \
+	tests/unit/test_vm_fault_window.c tests/unit/test_vm_map.c \
+ tests/unit/test_vm_object.c \
+	tests/unit/test_vm_page.c tests/unit/test_vm_prefault.c \
+ tests/unit/test_vm_system.c \
+	tests/unit/test_vpte.c tests/unit/test_walk.c tests/unit/test_x86_walk.c \
+	tests/unit/vpte_model.c tests/unit/x86_walk_model.c
 SANITIZER_SRCS := tests/unit/sanitizer.c
 
+#, with NAME*.S if there is one: a program of its own.
+HOST_TESTS := host_fault host_pmap host_vm
+HOST_TEST_SRCS := $(HOST_TESTS:%=tests/kvm/%.c) tests/kvm/host_fault.S tests/kvm/host_vm.S
+HOST_CHECK_SRCS := tests/npt/host_check.c vmm/kvm/kvm_host.c
+BENCH_SRCS := tests/bench/baseline.c tests/bench/bench.c tests/bench/touch.S
+
+GUEST_LIB_SRCS := guest/lib/access.c guest/lib/console.c guest/lib/cpu.c guest/lib/fdt.c \
+	guest/lib/ram.c guest/lib/ring3.c guest/lib/smp.c guest/lib/start.S guest/lib/string.c \
+	guest/lib/test.c guest/lib/trap_entry.S guest/lib/traps.c guest/lib/vpte.c guest/lib/window.c
+GUEST_IMAGES := hello vkernel
+GUEST_hello_SRCS := guest/hello/hello.c
+GUEST_vkernel_SRCS := guest/vkernel/fault.c guest/vkernel/main.c guest/vkernel/page.c \
+	guest/vkernel/proc.c guest/vkernel/scan.c guest/vkernel/shm.c guest/vkernel/space.c \
+	guest/vkernel/swap.c guest/vkernel/trap.c guest/vkernel/user_bad.c guest/vkernel/user_fork.c \
+	guest/vkernel/user_lib.c guest/vkernel/user_main.c guest/vkernel/user_mappings.c \
+	guest/vkernel/user_scan.c guest/vkernel/user_sieve.c guest/vkernel/user_sort.c \
+	guest/vkernel/user_stress.c
+#: an image of its own.
+GUEST_TESTS := accessed_modified bad_frame both_mappings directory_modified hostile inval \
+	invalid linear_root page_size permission read_then_write remap_hammer setmap statistics \
+	unmapped vcpus ve_busy vmspace write_protect zero_fill
+
 # Scripts and data the NPT lane needs besides the programs.
-TEST_FILES := tests/run.sh tests/cli/run.sh tests/cli/walk.sh tests/kvm/run.sh tests/kvm/tests.cfg docs/vkvm.1
+TEST_FILES := tests/run.sh tests/cli/run.sh tests/cli/walk.sh tests/kvm/run.shfg \
+	docs/vkvm.1
 
 # --------------------------------------------------------------- packages
 
@@ -110,21 +141,18 @@ GUEST_LDLIBS := -lfdt
 
 # ---------------------------------------------------------------- objects
 
-host_objs = $(patsubst %,$(O)/obj/%.o,$(basename $(1)))
-guest_objs = $(patsubst %,$(O)/obj/%.o,$(basename $(1)))
+# foo.c and foo.S may stand side by side: the suffix stays in the object's name.
+objs = $(1:%=$(O)/obj/%.o)
 
-VMM_OBJS := $(call host_objs,$(VMM_SRCS))
-MAIN_OBJ := $(call host_objs,$(MAIN_SRC))
-UNIT_OBJS := $(call host_objs,$(UNIT_SRCS) $(UNIT_VMM_SRCS))
-HOST_TEST_OBJS := $(call host_objs,$(HOST_TEST_SRCS))
-BENCH_OBJS := $(call host_objs,$(BENCH_SRCS))
-HOST_CHECK_OBJS := $(call host_objs,$(HOST_CHECK_SRCS))
+VMM_OBJS := $(call objs,$(VMM_SRCS))
+MAIN_OBJ := $(call objs,$(MAIN_SRC))
+UNIT_OBJS := $(call objs,$(UNIT_SRCS) $(UNIT_VMM_SRCS))
+BENCH_OBJS := $(call objs,$(BENCH_SRCS))
+HOST_CHECK_OBJS := $(call objs,$(HOST_CHECK_SRCS))
 ifneq ($(SAN),)
-SANITIZER_OBJS := $(call host_objs,$(SANITIZER_SRCS))
+SANITIZER_OBJS := $(call objs,$(SANITIZER_SRCS))
 endif
-GUEST_LIB_OBJS := $(call guest_objs,$(GUEST_LIB_SRCS))
-GUEST_TEST_OBJS := $(call guest_objs,$(GUEST_TESTS:%=guest/tests/%.c))
-GUEST_IMAGE_OBJS := $(foreach g,$(GUEST_IMAGES),$(call guest_objs,$(GUEST_$(g)_SRCS)))
+GUEST_LIB_OBJS := $(call objs,$(GUEST_LIB_SRCS))
 
 VKVM := $(O)/vkvm
 UNIT := $(O)/tests/unit
@@ -154,22 +182,22 @@ $(O)/flags: FORCE
 	@printf '%s\n' '$(subst ','\'',$(FLAGS_LINE))' > $@.new
 	@if cmp -s $@.new $@; then rm -f $@.new; else mv -f $@.new $@; fi
 
-$(O)/obj/%.o: %.c $(O)/flags
+$(O)/obj/%.c.o: %.c $(O)/flags
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(HOST_CPPFLAGS) $(HOST_CFLAGS) -c -o $@ $<
 
-$(O)/obj/%.o: %.S $(O)/flags
+$(O)/obj/%.S.o: %.S $(O)/flags
 	$(call say,AS,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(HOST_CPPFLAGS) -g -c -o $@ $<
 
-$(O)/obj/guest/%.o: guest/%.c $(O)/flags
+$(O)/obj/guest/%.c.o: guest/%.c $(O)/flags
 	$(call say,GUESTCC,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) -I. -MMD -MP $(GUEST_ALL_CFLAGS) -c -o $@ $<
 
-$(O)/obj/guest/%.o: guest/%.S $(O)/flags
+$(O)/obj/guest/%.S.o: guest/%.S $(O)/flags
 	$(call say,GUESTAS,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) -I. -MMD -MP -g -c -o $@ $<
@@ -191,8 +219,8 @@ $(HOST_CHECK): $(HOST_CHECK_OBJS) Makefile
 $(UNIT): $(UNIT_OBJS) $(SANITIZER_OBJS) Makefile
 	$(link) $(TEST_LDLIBS) $(HOST_LDLIBS)
 
-# A host test is tests/kvm/NAME.c with the assembly files tests/kvm/NAME*.S.
-host_test_objs = $(call host_objs,$(filter tests/kvm/$(1).c tests/kvm/$(1)%.S,$(HOST_TEST_SRCS)))
+# A host test is with the assembly files tests/kvm/NAME*.S.
+host_test_objs = $(call objs,$(filter tests/kvm/$(1).c tests/kvm/$(1)%.S,$(HOST_TEST_SRCS)))
 define host_test_rule
 $(O)/tests/$(1): $(call host_test_objs,$(1))
 endef
@@ -210,13 +238,13 @@ define guest_link
 endef
 
 define guest_image_rule
-$(O)/guest/$(1).elf: $(call guest_objs,$(GUEST_$(1)_SRCS))
+$(O)/guest/$(1).elf: $(call objs,$(GUEST_$(1)_SRCS))
 endef
 $(foreach g,$(GUEST_IMAGES),$(eval $(call guest_image_rule,$(g))))
 $(GUEST_BINS): $(GUEST_LIB_OBJS) $(GUEST_LDS) Makefile
 	$(guest_link)
 
-$(GUEST_TEST_BINS): $(O)/guest/tests/%.elf: $(O)/obj/guest/tests/%.o $(GUEST_LIB_OBJS) \
+$(GUEST_TEST_BINS): $(O)/guest/tests/%.elf: $(O)/obj/guest/tests/%.c.o $(GUEST_LIB_OBJS) \
 		$(GUEST_LDS) Makefile
 	$(guest_link)
 
@@ -280,9 +308,13 @@ bench: $(BENCH)
 
 # ------------------------------------------------------- sources, install
 
+ALL_SRCS := $(VMM_SRCS) $(MAIN_SRC) $(UNIT_SRCS) $(SANITIZER_SRCS) $(HOST_TEST_SRCS) \
+	$(HOST_CHECK_SRCS) $(BENCH_SRCS) $(GUEST_LIB_SRCS) $(GUEST_TESTS:%=guest/tests/%.c) \
+	$(foreach g,$(GUEST_IMAGES),$(GUEST_$(g)_SRCS))
+
 lint:
 	@tools/deps.sh $(PACKAGES) $(LINT_PACKAGES)
-	@HOST_FLAGS='-I. $(STD) $(COMMON_WARNINGS)' \
+	@SOURCES='$(ALL_SRCS)' HOST_FLAGS='-I. $(STD) $(COMMON_WARNINGS)' \
 		GUEST_FLAGS='-I. $(STD) $(COMMON_WARNINGS) $(GUEST_MACHINE)' tests/lint/run.sh $(LINT_STEPS)
 
 format:

@@ -20,15 +20,15 @@
 #define CONSOLE_BUFFER 256
 
 struct console {
-    int in;                 /* (c) borrowed file descriptors; their flags are never changed, */
-    int out;                /* (c) because other processes share them */
-    bool raw;               /* the thread that calls console_raw and console_restore */
-    struct termios saved;   /* likewise: what to restore */
-    struct vm_mutex lock;   /* guards the rest */
+    int in;               /* (c) borrowed file descriptors; their flags are never changed, */
+    int out;              /* (c) because other processes share them */
+    bool raw;             /* the thread that calls console_raw and console_restore */
+    struct termios saved; /* likewise: what to restore */
+    struct vm_mutex lock; /* guards the rest */
     uint8_t buffer[CONSOLE_BUFFER]; /* read ahead: [head, tail) */
     unsigned head;
     unsigned tail;
-    bool at_end;            /* end of file or error: nothing more to come */
+    bool at_end; /* end of file or error: nothing more to come */
 };
 
 void console_init(struct console *console, int in, int out);
@@ -45,8 +45,8 @@ void console_restore(struct console *console);
  * thread has SIGPIPE blocked.
  * Returns 0; -ECANCELED when stopped before the end; -errno of write (-EPIPE).
  */
-int console_write(struct console *console, const void *bytes, size_t size,
-                  const _Atomic bool *stop) __attribute__((warn_unused_result));
+int console_write(struct console *console, const void *bytes, size_t size, const _Atomic bool *stop)
+    __attribute__((warn_unused_result));
 
 /* The next byte of input, or 0xFF when there is none now.  Never waits. */
 uint8_t console_read(struct console *console);

@@ -215,8 +215,8 @@ call_advise(const struct caller *caller, const uint64_t *argument)
     if (!range_is_valid(argument[0], argument[1]) ||
         argument[2] >= sizeof(advice) / sizeof(advice[0]))
         return -VKVM_EINVAL;
-    return result_of(vm_map_advise(&caller->vm->map, start, gpa_add(start, argument[1]),
-                                   advice[argument[2]]));
+    return result_of(
+        vm_map_advise(&caller->vm->map, start, gpa_add(start, argument[1]), advice[argument[2]]));
 }
 
 static int64_t
@@ -240,7 +240,7 @@ vmspace_find_locked(struct vm *vm, uint64_t id)
 {
     struct vmspace *space;
 
-    LIST_FOREACH(space, &vm->spaces.buckets[id % VMSPACE_BUCKETS], link) {
+    LIST_FOREACH (space, &vm->spaces.buckets[id % VMSPACE_BUCKETS], link) {
         if (space->id == id)
             return space;
     }
@@ -252,7 +252,7 @@ vmspace_window_find_locked(struct vmspace *space, uint64_t start, uint64_t size)
 {
     struct vmspace_window *window;
 
-    LIST_FOREACH(window, &space->windows, link) {
+    LIST_FOREACH (window, &space->windows, link) {
         if (gpa_to_u64(window->start) == start && gpa_to_u64(window->end) - start == size)
             return window;
     }

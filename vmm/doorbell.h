@@ -23,9 +23,9 @@ struct vmspace_window {
 };
 
 struct vmspace {
-    LIST_ENTRY(vmspace) link;             /* S */
-    uint16_t id;                          /* (c) */
-    LIST_HEAD(, vmspace_window) windows;  /* S: owned */
+    LIST_ENTRY(vmspace) link;            /* S */
+    uint16_t id;                         /* (c) */
+    LIST_HEAD(, vmspace_window) windows; /* S: owned */
 };
 
 #define VMSPACE_BUCKETS 256u

@@ -318,8 +318,8 @@ static const struct vm_part {
     int (*make)(struct vm *vm, struct host_error *error);
     void (*unmake)(struct vm *vm);
 } vm_parts[] = {
-    { make_rest, unmake_rest },     { open_host, unmake_host },   { make_system, unmake_system },
-    { make_kpmap, unmake_kpmap },   { make_pmap, unmake_pmap },   { make_memory, unmake_ram },
+    { make_rest, unmake_rest },    { open_host, unmake_host }, { make_system, unmake_system },
+    { make_kpmap, unmake_kpmap },  { make_pmap, unmake_pmap }, { make_memory, unmake_ram },
     { make_vcpus, destroy_vcpus },
 };
 #define VM_PARTS (sizeof(vm_parts) / sizeof(vm_parts[0]))
@@ -475,10 +475,10 @@ static const struct vcpu_ops vm_vcpu_ops = {
 
 /* What vm_run waits for besides the end. */
 struct watch {
-    sigset_t signals;     /* those that are received here instead of delivered */
-    sigset_t saved_mask;  /* the thread's mask before */
-    int signal_fd;        /* owned */
-    int timer_fd;         /* owned; -1 = no timeout */
+    sigset_t signals;    /* those that are received here instead of delivered */
+    sigset_t saved_mask; /* the thread's mask before */
+    int signal_fd;       /* owned */
+    int timer_fd;        /* owned; -1 = no timeout */
 };
 
 /* Block the signals that would end or stop the process, but for those it was told to ignore. */

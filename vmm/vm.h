@@ -19,7 +19,7 @@ struct vm; /* vm.c */
 
 /* A window given on the command line; described to the guest in the device tree. */
 struct vm_window_config {
-    gpa_t start;
+    gpa_t start;                      /* in [VKVM_WINDOW_BASE, VKVM_WINDOW_END), as is the end */
     uint64_t size;                    /* bytes, whole pages */
     const struct vpte_format *format; /* borrowed */
     vpte_t root;
@@ -27,7 +27,7 @@ struct vm_window_config {
 };
 
 struct vm_config {
-    uint64_t memory_size; /* bytes of guest RAM at GPA 0, whole pages */
+    uint64_t memory_size; /* bytes of guest RAM at GPA 0, whole pages, at most VKVM_WINDOW_BASE */
     unsigned nvcpus;      /* 1 .. VM_MAX_VCPUS */
     uint64_t ram_budget;  /* most resident bytes; 0 = memory_size plus windows' needs: no limit */
     unsigned timeout_ms;  /* 0 = none */
@@ -43,8 +43,8 @@ enum vm_end {
     VM_END_GUEST,       /* the guest called exit: status */
     VM_END_TIMEOUT,     /* --timeout ran out */
     VM_END_INTERRUPTED, /* SIGINT, SIGTERM or SIGHUP */
-    VM_END_CRASHED,     /* the guest did something that ends only itself: triple fault, all vCPUs halted ... */
-    VM_END_FAILED       /* the host or vkvm failed */
+    VM_END_CRASHED, /* the guest did something that ends only itself: triple fault, all vCPUs halted ... */
+    VM_END_FAILED /* the host or vkvm failed */
 };
 
 struct vm_outcome {
@@ -54,8 +54,8 @@ struct vm_outcome {
 };
 
 struct vm_report {
-    uint64_t run_ns;       /* first KVM_RUN to the end */
-    uint64_t create_ns;    /* vm_create */
+    uint64_t run_ns;    /* first KVM_RUN to the end */
+    uint64_t create_ns; /* vm_create */
     uint64_t memory_size;
     uint64_t resident_pages;
     uint64_t mapped_pages;
@@ -66,14 +66,16 @@ struct vm_report {
     uint64_t exits_efault;  /* KVM_RUN returned EFAULT */
     uint64_t exceptions_pf; /* injected */
     uint64_t exceptions_ve;
-    uint64_t meter[64];     /* in the order of VM_METER_FIELDS */
+    uint64_t meter[64]; /* in the order of VM_METER_FIELDS */
     struct fault_report faults;
     struct kvm_pmap_statistics pmap;
 };
 
 /*
- * Make a VM: RAM mapped at GPA 0, windows mapped, vCPUs created, no thread yet.
- * Returns 0 and *vmp; -errno with *error filled.
+ * Make a VM: RAM mapped at GPA 0, windows mapped, boot tables written, vCPUs
+ * created, no thread yet.
+ * Returns 0 and *vmp; -EINVAL for a configuration that cannot be, or another
+ * -errno; *error is filled then and nothing is held.
  */
 int vm_create(const struct vm_config *config, struct vm **vmp, struct host_error *error)
     __attribute__((warn_unused_result));
@@ -82,8 +84,11 @@ int vm_create(const struct vm_config *config, struct vm **vmp, struct host_error
 struct vm_map *vm_map_of(struct vm *vm);
 
 /*
- * Run until the VM ends.  Every vCPU starts at `entry` with the device tree at fdt.
- * Puts the terminal into raw-ish mode if standard input is one, and restores it.
+ * Run until the VM ends; once per VM.  Every vCPU starts at `entry` with the
+ * device tree at fdt.  Puts the terminal into raw-ish mode if standard input is
+ * one, and restores it.  Meanwhile SIGINT, SIGTERM, SIGHUP and SIGQUIT, unless
+ * ignored, end the VM instead of the process: the calling thread must be one that
+ * receives them, so other threads of the process block them.
  */
 void vm_run(struct vm *vm, gpa_t entry, gpa_t fdt, struct vm_outcome *outcome);
 

@@ -15,25 +15,25 @@
 #include "vmm/vm.h"
 
 struct vm {
-    struct vm_config config;    /* (c) */
-    struct kvm_host host;       /* (c) owned */
-    struct vm_system sys;       /* owned */
-    struct kvm_pmap *kpmap;     /* (c) owned */
-    struct pmap pmap;           /* owned */
-    struct vm_map map;          /* owned */
-    struct vm_object *ram;      /* (c) counted: all of RAM, mapped at GPA 0 */
-    struct vcpu *vcpus;         /* (c) owned, config.nvcpus */
-    struct console console;     /* owned */
-    struct vcpu_vm shared;      /* what the vCPUs see; its service is owned, while vm_run runs */
+    struct vm_config config; /* (c) */
+    struct kvm_host host;    /* (c) owned */
+    struct vm_system sys;    /* owned */
+    struct kvm_pmap *kpmap;  /* (c) owned */
+    struct pmap pmap;        /* owned */
+    struct vm_map map;       /* owned */
+    struct vm_object *ram;   /* (c) counted: all of RAM, mapped at GPA 0 */
+    struct vcpu *vcpus;      /* (c) owned, config.nvcpus */
+    struct console console;  /* owned */
+    struct vcpu_vm shared;   /* what the vCPUs see; its service is owned, while vm_run runs */
 
     struct vm_mutex spaces_lock; /* S */
     struct vmspaces spaces;      /* S */
 
-    int ended_fd;               /* (c) owned: eventfd, readable when the VM has ended */
-    _Atomic unsigned nhalted;   /* (a) vCPUs that executed HLT */
-    struct vm_mutex end_lock;   /* F */
-    struct vm_cond end_cond;    /* F: broadcast when shared.ending was set */
-    struct vm_outcome outcome;  /* F */
+    int ended_fd;              /* (c) owned: eventfd, readable when the VM has ended */
+    _Atomic unsigned nhalted;  /* (a) vCPUs that executed HLT */
+    struct vm_mutex end_lock;  /* F */
+    struct vm_cond end_cond;   /* F: broadcast when shared.ending was set */
+    struct vm_outcome outcome; /* F */
 
     uint64_t create_ns;         /* (c) */
     uint64_t run_ns;            /* vm_run's */

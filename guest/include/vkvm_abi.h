@@ -49,7 +49,8 @@
 #define VKVM_CALL_VERSION 0        /* -> VKVM_ABI_VERSION */
 #define VKVM_CALL_EXIT 1           /* (status 0..255): ends the VM */
 #define VKVM_CALL_STATISTICS 2     /* (gpa, size): writes struct vkvm_statistics -> bytes written */
-#define VKVM_CALL_FAULT_DELIVERY 3 /* (mode, gpa): this vCPU's delivery; gpa of the #VE area */
+#define VKVM_CALL_FAULT_DELIVERY 3 /* (mode, gpa): this vCPU's delivery; gpa of the #VE area,
+                                      8-byte aligned and in RAM, else -EINVAL, -EFAULT */
 #define VKVM_CALL_SETMAP 4         /* (start, size, root) */
 #define VKVM_CALL_INVAL 5          /* (start, size) */
 #define VKVM_CALL_ADVISE 6         /* (start, size, VKVM_ADVICE_*) */

@@ -224,6 +224,13 @@ console_printf(const char *format, ...)
 }
 
 void
+console_take_over(void)
+{
+    console_out.used = 0;
+    sync_unlock(&console_lock);
+}
+
+void
 console_flush(void)
 {
     sync_lock(&console_lock);

@@ -25,6 +25,9 @@ void console_vprintf(const char *format, va_list args) __attribute__((format(pri
 void console_format_to(char *to, size_t size, const char *format, va_list args)
     __attribute__((format(printf, 3, 0)));
 
+/* For last words: whoever writes now, perhaps this vCPU, never goes on; forget lock and text. */
+void console_take_over(void);
+
 /* Send what is buffered. */
 void console_flush(void);
 

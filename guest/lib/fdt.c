@@ -92,7 +92,8 @@ fdt_read_bootargs(const void *tree, struct fdt_machine *machine)
 static unsigned
 fdt_protection(const char *letters)
 {
-    return (strchr(letters, 'r') ? VKVM_MAP_READ : 0) | (strchr(letters, 'w') ? VKVM_MAP_WRITE : 0) |
+    return (strchr(letters, 'r') ? VKVM_MAP_READ : 0) |
+           (strchr(letters, 'w') ? VKVM_MAP_WRITE : 0) |
            (strchr(letters, 'x') ? VKVM_MAP_EXECUTE : 0);
 }
 

@@ -2,8 +2,9 @@
 /*
  * Running code in ring 3: contexts, calls down to ring 3 and back up.
  *
- * I/O: the TSS's bitmap allows it, not IOPL, which iretq does not set on hosts that
- * emulate ring 0.
+ * I/O is allowed by IOPL 3 and by the TSS's bitmap, either of which would do on a
+ * processor: iretq does not set IOPL on hosts that emulate ring 0, and QEMU's software CPU
+ * ignores the bitmap of a TSS that KVM has marked busy.
  */
 #include "guest/lib/ring3.h"
 
@@ -46,7 +47,7 @@ ring3_run(struct ring3_context *context)
     struct trap_frame *frame = &context->frame;
     struct cpu_tss *tss = &cpu_current()->tss;
 
-    frame->rflags = (frame->rflags & RING3_RFLAGS) | RFLAGS_ONE;
+    frame->rflags = (frame->rflags & RING3_RFLAGS) | RFLAGS_ONE | (context->io ? RFLAGS_IOPL3 : 0);
     tss->iomap_base = context->io ? CPU_IO_ALLOWED : CPU_IO_DENIED;
     if (context->cr3 != 0)
         context->kernel_cr3 = x86_read_cr3();

@@ -134,7 +134,7 @@ ring3_enter:
         restore_registers_and_return
         .size   ring3_enter, . - ring3_enter
 
-/* Gates (Intel SDM vol. 3, 6.14.1): present, interrupt gate; ring 3 may use #BP and TRAP_SYSCALL. */
+/* Interrupt gates (Intel SDM vol. 3, 6.14.1); ring 3 may use #BP and TRAP_SYSCALL. */
         .section .rodata
         .globl  trap_idt
         .type   trap_idt, @object

@@ -27,6 +27,7 @@ void (*trap_set_handler(unsigned vector, void (*handler)(struct trap_frame *fram
 _Noreturn void
 trap_fatal(const struct trap_frame *frame)
 {
+    console_take_over();
     console_printf("trap: vector %lu error 0x%lx rip 0x%lx cs 0x%lx rsp 0x%lx cr2 0x%lx cpu %u\n",
                    frame->vector, frame->error, frame->rip, frame->cs, frame->rsp, frame->cr2,
                    cpu_id());

@@ -73,7 +73,7 @@ void *vpte_entry(const struct vpte_table *table, uint64_t pindex);
  */
 void *vpte_entry_make(struct vpte_table *table, uint64_t pindex);
 
-/* How many entries of the same table page follow the last-level entry of pindex, itself included. */
+/* Last-level entries from that of pindex on, itself included, to the end of its table page. */
 uint64_t vpte_run(const struct vpte_table *table, uint64_t pindex);
 
 /* The next entry of the same table page. */

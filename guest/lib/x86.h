@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #define RFLAGS_ONE 0x2u /* always set */
+#define RFLAGS_IOPL3 0x3000u
 #define RFLAGS_AC 0x40000u
 #define RFLAGS_ARITHMETIC 0xcd5u /* CF PF AF ZF SF DF OF */
 

@@ -8,8 +8,8 @@
  *     USER_MAPPINGS            map_shared(), map_private(), one behind the other
  *     USER_END - USER_STACK    stack
  *
- * A system call: `int $4` with the number in RAX and arguments in RDI, RSI, RDX; the result comes in
- * RAX, negative on failure.  All other registers are kept.
+ * A system call: `int $4` with the number in RAX and arguments in RDI, RSI, RDX; the result
+ * comes in RAX, negative on failure.  All other registers are kept.
  */
 #ifndef VKERNEL_ABI_H
 #define VKERNEL_ABI_H

@@ -23,8 +23,8 @@
  * vkernel itself runs in ring 3, on the boot identity map, because some hosts
  * emulate ring 0 instruction by instruction; ring 0 is only the trap entry
  * and ring3_run of guest/lib.  Processes run without I/O rights on page
- * tables that keep the kernel from them.  vkernel reaches process memory through RAM at GPA 0, finding the
- * page in the vptes: it never touches a window.
+ * tables that keep the kernel from them.  vkernel reaches process memory through
+ * RAM at GPA 0, finding the page in the vptes: it never touches a window.
  *
  * Locking: one kernel lock, held whenever a vCPU is not running a process.  INVAL by one
  * vCPU while another runs the process is vkvm's business.

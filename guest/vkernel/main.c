@@ -21,7 +21,7 @@
 #include <stddef.h>
 
 #define MAIN_NO_QUOTA (UINT64_C(1) << 40)
-#define MAIN_STRESS_QUOTA 192 /* pages; the program uses 512 */
+#define MAIN_STRESS_QUOTA 128 /* pages; the program uses 320 */
 
 struct kernel_counts kernel_counts;
 struct kernel_options kernel_options;
@@ -40,11 +40,11 @@ static const struct job main_jobs[PROGRAM_COUNT] = {
     [PROGRAM_SIEVE] = { "sieve", "a sieve over 4 MiB counts the primes", MAIN_NO_QUOTA },
     [PROGRAM_SORT] = { "sort", "a merge sort of 2^20 numbers keeps and orders them",
                        MAIN_NO_QUOTA },
-    [PROGRAM_FORK] = { "fork", "three generations write to 1.5 MiB copy-on-write", MAIN_NO_QUOTA },
+    [PROGRAM_FORK] = { "fork", "three generations write to 1 MiB copy-on-write", MAIN_NO_QUOTA },
     [PROGRAM_MAPPINGS] = { "mappings", "shared mappings share and private ones do not",
                            MAIN_NO_QUOTA },
     [PROGRAM_SCAN] = { "scan", "A and M say what was read and written", MAIN_NO_QUOTA },
-    [PROGRAM_STRESS] = { "stress", "2 MiB keep their contents within a quota of 768 KiB",
+    [PROGRAM_STRESS] = { "stress", "1.25 MiB keep their contents within a quota of 512 KiB",
                          MAIN_STRESS_QUOTA },
     [PROGRAM_BAD] = { "bad", "bad processes are killed and nothing else is", MAIN_NO_QUOTA },
 };

@@ -40,8 +40,9 @@ proc_start(struct proc *proc)
     proc_live++;
 }
 
-uint32_t
-proc_spawn(enum vkernel_program program, uint64_t quota)
+/* proc_spawn with the lock held. */
+static uint32_t
+proc_spawn_locked(enum vkernel_program program, uint64_t quota)
 {
     struct proc *proc = proc_alloc(0);
 
@@ -50,6 +51,17 @@ proc_spawn(enum vkernel_program program, uint64_t quota)
     ring3_init(&proc->context, (uint64_t)user_start, program, USER_END);
     proc_start(proc);
     return proc->pid;
+}
+
+uint32_t
+proc_spawn(enum vkernel_program program, uint64_t quota)
+{
+    uint32_t pid;
+
+    sync_lock(&proc_lock);
+    pid = proc_spawn_locked(program, quota);
+    sync_unlock(&proc_lock);
+    return pid;
 }
 
 uint32_t
@@ -122,14 +134,19 @@ proc_wait(struct proc *proc)
 bool
 proc_reap(uint32_t *pid, uint32_t *status)
 {
-    struct proc *child = proc_child(0);
+    struct proc *child;
+    bool ended;
 
-    if (child == NULL || child->state != PROC_ZOMBIE)
-        return false;
-    *pid = child->pid;
-    *status = child->status;
-    proc_take_status(child);
-    return true;
+    sync_lock(&proc_lock);
+    child = proc_child(0);
+    ended = child != NULL && child->state == PROC_ZOMBIE;
+    if (ended) {
+        *pid = child->pid;
+        *status = child->status;
+        proc_take_status(child);
+    }
+    sync_unlock(&proc_lock);
+    return ended;
 }
 
 /* The next process that can run, or NULL. */

@@ -3,7 +3,7 @@
  * Processes and the scheduler.
  *
  * A process runs until it yields, waits or ends: there is no timer.  Round robin, on
- * every vCPU that serves.
+ * every vCPU that serves.  The kernel lock is held, unless a function says otherwise.
  */
 #ifndef VKERNEL_PROC_H
 #define VKERNEL_PROC_H
@@ -34,7 +34,7 @@ struct proc {
     uint32_t status;
 };
 
-/* Start a program on behalf of the kernel.  Returns its pid, or 0. */
+/* Start a program on behalf of the kernel: its pid, or 0.  Takes and drops the kernel lock. */
 uint32_t proc_spawn(enum vkernel_program program, uint64_t quota);
 
 /* A copy of the process; returns its pid, or 0.  It will see 0 as result of its system call. */
@@ -49,7 +49,10 @@ void proc_exit(struct proc *proc, uint32_t status);
  */
 void proc_wait(struct proc *proc);
 
-/* The same for children of the kernel: false if none has ended. */
+/*
+ * The same for children of the kernel, without waiting: false if none has ended.  Takes and
+ * drops the kernel lock.
+ */
 bool proc_reap(uint32_t *pid, uint32_t *status);
 
 /* Run processes on this vCPU until all have ended.  Takes and drops the kernel lock. */

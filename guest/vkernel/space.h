@@ -62,7 +62,10 @@ void space_boot(void);
  */
 bool space_create(struct space *space, uint64_t quota);
 
-/* A copy of `parent`, sharing every page of it until one of the two writes.  Returns as space_create. */
+/*
+ * A copy of `parent`, sharing every page of it until one of the two writes.  Returns as
+ * space_create.
+ */
 bool space_fork(struct space *child, struct space *parent);
 
 /* Drop the window, then everything that was mapped or swapped. */

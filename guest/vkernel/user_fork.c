@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Copy-on-write fork: three generations over 1.5 MiB.  Each writes to its own part before
+ * Copy-on-write fork: three generations over 1 MiB.  Each writes to its own part before
  * it forks, and to every page right after it, and sees its own version of the whole.
  */
 #include "guest/vkernel/user.h"
 
-#define FORK_PAGES UINT64_C(384)
+#define FORK_PAGES UINT64_C(256)
 #define FORK_WORDS (FORK_PAGES * USER_PAGE / sizeof(uint64_t))
 #define FORK_STEP 64  /* words: eight places to a page */
 #define FORK_LATE 512 /* words: one place to a page, behind the first of the others */

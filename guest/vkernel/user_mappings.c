@@ -5,7 +5,7 @@
  */
 #include "guest/vkernel/user.h"
 
-#define MAPPINGS_PAGES UINT64_C(256)
+#define MAPPINGS_PAGES UINT64_C(128)
 #define MAPPINGS_WORDS (MAPPINGS_PAGES * USER_PAGE / sizeof(uint64_t))
 #define MAPPINGS_STEP 512 /* words: one to a page */
 #define MAPPINGS_KEY 1000

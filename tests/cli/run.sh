@@ -291,7 +291,7 @@ test_guests() {
     run run --stats "$work/exit"
     judge 'the statistics add up' 124 err 'faults by kind: .*: adds up'
     run run --json "$work/exit"
-    judge 'JSON to standard error' 124 err '^{"vkvm":.*}$'
+    judge 'JSON to standard error' 124 err '^[{]"vkvm":.*[}]$'
     run run --timeout 0.2 --json="$work/json" "$work/spin"
     judge 'a guest that never ends, with a timeout' 124 err '^vkvm: '
     cp "$work/json" "$work/out"

@@ -77,10 +77,14 @@ trim() {
     printf '%s\n' "$1" | sed -e 's/^[[:space:]]*//' -e 's/[[:space:]]*$//'
 }
 
-# run COMMAND...: its output to $output, its exit status to $status.
+# run COMMAND...: its output to $output, its exit status to $status.  A command that
+# takes too long ends by SIGTERM or SIGKILL: 124 with one timeout, 143 or 137 with another.
 run() {
     status=0
     timeout -k 5 "$seconds" "$@" </dev/null >"$output" 2>&1 || status=$?
+    case $status in
+    137 | 143) status=124 ;;
+    esac
 }
 
 # judge NAME EXPECTED-STATUS REGEX

@@ -9,7 +9,7 @@
 #   -d  where `make npt` put the kernel and the initramfs (build/npt)
 #   -m  memory of the machine (2048)
 #   -t  longest time it may take, boot included (1200)
-#   -k  keep the files of this run and say where they are
+#   -k  keep the files of this run, say where they are, and put QEMU's monitor there
 #
 # The console is copied to standard output as it comes.  The exit status is the
 # command's; 124 after the time is up, 125 when the machine ended without
@@ -21,6 +21,7 @@ dir=build/npt
 memory=2048
 seconds=1200
 keep=
+monitor=none
 
 usage() {
     echo 'usage: lane.sh [-d DIRECTORY] [-m MB] [-t SECONDS] [-k] -- COMMAND [ARGUMENT...]' >&2
@@ -48,15 +49,16 @@ qemu=
 # shellcheck disable=SC2317 # called by the trap
 clean() {
     [ -z "$qemu" ] || kill "$qemu" 2>/dev/null || :
-    if [ -n "$keep" ]; then
-        echo "lane.sh: files of this run: $run" >&2
-    else
-        rm -rf "$run"
-    fi
+    [ -n "$keep" ] || rm -rf "$run"
 }
 trap clean EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
+
+if [ -n "$keep" ]; then
+    monitor=unix:$run/monitor,server=on,wait=off
+    echo "lane.sh: files of this run: $run" >&2
+fi
 
 # The command travels in an archive of its own behind the cached one.
 mkdir "$run/root"
@@ -70,7 +72,7 @@ cat "$dir/initramfs" "$run/command.cpio" >"$run/initrd"
 echo "lane: $(sed -n 's/^Package: //p' "$dir/kernel/version"), QEMU's software CPU with SVM and nested paging" >&2
 timeout -k 10 "$seconds" qemu-system-x86_64 \
     -accel tcg -cpu max -smp 2 -m "$memory" -nodefaults -display none -no-reboot \
-    -serial stdio -serial "file:$run/status" \
+    -serial stdio -serial "file:$run/status" -monitor "$monitor" \
     -kernel "$dir/kernel/vmlinuz" -initrd "$run/initrd" \
     -append 'console=ttyS0 quiet panic=-1 oops=panic' </dev/null &
 qemu=$!

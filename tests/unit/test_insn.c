@@ -239,12 +239,14 @@ Test(insn, an_access_across_pages_is_found_at_the_first_byte_in_the_page)
     rig_init(&rig);
     rig.regs.rsi = MOVED - 4;
     insn = rig_decode(&rig, BYTES(0x48, 0x8b, 0x06));
-    cr_assert(insn_find_access(&insn, &memory, gpa_from_u64(MOVED_TO), VM_PROT_READ, &gva));
+    cr_assert_neq(insn_find_access(&insn, &memory, gpa_from_u64(MOVED_TO), VM_PROT_READ, &gva),
+                  NULL);
     cr_assert(eq(u64, gva_to_u64(gva), MOVED));
-    cr_assert(insn_find_access(&insn, &memory, gpa_from_u64(MOVED - PAGE_SIZE), VM_PROT_READ,
-                               &gva));
+    cr_assert_neq(insn_find_access(&insn, &memory, gpa_from_u64(MOVED - PAGE_SIZE), VM_PROT_READ,
+                                   &gva),
+                  NULL);
     cr_assert(eq(u64, gva_to_u64(gva), MOVED - 4));
-    cr_assert_not(insn_find_access(&insn, &memory, gpa_from_u64(DATA), VM_PROT_READ, &gva));
+    cr_assert_eq(insn_find_access(&insn, &memory, gpa_from_u64(DATA), VM_PROT_READ, &gva), NULL);
 }
 
 Test(insn, of_two_accesses_to_a_page_the_one_of_the_right_kind_is_found)
@@ -258,9 +260,9 @@ Test(insn, of_two_accesses_to_a_page_the_one_of_the_right_kind_is_found)
     rig.regs.rsi = DATA + 0x10;
     rig.regs.rdi = DATA + 0x80;
     insn = rig_decode(&rig, BYTES(0x48, 0xa5)); /* movsq */
-    cr_assert(insn_find_access(&insn, &memory, gpa_from_u64(DATA), VM_PROT_READ, &gva));
+    cr_assert_neq(insn_find_access(&insn, &memory, gpa_from_u64(DATA), VM_PROT_READ, &gva), NULL);
     cr_assert(eq(u64, gva_to_u64(gva), DATA + 0x10));
-    cr_assert(insn_find_access(&insn, &memory, gpa_from_u64(DATA), VM_PROT_WRITE, &gva));
+    cr_assert_neq(insn_find_access(&insn, &memory, gpa_from_u64(DATA), VM_PROT_WRITE, &gva), NULL);
     cr_assert(eq(u64, gva_to_u64(gva), DATA + 0x80));
 }
 
@@ -274,7 +276,8 @@ Test(insn, an_access_whose_page_is_not_mapped_is_not_found)
     rig_init(&rig);
     rig.regs.rsi = UNMAPPED;
     insn = rig_decode(&rig, BYTES(0x48, 0x8b, 0x06));
-    cr_assert_not(insn_find_access(&insn, &memory, gpa_from_u64(UNMAPPED), VM_PROT_READ, &gva));
+    cr_assert_eq(insn_find_access(&insn, &memory, gpa_from_u64(UNMAPPED), VM_PROT_READ, &gva),
+                 NULL);
 }
 
 /* --- rewinding: rig.regs are those before; the test says what KVM left ------ */

@@ -26,13 +26,18 @@
 #include <time.h>
 #include <unistd.h>
 
-/* EFAULT without a failure, at one place: tries without and with a pause, then the VM ends. */
+/*
+ * KVM_RUN that fails without a reason is tried again: first at once, then with a
+ * pause, and after REFUSED_MAX times in a row at one place the VM ends.  In a row:
+ * a KVM_RUN that took longer than REFUSED_RUN_NS got somewhere before it failed.
+ */
 #define REFUSED_QUICK 64u
 #define REFUSED_MAX 20000u
 #define REFUSED_PAUSE_NS 100000
+#define REFUSED_RUN_NS 1000000u
 
-/* Attempts at an instruction that KVM cannot emulate although its memory is there. */
-#define EMULATE_MAX 16u
+/* Attempts in a row at an instruction that KVM cannot emulate although its memory is there. */
+#define EMULATE_MAX 64u
 
 #define JOIN_KICK_NS 10000000
 
@@ -66,17 +71,16 @@ vcpu_create(struct vcpu_vm *vm, unsigned index, struct vcpu *vcpu, struct host_e
         ret = -errno;
         return host_error_set(error, ret, "cannot create vCPU %u: %s", index, strerror(-ret));
     }
-    vcpu->run = mmap(NULL, vm->host->vcpu_mmap_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd,
-                     0);
+    vcpu->run =
+        mmap(NULL, vm->host->vcpu_mmap_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
     if (vcpu->run == MAP_FAILED) {
         ret = -errno;
         close(vcpu->fd);
         vcpu->fd = -1;
         return host_error_set(error, ret, "cannot map vCPU %u: %s", index, strerror(-ret));
     }
-    vcpu->arch = (struct arch_vcpu){
-        .host = vm->host, .fd = vcpu->fd, .run = vcpu->run, .index = index
-    };
+    vcpu->arch =
+        (struct arch_vcpu){ .host = vm->host, .fd = vcpu->fd, .run = vcpu->run, .index = index };
     return 0;
 }
 
@@ -146,6 +150,24 @@ watch_position(struct vcpu *vcpu, struct vcpu_watch *watch)
     if (watch->same == 0 || rip != watch->rip || hash != watch->hash)
         *watch = (struct vcpu_watch){ .rip = rip, .hash = hash };
     return ++watch->same;
+}
+
+static uint64_t
+now_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* How often in a row, this time included, KVM_RUN failed here without a reason. */
+static unsigned
+count_refusal(struct vcpu *vcpu)
+{
+    if (now_ns() - vcpu->refused_at > REFUSED_RUN_NS)
+        vcpu->refused.same = 0;
+    return watch_position(vcpu, &vcpu->refused);
 }
 
 static void
@@ -244,15 +266,15 @@ handle_efault(struct vcpu *vcpu)
 
     vcpu->counters.efault++;
     if (fault_service_take_failure(vcpu->vm->service, vcpu->index, &info)) {
-        vcpu->refused.same = 0;
         fail_access(vcpu, &info, 0);
         return;
     }
-    same = watch_position(vcpu, &vcpu->refused);
+    same = count_refusal(vcpu);
     if (same > REFUSED_MAX)
         vcpu_end(vcpu, END_FAILED, "KVM_RUN fails again and again: %s", strerror(EFAULT));
     else if (same > REFUSED_QUICK)
         (void)nanosleep(&pause, NULL);
+    vcpu->refused_at = now_ns();
 }
 
 /* A failure recorded for this very access, if there is one; any other is stale. */
@@ -307,8 +329,10 @@ handle_emulation_failure(struct vcpu *vcpu)
         fail_access(vcpu, &info, ARCH_INJECT_CERTAIN);
         return;
     }
-    if (ret == 0 && watch_position(vcpu, &vcpu->refused) <= EMULATE_MAX)
+    if (ret == 0 && count_refusal(vcpu) <= EMULATE_MAX) {
+        vcpu->refused_at = now_ns();
         return;
+    }
     arch_vcpu_instruction(&vcpu->arch, vcpu->vm->map, bytes, sizeof(bytes));
     vcpu_end(vcpu, END_FAILED, "KVM cannot emulate the instruction %s", bytes);
 }

@@ -81,6 +81,7 @@ struct vcpu {
     _Atomic uint64_t suspect_gpa;  /* (a) what a check is about */
     struct vcpu_watch watch;       /* T: of checks */
     struct vcpu_watch refused;     /* T: entries that KVM refused without a reason */
+    uint64_t refused_at;           /* T: when KVM_RUN was entered again after the last one, ns */
     uint64_t unexplained_rip;      /* T: last failure that the instruction did not explain */
     gpa_t unexplained_gpa;         /* T */
     struct vcpu_counters counters; /* T; anybody's when the thread has ended */

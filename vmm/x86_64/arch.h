@@ -19,7 +19,7 @@ struct arch_vcpu {
     struct kvm_run *run;         /* borrowed */
     unsigned index;
     /* Fault delivery, as the guest asked by VKVM_CALL_FAULT_DELIVERY. */
-    unsigned delivery;           /* VKVM_DELIVER_* */
+    unsigned delivery; /* VKVM_DELIVER_* */
     gpa_t ve_area;
 };
 
@@ -69,9 +69,8 @@ int arch_call_set(struct arch_vcpu *vcpu, const struct arch_call *call)
  * cannot be found or undone; -ESHUTDOWN when the fault met the delivery of a
  * #DF: a triple fault; -errno of KVM.  Nothing was injected then.
  */
-int arch_inject_fault(struct arch_vcpu *vcpu, struct vm_map *map,
-                      const struct vm_fault_info *info, unsigned flags)
-    __attribute__((warn_unused_result));
+int arch_inject_fault(struct arch_vcpu *vcpu, struct vm_map *map, const struct vm_fault_info *info,
+                      unsigned flags) __attribute__((warn_unused_result));
 
 /*
  * KVM could not emulate the instruction at RIP, perhaps because it could not
@@ -80,8 +79,8 @@ int arch_inject_fault(struct arch_vcpu *vcpu, struct vm_map *map,
  * Returns 0 when all are mapped now; 1 with *info when one must be refused;
  * -EILSEQ when there is no decodable instruction; -errno of KVM.
  */
-int arch_resolve_instruction(struct arch_vcpu *vcpu, struct vm_map *map,
-                             struct vm_fault_info *info) __attribute__((warn_unused_result));
+int arch_resolve_instruction(struct arch_vcpu *vcpu, struct vm_map *map, struct vm_fault_info *info)
+    __attribute__((warn_unused_result));
 
 /* Where the vCPU is, for messages and the progress check: rip, and a hash of all registers.
  * Returns 0 or -errno of KVM. */

@@ -108,8 +108,8 @@ boot_write_gdt(struct vm_map *map, struct host_error *error)
     gdt[VKVM_SEL_KERNEL_DATA / 8] = DESC_KERNEL_DATA;
     gdt[VKVM_SEL_USER_DATA / 8] = DESC_USER_DATA;
     gdt[VKVM_SEL_USER_CODE / 8] = DESC_USER_CODE;
-    gdt[ARCH_SEL_TSS / 8] = DESC_TSS_BUSY | (LAYOUT_TSS_SIZE - 1) | (base & 0xFFFFFF) << 16 |
-                            (base >> 24 & 0xFF) << 56;
+    gdt[ARCH_SEL_TSS / 8] =
+        DESC_TSS_BUSY | (LAYOUT_TSS_SIZE - 1) | (base & 0xFFFFFF) << 16 | (base >> 24 & 0xFF) << 56;
     gdt[ARCH_SEL_TSS / 8 + 1] = base >> 32;
     return boot_write(map, LAYOUT_GDT, gdt, sizeof(gdt), error);
 }

@@ -175,12 +175,25 @@ cpu_init_cpuid(struct arch_vcpu *vcpu)
 static void
 cpu_init_segments(struct kvm_sregs *sregs)
 {
-    const struct kvm_segment code = { .limit = UINT32_MAX, .selector = VKVM_SEL_KERNEL_CODE,
-                                      .type = 11, .present = 1, .s = 1, .l = 1, .g = 1 };
-    const struct kvm_segment data = { .limit = UINT32_MAX, .selector = VKVM_SEL_KERNEL_DATA,
-                                      .type = 3, .present = 1, .s = 1, .db = 1, .g = 1 };
-    const struct kvm_segment task = { .base = LAYOUT_TSS, .limit = LAYOUT_TSS_SIZE - 1,
-                                      .selector = ARCH_SEL_TSS, .type = 11, .present = 1 };
+    const struct kvm_segment code = { .limit = UINT32_MAX,
+                                      .selector = VKVM_SEL_KERNEL_CODE,
+                                      .type = 11,
+                                      .present = 1,
+                                      .s = 1,
+                                      .l = 1,
+                                      .g = 1 };
+    const struct kvm_segment data = { .limit = UINT32_MAX,
+                                      .selector = VKVM_SEL_KERNEL_DATA,
+                                      .type = 3,
+                                      .present = 1,
+                                      .s = 1,
+                                      .db = 1,
+                                      .g = 1 };
+    const struct kvm_segment task = { .base = LAYOUT_TSS,
+                                      .limit = LAYOUT_TSS_SIZE - 1,
+                                      .selector = ARCH_SEL_TSS,
+                                      .type = 11,
+                                      .present = 1 };
 
     sregs->cs = code;
     sregs->ds = sregs->es = sregs->fs = sregs->gs = sregs->ss = data;
@@ -213,8 +226,10 @@ cpu_init_sregs(struct arch_vcpu *vcpu)
 static int
 cpu_init_regs(struct arch_vcpu *vcpu, gpa_t entry, gpa_t fdt)
 {
-    struct kvm_regs regs = { .rip = gpa_to_u64(entry), .rdi = gpa_to_u64(fdt),
-                             .rsi = vcpu->index, .rflags = CPU_RFLAGS_FIXED };
+    struct kvm_regs regs = { .rip = gpa_to_u64(entry),
+                             .rdi = gpa_to_u64(fdt),
+                             .rsi = vcpu->index,
+                             .rflags = CPU_RFLAGS_FIXED };
 
     return cpu_ioctl(vcpu, KVM_SET_REGS, &regs);
 }
@@ -240,8 +255,8 @@ arch_vcpu_init(struct arch_vcpu *vcpu, gpa_t entry, gpa_t fdt, struct host_error
     }
     if (ret != 0) {
         error->error = ret;
-        snprintf(error->message, sizeof(error->message), "vCPU %u: cannot set %s: %s",
-                 vcpu->index, what, strerror(-ret));
+        snprintf(error->message, sizeof(error->message), "vCPU %u: cannot set %s: %s", vcpu->index,
+                 what, strerror(-ret));
     }
     return ret;
 }

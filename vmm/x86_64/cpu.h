@@ -25,8 +25,7 @@
 #define CPU_EFER_LMA 0x400u
 
 /* Each returns 0 or -errno of the ioctl. */
-int cpu_get_regs(struct arch_vcpu *vcpu, struct kvm_regs *regs)
-    __attribute__((warn_unused_result));
+int cpu_get_regs(struct arch_vcpu *vcpu, struct kvm_regs *regs) __attribute__((warn_unused_result));
 int cpu_set_regs(struct arch_vcpu *vcpu, const struct kvm_regs *regs)
     __attribute__((warn_unused_result));
 int cpu_get_sregs(struct arch_vcpu *vcpu, struct kvm_sregs *sregs)

@@ -18,7 +18,9 @@
  *      VPTE_INVALID, INVALID_ADDRESS, IO_ERROR, OBJECT_DEAD   P clear
  *      PROTECTION, VPTE_PROTECTION, NOFAULT                   P
  *      BAD_FRAME, BEYOND_OBJECT                               P, RSVD
- * W/R from the access, U/S from the CPL, I/D for a fetch.
+ * W/R from the access, U/S from the CPL, I/D for a fetch.  An instruction that
+ * reads and then writes its operand faults as a write, as it does in hardware,
+ * even when KVM's emulator got no further than the read.
  */
 #include "guest/include/vkvm_abi.h"
 #include "vmm/x86_64/cpu.h"
@@ -140,22 +142,29 @@ rewind_access(struct memory_context *context, struct state *state)
 
 /* The linear address in the instruction's own bytes, if they lie in the page. */
 static bool
-find_fetch(const struct insn_memory *memory, const struct state *state, uint64_t length,
-           gpa_t page, gva_t *gva)
+find_fetch(const struct insn_memory *memory, const struct state *state, uint64_t length, gpa_t page,
+           gva_t *gva)
 {
-    const struct insn insn = { .length = (unsigned)length, .naccesses = 1, .access = { {
-        .address = gva_from_u64(state->sregs.cs.base + state->regs.rip),
-        .size = length,
-        .access = VM_PROT_EXECUTE } } };
+    const struct insn insn = {
+        .length = (unsigned)length,
+        .naccesses = 1,
+        .access = { { .address = gva_from_u64(state->sregs.cs.base + state->regs.rip),
+                      .size = length,
+                      .access = VM_PROT_EXECUTE } }
+    };
 
-    return insn_find_access(&insn, memory, page, VM_PROT_EXECUTE, gva);
+    return insn_find_access(&insn, memory, page, VM_PROT_EXECUTE, gva) != NULL;
 }
 
-/* The linear address at which the instruction at RIP touches the faulting page. */
+/*
+ * The linear address at which the instruction at RIP touches the faulting page,
+ * and in info->access what it does there.
+ */
 static bool
-find_linear(struct memory_context *context, const struct state *state,
-            const struct vm_fault_info *info, gva_t *gva)
+find_linear(struct memory_context *context, const struct state *state, struct vm_fault_info *info,
+            gva_t *gva)
 {
+    const struct insn_access *access;
     const struct insn_memory memory = { context, memory_read, memory_translate };
     gpa_t page = gpa_trunc_page(info->gpa);
     uint8_t bytes[INSN_MAX_BYTES];
@@ -166,9 +175,14 @@ find_linear(struct memory_context *context, const struct state *state,
                        sizeof(bytes));
     if (insn_decode(&state->regs, &state->sregs, bytes, size, &insn) != 0)
         return find_fetch(&memory, state, size == sizeof(bytes) ? size : size + 1, page, gva);
-    if (info->access != VM_PROT_EXECUTE &&
-        insn_find_access(&insn, &memory, page, info->access, gva))
+    access = info->access == VM_PROT_EXECUTE
+                 ? NULL
+                 : insn_find_access(&insn, &memory, page, info->access, gva);
+    if (access != NULL) {
+        if (access->access == VM_PROT_RW)
+            info->access = VM_PROT_WRITE;
         return true;
+    }
     return find_fetch(&memory, state, insn.length, page, gva);
 }
 
@@ -239,8 +253,8 @@ ve_access(vm_prot_t access)
 
 /* Fill the information area (SDM vol. 3, 25.5.7.2).  Returns 0, -EBUSY or -EFAULT. */
 static int
-ve_area_write(const struct arch_vcpu *vcpu, struct vm_map *map,
-              const struct vm_fault_info *info, const gva_t *gva)
+ve_area_write(const struct arch_vcpu *vcpu, struct vm_map *map, const struct vm_fault_info *info,
+              const gva_t *gva)
 {
     struct vkvm_ve_area area = { .reason = VKVM_VE_REASON, .busy = UINT32_MAX };
     struct vm_fault_info unused;
@@ -317,6 +331,7 @@ arch_inject_fault(struct arch_vcpu *vcpu, struct vm_map *map, const struct vm_fa
                   unsigned flags)
 {
     struct memory_context context = { vcpu, map };
+    struct vm_fault_info seen = *info;
     struct state state;
     bool found;
     gva_t gva;
@@ -332,7 +347,7 @@ arch_inject_fault(struct arch_vcpu *vcpu, struct vm_map *map, const struct vm_fa
             return ret;
     }
     /* Addresses are looked up before step 2 takes the page tables away. */
-    found = find_linear(&context, &state, info, &gva);
+    found = find_linear(&context, &state, &seen, &gva);
     if (!found && (flags & (ARCH_INJECT_MMIO | ARCH_INJECT_CERTAIN)) == 0)
         return -EAGAIN;
     if ((flags & ARCH_INJECT_MMIO) != 0) {
@@ -340,7 +355,7 @@ arch_inject_fault(struct arch_vcpu *vcpu, struct vm_map *map, const struct vm_fa
         if (ret != 0)
             return ret;
     }
-    ret = prepare_exception(vcpu, map, info, found ? &gva : NULL, &state);
+    ret = prepare_exception(vcpu, map, &seen, found ? &gva : NULL, &state);
     if (ret != 0)
         return ret;
     return state_set(vcpu, &state);

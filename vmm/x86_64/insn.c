@@ -51,9 +51,8 @@ mask_bits(uint64_t value, unsigned bits)
 static uint64_t
 gpr_value(const struct kvm_regs *regs, unsigned number)
 {
-    const uint64_t values[16] = { regs->rax, regs->rcx, regs->rdx, regs->rbx,
-                                  regs->rsp, regs->rbp, regs->rsi, regs->rdi,
-                                  regs->r8,  regs->r9,  regs->r10, regs->r11,
+    const uint64_t values[16] = { regs->rax, regs->rcx, regs->rdx, regs->rbx, regs->rsp, regs->rbp,
+                                  regs->rsi, regs->rdi, regs->r8,  regs->r9,  regs->r10, regs->r11,
                                   regs->r12, regs->r13, regs->r14, regs->r15 };
 
     return values[number & 15];
@@ -138,8 +137,8 @@ bit_displacement(const struct decoded *d, const struct kvm_regs *regs)
     uint64_t value, words;
 
     if (d->info.meta.category != ZYDIS_CATEGORY_BITBYTE || d->info.operand_count_visible != 2 ||
-        bit->type != ZYDIS_OPERAND_TYPE_REGISTER ||
-        !register_value(regs, bit->reg.value, &value) || d->operands[0].size == 0)
+        bit->type != ZYDIS_OPERAND_TYPE_REGISTER || !register_value(regs, bit->reg.value, &value) ||
+        d->operands[0].size == 0)
         return 0;
     /* Sign-extend from the operand size, then divide rounding down. */
     value <<= 64 - d->operands[0].size;
@@ -148,8 +147,8 @@ bit_displacement(const struct decoded *d, const struct kvm_regs *regs)
 }
 
 static bool
-operand_address(const struct decoded *d, const struct kvm_regs *regs,
-                const struct kvm_sregs *sregs, const ZydisDecodedOperand *op, uint64_t *address)
+operand_address(const struct decoded *d, const struct kvm_regs *regs, const struct kvm_sregs *sregs,
+                const ZydisDecodedOperand *op, uint64_t *address)
 {
     uint64_t base = 0, index = 0, offset;
 
@@ -242,23 +241,24 @@ access_in_page(const struct insn_access *access, const struct insn_memory *memor
     }
 }
 
-bool
+const struct insn_access *
 insn_find_access(const struct insn *insn, const struct insn_memory *memory, gpa_t page,
                  vm_prot_t access, gva_t *gva)
 {
+    const struct insn_access *a;
     unsigned i;
 
     for (i = 0; i < insn->naccesses; i++) {
-        if ((insn->access[i].access & access) != 0 &&
-            access_in_page(&insn->access[i], memory, page, gva))
-            return true;
+        a = &insn->access[i];
+        if ((a->access & access) != 0 && access_in_page(a, memory, page, gva))
+            return a;
     }
     for (i = 0; i < insn->naccesses; i++) {
-        if ((insn->access[i].access & access) == 0 &&
-            access_in_page(&insn->access[i], memory, page, gva))
-            return true;
+        a = &insn->access[i];
+        if ((a->access & access) == 0 && access_in_page(a, memory, page, gva))
+            return a;
     }
-    return false;
+    return NULL;
 }
 
 /*
@@ -272,8 +272,8 @@ enum candidate_kind {
 };
 
 struct candidate {
-    enum candidate_kind kind;
     struct kvm_regs before;
+    enum candidate_kind kind;
     unsigned votes;
 };
 
@@ -281,8 +281,8 @@ static bool
 is_repeated_string(const struct decoded *d)
 {
     return d->info.meta.category == ZYDIS_CATEGORY_STRINGOP &&
-           (d->info.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE |
-                                  ZYDIS_ATTRIB_HAS_REPNE)) != 0;
+           (d->info.attributes &
+            (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE)) != 0;
 }
 
 static bool
@@ -367,8 +367,8 @@ undo_string(const struct decoded *d, struct kvm_regs *regs)
 
 /* The registers before d, which stood at `rip`; false when they cannot be known. */
 static bool
-undo(const struct decoded *d, uint64_t rip, enum candidate_kind kind,
-     const struct kvm_regs *after, struct kvm_regs *before)
+undo(const struct decoded *d, uint64_t rip, enum candidate_kind kind, const struct kvm_regs *after,
+     struct kvm_regs *before)
 {
     *before = *after;
     before->rip = rip;
@@ -463,9 +463,8 @@ access_makes_store(const struct insn_access *access, const struct insn_memory *m
 }
 
 static bool
-store_matches(const struct decoded *d, const struct kvm_regs *before,
-              const struct kvm_sregs *sregs, const struct insn_memory *memory,
-              const struct insn_store *store)
+store_matches(const struct decoded *d, const struct kvm_regs *before, const struct kvm_sregs *sregs,
+              const struct insn_memory *memory, const struct insn_store *store)
 {
     struct insn insn;
     uint64_t offset, value;
@@ -515,8 +514,7 @@ find_candidates(const struct kvm_regs *after, const struct kvm_sregs *sregs,
     unsigned n = 0, length;
 
     for (length = INSN_MAX_BYTES; length >= 1; length--) {
-        if (try_candidate(after, sregs, memory, store, end - length, length, kind,
-                          &candidates[n]))
+        if (try_candidate(after, sregs, memory, store, end - length, length, kind, &candidates[n]))
             n++;
     }
     return n;

@@ -51,12 +51,13 @@ int insn_decode(const struct kvm_regs *regs, const struct kvm_sregs *sregs, cons
                 size_t size, struct insn *insn) __attribute__((warn_unused_result));
 
 /*
- * The linear address at which an instruction touches the page at `page`, for an
- * access of the given kind: the first byte that lies in it.  An access of that
- * kind is preferred to one of another kind.  Returns false when there is none.
+ * The access by which an instruction touches the page at `page`, and in *gva the
+ * first byte of it that lies in the page.  An access of the given kind is
+ * preferred to one of another kind.  Returns NULL when there is none.
  */
-bool insn_find_access(const struct insn *insn, const struct insn_memory *memory, gpa_t page,
-                      vm_prot_t access, gva_t *gva);
+const struct insn_access *insn_find_access(const struct insn *insn,
+                                           const struct insn_memory *memory, gpa_t page,
+                                           vm_prot_t access, gva_t *gva);
 
 /* What KVM was about to store: KVM_EXIT_MMIO with is_write. */
 struct insn_store {
