@@ -36,14 +36,14 @@ all:
 
 # ---------------------------------------------------------------- sources
 
-ENGINE_SRCS := vmm/pager/file_pager.c vmm/vpagetable/pmap.c \
+ENGINE_SRCS := vmm/pager/file_pager.c vmm/pager/swap_pager.c vmm/vpagetable/pmap.c \
 	vmm/vpagetable/pmap_window.c vmm/vpagetable/pv.c vmm/vpagetable/vm_copy.c \
-	vmm/vpagetable/vm_errand.c vmm/vpagetable/vm_fault.c \
-	vmm/vpagetable/vm_map.c \
- vmm/vpagetable/vm_object.c \
-	vmm/vpagetable/vm_page.c \
-	vmm/vpagetable/vm_pager.c vmm/vpagetable/vm_prefault.c \
- vmm/vpagetable/vm_system.c vmm/vpagetable/vm_types.c \
+	vmm/vpagetable/vm_errand.c vmm/vpagetable/vm_fault.c vmm/vpagetable/vm_fault_wire.c \
+	vmm/vpagetable/vm_map.c vmm/vpagetable/vm_map_copy.c vmm/vpagetable/vm_map_entry.c \
+	vmm/vpagetable/vm_map_wire.c vmm/vpagetable/vm_object.c vmm/vpagetable/vm_object_flush.c \
+	vmm/vpagetable/vm_page.c vmm/vpagetable/vm_pageout.c vmm/vpagetable/vm_pageout_wait.c \
+	vmm/vpagetable/vm_pager.c vmm/vpagetable/vm_prefault.c vmm/vpagetable/vm_readahead.c \
+	vmm/vpagetable/vm_shadow.c vmm/vpagetable/vm_system.c vmm/vpagetable/vm_types.c \
 	vmm/vpagetable/vpte.c vmm/histogram.c
 CLI_SRCS := vmm/cli/cli.c vmm/cli/cmd_walk.c vmm/cli/fdt.c vmm/cli/image.c vmm/cli/json.c \
 	vmm/cli/options.c vmm/cli/report.c vmm/cli/walk.c vmm/cli/walk_file.c vmm/cli/walk_options.c
@@ -51,26 +51,26 @@ PURE_ARCH_SRCS := vmm/x86_64/insn.c vmm/x86_64/x86_walk.c
 KVM_SRCS := vmm/kvm/delay_line.c vmm/kvm/fault_service.c vmm/kvm/kvm_host.c vmm/kvm/kvm_pmap.c \
 	vmm/kvm/kvm_window.c vmm/kvm/memslot.c vmm/kvm/uffd.c vmm/kvm/vcpu.c
 ARCH_SRCS := vmm/x86_64/boot.c vmm/x86_64/call.c vmm/x86_64/cpu.c vmm/x86_64/exception.c
-VM_SRCS := vmm/console.c vmm/doorbell.c vmm/vm.c vmm/cli/cmd_run.c
+VM_SRCS := vmm/console.c vmm/doorbell.c vmm/file_map.c vmm/pageout_thread.c vmm/vm.c vmm/cli/cmd_run.c
 VMM_SRCS := $(ENGINE_SRCS) $(CLI_SRCS) $(PURE_ARCH_SRCS) $(KVM_SRCS) $(ARCH_SRCS) $(VM_SRCS)
 MAIN_SRC := vmm/main.c
 
 # The unit tests take of vmm/ what needs no KVM.
 UNIT_VMM_SRCS := $(ENGINE_SRCS) $(CLI_SRCS) $(PURE_ARCH_SRCS)
-UNIT_SRCS := tests/unit/alloc_failure.c tests/unit/fake_pmap.c \
+UNIT_SRCS := tests/unit/alloc_failure.c tests/unit/audit.c tests/unit/fake_pmap.c \
 	tests/unit/fault_rig.c tests/unit/test_fdt.c tests/unit/test_file_pager.c \
 	tests/unit/test_histogram.c tests/unit/test_image.c tests/unit/test_insn.c \
 	tests/unit/test_options.c tests/unit/test_pmap.c tests/unit/test_report.c \
- tests/unit/test_vm_copy.c tests/unit/test_vm_fault.c \
-	tests/unit/test_vm_fault_window.c tests/unit/test_vm_map.c \
- tests/unit/test_vm_object.c \
-	tests/unit/test_vm_page.c tests/unit/test_vm_prefault.c \
- tests/unit/test_vm_system.c \
+	tests/unit/test_swap_pager.c tests/unit/test_vm_copy.c tests/unit/test_vm_fault.c \
+	tests/unit/test_vm_fault_window.c tests/unit/test_vm_fault_wire.c tests/unit/test_vm_map.c \
+	tests/unit/test_vm_map_copy.c tests/unit/test_vm_object.c tests/unit/test_vm_object_page.c \
+	tests/unit/test_vm_page.c tests/unit/test_vm_pageout.c tests/unit/test_vm_prefault.c \
+	tests/unit/test_vm_readahead.c tests/unit/test_vm_shadow.c tests/unit/test_vm_system.c \
 	tests/unit/test_vpte.c tests/unit/test_walk.c tests/unit/test_x86_walk.c \
 	tests/unit/vpte_model.c tests/unit/x86_walk_model.c
 SANITIZER_SRCS := tests/unit/sanitizer.c
 
-#, with NAME*.S if there is one: a program of its own.
+# tests/kvm/NAME.c, with NAME*.S if there is one: a program of its own.
 HOST_TESTS := host_fault host_pmap host_vm
 HOST_TEST_SRCS := $(HOST_TESTS:%=tests/kvm/%.c) tests/kvm/host_fault.S tests/kvm/host_vm.S
 HOST_CHECK_SRCS := tests/npt/host_check.c vmm/kvm/kvm_host.c
@@ -87,13 +87,13 @@ GUEST_vkernel_SRCS := guest/vkernel/fault.c guest/vkernel/main.c guest/vkernel/p
 	guest/vkernel/user_lib.c guest/vkernel/user_main.c guest/vkernel/user_mappings.c \
 	guest/vkernel/user_scan.c guest/vkernel/user_sieve.c guest/vkernel/user_sort.c \
 	guest/vkernel/user_stress.c
-#: an image of its own.
-GUEST_TESTS := accessed_modified bad_frame both_mappings directory_modified hostile inval \
-	invalid linear_root page_size permission read_then_write remap_hammer setmap statistics \
-	unmapped vcpus ve_busy vmspace write_protect zero_fill
+# guest/tests/NAME.c: an image of its own.
+GUEST_TESTS := accessed_modified bad_frame both_mappings budget copy directory_modified file_map \
+	hostile inval invalid linear_root page_size permission read_then_write remap_hammer setmap statistics \
+	unmapped vcpus ve_busy vmspace wire write_protect zero_fill
 
 # Scripts and data the NPT lane needs besides the programs.
-TEST_FILES := tests/run.sh tests/cli/run.sh tests/cli/walk.sh tests/kvm/run.shfg \
+TEST_FILES := tests/run.sh tests/cli/run.sh tests/cli/walk.sh tests/kvm/run.sh tests/kvm/tests.cfg \
 	docs/vkvm.1
 
 # --------------------------------------------------------------- packages
@@ -219,7 +219,7 @@ $(HOST_CHECK): $(HOST_CHECK_OBJS) Makefile
 $(UNIT): $(UNIT_OBJS) $(SANITIZER_OBJS) Makefile
 	$(link) $(TEST_LDLIBS) $(HOST_LDLIBS)
 
-# A host test is with the assembly files tests/kvm/NAME*.S.
+# A host test is tests/kvm/NAME.c with the assembly files tests/kvm/NAME*.S.
 host_test_objs = $(call objs,$(filter tests/kvm/$(1).c tests/kvm/$(1)%.S,$(HOST_TEST_SRCS)))
 define host_test_rule
 $(O)/tests/$(1): $(call host_test_objs,$(1))
@@ -273,12 +273,12 @@ define here_or_lane
 	fi
 endef
 
-RUN_FILES := $(VKVM) $(GUEST_BINS)
+RUN_FILES := $(VKVM) $(HOST_CHECK) $(GUEST_BINS)
 LANE_RUN := build/vkvm run --stats build/guest/vkernel.elf
 LANE_TEST = env UNIT_ARGS='$(UNIT_ARGS)' tests/run.sh -t $(LANE_TEST_SECONDS)
 HERE_TEST = UNIT_ARGS='$(UNIT_ARGS)' tests/run.sh -b $(O)
 
-run: $(HOST_CHECK) $(RUN_FILES)
+run: $(RUN_FILES)
 	$(call here_or_lane,$(RUN_FILES),$(VKVM) run --stats $(O)/guest/vkernel.elf,$(LANE_RUN))
 
 test: $(TEST_BINS)

@@ -10,7 +10,7 @@
 #   kvm    guests under KVM; needs a host that vkvm can use
 #
 #   -b  where the programs are (build)
-#   -t  longest time of one test of the group kvm (60)
+#   -t  longest time of one test of the group kvm (300)
 #
 # Each group's runner prints its own totals.  A group fails when its runner
 # fails or when a sanitizer complained in any process of it.  UNIT_ARGS is
@@ -19,7 +19,7 @@
 set -eu
 
 build=build
-seconds=60
+seconds=300
 
 usage() {
     echo 'usage: run.sh [-b BUILD_DIRECTORY] [-t SECONDS] {unit|cli|kvm}...' >&2

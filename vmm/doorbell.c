@@ -182,17 +182,6 @@ call_fault_delivery(const struct caller *caller, const uint64_t *argument)
 }
 
 static int64_t
-call_setmap(const struct caller *caller, const uint64_t *argument)
-{
-    gpa_t start = gpa_from_u64(argument[0]);
-
-    if (!range_is_valid(argument[0], argument[1]))
-        return -VKVM_EINVAL;
-    return result_of(
-        vm_map_setmap(&caller->vm->map, start, gpa_add(start, argument[1]), argument[2]));
-}
-
-static int64_t
 call_inval(const struct caller *caller, const uint64_t *argument)
 {
     gpa_t start = gpa_from_u64(argument[0]);
@@ -202,38 +191,46 @@ call_inval(const struct caller *caller, const uint64_t *argument)
     return result_of(vm_map_inval(&caller->vm->map, start, gpa_add(start, argument[1])));
 }
 
-static int64_t
-call_advise(const struct caller *caller, const uint64_t *argument)
-{
-    static const enum vm_map_advice advice[] = {
-        [VKVM_ADVICE_NORMAL] = VM_ADVICE_NORMAL,
-        [VKVM_ADVICE_RANDOM] = VM_ADVICE_RANDOM,
-        [VKVM_ADVICE_SEQUENTIAL] = VM_ADVICE_SEQUENTIAL,
-    };
-    gpa_t start = gpa_from_u64(argument[0]);
+/*
+ * vmspaces and windows.  locked: S
+ */
 
-    if (!range_is_valid(argument[0], argument[1]) ||
-        argument[2] >= sizeof(advice) / sizeof(advice[0]))
-        return -VKVM_EINVAL;
-    return result_of(
-        vm_map_advise(&caller->vm->map, start, gpa_add(start, argument[1]), advice[argument[2]]));
+static int
+window_compare(const struct vmspace_window *a, const struct vmspace_window *b)
+{
+    uint64_t x = gpa_to_u64(a->start), y = gpa_to_u64(b->start);
+
+    return x < y ? -1 : x > y;
 }
 
-static int64_t
-call_protect(const struct caller *caller, const uint64_t *argument)
-{
-    gpa_t start = gpa_from_u64(argument[0]);
-    vm_prot_t prot;
+RB_GENERATE_INTERNAL(vmspace_window_tree, vmspace_window, by_start, window_compare,
+                     __attribute__((unused)) static)
 
-    if (!range_is_in_window_space(argument[0], argument[1]) ||
-        !permissions_from_flags(argument[2], &prot))
-        return -VKVM_EINVAL;
-    return result_of(vm_map_protect(&caller->vm->map, start, gpa_add(start, argument[1]), prot));
+/* The window at `start`, whoever owns it, or NULL. */
+static struct vmspace_window *
+window_at_locked(struct vm *vm, uint64_t start)
+{
+    struct vmspace_window key = { .start = gpa_from_u64(start) };
+
+    return RB_FIND(vmspace_window_tree, &vm->spaces.windows, &key);
 }
 
 /*
- * vmspaces.  locked: S
+ * Is the range exactly one window?
+ * Returns 0; -EINVAL (alignment, part of a window or more), -ENOENT (no window starts there).
  */
+static int
+check_window_locked(struct vm *vm, uint64_t start, uint64_t size)
+{
+    const struct vmspace_window *window;
+
+    if (!range_is_in_window_space(start, size))
+        return -EINVAL;
+    window = window_at_locked(vm, start);
+    if (window == NULL)
+        return -ENOENT;
+    return gpa_to_u64(window->end) - start == size ? 0 : -EINVAL;
+}
 
 static struct vmspace *
 vmspace_find_locked(struct vm *vm, uint64_t id)
@@ -299,28 +296,105 @@ vmspace_insert(struct vm *vm, struct vmspace_window *window, vpte_t root,
     return ret;
 }
 
+/* A window of the vmspace, not known yet.  Returns 0, -ENOENT or -ENOMEM. */
 static int
-vmspace_map_locked(struct vm *vm, const uint64_t *argument, const struct vpte_format *format,
-                   vm_prot_t prot)
+vmspace_window_new_locked(struct vm *vm, uint64_t id, uint64_t start, uint64_t size,
+                          struct vmspace_window **windowp)
 {
-    struct vmspace *space = vmspace_find_locked(vm, argument[0]);
     struct vmspace_window *window;
-    int ret;
 
-    if (space == NULL)
+    if (vmspace_find_locked(vm, id) == NULL)
         return -ENOENT;
     window = calloc(1, sizeof(*window));
     if (window == NULL)
         return -ENOMEM;
-    window->start = gpa_from_u64(argument[1]);
-    window->end = gpa_add(window->start, argument[2]);
-    ret = vmspace_insert(vm, window, argument[3], format, prot);
-    if (ret != 0) {
-        free(window);
-        return ret;
-    }
-    LIST_INSERT_HEAD(&space->windows, window, link);
+    window->start = gpa_from_u64(start);
+    window->end = gpa_add(window->start, size);
+    *windowp = window;
     return 0;
+}
+
+/* The window was mapped, or not: make it known or free it.  Returns the error. */
+static int
+vmspace_window_done_locked(struct vm *vm, uint64_t id, struct vmspace_window *window, int error)
+{
+    if (error != 0) {
+        free(window);
+        return error;
+    }
+    RB_INSERT(vmspace_window_tree, &vm->spaces.windows, window);
+    LIST_INSERT_HEAD(&vmspace_find_locked(vm, id)->windows, window, link);
+    return 0;
+}
+
+static int
+vmspace_map_locked(struct vm *vm, const uint64_t *argument, const struct vpte_format *format,
+                   vm_prot_t prot)
+{
+    struct vmspace_window *window;
+    int ret;
+
+    ret = vmspace_window_new_locked(vm, argument[0], argument[1], argument[2], &window);
+    if (ret != 0)
+        return ret;
+    ret = vmspace_insert(vm, window, argument[3], format, prot);
+    return vmspace_window_done_locked(vm, argument[0], window, ret);
+}
+
+/* Map zero-fill memory. */
+static int
+region_insert(struct vm *vm, const struct vmspace_window *window, vm_prot_t prot)
+{
+    struct vm_map_insert args = {
+        .start = window->start,
+        .end = window->end,
+        .maptype = VM_MAPTYPE_NORMAL,
+        .protection = prot,
+        .max_protection = VM_PROT_ALL,
+    };
+    uint64_t npages = (gpa_to_u64(window->end) - gpa_to_u64(window->start)) >> PAGE_SHIFT;
+    int ret;
+
+    ret = vm_object_create_default(&vm->sys, npages, &args.object);
+    if (ret != 0)
+        return ret;
+    ret = vm_map_insert(&vm->map, &args);
+    if (ret != 0)
+        vm_object_unref(args.object);
+    return ret;
+}
+
+static int
+region_map_locked(struct vm *vm, const uint64_t *argument, vm_prot_t prot)
+{
+    struct vmspace_window *window;
+    int ret;
+
+    ret = vmspace_window_new_locked(vm, argument[0], argument[1], argument[2], &window);
+    if (ret != 0)
+        return ret;
+    window->region = true;
+    ret = region_insert(vm, window, prot);
+    return vmspace_window_done_locked(vm, argument[0], window, ret);
+}
+
+static int
+region_copy_locked(struct vm *vm, const uint64_t *argument)
+{
+    uint64_t id = argument[0], src = argument[1], dst = argument[2], size = argument[3];
+    struct vmspace_window *window;
+    int ret;
+
+    ret = check_window_locked(vm, src, size);
+    if (ret == 0 && !window_at_locked(vm, src)->region)
+        ret = -EINVAL;
+    if (ret == 0)
+        ret = vmspace_window_new_locked(vm, id, dst, size, &window);
+    if (ret != 0)
+        return ret;
+    window->region = true;
+    ret = vm_map_copy(&vm->map, gpa_from_u64(src), gpa_from_u64(dst), size);
+    return vmspace_window_done_locked(vm, id, window, ret);
 }
 
 /* Unmap and forget a window.  On failure it stays. */
@@ -332,6 +406,7 @@ vmspace_unmap_locked(struct vm *vm, struct vmspace_window *window)
     ret = vm_map_remove(&vm->map, window->start, window->end);
     if (ret != 0)
         return ret;
+    RB_REMOVE(vmspace_window_tree, &vm->spaces.windows, window);
     LIST_REMOVE(window, link);
     free(window);
     return 0;
@@ -355,6 +430,62 @@ vmspace_destroy_locked(struct vm *vm, uint64_t id)
     LIST_REMOVE(space, link);
     free(space);
     return 0;
+}
+
+static int64_t
+call_setmap(const struct caller *caller, const uint64_t *argument)
+{
+    struct vm *vm = caller->vm;
+    gpa_t start = gpa_from_u64(argument[0]);
+    int ret;
+
+    vm_mutex_lock(&vm->spaces_lock);
+    ret = check_window_locked(vm, argument[0], argument[1]);
+    if (ret == 0)
+        ret = vm_map_setmap(&vm->map, start, gpa_add(start, argument[1]), argument[2]);
+    vm_mutex_unlock(&vm->spaces_lock);
+    return result_of(ret);
+}
+
+static int64_t
+call_protect(const struct caller *caller, const uint64_t *argument)
+{
+    struct vm *vm = caller->vm;
+    gpa_t start = gpa_from_u64(argument[0]);
+    vm_prot_t prot;
+    int ret;
+
+    if (!permissions_from_flags(argument[2], &prot))
+        return -VKVM_EINVAL;
+    vm_mutex_lock(&vm->spaces_lock);
+    ret = check_window_locked(vm, argument[0], argument[1]);
+    if (ret == 0)
+        ret = vm_map_protect(&vm->map, start, gpa_add(start, argument[1]), prot);
+    vm_mutex_unlock(&vm->spaces_lock);
+    return result_of(ret);
+}
+
+static int64_t
+call_advise(const struct caller *caller, const uint64_t *argument)
+{
+    static const enum vm_map_advice advice[] = {
+        [VKVM_ADVICE_NORMAL] = VM_ADVICE_NORMAL,
+        [VKVM_ADVICE_RANDOM] = VM_ADVICE_RANDOM,
+        [VKVM_ADVICE_SEQUENTIAL] = VM_ADVICE_SEQUENTIAL,
+    };
+    struct vm *vm = caller->vm;
+    gpa_t start = gpa_from_u64(argument[0]);
+    int ret = 0;
+
+    if (argument[2] >= sizeof(advice) / sizeof(advice[0]))
+        return -VKVM_EINVAL;
+    vm_mutex_lock(&vm->spaces_lock);
+    if (argument[0] != 0 || argument[1] != vm->config.memory_size)
+        ret = check_window_locked(vm, argument[0], argument[1]);
+    if (ret == 0)
+        ret = vm_map_advise(&vm->map, start, gpa_add(start, argument[1]), advice[argument[2]]);
+    vm_mutex_unlock(&vm->spaces_lock);
+    return result_of(ret);
 }
 
 static int64_t
@@ -423,6 +554,80 @@ call_vmspace_unmap(const struct caller *caller, const uint64_t *argument)
     return result_of(ret);
 }
 
+static int64_t
+call_region_map(const struct caller *caller, const uint64_t *argument)
+{
+    struct vm *vm = caller->vm;
+    vm_prot_t prot;
+    int ret;
+
+    if (!range_is_in_window_space(argument[1], argument[2]) ||
+        !permissions_from_flags(argument[3], &prot))
+        return -VKVM_EINVAL;
+    vm_mutex_lock(&vm->spaces_lock);
+    ret = region_map_locked(vm, argument, prot);
+    vm_mutex_unlock(&vm->spaces_lock);
+    return result_of(ret);
+}
+
+static int64_t
+call_copy(const struct caller *caller, const uint64_t *argument)
+{
+    struct vm *vm = caller->vm;
+    int ret;
+
+    if (!range_is_in_window_space(argument[2], argument[3]))
+        return -VKVM_EINVAL;
+    vm_mutex_lock(&vm->spaces_lock);
+    ret = region_copy_locked(vm, argument);
+    vm_mutex_unlock(&vm->spaces_lock);
+    return result_of(ret);
+}
+
+/*
+ * WIRE, and UNWIRE with a higher limit, so that what was wired can be unwired.  A window's pages cannot be wired: which they
+ * are is the guest's to change.
+ */
+static int64_t
+change_wiring(const struct caller *caller, const uint64_t *argument, unsigned nentries_max,
+              int (*change)(struct vm_map *map, gpa_t start, gpa_t end, bool user))
+{
+    struct vm *vm = caller->vm;
+    gpa_t start = gpa_from_u64(argument[0]);
+    int ret = -ENOSPC;
+
+    if (!range_is_valid(argument[0], argument[1]))
+        return -VKVM_EINVAL;
+    vm_mutex_lock(&vm->spaces_lock);
+    /* Only calls that hold S change the number of entries. */
+    if (vm->map.nentries < nentries_max)
+        ret = change(&vm->map, start, gpa_add(start, argument[1]), true);
+    vm_mutex_unlock(&vm->spaces_lock);
+    return result_of(ret == -EOPNOTSUPP ? -EINVAL : ret);
+}
+
+static int64_t
+call_wire(const struct caller *caller, const uint64_t *argument)
+{
+    return change_wiring(caller, argument, DOORBELL_ENTRIES_MAX, vm_map_wire);
+}
+
+static int64_t
+call_unwire(const struct caller *caller, const uint64_t *argument)
+{
+    return change_wiring(caller, argument, 2 * DOORBELL_ENTRIES_MAX, vm_map_unwire);
+}
+
+static int64_t
+call_sync(const struct caller *caller, const uint64_t *argument)
+{
+    gpa_t start = gpa_from_u64(argument[0]);
+
+    if (!range_is_valid(argument[0], argument[1]))
+        return -VKVM_EINVAL;
+    return result_of(file_maps_sync(&caller->vm->files, start, gpa_add(start, argument[1])));
+}
+
 int
 doorbell_call(struct vm *vm, struct vcpu *vcpu)
 {
@@ -439,6 +644,11 @@ doorbell_call(struct vm *vm, struct vcpu *vcpu)
         [VKVM_CALL_VMSPACE_MAP] = call_vmspace_map,
         [VKVM_CALL_VMSPACE_UNMAP] = call_vmspace_unmap,
         [VKVM_CALL_PROTECT] = call_protect,
+        [VKVM_CALL_SYNC] = call_sync,
+        [VKVM_CALL_REGION_MAP] = call_region_map,
+        [VKVM_CALL_COPY] = call_copy,
+        [VKVM_CALL_WIRE] = call_wire,
+        [VKVM_CALL_UNWIRE] = call_unwire,
     };
     const struct caller caller = { vm, &vcpu->arch };
     struct arch_call call;
@@ -454,6 +664,20 @@ doorbell_call(struct vm *vm, struct vcpu *vcpu)
     return arch_call_set(&vcpu->arch, &call);
 }
 
+int
+vmspaces_add_window(struct vmspaces *spaces, gpa_t start, gpa_t end, bool region)
+{
+    struct vmspace_window *window = calloc(1, sizeof(*window));
+
+    if (window == NULL)
+        return -ENOMEM;
+    window->start = start;
+    window->end = end;
+    window->region = region;
+    RB_INSERT(vmspace_window_tree, &spaces->windows, window);
+    return 0;
+}
+
 void
 vmspaces_free(struct vmspaces *spaces)
 {
@@ -461,12 +685,12 @@ vmspaces_free(struct vmspaces *spaces)
     struct vmspace *space;
     unsigned i;
 
+    while ((window = RB_MIN(vmspace_window_tree, &spaces->windows)) != NULL) {
+        RB_REMOVE(vmspace_window_tree, &spaces->windows, window);
+        free(window);
+    }
     for (i = 0; i < VMSPACE_BUCKETS; i++) {
         while ((space = LIST_FIRST(&spaces->buckets[i])) != NULL) {
-            while ((window = LIST_FIRST(&space->windows)) != NULL) {
-                LIST_REMOVE(window, link);
-                free(window);
-            }
             LIST_REMOVE(space, link);
             free(space);
         }

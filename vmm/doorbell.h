@@ -2,9 +2,15 @@
 /*
  * The doorbell calls of vkvm_abi.h, and the vmspaces they manage.
  *
- * A vmspace is nothing but an id that owns windows: VPAGETABLE entries on the
- * RAM object inside [VKVM_WINDOW_BASE, VKVM_WINDOW_END).  Windows of the command
- * line belong to none.  Each window takes a KVM memslot.
+ * A vmspace is nothing but an id that owns windows inside
+ * [VKVM_WINDOW_BASE, VKVM_WINDOW_END): VPAGETABLE entries on the RAM object, and
+ * regions, which are NORMAL entries on objects of their own.  Windows and files of the
+ * command line belong to none.  Each window takes a KVM memslot.
+ *
+ * SETMAP, PROTECT and ADVISE act on exactly one window (ADVISE also on all of
+ * RAM), COPY on one region: a guest that could cut entries into pages would fill the
+ * host with them.  WIRE and UNWIRE cut, so they stop at DOORBELL_ENTRIES_MAX entries,
+ * UNWIRE at twice as many.
  */
 #ifndef DOORBELL_H
 #define DOORBELL_H
@@ -12,14 +18,19 @@
 #include "vmm/vpagetable/vm_types.h"
 
 #include <bsd/sys/queue.h>
+#include <bsd/sys/tree.h>
 
 struct vcpu;
 struct vm;
 
+#define DOORBELL_ENTRIES_MAX 65536u
+
 struct vmspace_window {
-    LIST_ENTRY(vmspace_window) link; /* S */
-    gpa_t start;                     /* (c) */
-    gpa_t end;                       /* (c) */
+    RB_ENTRY(vmspace_window) by_start; /* S: in vmspaces.windows */
+    LIST_ENTRY(vmspace_window) link;   /* S: in vmspace.windows; not of the command line's */
+    gpa_t start;                       /* (c) */
+    gpa_t end;                         /* (c) */
+    bool region;                       /* (c) NORMAL: a region or a mapped file */
 };
 
 struct vmspace {
@@ -30,9 +41,12 @@ struct vmspace {
 
 #define VMSPACE_BUCKETS 256u
 
-/* All vmspaces of a VM, by id. */
+RB_HEAD(vmspace_window_tree, vmspace_window);
+
+/* All vmspaces of a VM, by id, and all windows. */
 struct vmspaces {
     LIST_HEAD(, vmspace) buckets[VMSPACE_BUCKETS]; /* S: owned */
+    struct vmspace_window_tree windows;            /* S: owned */
 };
 
 /*
@@ -49,7 +63,11 @@ int doorbell_call(struct vm *vm, struct vcpu *vcpu) __attribute__((warn_unused_r
  */
 int64_t doorbell_error(enum vm_result result, int error);
 
-/* Free the bookkeeping of all vmspaces; their map entries stay. */
+/* Make a window or region known that belongs to no vmspace.  Returns 0 or -ENOMEM. */
+int vmspaces_add_window(struct vmspaces *spaces, gpa_t start, gpa_t end, bool region)
+    __attribute__((warn_unused_result));
+
+/* Free the bookkeeping of all vmspaces and windows; their map entries stay. */
 void vmspaces_free(struct vmspaces *spaces);
 
 #endif

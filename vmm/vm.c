@@ -11,6 +11,7 @@
 #include "vmm/vm.h"
 
 #include "guest/include/vkvm_abi.h"
+#include "vmm/pager/swap_pager.h"
 #include "vmm/vm_internal.h"
 
 #include <errno.h>
@@ -26,6 +27,9 @@
 #include <time.h>
 #include <unistd.h>
 
+/* Slots of the frame store: 1 TiB, all holes. */
+#define VM_STORE_PAGES ((uint64_t)1 << 28)
+
 static uint64_t
 now_ns(void)
 {
@@ -38,19 +42,26 @@ now_ns(void)
 /* --- making --------------------------------------------------------------- */
 
 static int
+check_place(const char *what, unsigned index, uint64_t start, uint64_t size,
+            struct host_error *error)
+{
+    if (size == 0 || ((start | size) & PAGE_MASK) != 0)
+        return host_error_set(error, -EINVAL, "%s %u: start and size must be whole pages", what,
+                              index);
+    if (start < VKVM_WINDOW_BASE || start >= VKVM_WINDOW_END || size > VKVM_WINDOW_END - start)
+        return host_error_set(error, -EINVAL,
+                              "%s %u: it must lie in guest addresses 0x%" PRIx64 " to 0x%" PRIx64,
+                              what, index, VKVM_WINDOW_BASE, VKVM_WINDOW_END);
+    return 0;
+}
+
+static int
 check_window(const struct vm_window_config *window, unsigned index, struct host_error *error)
 {
-    uint64_t start = gpa_to_u64(window->start);
+    int ret = check_place("window", index, gpa_to_u64(window->start), window->size, error);
 
-    if (window->size == 0 || ((start | window->size) & PAGE_MASK) != 0)
-        return host_error_set(error, -EINVAL, "window %u: start and size must be whole pages",
-                              index);
-    if (start < VKVM_WINDOW_BASE || start >= VKVM_WINDOW_END ||
-        window->size > VKVM_WINDOW_END - start)
-        return host_error_set(error, -EINVAL,
-                              "window %u: it must lie in guest addresses 0x%" PRIx64
-                              " to 0x%" PRIx64,
-                              index, VKVM_WINDOW_BASE, VKVM_WINDOW_END);
+    if (ret != 0)
+        return ret;
     if (window->format == NULL)
         return host_error_set(error, -EINVAL, "window %u: no table format", index);
     return 0;
@@ -72,14 +83,24 @@ check_config(const struct vm_config *config, struct host_error *error)
     if (config->nvcpus == 0 || config->nvcpus > VM_MAX_VCPUS)
         return host_error_set(error, -EINVAL, "%u vCPUs: choose 1 to %d", config->nvcpus,
                               VM_MAX_VCPUS);
+    if (config->ram_budget != 0 && config->ram_budget < VM_RAM_BUDGET_MIN * PAGE_SIZE)
+        return host_error_set(error, -EINVAL,
+                              "RAM budget of %" PRIu64 " bytes: the least is %" PRIu64,
+                              config->ram_budget, VM_RAM_BUDGET_MIN * PAGE_SIZE);
     if (config->nwindows > VM_MAX_WINDOWS)
         return host_error_set(error, -EINVAL, "%u windows: the most is %d", config->nwindows,
                               VM_MAX_WINDOWS);
+    if (config->nfiles > VM_MAX_FILES)
+        return host_error_set(error, -EINVAL, "%u files: the most is %d", config->nfiles,
+                              VM_MAX_FILES);
     if (config->prefault_pages > VM_PREFAULT_MAX)
         return host_error_set(error, -EINVAL, "prefault of %u pages: the most is %d",
                               config->prefault_pages, VM_PREFAULT_MAX);
     for (i = 0; i < config->nwindows && ret == 0; i++)
         ret = check_window(&config->windows[i], i, error);
+    for (i = 0; i < config->nfiles && ret == 0; i++)
+        ret = check_place("file", i, gpa_to_u64(config->files[i].start), config->files[i].size,
+                          error);
     return ret;
 }
 
@@ -100,9 +121,60 @@ open_host(struct vm *vm, struct host_error *error)
 }
 
 static int
+swap_error_set(const char *path, int error, struct host_error *to)
+{
+    switch (-error) {
+    case ENODEV:
+        return host_error_set(to, error, "cannot swap to %s: neither a file nor a block device",
+                              path);
+    case EBUSY:
+        return host_error_set(to, error, "cannot swap to %s: another VM does: give it its own",
+                              path);
+    default:
+        return host_error_set(to, error, "cannot swap to %s: %s", path, strerror(-error));
+    }
+}
+
+/*
+ * A file grows as it is used, up to what the frame store has pages for: more can never
+ * be paged out.  A block device is as large as it is.
+ */
+static int
+make_swap(struct vm *vm, struct host_error *error)
+{
+    const char *path = vm->config.swap;
+    int ret;
+
+    if (path == NULL)
+        return 0;
+    ret = swap_device_open(path, VM_STORE_PAGES, &vm->swap);
+    if (ret == -ENOSPC)
+        ret = swap_device_open(path, 0, &vm->swap);
+    return ret == 0 ? 0 : swap_error_set(path, ret, error);
+}
+
+static void
+unmake_swap(struct vm *vm)
+{
+    if (vm->swap != NULL)
+        swap_device_close(vm->swap);
+}
+
+static void
+on_pageout_error(void *context, const char *message)
+{
+    struct vm *vm = context;
+
+    if (vm->config.warn != NULL && !vm->lost_told &&
+        atomic_exchange(&vm->warned, message) != message)
+        vm->config.warn(vm->config.warn_context, message);
+}
+
+static int
 make_system(struct vm *vm, struct host_error *error)
 {
     const struct vm_system_config config = {
+        .store_pages = VM_STORE_PAGES,
         .ram_budget = (vm->config.ram_budget + PAGE_MASK) >> PAGE_SHIFT,
     };
     int ret;
@@ -112,6 +184,10 @@ make_system(struct vm *vm, struct host_error *error)
         return host_error_set(error, ret, "cannot make the frame store: %s", strerror(-ret));
     vm->sys.tunables.fast_fault = vm->config.fast_fault;
     vm->sys.tunables.prefault_pages = vm->config.prefault_pages;
+    vm->sys.pageout_error = on_pageout_error;
+    vm->sys.pageout_error_context = vm;
+    if (vm->swap != NULL)
+        swap_device_attach(vm->swap, &vm->sys);
     return 0;
 }
 
@@ -183,6 +259,8 @@ map_window(struct vm *vm, unsigned index, struct host_error *error)
     int ret;
 
     ret = map_ram(vm, &args);
+    if (ret == 0)
+        ret = vmspaces_add_window(&vm->spaces, args.start, args.end, false);
     if (ret != 0)
         return host_error_set(error, ret, "cannot map window %u at guest address 0x%" PRIx64 ": %s",
                               index, gpa_to_u64(window->start), strerror(-ret));
@@ -289,6 +367,30 @@ make_memory(struct vm *vm, struct host_error *error)
     return ret;
 }
 
+static int
+make_files(struct vm *vm, struct host_error *error)
+{
+    int ret;
+
+    ret = file_maps_init(&vm->files, &vm->map, vm->config.files, vm->config.nfiles, error);
+    for (unsigned i = 0; i < vm->config.nfiles && ret == 0; i++) {
+        const struct vm_file_config *file = &vm->config.files[i];
+
+        ret = vmspaces_add_window(&vm->spaces, file->start, gpa_add(file->start, file->size), true);
+        if (ret != 0)
+            (void)host_error_set(error, ret, "cannot map files: %s", strerror(-ret));
+    }
+    if (ret != 0)
+        file_maps_fini(&vm->files);
+    return ret;
+}
+
+static void
+unmake_files(struct vm *vm)
+{
+    file_maps_fini(&vm->files);
+}
+
 static void
 unmake_kpmap(struct vm *vm)
 {
@@ -318,9 +420,9 @@ static const struct vm_part {
     int (*make)(struct vm *vm, struct host_error *error);
     void (*unmake)(struct vm *vm);
 } vm_parts[] = {
-    { make_rest, unmake_rest },    { open_host, unmake_host }, { make_system, unmake_system },
-    { make_kpmap, unmake_kpmap },  { make_pmap, unmake_pmap }, { make_memory, unmake_ram },
-    { make_vcpus, destroy_vcpus },
+    { make_rest, unmake_rest },     { open_host, unmake_host },   { make_swap, unmake_swap },
+    { make_system, unmake_system }, { make_kpmap, unmake_kpmap }, { make_pmap, unmake_pmap },
+    { make_memory, unmake_ram },    { make_files, unmake_files }, { make_vcpus, destroy_vcpus },
 };
 #define VM_PARTS (sizeof(vm_parts) / sizeof(vm_parts[0]))
 
@@ -640,6 +742,30 @@ start_service(struct vm *vm)
     return fault_service_start(&config, &vm->shared.service);
 }
 
+/* The threads that serve the vCPUs. */
+static int
+start_servers(struct vm *vm)
+{
+    int ret;
+
+    ret = pageout_thread_start(&vm->sys, &vm->pageout);
+    if (ret != 0)
+        return ret;
+    ret = start_service(vm);
+    if (ret != 0)
+        pageout_thread_stop(&vm->pageout);
+    return ret;
+}
+
+static void
+stop_servers(struct vm *vm)
+{
+    fault_service_report(vm->shared.service, &vm->faults);
+    fault_service_stop(vm->shared.service);
+    vm->shared.service = NULL;
+    pageout_thread_stop(&vm->pageout);
+}
+
 static void
 run_vcpus(struct vm *vm, const struct watch *watch)
 {
@@ -659,6 +785,28 @@ run_vcpus(struct vm *vm, const struct watch *watch)
     vm->run_ns = now_ns() - started;
 }
 
+/* No thread of the VM runs any more. */
+static void
+write_files_back(struct vm *vm)
+{
+    struct vm_outcome *outcome = &vm->outcome;
+    const struct vm_file_config *file;
+    int ret;
+
+    ret = file_maps_sync_all(&vm->files, &file);
+    if (ret == 0)
+        return;
+    if (outcome->end == VM_END_GUEST) {
+        outcome->end = VM_END_FAILED;
+        snprintf(outcome->message, sizeof(outcome->message),
+                 "cannot write back %.*s: %s: modified pages are lost",
+                 (int)(file->path_size > 128 ? 128 : file->path_size), file->path, strerror(-ret));
+    } else {
+        on_pageout_error(vm, "modified pages of a mapped file could not be written back");
+    }
+    vm->lost_told = true;
+}
+
 void
 vm_run(struct vm *vm, gpa_t entry, gpa_t fdt, struct vm_outcome *outcome)
 {
@@ -673,12 +821,11 @@ vm_run(struct vm *vm, gpa_t entry, gpa_t fdt, struct vm_outcome *outcome)
     vcpu_signal_setup();
     ret = watch_start(&watch, vm->config.timeout_ms);
     if (ret == 0)
-        ret = start_service(vm);
+        ret = start_servers(vm);
     if (ret == 0) {
         run_vcpus(vm, &watch);
-        fault_service_report(vm->shared.service, &vm->faults);
-        fault_service_stop(vm->shared.service);
-        vm->shared.service = NULL;
+        stop_servers(vm);
+        write_files_back(vm);
     } else {
         vm_end(vm, VM_END_FAILED, 0, "cannot start: %s", strerror(-ret));
     }
@@ -710,6 +857,11 @@ vm_report_get(struct vm *vm, struct vm_report *report)
     report->memory_size = vm->config.memory_size;
     report->resident_pages = atomic_load(&vm->sys.resident_pages);
     report->mapped_pages = atomic_load(&vm->pmap.mapped_pages);
+    report->ram_budget = vm->sys.ram_budget == UINT64_MAX ? 0 : vm->sys.ram_budget;
+    if (vm->swap != NULL) {
+        report->swap_pages = swap_device_pages(vm->swap);
+        report->swap_used = swap_device_used(vm->swap);
+    }
     report->nvcpus = vm->config.nvcpus;
 #define COPY_METER(name, text) report->meter[i++] = atomic_load(&vm->sys.meter.name);
     VM_METER_FIELDS(COPY_METER)

@@ -14,6 +14,7 @@
 
 #define VM_MAX_VCPUS 64
 #define VM_MAX_WINDOWS 64
+#define VM_MAX_FILES 64
 
 struct vm; /* vm.c */
 
@@ -26,10 +27,21 @@ struct vm_window_config {
     vm_prot_t protection;
 };
 
+/* A file that the command line maps; described to the guest in the device tree. */
+struct vm_file_config {
+    gpa_t start;      /* where a window could be; disjoint from windows and other files */
+    uint64_t size;    /* bytes, whole pages */
+    const char *path; /* borrowed: path_size bytes, which need not end in a NUL */
+    size_t path_size;
+    bool shared;    /* writes go to the file; else they stay in the VM */
+    bool read_only; /* the guest cannot write */
+};
+
 struct vm_config {
     uint64_t memory_size; /* bytes of guest RAM at GPA 0, whole pages, at most VKVM_WINDOW_BASE */
     unsigned nvcpus;      /* 1 .. VM_MAX_VCPUS */
-    uint64_t ram_budget;  /* most resident bytes; 0 = memory_size plus windows' needs: no limit */
+    uint64_t ram_budget;  /* most resident bytes, VM_RAM_BUDGET_MIN pages or more; 0 = no limit */
+    const char *swap;     /* borrowed: file or block device to page out to; NULL = none */
     unsigned timeout_ms;  /* 0 = none */
     enum fault_placement placement;
     unsigned fault_threads;  /* 0 = chosen */
@@ -37,6 +49,16 @@ struct vm_config {
     bool fast_fault;
     unsigned nwindows;
     struct vm_window_config windows[VM_MAX_WINDOWS];
+    unsigned nfiles;
+    struct vm_file_config files[VM_MAX_FILES];
+
+    /*
+     * Told, as one line without its end, when something failed that does not end the
+     * VM: pages could not be written.  The same line never comes twice in a row.
+     * From any thread, without locks; NULL = nobody is told.
+     */
+    void (*warn)(void *context, const char *message);
+    void *warn_context; /* borrowed */
 };
 
 enum vm_end {
@@ -59,6 +81,9 @@ struct vm_report {
     uint64_t memory_size;
     uint64_t resident_pages;
     uint64_t mapped_pages;
+    uint64_t ram_budget; /* pages; 0 = no limit */
+    uint64_t swap_pages; /* how many fit into swap; 0 = no swap */
+    uint64_t swap_used;  /* ... and are there at the end */
     unsigned nvcpus;
     uint64_t exits_doorbell;
     uint64_t exits_console;
@@ -84,7 +109,8 @@ int vm_create(const struct vm_config *config, struct vm **vmp, struct host_error
 struct vm_map *vm_map_of(struct vm *vm);
 
 /*
- * Run until the VM ends; once per VM.  Every vCPU starts at `entry` with the
+ * Run until the VM ends; once per VM.  Then what the guest wrote to shared files is
+ * written back; a failure makes VM_END_FAILED of VM_END_GUEST.  Every vCPU starts at `entry` with the
  * device tree at fdt.  Puts the terminal into raw-ish mode if standard input is
  * one, and restores it.  Meanwhile SIGINT, SIGTERM, SIGHUP and SIGQUIT, unless
  * ignored, end the VM instead of the process: the calling thread must be one that

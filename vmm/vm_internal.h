@@ -11,23 +11,31 @@
 
 #include "vmm/console.h"
 #include "vmm/doorbell.h"
+#include "vmm/file_map.h"
 #include "vmm/kvm/vcpu.h"
+#include "vmm/pageout_thread.h"
 #include "vmm/vm.h"
 
 struct vm {
-    struct vm_config config; /* (c) */
-    struct kvm_host host;    /* (c) owned */
-    struct vm_system sys;    /* owned */
-    struct kvm_pmap *kpmap;  /* (c) owned */
-    struct pmap pmap;        /* owned */
-    struct vm_map map;       /* owned */
-    struct vm_object *ram;   /* (c) counted: all of RAM, mapped at GPA 0 */
-    struct vcpu *vcpus;      /* (c) owned, config.nvcpus */
-    struct console console;  /* owned */
-    struct vcpu_vm shared;   /* what the vCPUs see; its service is owned, while vm_run runs */
+    struct vm_config config;  /* (c) */
+    struct kvm_host host;     /* (c) owned */
+    struct swap_device *swap; /* (c) owned; NULL = none */
+    struct vm_system sys;     /* owned */
+    struct kvm_pmap *kpmap;   /* (c) owned */
+    struct pmap pmap;         /* owned */
+    struct vm_map map;        /* owned */
+    struct vm_object *ram;    /* (c) counted: all of RAM, mapped at GPA 0 */
+    struct file_maps files;   /* (c) owned */
+    struct vcpu *vcpus;       /* (c) owned, config.nvcpus */
+    struct console console;   /* owned */
+    struct vcpu_vm shared;    /* what the vCPUs see; its service is owned, while vm_run runs */
 
     struct vm_mutex spaces_lock; /* S */
     struct vmspaces spaces;      /* S */
+
+    struct pageout_thread pageout; /* vm_run's */
+    _Atomic(const char *) warned;  /* (a) borrowed: the last warning; NULL = none yet */
+    bool lost_told;                /* vm_run's: it is known that pages of a file are lost */
 
     int ended_fd;              /* (c) owned: eventfd, readable when the VM has ended */
     _Atomic unsigned nhalted;  /* (a) vCPUs that executed HLT */

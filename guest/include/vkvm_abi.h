@@ -46,21 +46,28 @@
 #define VKVM_SEL_USER_CODE 0x23
 
 /* Doorbell calls. */
-#define VKVM_CALL_VERSION 0        /* -> VKVM_ABI_VERSION */
-#define VKVM_CALL_EXIT 1           /* (status 0..255): ends the VM */
-#define VKVM_CALL_STATISTICS 2     /* (gpa, size): writes struct vkvm_statistics -> bytes written */
-#define VKVM_CALL_FAULT_DELIVERY 3 /* (mode, gpa): this vCPU's delivery; gpa of the #VE area,
+#define VKVM_CALL_VERSION 0    /* -> VKVM_ABI_VERSION */
+#define VKVM_CALL_EXIT 1       /* (status 0..255): ends the VM */
+#define VKVM_CALL_STATISTICS 2 /* (gpa, size): writes struct vkvm_statistics -> bytes written */
+#define VKVM_CALL_FAULT_DELIVERY \
+    3                               /* (mode, gpa): this vCPU's delivery; gpa of the #VE area,
                                       8-byte aligned and in RAM, else -EINVAL, -EFAULT */
-#define VKVM_CALL_SETMAP 4         /* (start, size, root) */
-#define VKVM_CALL_INVAL 5          /* (start, size) */
-#define VKVM_CALL_ADVISE 6         /* (start, size, VKVM_ADVICE_*) */
-#define VKVM_CALL_VMSPACE_CREATE 7 /* (id 1..65535) */
+#define VKVM_CALL_SETMAP 4          /* (start, size, root) */
+#define VKVM_CALL_INVAL 5           /* (start, size) */
+#define VKVM_CALL_ADVISE 6          /* (start, size, VKVM_ADVICE_*) */
+#define VKVM_CALL_VMSPACE_CREATE 7  /* (id 1..65535) */
 #define VKVM_CALL_VMSPACE_DESTROY 8 /* (id): with all its windows */
-#define VKVM_CALL_VMSPACE_MAP 9    /* (id, start, size, root, VKVM_MAP_*): a window of virtual
+#define VKVM_CALL_VMSPACE_MAP \
+    9                              /* (id, start, size, root, VKVM_MAP_*): a window of virtual
                                       page table on all of RAM */
 #define VKVM_CALL_VMSPACE_UNMAP 10 /* (id, start, size): exactly one window */
 #define VKVM_CALL_PROTECT 11       /* (start, size, VKVM_MAP_* permissions) of one window */
-#define VKVM_CALL_COUNT 12
+#define VKVM_CALL_SYNC 12          /* (start, size): write back what was written to a file */
+#define VKVM_CALL_REGION_MAP 13    /* (id, start, size, VKVM_MAP_* permissions): zero-fill memory */
+#define VKVM_CALL_COPY 14          /* (id, src, dst, size): virtual copy of exactly one region */
+#define VKVM_CALL_WIRE 15          /* (start, size): keep resident, until UNWIRE */
+#define VKVM_CALL_UNWIRE 16        /* (start, size): as it was wired, or a part of that */
+#define VKVM_CALL_COUNT 17
 
 /* Errors, negated in RAX.  Values follow Linux. */
 #define VKVM_ENOENT 2
@@ -108,7 +115,7 @@
 #define VKVM_VE_READ 0x001
 #define VKVM_VE_WRITE 0x002
 #define VKVM_VE_FETCH 0x004
-#define VKVM_VE_READABLE 0x008   /* what the entry that decided allows */
+#define VKVM_VE_READABLE 0x008 /* what the entry that decided allows */
 #define VKVM_VE_WRITABLE 0x010
 #define VKVM_VE_EXECUTABLE 0x020
 #define VKVM_VE_GLA_VALID 0x080
@@ -120,22 +127,22 @@
 
 /* Intel SDM vol. 3, 25.5.7.2: virtualization-exception information area. */
 struct vkvm_ve_area {
-    uint32_t reason;        /* VKVM_VE_REASON */
-    uint32_t busy;          /* 0xFFFFFFFF on delivery; the guest writes 0 when it has read the rest */
+    uint32_t reason; /* VKVM_VE_REASON */
+    uint32_t busy;   /* 0xFFFFFFFF on delivery; the guest writes 0 when it has read the rest */
     uint64_t qualification; /* VKVM_VE_* */
     uint64_t gla;           /* if VKVM_VE_GLA_VALID */
     uint64_t gpa;
-    uint16_t eptp_index;    /* 0 */
-    uint16_t result;        /* vkvm: enum vm_result */
-    uint32_t level;         /* vkvm: levels of the table read; 0 = the root decided */
+    uint16_t eptp_index; /* 0 */
+    uint16_t result;     /* vkvm: enum vm_result */
+    uint32_t level;      /* vkvm: levels of the table read; 0 = the root decided */
 };
 _Static_assert(sizeof(struct vkvm_ve_area) == 40, "ABI size");
 
 /* Counters of the whole VM since its start. */
 struct vkvm_statistics {
-    uint64_t version;    /* VKVM_ABI_VERSION */
+    uint64_t version; /* VKVM_ABI_VERSION */
     uint64_t faults;
-    uint64_t resident;   /* the kinds add up to faults */
+    uint64_t resident; /* the kinds add up to faults */
     uint64_t zero_fill;
     uint64_t page_in;
     uint64_t cow;

@@ -36,10 +36,7 @@ struct console_spec {
 static void
 console_send(const char *text, size_t size)
 {
-    __asm__ volatile("rep outsb"
-                     : "+S"(text), "+c"(size)
-                     : "d"(VKVM_PORT_CONSOLE)
-                     : "memory");
+    __asm__ volatile("rep outsb" : "+S"(text), "+c"(size) : "d"(VKVM_PORT_CONSOLE) : "memory");
 }
 
 static void

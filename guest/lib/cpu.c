@@ -55,7 +55,7 @@ cpu_load_gdt(struct cpu *cpu)
 static void
 cpu_open_ports(struct cpu *cpu, unsigned port, unsigned count)
 {
-    cpu->tss.io_bitmap[port / 8] &= (uint8_t)~(((1u << count) - 1) << port % 8);
+    cpu->tss.io_bitmap[port / 8] &= (uint8_t) ~(((1u << count) - 1) << port % 8);
 }
 
 static void

@@ -97,8 +97,7 @@ doorbell_vmspace_map(uint64_t id, uint64_t start, uint64_t size, uint64_t root, 
 static inline int64_t
 doorbell_vmspace_unmap(uint64_t id, uint64_t start, uint64_t size)
 {
-    return doorbell_call(VKVM_CALL_VMSPACE_UNMAP, (uint64_t[5]){ id, start, size },
-                         (uint64_t *)0);
+    return doorbell_call(VKVM_CALL_VMSPACE_UNMAP, (uint64_t[5]){ id, start, size }, (uint64_t *)0);
 }
 
 static inline int64_t
@@ -106,6 +105,40 @@ doorbell_protect(uint64_t start, uint64_t size, unsigned permissions)
 {
     return doorbell_call(VKVM_CALL_PROTECT, (uint64_t[5]){ start, size, permissions },
                          (uint64_t *)0);
+}
+
+/* Write what the guest wrote to a mapped file back to it. */
+static inline int64_t
+doorbell_sync(uint64_t start, uint64_t size)
+{
+    return doorbell_call(VKVM_CALL_SYNC, (uint64_t[5]){ start, size }, (uint64_t *)0);
+}
+
+/* Zero-fill memory of its own in a vmspace: a region. */
+static inline int64_t
+doorbell_region_map(uint64_t id, uint64_t start, uint64_t size, unsigned permissions)
+{
+    return doorbell_call(VKVM_CALL_REGION_MAP, (uint64_t[5]){ id, start, size, permissions },
+                         (uint64_t *)0);
+}
+
+/* [dst, dst + size) becomes a region of the vmspace and a copy of the region at src. */
+static inline int64_t
+doorbell_copy(uint64_t id, uint64_t src, uint64_t dst, uint64_t size)
+{
+    return doorbell_call(VKVM_CALL_COPY, (uint64_t[5]){ id, src, dst, size }, (uint64_t *)0);
+}
+
+static inline int64_t
+doorbell_wire(uint64_t start, uint64_t size)
+{
+    return doorbell_call(VKVM_CALL_WIRE, (uint64_t[5]){ start, size }, (uint64_t *)0);
+}
+
+static inline int64_t
+doorbell_unwire(uint64_t start, uint64_t size)
+{
+    return doorbell_call(VKVM_CALL_UNWIRE, (uint64_t[5]){ start, size }, (uint64_t *)0);
 }
 
 #endif

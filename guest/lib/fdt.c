@@ -73,7 +73,8 @@ fdt_read_cpus(const void *tree, struct fdt_machine *machine)
     int cpus = fdt_path_offset(tree, "/cpus");
     int node;
 
-    fdt_for_each_subnode(node, tree, cpus) machine->ncpus++;
+    fdt_for_each_subnode (node, tree, cpus)
+        machine->ncpus++;
     if (machine->ncpus == 0 || machine->ncpus > CPU_MAX)
         fdt_bad("number of vCPUs");
 }
@@ -124,10 +125,37 @@ fdt_read_windows(const void *tree, struct fdt_machine *machine)
         fdt_bad("windows node");
     fdt_read_reg(tree, windows, "window range", &machine->window_start, &size);
     machine->window_end = machine->window_start + size;
-    fdt_for_each_subnode(node, tree, windows)
-    {
+    fdt_for_each_subnode (node, tree, windows) {
         if (machine->nwindows < FDT_MAX_WINDOWS)
             fdt_read_window(tree, node, &machine->windows[machine->nwindows++]);
+    }
+}
+
+static void
+fdt_read_file(const void *tree, int node, struct fdt_file *file)
+{
+    const char *sharing = fdt_getprop(tree, node, "vkvm,sharing", NULL);
+    const char *protection = fdt_getprop(tree, node, "vkvm,protection", NULL);
+
+    if (sharing == NULL || protection == NULL)
+        fdt_bad("file");
+    fdt_read_reg(tree, node, "file", &file->start, &file->size);
+    file->shared = strcmp(sharing, "shared") == 0;
+    file->protection = fdt_protection(protection);
+}
+
+/* There need not be any. */
+static void
+fdt_read_files(const void *tree, struct fdt_machine *machine)
+{
+    int files = fdt_path_offset(tree, "/files");
+    int node;
+
+    if (files < 0)
+        return;
+    fdt_for_each_subnode (node, tree, files) {
+        if (machine->nfiles < FDT_MAX_FILES)
+            fdt_read_file(tree, node, &machine->files[machine->nfiles++]);
     }
 }
 
@@ -146,6 +174,7 @@ fdt_parse(uint64_t address)
     fdt_read_cpus(tree, machine);
     fdt_read_bootargs(tree, machine);
     fdt_read_windows(tree, machine);
+    fdt_read_files(tree, machine);
     return 0;
 }
 

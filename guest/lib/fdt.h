@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #define FDT_MAX_WINDOWS 64
+#define FDT_MAX_FILES 64
 
 /* A vpagetable window that exists since the start (the command line asked for it). */
 struct fdt_window {
@@ -23,17 +24,27 @@ struct fdt_window {
     unsigned protection; /* VKVM_MAP_READ, _WRITE, _EXECUTE */
 };
 
+/* A file that the command line mapped. */
+struct fdt_file {
+    uint64_t start;      /* GPA */
+    uint64_t size;       /* bytes */
+    unsigned protection; /* VKVM_MAP_READ, _WRITE, _EXECUTE */
+    bool shared;         /* writes go to the file */
+};
+
 struct fdt_machine {
-    uint64_t memory_size;   /* bytes of RAM from GPA 0 */
-    uint64_t reserved_end;  /* [0, reserved_end) belongs to vkvm's start-up tables */
-    uint64_t tree_start;    /* the tree itself: page-aligned bounds */
+    uint64_t memory_size;  /* bytes of RAM from GPA 0 */
+    uint64_t reserved_end; /* [0, reserved_end) belongs to vkvm's start-up tables */
+    uint64_t tree_start;   /* the tree itself: page-aligned bounds */
     uint64_t tree_end;
     unsigned ncpus;
-    const char *bootargs;   /* arguments of the image, "" if none */
-    uint64_t window_start;  /* where windows may lie: [start, end) */
+    const char *bootargs;  /* arguments of the image, "" if none */
+    uint64_t window_start; /* where windows may lie: [start, end) */
     uint64_t window_end;
     unsigned nwindows;
     struct fdt_window windows[FDT_MAX_WINDOWS];
+    unsigned nfiles;
+    struct fdt_file files[FDT_MAX_FILES];
 };
 
 /*

@@ -60,7 +60,8 @@ ring3_return(void)
 {
     __asm__ volatile("mov %%rax, %%rdi\n\t"
                      "mov %0, %%eax\n\t"
-                     "int %1" ::"i"(RING3_SYSCALL_RETURN), "i"(TRAP_SYSCALL));
+                     "int %1" ::"i"(RING3_SYSCALL_RETURN),
+                     "i"(TRAP_SYSCALL));
     __builtin_unreachable();
 }
 

@@ -27,8 +27,7 @@ test_begin(const char *name)
 }
 
 bool
-test_expect(bool holds, const char *file, int line, const char *condition, const char *format,
-            ...)
+test_expect(bool holds, const char *file, int line, const char *condition, const char *format, ...)
 {
     va_list args;
 

@@ -33,11 +33,11 @@ void test_begin(const char *name);
  * EXPECT(condition, format, ...): the running test fails unless it holds.  Only the first
  * failure of a test is printed; the test goes on.  Evaluates to the condition's truth.
  */
-#define EXPECT(condition, ...) test_expect((condition) ? true : false, __FILE__, __LINE__, \
-                                           #condition, __VA_ARGS__)
+#define EXPECT(condition, ...) \
+    test_expect((condition) ? true : false, __FILE__, __LINE__, #condition, __VA_ARGS__)
 
-bool test_expect(bool holds, const char *file, int line, const char *condition,
-                 const char *format, ...) __attribute__((format(printf, 5, 6)));
+bool test_expect(bool holds, const char *file, int line, const char *condition, const char *format,
+                 ...) __attribute__((format(printf, 5, 6)));
 
 /* The running test cannot be done here: "SKIP name: reason" at its end, unless it failed. */
 void test_skip(const char *reason);

@@ -15,8 +15,8 @@ _Static_assert(sizeof(struct trap_frame) == TRAP_FRAME_SIZE, "used by trap_entry
 
 static void (*trap_handlers[TRAP_VECTORS])(struct trap_frame *frame);
 
-void (*trap_set_handler(unsigned vector, void (*handler)(struct trap_frame *frame)))(
-    struct trap_frame *frame)
+void (*trap_set_handler(unsigned vector,
+                        void (*handler)(struct trap_frame *frame)))(struct trap_frame *frame)
 {
     void (*before)(struct trap_frame *) = trap_handlers[vector];
 

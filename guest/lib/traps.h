@@ -55,8 +55,8 @@ struct trap_frame {
  * Handle `vector` (0 .. TRAP_VECTORS-1) on all vCPUs from now on; NULL: nobody does.
  * Returns the handler before.
  */
-void (*trap_set_handler(unsigned vector, void (*handler)(struct trap_frame *frame)))(
-    struct trap_frame *frame);
+void (*trap_set_handler(unsigned vector,
+                        void (*handler)(struct trap_frame *frame)))(struct trap_frame *frame);
 
 /* Run the handler of frame->vector.  Called by the trap entry and by ring3_call; in ring 0. */
 void trap_dispatch(struct trap_frame *frame);

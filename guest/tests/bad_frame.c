@@ -43,7 +43,8 @@ frames_beyond_ram(const struct vpte_format *format, const char *name)
                (end - PAGE_SIZE) | VPTE_RW | VKVM_VPTE_PS);
     doorbell_inval(window.start, window.size);
     EXPECT(access_load(window_address(&window, 0), (struct access_fault *)0) ==
-               *ram_word(end - PAGE_SIZE), "the last page of RAM is inside");
+               *ram_word(end - PAGE_SIZE),
+           "the last page of RAM is inside");
     doorbell_setmap(window.start, window.size, end | VPTE_RW);
     beyond(&window, "a root behind RAM");
     window_fini(&window);

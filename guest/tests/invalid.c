@@ -32,8 +32,8 @@ fill(void *context, const struct access_fault *fault)
     struct repair *repair = context;
     uint64_t address;
 
-    repair->gpa_known = fault_page(fault, &address) &&
-                        address == window_address(repair->window, repair->pindex);
+    repair->gpa_known =
+        fault_page(fault, &address) && address == window_address(repair->window, repair->pindex);
     if (!repair->gpa_known || fault->count > 1)
         return false;
     repair->frame = window_map_new(repair->window, repair->pindex, VPTE_RW);

@@ -34,7 +34,8 @@ guest_main(void)
 
     test_begin("a root without W refuses writes");
     EXPECT(doorbell_setmap(window.start, window.size,
-                           run | VKVM_VPTE_V | VKVM_VPTE_R | VKVM_VPTE_PS) == 0, "SETMAP");
+                           run | VKVM_VPTE_V | VKVM_VPTE_R | VKVM_VPTE_PS) == 0,
+           "SETMAP");
     access_store(window_address(&window, 1), 2, &fault);
     EXPECT(access_faulted_with(&fault, VKVM_PF_PRESENT | VKVM_PF_WRITE), "error 0x%lx",
            fault.error);

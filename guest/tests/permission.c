@@ -38,8 +38,8 @@ every_combination_at(struct window *window, unsigned level)
     uint64_t frame = vpte_frame(vpte_read(&window->table, entry));
 
     for (uint64_t i = 0; i < 8; i++) {
-        uint64_t bits = (i & 1 ? VKVM_VPTE_V : 0) | (i & 2 ? VKVM_VPTE_R : 0) |
-                        (i & 4 ? VKVM_VPTE_W : 0);
+        uint64_t bits =
+            (i & 1 ? VKVM_VPTE_V : 0) | (i & 2 ? VKVM_VPTE_R : 0) | (i & 4 ? VKVM_VPTE_W : 0);
 
         vpte_write(&window->table, entry, frame | bits);
         doorbell_inval(window->start, window->size);
@@ -60,8 +60,8 @@ permissions_of(const struct vpte_format *format, const char *name)
     for (unsigned level = 1; level <= format->levels; level++)
         every_combination_at(&window, level);
     for (uint64_t i = 0; i < 8; i++) {
-        uint64_t bits = (i & 1 ? VKVM_VPTE_V : 0) | (i & 2 ? VKVM_VPTE_R : 0) |
-                        (i & 4 ? VKVM_VPTE_W : 0);
+        uint64_t bits =
+            (i & 1 ? VKVM_VPTE_V : 0) | (i & 2 ? VKVM_VPTE_R : 0) | (i & 4 ? VKVM_VPTE_W : 0);
 
         doorbell_setmap(window.start, window.size, vpte_frame(window.table.root) | bits);
         expect_access(&window, bits, 0);

@@ -13,8 +13,8 @@ refused(uint64_t address)
     struct access_fault fault;
 
     (void)access_load(address, &fault);
-    EXPECT(access_faulted_with(&fault, 0), "load 0x%lx: count %u error 0x%lx", address,
-           fault.count, fault.error);
+    EXPECT(access_faulted_with(&fault, 0), "load 0x%lx: count %u error 0x%lx", address, fault.count,
+           fault.error);
     access_store(address, 1, &fault);
     EXPECT(access_faulted_with(&fault, VKVM_PF_WRITE), "store 0x%lx: count %u error 0x%lx", address,
            fault.count, fault.error);

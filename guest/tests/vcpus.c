@@ -15,7 +15,7 @@
 
 static struct window window;
 static struct sync_barrier barrier;
-static uint64_t ram;      /* PAGES for each vCPU, then PAGES shared ones */
+static uint64_t ram; /* PAGES for each vCPU, then PAGES shared ones */
 static uint64_t shared;
 
 /* Ring 3: add to every shared page, mark every page of one's own. */

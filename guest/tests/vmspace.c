@@ -33,7 +33,8 @@ windows_are_checked(void)
     EXPECT(doorbell_vmspace_map(3, base, SIZE, 0, RW) == -VKVM_ENOENT, "unknown vmspace");
     EXPECT(doorbell_vmspace_create(3) == 0, "create");
     EXPECT(doorbell_vmspace_map(3, base, SIZE, 0, RW) == 0, "map");
-    EXPECT(doorbell_vmspace_map(3, base + SIZE - PAGE_SIZE, SIZE, 0, RW) == -VKVM_EEXIST, "overlap");
+    EXPECT(doorbell_vmspace_map(3, base + SIZE - PAGE_SIZE, SIZE, 0, RW) == -VKVM_EEXIST,
+           "overlap");
     EXPECT(doorbell_vmspace_map(3, base + SIZE, 0, 0, RW) == -VKVM_EINVAL, "empty");
     EXPECT(doorbell_vmspace_map(3, base + SIZE + 1, SIZE, 0, RW) == -VKVM_EINVAL, "unaligned");
     EXPECT(doorbell_vmspace_map(3, 0, SIZE, 0, RW) == -VKVM_EINVAL, "on RAM");
@@ -75,7 +76,8 @@ unknown_calls_are_refused(void)
     test_begin("an unknown call returns ENOSYS, a bad pointer EFAULT");
     for (unsigned i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
         EXPECT(doorbell_call(numbers[i], (uint64_t[5]){ 1, 2, 3, 4, 5 }, (uint64_t *)0) ==
-                   -VKVM_ENOSYS, "call %lu", numbers[i]);
+                   -VKVM_ENOSYS,
+               "call %lu", numbers[i]);
     EXPECT(doorbell_statistics((struct vkvm_statistics *)0xdead0000000000) == -VKVM_EFAULT,
            "statistics to nowhere");
     EXPECT(doorbell_version() == VKVM_ABI_VERSION, "version");

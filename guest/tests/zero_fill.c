@@ -9,6 +9,7 @@
 #include "guest/lib/window.h"
 
 #define PAGES 64
+#define APART 256 /* pages: further than prefault reaches */
 
 static uint64_t
 sum_words(uint64_t address, uint64_t bytes)
@@ -23,7 +24,7 @@ sum_words(uint64_t address, uint64_t bytes)
 static void
 fresh_ram_reads_as_zeros(void)
 {
-    uint64_t run = ram_alloc_run(PAGES, PAGE_SIZE);
+    uint64_t run = ram_alloc_run(APART + PAGES, PAGE_SIZE) + APART * PAGE_SIZE;
     struct vkvm_statistics before, after;
 
     test_begin("fresh RAM reads as zeros");

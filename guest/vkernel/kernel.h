@@ -48,25 +48,25 @@
 #include <stdint.h>
 
 /* What the kernel counts, all processes together. */
-#define KERNEL_COUNTS(X)                                           \
-    X(faults, "faults delivered to the kernel")                    \
-    X(spurious, "  ... that found their vpte in order")            \
-    X(filled, "vptes filled")                                      \
-    X(zero, "  ... with a page of zeros")                          \
-    X(image, "  ... with a page of the program's image")           \
-    X(shm, "  ... with a page of a shared object")                 \
-    X(cow_copies, "copy-on-write: pages copied")                   \
-    X(cow_kept, "copy-on-write: pages that had become exclusive")  \
-    X(forks, "forks")                                              \
-    X(kills, "processes killed")                                   \
-    X(invals, "INVAL calls")                                       \
-    X(scanned, "vptes scanned")                                    \
-    X(found_a, "vptes found with A set when scanned or forked")    \
-    X(found_m, "vptes found with M set when scanned or forked")    \
-    X(preset_m, "vptes filled with M set")                         \
-    X(evicted_clean, "pages evicted without copying")              \
-    X(evicted_dirty, "pages evicted by copying to swap")           \
-    X(swap_writes, "pages copied to swap")                         \
+#define KERNEL_COUNTS(X)                                          \
+    X(faults, "faults delivered to the kernel")                   \
+    X(spurious, "  ... that found their vpte in order")           \
+    X(filled, "vptes filled")                                     \
+    X(zero, "  ... with a page of zeros")                         \
+    X(image, "  ... with a page of the program's image")          \
+    X(shm, "  ... with a page of a shared object")                \
+    X(cow_copies, "copy-on-write: pages copied")                  \
+    X(cow_kept, "copy-on-write: pages that had become exclusive") \
+    X(forks, "forks")                                             \
+    X(kills, "processes killed")                                  \
+    X(invals, "INVAL calls")                                      \
+    X(scanned, "vptes scanned")                                   \
+    X(found_a, "vptes found with A set when scanned or forked")   \
+    X(found_m, "vptes found with M set when scanned or forked")   \
+    X(preset_m, "vptes filled with M set")                        \
+    X(evicted_clean, "pages evicted without copying")             \
+    X(evicted_dirty, "pages evicted by copying to swap")          \
+    X(swap_writes, "pages copied to swap")                        \
     X(swap_reads, "pages copied from swap")
 
 struct kernel_counts {

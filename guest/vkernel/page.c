@@ -76,8 +76,8 @@ page_harvest(uint64_t gpa, uint64_t vpte)
         kernel_counts.found_m++;
     }
     if (vpte & VKVM_VPTE_A) {
-        page->age = page->age < PAGE_AGE_MAX - PAGE_AGE_GAIN ? page->age + PAGE_AGE_GAIN
-                                                             : PAGE_AGE_MAX;
+        page->age =
+            page->age < PAGE_AGE_MAX - PAGE_AGE_GAIN ? page->age + PAGE_AGE_GAIN : PAGE_AGE_MAX;
         kernel_counts.found_a++;
     }
 }

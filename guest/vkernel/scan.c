@@ -21,10 +21,10 @@ struct scan {
     struct space *space;
     struct scan_result *result; /* NULL: evict */
     uint64_t evicted;
-    uint64_t start;             /* pindex of the batch */
+    uint64_t start; /* pindex of the batch */
     uint64_t npages;
-    void *entry;                /* of start */
-    uint64_t old[SCAN_BATCH];   /* what the vptes were; 0 = left alone */
+    void *entry;              /* of start */
+    uint64_t old[SCAN_BATCH]; /* what the vptes were; 0 = left alone */
 };
 
 /* Only pages that eviction would free are worth looking at for it. */

@@ -349,8 +349,7 @@ space_find(struct space *space, uint64_t address, bool write)
     if (address < USER_BASE || address >= USER_END)
         return 0;
     if (!vpte_lookup(&space->table, pindex, need, &gpa)) {
-        if (!fault_resolve(space, pindex, write) ||
-            !vpte_lookup(&space->table, pindex, need, &gpa))
+        if (!fault_resolve(space, pindex, write) || !vpte_lookup(&space->table, pindex, need, &gpa))
             return 0;
     }
     if (write)

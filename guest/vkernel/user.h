@@ -71,10 +71,10 @@ void *user_map(enum vkernel_call shared_or_private, uint64_t key, uint64_t npage
 void user_print(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* End the process with status 1 and a message unless the condition holds. */
-#define USER_CHECK(condition)                                                    \
-    do {                                                                         \
-        if (!(condition))                                                        \
-            user_failed(__FILE__, __LINE__, #condition);                         \
+#define USER_CHECK(condition)                            \
+    do {                                                 \
+        if (!(condition))                                \
+            user_failed(__FILE__, __LINE__, #condition); \
     } while (0)
 
 _Noreturn void user_failed(const char *file, uint64_t line, const char *condition);

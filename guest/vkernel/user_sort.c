@@ -11,7 +11,7 @@
 struct sort_sum {
     uint64_t sum;
     uint64_t squares;
-    uint32_t xor;
+    uint32_t xor ;
 };
 
 static void

@@ -22,10 +22,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define TABLES 0x1000   /* PML4, PDPT, four page directories */
+#define TABLES 0x1000 /* PML4, PDPT, four page directories */
 #define GDT 0x10000
 #define TSS 0x11000
-#define PTE_PWU 0x07u   /* present, writable, user */
+#define PTE_PWU 0x07u /* present, writable, user */
 #define PTE_LARGE 0x80u
 #define CPUID_ENTRIES 256
 
@@ -72,12 +72,23 @@ write_tables(uint8_t *memory)
 static int
 set_registers(int vcpu)
 {
-    struct kvm_segment code = { .limit = ~0u, .selector = VKVM_SEL_KERNEL_CODE, .type = 11,
-                                .present = 1, .s = 1, .l = 1, .g = 1 };
-    struct kvm_segment data = { .limit = ~0u, .selector = VKVM_SEL_KERNEL_DATA, .type = 3,
-                                .present = 1, .s = 1, .db = 1, .g = 1 };
-    struct kvm_segment tss = { .base = TSS, .limit = 0x67, .selector = 0x28, .type = 11,
-                               .present = 1 };
+    struct kvm_segment code = { .limit = ~0u,
+                                .selector = VKVM_SEL_KERNEL_CODE,
+                                .type = 11,
+                                .present = 1,
+                                .s = 1,
+                                .l = 1,
+                                .g = 1 };
+    struct kvm_segment data = { .limit = ~0u,
+                                .selector = VKVM_SEL_KERNEL_DATA,
+                                .type = 3,
+                                .present = 1,
+                                .s = 1,
+                                .db = 1,
+                                .g = 1 };
+    struct kvm_segment tss = {
+        .base = TSS, .limit = 0x67, .selector = 0x28, .type = 11, .present = 1
+    };
     struct kvm_regs regs = { .rip = TOUCH_CODE, .rflags = 2 };
     struct kvm_sregs sregs;
 
@@ -128,7 +139,8 @@ open_vm(struct monitor *m)
     m->memfd = memfd_create("baseline", MFD_CLOEXEC);
     if (m->memfd < 0 || ftruncate(m->memfd, (off_t)m->size) < 0)
         return -errno;
-    m->memory = mmap(NULL, m->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, m->memfd, 0);
+    m->memory =
+        mmap(NULL, m->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, m->memfd, 0);
     if (m->memory == MAP_FAILED)
         return -errno;
     slot.userspace_addr = (uintptr_t)m->memory;
@@ -152,7 +164,8 @@ close_vm(struct monitor *m)
         munmap(m->run, m->run_size);
     if (m->memory && m->memory != MAP_FAILED)
         munmap(m->memory, m->size);
-    for (const int *fd = (const int[]){ m->uffd, m->vcpu, m->vm, m->kvm, m->memfd, -2 }; *fd != -2; fd++)
+    for (const int *fd = (const int[]){ m->uffd, m->vcpu, m->vm, m->kvm, m->memfd, -2 }; *fd != -2;
+         fd++)
         if (*fd >= 0)
             close(*fd);
 }
@@ -220,8 +233,7 @@ run_guest(struct monitor *m)
 int
 baseline_run(enum baseline_kind kind, uint64_t memory, struct touch_params *params)
 {
-    struct monitor m = { .kvm = -1, .vm = -1, .vcpu = -1, .memfd = -1, .uffd = -1,
-                         .size = memory };
+    struct monitor m = { .kvm = -1, .vm = -1, .vcpu = -1, .memfd = -1, .uffd = -1, .size = memory };
     pthread_t thread;
     cpu_set_t saved;
     int error = open_vm(&m);

@@ -25,13 +25,13 @@
 #include <x86intrin.h>
 
 #define MEMORY (1024ull << 20)
-#define TOUCH_BASE (256ull << 20)  /* where the touched memory begins */
-#define SEQUENTIAL_PAGES 16384ull  /* 64 MiB */
+#define TOUCH_BASE (256ull << 20) /* where the touched memory begins */
+#define SEQUENTIAL_PAGES 16384ull /* 64 MiB */
 #define ISOLATED_PAGES 4096ull
 #define ISOLATED_SPAN (256ull << 20)          /* 16 pages apart on average ... */
 #define ISOLATED_STRIDE (16ull * 4001 * 4096) /* ... and in no order */
-#define TABLES (128ull << 20)      /* where the window's virtual page table lies */
-#define SCATTER 7919ull            /* odd: entry i maps frame i * SCATTER mod pages */
+#define TABLES (128ull << 20)                 /* where the window's virtual page table lies */
+#define SCATTER 7919ull                       /* odd: entry i maps frame i * SCATTER mod pages */
 #define MAX_ROUNDS 64
 
 enum row {
@@ -159,8 +159,11 @@ build_table(struct vm *vm, vpte_t leaf_flags)
 static double
 vkvm_touch(struct touch_params *params, vpte_t leaf_flags)
 {
-    struct vm_config config = { .memory_size = MEMORY, .nvcpus = 1, .timeout_ms = 60000,
-                                .prefault_pages = VM_PREFAULT_DEFAULT, .fast_fault = true };
+    struct vm_config config = { .memory_size = MEMORY,
+                                .nvcpus = 1,
+                                .timeout_ms = 60000,
+                                .prefault_pages = VM_PREFAULT_DEFAULT,
+                                .fast_fault = true };
     struct host_error error = { 0 };
     struct vm_outcome outcome;
     struct vm_fault_info info;
@@ -169,8 +172,10 @@ vkvm_touch(struct touch_params *params, vpte_t leaf_flags)
     if (params->base >= VKVM_WINDOW_BASE) {
         config.nwindows = 1;
         config.windows[0] = (struct vm_window_config){
-            .start = gpa_from_u64(params->base), .size = SEQUENTIAL_PAGES * PAGE_SIZE,
-            .format = &vpte64_format, .root = TABLES | VPTE_V | VPTE_R | VPTE_W | VPTE_X,
+            .start = gpa_from_u64(params->base),
+            .size = SEQUENTIAL_PAGES * PAGE_SIZE,
+            .format = &vpte64_format,
+            .root = TABLES | VPTE_V | VPTE_R | VPTE_W | VPTE_X,
             .protection = VM_PROT_ALL,
         };
     }
@@ -205,13 +210,19 @@ baseline_touch(enum baseline_kind kind, struct touch_params *params)
 static double
 touch_row(enum row row)
 {
-    struct touch_params sequential = { .base = TOUCH_BASE, .count = SEQUENTIAL_PAGES,
-                                       .stride = PAGE_SIZE, .mask = UINT64_MAX, .write = 1 };
-    struct touch_params isolated = { .base = TOUCH_BASE, .count = ISOLATED_PAGES,
-                                     .stride = ISOLATED_STRIDE, .mask = ISOLATED_SPAN - 1,
+    struct touch_params sequential = { .base = TOUCH_BASE,
+                                       .count = SEQUENTIAL_PAGES,
+                                       .stride = PAGE_SIZE,
+                                       .mask = UINT64_MAX,
+                                       .write = 1 };
+    struct touch_params isolated = { .base = TOUCH_BASE,
+                                     .count = ISOLATED_PAGES,
+                                     .stride = ISOLATED_STRIDE,
+                                     .mask = ISOLATED_SPAN - 1,
                                      .write = 1 };
-    struct touch_params window = { .base = VKVM_WINDOW_BASE, .count = SEQUENTIAL_PAGES,
-                                   .stride = PAGE_SIZE, .mask = UINT64_MAX };
+    struct touch_params window = {
+        .base = VKVM_WINDOW_BASE, .count = SEQUENTIAL_PAGES, .stride = PAGE_SIZE, .mask = UINT64_MAX
+    };
     const vpte_t leaf = VPTE_V | VPTE_R | VPTE_W | VPTE_X;
 
     switch (row) {
@@ -276,10 +287,10 @@ print_table(struct figures *rows)
     for (enum row row = 0; row < ROW_COUNT; row++)
         print_row(row_names[row], &rows[row]);
     printf("\nratios of medians\n");
-    print_ratio("isolated random fault / textbook",
-                figures_median(&rows[ROW_ISOLATED]) / textbook, 0.60);
-    print_ratio("sequential first touch / kernel",
-                figures_median(&rows[ROW_SEQUENTIAL]) / kernel, 0.20);
+    print_ratio("isolated random fault / textbook", figures_median(&rows[ROW_ISOLATED]) / textbook,
+                0.60);
+    print_ratio("sequential first touch / kernel", figures_median(&rows[ROW_SEQUENTIAL]) / kernel,
+                0.20);
     print_ratio("sequential through a scattered vpagetable / kernel",
                 figures_median(&rows[ROW_VPT_READ]) / kernel, 0.45);
     if (rows[ROW_HELLO].count)

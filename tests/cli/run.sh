@@ -164,6 +164,17 @@ test_usage() {
     refused 'no CPU' 2 'give 1 to' run --cpus 0 "$work/spin"
     refused 'too many CPUs' 2 'give 1 to' run --cpus 1000 "$work/spin"
     refused 'too small a budget' 2 'out of range' run --ram 1K "$work/spin"
+    refused 'a swap file without a name' 2 'no name' run --swap= "$work/spin"
+    refused 'a file to map without its name' 2 'incomplete' \
+        run --map gpa=0x1000000000,size=4K,shared "$work/spin"
+    refused 'a file to map where RAM is' 2 'not possible' \
+        run --map gpa=0,size=4K,file=x,shared "$work/spin"
+    refused 'a file to map neither shared nor private' 2 'private or shared' \
+        run --map gpa=0x1000000000,size=4K,file=x "$work/spin"
+    refused 'a file to map over a window' 2 'overlaps' run --window gpa=0x1000000000,size=8K \
+        --map gpa=0x1000001000,size=4K,file=x,shared "$work/spin"
+    refused 'an unknown word for a file to map' 2 'unknown' \
+        run --map gpa=0x1000000000,size=4K,file=x,often "$work/spin"
     refused 'a timeout that is no time' 2 'not a time' run --timeout soon "$work/spin"
     refused 'a window without a size' 2 'incomplete' run --window gpa=0x1000000000 "$work/spin"
     refused 'a window in RAM' 2 'not possible' run --window gpa=0,size=4K "$work/spin"
@@ -284,6 +295,66 @@ exits() {
     judge "$1" "$2" out "\"end\":\"guest\",\"exit_status\":$2,\"guest_status\":$2,.*\"adds_up\":true"
 }
 
+# What a run leaves in a mapped file.  The guest writes a mark in four places, the last one
+# beyond the file's end.
+mapped_file() {
+    yes 0123456789abcde | head -c 41060 >"$work/data"
+    cp "$work/data" "$work/expected"
+    run run --map "gpa=0x1000000000,size=64K,file=$work/data,$2" "$guests/tests/file_map.elf"
+    if [ "$2" = shared ]; then
+        for at in $((3 * 4096)) $((3 * 4096 + 16)) $((5 * 4096 + 8)); do
+            printf vkvmvkvm | dd of="$work/expected" bs=1 seek="$at" conv=notrunc 2>"$work/dd"
+        done
+    fi
+    if [ "$status" -eq 0 ] && ! cmp "$work/data" "$work/expected" >>"$work/out" 2>&1; then
+        fail "$1" 'the file has other bytes'
+    else
+        judge "$1" 0 out 'passed, 0 failed'
+    fi
+}
+
+test_files_mapped() {
+    mapped_file 'a shared file gets what the guest wrote, and keeps its size' shared
+    mapped_file 'a private file stays as it is' private
+    mapped_file 'a read-only file stays as it is' shared,ro
+    refused 'a missing file to map' 125 'No such file' \
+        run --map "gpa=0x1000000000,size=4K,file=$work/missing,shared" "$work/exit"
+    refused 'a device to map' 125 'not a regular file' \
+        run --map gpa=0x1000000000,size=4K,file=/dev/zero,private "$work/exit"
+}
+
+test_swap() {
+    refused 'a swap file in a directory that is missing' 125 'No such file' \
+        run --swap "$work/missing/swap" "$work/exit"
+    refused 'a directory as swap' 125 'cannot swap' run --swap "$work" "$work/exit"
+    refused 'a device that is no block device as swap' 125 'neither a file nor a block device' \
+        run --swap /dev/null "$work/exit"
+    run run --ram 2M --swap "$work/swap" --json="$work/json" "$work/exit"
+    cat "$work/json" >>"$work/out"
+    judge 'the JSON tells budget and swap' 124 out '"budget_pages":512,"swap_pages":[1-9]'
+    timeout 20 flock "$work/swap" "$vkvm" run --swap "$work/swap" "$work/exit" \
+        >"$work/out" 2>"$work/err"
+    status=$?
+    judge 'a swap file in use' 125 err '^vkvm: .*another VM'
+    test_full_swap
+}
+
+# Writing fails again and again: it is told once, and in the end the budget is what counts.
+test_full_swap() {
+    mkdir "$work/small"
+    if ! mount -t tmpfs -o size=1M tmpfs "$work/small" 2>/dev/null; then
+        skip 'a file system that is full' 'no file system can be mounted here'
+        return
+    fi
+    run run --ram 2M --swap "$work/small/swap" "$guests/tests/budget.elf"
+    umount "$work/small"
+    if [ "$(grep -c 'page-out: ' "$work/err")" -ne 1 ] || [ "$(wc -l <"$work/err")" -ne 2 ]; then
+        fail 'a file system that is full' 'not one warning and one error'
+    else
+        judge 'a file system that is full' 125 err 'RAM budget used up'
+    fi
+}
+
 test_guests() {
     exits 'a guest that succeeds' 0
     exits 'a guest that exits with 42' 42
@@ -307,6 +378,8 @@ test_guests() {
     wait $!
     status=$?
     judge 'a guest ended by SIGTERM' 143 err '^vkvm: '
+    test_swap
+    test_files_mapped
     if [ ! -f "$guests/hello.elf" ]; then
         : >"$work/out"
         : >"$work/err"

@@ -3,8 +3,9 @@
 #
 # Check the sources.  `make lint` calls it with the compilers' flags.
 #
-#   HOST_FLAGS=... GUEST_FLAGS=... tests/lint/run.sh [STEP...]
+#   SOURCES=... HOST_FLAGS=... GUEST_FLAGS=... tests/lint/run.sh [STEP...]
 #
+#   sources   the Makefile names every source, tests.cfg every test image
 #   spdx      every source names its licence
 #   layers    the arrows between directories point down
 #   headers   every header compiles alone, with gcc and with clang
@@ -37,6 +38,11 @@ headers() {
 # each COMMAND...: run it with every file named on standard input, several at once.
 each() {
     xargs -r -n 1 -P "$jobs" "$@"
+}
+
+# shellcheck disable=SC2086 # a list of words
+step_sources() {
+    "$here/sources.sh" $SOURCES
 }
 
 step_spdx() {
@@ -102,7 +108,7 @@ step_manual() {
     mandoc -T lint -W warning docs/vkvm.1
 }
 
-[ $# -gt 0 ] || set -- spdx layers headers warnings format tidy cppcheck shell manual
+[ $# -gt 0 ] || set -- sources spdx layers headers warnings format tidy cppcheck shell manual
 for step; do
     # Not as a condition: there, a failing command would not end the step.
     set +e

@@ -91,9 +91,13 @@ fake_window_create(void *md, struct pmap_window *w)
     if (error != 0)
         return error;
     fw = calloc(1, sizeof(*fw));
-    FAKE_CHECK(fw != NULL);
+    if (fw == NULL)
+        return -ENOMEM;
     fw->pages = calloc(w->npages, sizeof(*fw->pages));
-    FAKE_CHECK(fw->pages != NULL);
+    if (fw->pages == NULL) {
+        free(fw);
+        return -ENOMEM;
+    }
     fw->w = w;
     w->md = fw;
     vm_mutex_lock(&fake->lock);

@@ -2,6 +2,8 @@
 /* See fault_rig.h. */
 #include "tests/unit/fault_rig.h"
 
+#include "vmm/vpagetable/vm_shadow.h"
+
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 #include <stdlib.h>
@@ -109,6 +111,14 @@ rig_fini(struct rig *rig)
         vm_object_unref(rig->ram);
     cr_assert(zero(u64, atomic_load(&rig->sys.resident_pages)));
     vm_system_fini(&rig->sys);
+}
+
+void
+rig_shadow(struct vm_object *object, struct vm_object *backing, vm_pindex_t offset)
+{
+    vm_mutex_lock(&backing->lock);
+    vm_shadow_attach(object, backing, offset);
+    vm_mutex_unlock(&backing->lock);
 }
 
 /* ---- The pager. ---- */

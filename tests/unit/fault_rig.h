@@ -49,6 +49,9 @@ void rig_init(struct rig *rig, uint64_t budget);
 void rig_init_empty(struct rig *rig, uint64_t budget);
 void rig_map_ram(struct rig *rig, struct vm_object *ram, vm_prot_t prot);
 
+/* Let `object` show `backing`, a reference of which passes to it, from `offset` on. */
+void rig_shadow(struct vm_object *object, struct vm_object *backing, vm_pindex_t offset);
+
 /* Audits, checks that nothing is busy or held and that the statistics add up. */
 void rig_audit(struct rig *rig);
 void rig_fini(struct rig *rig);

@@ -225,6 +225,31 @@ Test(fdt, the_largest_machine_fits)
     vm_fdt_fini(&fdt);
 }
 
+Test(fdt, mapped_files_are_described)
+{
+    static const struct vm_file_config files[] = {
+        { .start = { 0x1001000000 }, .size = 0x3000, .shared = true },
+        { .start = { 0x1002000000 }, .size = 0x1000, .read_only = true },
+    };
+    struct vm_fdt_config config = config_of(NULL, 0);
+    struct cli_error error;
+    struct vm_fdt fdt;
+
+    config.files = files;
+    config.nfiles = 2;
+    cr_assert(eq(int, vm_fdt_build(&config, &fdt, &error), CLI_OK), "%s", error.message);
+    EXPECT_STRING(&fdt, "/files", "compatible", "vkvm,files-1");
+    expect_cells(&fdt, "/files", 2, 2);
+    cr_expect(eq(int, count_subnodes(&fdt, "/files"), 2));
+    EXPECT_STRING(&fdt, "/files/file@1001000000", "compatible", "vkvm,file-1");
+    expect_u64s(&fdt, "/files/file@1001000000", "reg", 2, 0x1001000000, 0x3000);
+    EXPECT_STRING(&fdt, "/files/file@1001000000", "vkvm,sharing", "shared");
+    EXPECT_STRING(&fdt, "/files/file@1001000000", "vkvm,protection", "rwx");
+    EXPECT_STRING(&fdt, "/files/file@1002000000", "vkvm,sharing", "private");
+    EXPECT_STRING(&fdt, "/files/file@1002000000", "vkvm,protection", "rx");
+    vm_fdt_fini(&fdt);
+}
+
 Test(fdt, doorbell_and_console_have_their_ports)
 {
     struct vm_fdt fdt = build(NULL, 0);

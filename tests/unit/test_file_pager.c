@@ -3,6 +3,7 @@
 #include "vmm/pager/file_pager.h"
 
 #include "tests/unit/checked_test.h"
+#include "tests/unit/fault_rig.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -502,14 +503,14 @@ CHECKED_TEST(file_pager, only_a_read_only_object_may_not_be_mapped_writable)
     vm_object_unref(object);
 }
 
-CHECKED_TEST(file_pager, it_has_the_pages_of_which_the_file_has_a_byte)
+CHECKED_TEST(file_pager, it_has_every_page_of_the_object_also_those_beyond_the_files_end)
 {
     struct vm_object *object;
 
     fill_file(BYTES(2) + 1);
     object = new_object(0, 10, 0);
     for (vm_pindex_t i = 0; i < 12; i++)
-        cr_assert_eq(object->pager->haspage(object, i, NULL, NULL), i < 3);
+        cr_assert_eq(object->pager->haspage(object, i, NULL, NULL), i < 10);
     cr_assert(!object->pager->haspage(object, UINT64_MAX, NULL, NULL));
     vm_object_unref(object);
 }
@@ -530,28 +531,25 @@ CHECKED_TEST(file_pager, clusters_end_at_the_objects_ends_and_at_the_bound)
 {
     struct vm_object *object;
 
-    fill_file(BYTES(200));
-    object = new_object(0, 100, 0);
+    fill_file(BYTES(500));
+    object = new_object(0, 400, 0);
     check_cluster(object, 0, 0, FILE_PAGER_CLUSTER);
     check_cluster(object, 5, 5, FILE_PAGER_CLUSTER);
-    check_cluster(object, 50, FILE_PAGER_CLUSTER, FILE_PAGER_CLUSTER);
-    check_cluster(object, 97, FILE_PAGER_CLUSTER, 2);
-    check_cluster(object, 99, FILE_PAGER_CLUSTER, 0);
+    check_cluster(object, 200, FILE_PAGER_CLUSTER, FILE_PAGER_CLUSTER);
+    check_cluster(object, 397, FILE_PAGER_CLUSTER, 2);
+    check_cluster(object, 399, FILE_PAGER_CLUSTER, 0);
     vm_object_unref(object);
 }
 
 CHECKED_TEST(file_pager, clusters_end_at_the_files_end)
 {
     struct vm_object *object;
-    unsigned before = 99;
-    unsigned after = 99;
 
     fill_file(BYTES(10) + 1);
     object = new_object(0, 100, 0);
     check_cluster(object, 4, 4, 6);
     check_cluster(object, 10, 10, 0);
-    cr_assert(!object->pager->haspage(object, 11, &before, &after));
-    cr_assert(before == 0 && after == 0);
+    check_cluster(object, 11, 0, 0);
     vm_object_unref(object);
 }
 
@@ -682,10 +680,12 @@ CHECKED_TEST(file_pager, a_page_beyond_the_file_fails_and_is_not_touched)
     fill_file(BYTES(2));
     object = new_object(0, 10, 0);
     busy_pages(object, 0, 4, m);
-    cr_assert_eq(get(object, m, 4, 3, done), VM_PAGER_FAIL);
+    cr_assert_eq(get(object, m, 4, 1, done), VM_PAGER_OK);
+    cr_assert_eq(file_pager_error(object), 0, "nobody needed what is beyond");
+    cr_assert_eq(get(object, m, 4, 3, done), VM_PAGER_ERROR);
     cr_assert(done[0] && done[1] && !done[2] && !done[3]);
     cr_assert(vm_page_flag_test(m[2], VM_PAGE_ZERO) && vm_page_flag_test(m[3], VM_PAGE_ZERO));
-    cr_assert_eq(file_pager_error(object), 0, "that is no failure of the file");
+    cr_assert_eq(file_pager_error(object), -ENXIO);
     free_pages(object, m, 4);
     vm_object_unref(object);
 }
@@ -699,7 +699,7 @@ CHECKED_TEST(file_pager, a_file_that_was_truncated_has_fewer_pages_and_a_short_o
     fill_file(BYTES(4));
     object = new_object(0, 4, 0);
     cr_assert_eq(ftruncate(file, BYTES(1) + 10), 0);
-    cr_assert(!object->pager->haspage(object, 2, NULL, NULL));
+    check_cluster(object, 0, 0, 1);
     busy_pages(object, 0, 4, m);
     cr_assert_eq(get(object, m, 4, 1, done), VM_PAGER_OK);
     cr_assert(done[0] && done[1] && !done[2] && !done[3]);
@@ -719,10 +719,10 @@ CHECKED_TEST(file_pager, a_file_truncated_between_size_and_read_ends_where_the_r
     busy_pages(object, 0, 4, m);
     memset(vm_page_address(m[1]), 0xEE, PAGE_SIZE);
     fake.cut = (off_t)BYTES(1) + 10;
-    cr_assert_eq(get(object, m, 4, 3, done), VM_PAGER_FAIL);
+    cr_assert_eq(get(object, m, 4, 3, done), VM_PAGER_ERROR);
     cr_assert(done[0] && done[1] && !done[2] && !done[3]);
     cr_assert(page_shows(m[1], BYTES(1), BYTES(1) + 10));
-    cr_assert_eq(file_pager_error(object), 0);
+    cr_assert_eq(file_pager_error(object), -ENXIO);
     free_pages(object, m, 4);
     vm_object_unref(object);
 }
@@ -737,7 +737,7 @@ CHECKED_TEST(file_pager, a_file_truncated_to_nothing_between_size_and_read_fails
     object = new_fake_object(2, 0);
     busy_pages(object, 0, 2, m);
     fake.cut = 0;
-    cr_assert_eq(get(object, m, 2, 0, done), VM_PAGER_FAIL);
+    cr_assert_eq(get(object, m, 2, 0, done), VM_PAGER_ERROR);
     cr_assert(!done[0] && !done[1]);
     free_pages(object, m, 2);
     vm_object_unref(object);
@@ -746,12 +746,18 @@ CHECKED_TEST(file_pager, a_file_truncated_to_nothing_between_size_and_read_fails
 CHECKED_TEST(file_pager, a_file_that_grew_has_more_pages)
 {
     struct vm_object *object;
+    struct vm_page *m[1];
+    bool done[1];
 
     fill_file(BYTES(1));
     object = new_object(0, 4, 0);
-    cr_assert(!object->pager->haspage(object, 2, NULL, NULL));
+    check_cluster(object, 2, 0, 0);
+    busy_pages(object, 2, 1, m);
+    cr_assert_eq(get(object, m, 1, 0, done), VM_PAGER_ERROR);
     cr_assert_eq(ftruncate(file, BYTES(4)), 0);
-    cr_assert(object->pager->haspage(object, 2, NULL, NULL));
+    check_cluster(object, 2, 2, 1);
+    cr_assert_eq(get(object, m, 1, 0, done), VM_PAGER_OK);
+    free_pages(object, m, 1);
     vm_object_unref(object);
 }
 
@@ -902,9 +908,10 @@ CHECKED_TEST(file_pager, writing_the_last_page_does_not_make_the_file_longer)
     fill_file(BYTES(1) + 10);
     object = new_object(0, 3, FILE_PAGER_SHARED);
     dirty_pages(object, 0, 3, m, 'w');
-    cr_assert_eq(object->pager->putpages(object, m, 3, done), VM_PAGER_FAIL);
+    cr_assert_eq(object->pager->putpages(object, m, 3, done), VM_PAGER_ERROR);
     cr_assert(done[0] && done[1] && !done[2]);
     cr_assert(!m[0]->dirty && !m[1]->dirty && m[2]->dirty);
+    cr_assert_eq(file_pager_error(object), -ENXIO);
     cr_assert(file_shows(BYTES(1) + 10, 0, BYTES(1) + 10, 'w'));
     free_pages(object, m, 3);
     vm_object_unref(object);
@@ -1077,4 +1084,245 @@ CHECKED_TEST(file_pager, what_is_written_while_the_object_is_cleaned_is_not_lost
     }
     cr_assert_eq(failures, 0);
     cr_assert_eq(sum, WRITERS * WRITES);
+}
+
+/* ---- Under faults. ---- */
+
+static struct rig rig;
+
+/* The file's first npages, shared, are the rig's RAM. */
+static void
+file_rig_init(uint64_t npages, unsigned flags)
+{
+    struct vm_object *object;
+
+    rig_init_empty(&rig, 0);
+    cr_assert_eq(file_pager_create(&rig.sys, file, 0, npages, flags, &object), 0);
+    rig_map_ram(&rig, object, VM_PROT_ALL);
+}
+
+static uint64_t
+pattern_word(uint64_t at)
+{
+    uint64_t word = 0;
+
+    for (unsigned i = 0; i < 8; i++)
+        word |= (uint64_t)pattern(at + i) << (8 * i);
+    return word;
+}
+
+CHECKED_TEST(file_pager, a_guest_sees_an_io_error_beyond_the_files_end_and_zeros_in_its_last_page)
+{
+    fill_file(BYTES(2) + 16);
+    file_rig_init(4, FILE_PAGER_SHARED);
+    cr_assert_eq(rig_load(&rig, BYTES(2) + 8), pattern_word(BYTES(2) + 8));
+    cr_assert_eq(rig_load(&rig, BYTES(2) + 16), 0);
+    rig_expect_failure(&rig, BYTES(3), VM_PROT_READ, VM_IO_ERROR);
+    rig_expect_failure(&rig, BYTES(3), VM_PROT_WRITE, VM_IO_ERROR);
+    cr_assert_eq(ftruncate(file, (off_t)BYTES(4)), 0);
+    cr_assert_eq(rig_load(&rig, BYTES(3)), 0);
+    rig_fini(&rig);
+}
+
+CHECKED_TEST(file_pager, a_file_truncated_while_it_is_mapped_fails_new_pages_and_keeps_old_ones)
+{
+    fill_file(BYTES(64));
+    file_rig_init(64, FILE_PAGER_SHARED);
+    rig_store(&rig, BYTES(8), 7);
+    cr_assert_eq(ftruncate(file, (off_t)BYTES(4)), 0);
+    rig_expect_failure(&rig, BYTES(60), VM_PROT_READ, VM_IO_ERROR);
+    cr_assert_eq(rig_load(&rig, BYTES(8)), 7);
+    cr_assert_eq(vm_object_flush(rig.ram, 0, 64, 0), -EIO);
+    cr_assert(rig_page(rig.ram, 8)->dirty);
+    cr_assert_eq(file_pager_error(rig.ram), -ENXIO);
+    cr_assert_eq(lseek(file, 0, SEEK_END), (off_t)BYTES(4), "the file did not grow");
+    cr_assert_eq(rig_load(&rig, BYTES(2)), pattern_word(BYTES(2)));
+    rig_fini(&rig);
+}
+
+/* ---- Flush. ---- */
+
+static uint64_t
+file_word(uint64_t at)
+{
+    uint64_t word = 0;
+
+    cr_assert_eq(pread(file, &word, sizeof word, (off_t)at), (ssize_t)sizeof word);
+    return word;
+}
+
+CHECKED_TEST(file_pager, a_flush_writes_the_dirty_pages_of_its_range_and_no_others)
+{
+    fill_file(BYTES(64));
+    file_rig_init(64, FILE_PAGER_SHARED);
+    for (unsigned p = 8; p < 48; p += 2)
+        rig_store(&rig, BYTES(p), p);
+    cr_assert_eq(vm_object_flush(rig.ram, 10, 41, 0), 0);
+    for (unsigned p = 8; p < 48; p += 2) {
+        bool inside = p >= 10 && p < 41;
+
+        cr_assert_eq(file_word(BYTES(p)), inside ? p : pattern_word(BYTES(p)));
+        cr_assert_eq(rig_page(rig.ram, p)->dirty, !inside);
+        cr_assert_eq(rig_mapped(&rig, BYTES(p)), inside ? VM_PROT_READ : VM_PROT_RW);
+    }
+    cr_assert_eq(rig_meter(&rig, v_pageout), 16);
+    cr_assert_eq(vm_object_flush(rig.ram, 60, UINT64_MAX, 0), 0);
+    cr_assert_eq(vm_object_flush(rig.ram, 20, 20, 0), 0);
+    cr_assert_eq(vm_object_flush(rig.ram, 100, 200, 0), 0);
+    cr_assert_eq(rig_meter(&rig, v_pageout), 16);
+
+    /* A page written again after the flush is dirty again. */
+    rig_store(&rig, BYTES(10), 99);
+    cr_assert_eq(vm_object_flush(rig.ram, 0, 64, 0), 0);
+    cr_assert_eq(file_word(BYTES(10)), 99);
+    cr_assert_eq(rig_meter(&rig, v_pageout), 16 + 4 + 1);
+    rig_fini(&rig);
+}
+
+CHECKED_TEST(file_pager, a_flush_leaves_nosync_pages_unless_it_is_forced)
+{
+    fill_file(BYTES(8));
+    file_rig_init(8, FILE_PAGER_SHARED);
+    rig_entry(&rig, 0)->eflags |= MAP_ENTRY_NOSYNC;
+    rig_store(&rig, BYTES(1), 1);
+    rig_store(&rig, BYTES(2), 2);
+    rig_entry(&rig, 0)->eflags &= ~(unsigned)MAP_ENTRY_NOSYNC;
+    rig_store(&rig, BYTES(3), 3);
+    cr_assert_eq(vm_object_flush(rig.ram, 0, 8, 0), 0);
+    cr_assert_eq(file_word(BYTES(1)), pattern_word(BYTES(1)));
+    cr_assert_eq(file_word(BYTES(3)), 3);
+    cr_assert(rig_page(rig.ram, 1)->dirty && rig_page(rig.ram, 2)->dirty);
+    cr_assert_eq(vm_object_flush(rig.ram, 0, 2, VM_FLUSH_FORCE), 0);
+    cr_assert_eq(file_word(BYTES(1)), 1);
+    cr_assert_eq(file_word(BYTES(2)), pattern_word(BYTES(2)));
+    rig_fini(&rig);
+    cr_assert_eq(file_word(BYTES(2)), 2, "the object's end writes them too");
+}
+
+CHECKED_TEST(file_pager, a_private_object_has_nothing_to_flush)
+{
+    fill_file(BYTES(8));
+    file_rig_init(8, 0);
+    rig_store(&rig, BYTES(1), 1);
+    cr_assert_eq(vm_object_flush(rig.ram, 0, 8, VM_FLUSH_FORCE), 0);
+    cr_assert(rig_page(rig.ram, 1)->dirty);
+    rig_fini(&rig);
+    cr_assert_eq(file_word(BYTES(1)), pattern_word(BYTES(1)));
+}
+
+static unsigned lost_reports;
+
+static void
+count_report(void *context, const char *message)
+{
+    cr_assert(context == &lost_reports && message != NULL);
+    lost_reports++;
+}
+
+/* Files must not grow, or be written, beyond the limit: as a full disk behaves. */
+static ssize_t
+write_full(int fd, const struct iovec *iov, int count, off_t offset)
+{
+    (void)fd;
+    (void)iov;
+    (void)count;
+    if (offset >= (off_t)BYTES(2)) {
+        errno = ENOSPC;
+        return -1;
+    }
+    return pwritev(fd, iov, 1, offset) > 0 ? (ssize_t)PAGE_SIZE : -1;
+}
+
+static off_t
+size_of(int fd)
+{
+    return lseek(fd, 0, SEEK_END);
+}
+
+CHECKED_TEST(file_pager, what_a_full_disk_refuses_stays_dirty_is_counted_and_its_loss_is_told)
+{
+    static const struct file_pager_io full = { preadv, write_full, size_of };
+    struct vm_object *object;
+
+    fill_file(BYTES(8));
+    rig_init_empty(&rig, 0);
+    rig.sys.pageout_error = count_report;
+    rig.sys.pageout_error_context = &lost_reports;
+    cr_assert_eq(file_pager_create_io(&rig.sys, file, 0, 8, FILE_PAGER_SHARED, &full, &object), 0);
+    rig_map_ram(&rig, object, VM_PROT_ALL);
+    for (unsigned p = 0; p < 8; p += 2)
+        rig_store(&rig, BYTES(p), p + 1);
+    cr_assert_eq(vm_object_flush(object, 0, 8, 0), -EIO);
+    cr_assert_eq(file_pager_error(object), -ENOSPC);
+    cr_assert_eq(file_word(0), 1);
+    for (unsigned p = 0; p < 8; p += 2)
+        cr_assert_eq(rig_page(object, p)->dirty, p >= 2);
+    cr_assert_eq(rig_meter(&rig, v_pageout), 1);
+    cr_assert_eq(rig_meter(&rig, v_pageout_failed), 3);
+    cr_assert_eq(rig_load(&rig, BYTES(2)), 3, "nothing is lost yet");
+    cr_assert_eq(lost_reports, 0);
+    rig_fini(&rig);
+    cr_assert_eq(lost_reports, 1);
+}
+
+static void *
+flush_main(void *context)
+{
+    int *error = context;
+
+    *error = vm_object_flush(rig.ram, 0, 8, 0);
+    return NULL;
+}
+
+CHECKED_TEST(file_pager, a_flush_waits_for_a_page_that_is_held_for_writing)
+{
+    struct vm_fault_info info;
+    struct vm_page *m;
+    pthread_t thread;
+    int error = 1;
+
+    fill_file(BYTES(8));
+    file_rig_init(8, FILE_PAGER_SHARED);
+    rig_store(&rig, 0, 76); /* a neighbour, which is not */
+    cr_assert_eq(vm_fault_page(&rig.map, gpa_from_u64(BYTES(1)), VM_PROT_WRITE, VM_FAULT_NORMAL, &m,
+                               &info),
+                 VM_OK);
+    cr_assert_eq(pthread_create(&thread, NULL, flush_main, &error), 0);
+    rig_until(vm_page_flag_test(m, VM_PAGE_WANTED));
+    *(uint64_t *)vm_page_address(m) = 77;
+    vm_page_unhold(m);
+    pthread_join(thread, NULL);
+    cr_assert_eq(error, 0);
+    cr_assert_eq(file_word(BYTES(1)), 77);
+    rig_fini(&rig);
+}
+
+static atomic_bool flusher_stops;
+
+static void *
+flusher_main(void *context)
+{
+    unsigned *failures = context;
+
+    while (!atomic_load(&flusher_stops))
+        *failures += vm_object_flush(rig.ram, 0, 64, 0) != 0;
+    return NULL;
+}
+
+CHECKED_TEST(file_pager, a_guests_writes_during_flushes_all_reach_the_file)
+{
+    unsigned failures = 0;
+    pthread_t thread;
+
+    fill_file(BYTES(64));
+    file_rig_init(64, FILE_PAGER_SHARED);
+    cr_assert_eq(pthread_create(&thread, NULL, flusher_main, &failures), 0);
+    for (uint64_t i = 0; i < 4000; i++)
+        rig_store(&rig, BYTES(i * 7 % 64), i);
+    atomic_store(&flusher_stops, true);
+    pthread_join(thread, NULL);
+    cr_assert_eq(failures, 0);
+    rig_fini(&rig);
+    for (uint64_t i = 4000 - 64; i < 4000; i++)
+        cr_assert_eq(file_word(BYTES(i * 7 % 64)), i);
 }

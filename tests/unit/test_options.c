@@ -180,15 +180,16 @@ Test(options, every_option_sets_its_field)
 {
     struct run_options options;
     struct cli_error error;
-    int status =
-        PARSE(&options, &error, "--memory=128M", "--cpus", "3", "--ram", "8M", "--fdt", "tree",
-              "--fdt-overlay", "over", "--timeout", "1.5", "--stats", "--json=out", "--prefault",
-              "16", "--no-fast-fault", "--fault-threads", "2", "--placement", "spin", "image");
+    int status = PARSE(&options, &error, "--memory=128M", "--cpus", "3", "--ram", "8M", "--swap",
+                       "s", "--fdt", "tree", "--fdt-overlay", "over", "--timeout", "1.5", "--stats",
+                       "--json=out", "--prefault", "16", "--no-fast-fault", "--fault-threads", "2",
+                       "--placement", "spin", "image");
 
     cr_assert(eq(int, status, CLI_OK), "%s", error.message);
     cr_expect(eq(u64, options.config.memory_size, 128ull << 20));
     cr_expect(eq(uint, options.config.nvcpus, 3));
     cr_expect(eq(u64, options.config.ram_budget, 8ull << 20));
+    expect_text(options.config.swap, "s");
     expect_text(options.fdt, "tree");
     expect_text(options.fdt_overlay, "over");
     cr_expect(eq(uint, options.config.timeout_ms, 1500));
@@ -343,6 +344,7 @@ Test(options, values_outside_their_range_are_refused)
     REFUSED("give 1 to 64", "--cpus", "99999999999999999999", "i");
     REFUSED("out of range", "--ram", "4K", "i");
     REFUSED("out of range", "--ram", "0", "i");
+    REFUSED("has no name", "--swap", "", "i");
     REFUSED("give 0 to 128", "--prefault", "129", "i");
     REFUSED("give 0 to 128", "--prefault", "-1", "i");
     REFUSED("give 1 to 64", "--fault-threads", "0", "i");
@@ -495,4 +497,48 @@ Test(options, random_command_lines_are_parsed_or_refused)
         }
     }
     cr_expect(accepted > 0, "nothing was accepted: the test is blind");
+}
+
+Test(options, map_takes_a_file_with_its_place_and_kind)
+{
+    struct run_options options;
+    struct cli_error error;
+    const struct vm_file_config *file = options.config.files;
+
+    cr_assert(eq(int,
+                 PARSE(&options, &error, "--map", "gpa=0x1000000000,size=8K,file=a/b,shared",
+                       "--map=ro,private,file=c,size=4K,gpa=0x1000002000", "image"),
+                 CLI_OK),
+              "%s", error.message);
+    cr_assert(eq(uint, options.config.nfiles, 2));
+    cr_expect(eq(u64, gpa_to_u64(file[0].start), 0x1000000000));
+    cr_expect(eq(u64, file[0].size, 8192));
+    cr_expect(eq(sz, file[0].path_size, 3));
+    cr_expect(memcmp(file[0].path, "a/b", 3) == 0);
+    cr_expect(file[0].shared);
+    cr_expect(not(file[0].read_only));
+    cr_expect(eq(sz, file[1].path_size, 1));
+    cr_expect(file[1].path[0] == 'c');
+    cr_expect(not(file[1].shared));
+    cr_expect(file[1].read_only);
+}
+
+Test(options, what_is_not_a_map_is_refused)
+{
+    REFUSED("incomplete", "--map", "size=4K,file=x,shared", "i");
+    REFUSED("incomplete", "--map", "gpa=0x1000000000,file=x,shared", "i");
+    REFUSED("incomplete", "--map", "gpa=0x1000000000,size=4K,shared", "i");
+    REFUSED("incomplete", "--map", "gpa=0x1000000000,size=4K,file=,shared", "i");
+    REFUSED("private or shared", "--map", "gpa=0x1000000000,size=4K,file=x", "i");
+    REFUSED("private or shared", "--map", "gpa=0x1000000000,size=4K,file=x,shared,private", "i");
+    REFUSED("is unknown", "--map", "gpa=0x1000000000,size=4K,file=x,shared,rw", "i");
+    REFUSED("is unknown", "--map", "", "i");
+    REFUSED("not possible", "--map", "gpa=0x1000,size=4K,file=x,shared", "i");
+    REFUSED("not possible", "--map", "gpa=0x1000000001,size=4K,file=x,shared", "i");
+    REFUSED("multiple of 4K", "--map", "gpa=0x1000000000,size=4097,file=x,shared", "i");
+    REFUSED("ends above", "--map", "gpa=0x3ffffff000,size=8K,file=x,shared", "i");
+    REFUSED("overlaps", "--map", "gpa=0x1000000000,size=8K,file=x,shared", "--map",
+            "gpa=0x1000001000,size=4K,file=x,shared", "i");
+    REFUSED("overlaps", "--map", "gpa=0x1000000000,size=8K,file=x,shared", "--window",
+            "gpa=0x1000001000,size=4K", "i");
 }

@@ -241,6 +241,9 @@ fill(struct vm_report *report, struct vm_outcome *outcome)
         .memory_size = (uint64_t)64 << 20,
         .resident_pages = 301,
         .mapped_pages = 302,
+        .ram_budget = 309,
+        .swap_pages = 310,
+        .swap_used = 311,
         .nvcpus = 2,
         .exits_doorbell = 303,
         .exits_console = 304,
@@ -435,6 +438,9 @@ Test(report, the_json_is_one_line_with_every_figure)
     expect_number(json, "memory/size", 64 << 20);
     expect_number(json, "memory/resident_pages", 301);
     expect_number(json, "memory/mapped_pages", 302);
+    expect_number(json, "memory/budget_pages", 309);
+    expect_number(json, "memory/swap_pages", 310);
+    expect_number(json, "memory/swap_used", 311);
 #define FIELD(name, description)                         \
     snprintf(path, sizeof path, "faults/%s", #name);     \
     expect_number(json, path, i == 0 ? 6021 : 1000 + i); \

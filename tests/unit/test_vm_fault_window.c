@@ -404,32 +404,37 @@ expect_tables_held(void *context, gpa_t gpa, unsigned npages)
         cr_assert(eq(uint, top->sys->pages[top->extent + level].hold_count, 1));
 }
 
-/* Tables with `marks` in pages 1 to 4 of a backing object; the window's page 0 is `page`. */
-static void
+/*
+ * Tables with `marks` in pages 1 to 4 of a backing object; the window's page 0 is `page`.
+ * Returns the backing object with a reference.
+ */
+static struct vm_object *
 tables_behind(struct rig *rig, vpte_t marks, uint64_t page)
 {
-    struct vm_object *top;
+    struct vm_object *top, *backing;
     vpte_t root;
 
     rig_init(rig, 0);
+    backing = rig->ram;
     root = rig_tables(rig, 1, page, 1, RIG_PASS | marks);
     for (unsigned level = 1; level < 4; level++)
         atomic_fetch_or(rig_vpte(rig, level, 0), marks);
     cr_assert(zero(int, vm_map_remove(&rig->map, gpa_from_u64(0), gpa_from_u64(PAGE(RIG_PAGES)))));
     cr_assert(zero(int, vm_object_create_default(&rig->sys, RIG_PAGES, &top)));
-    top->backing_object = rig->ram;
-    rig->ram->shadow_count++;
+    rig_shadow(top, backing, 0);
+    vm_object_ref(backing); /* nothing may be moved out of it */
     rig_map_ram(rig, top, VM_PROT_ALL);
     rig_window(rig, W(0), 512, VM_PROT_ALL, &vpte64_format, root);
     rig->fake.before_enter = expect_tables_held;
     rig->fake.before_enter_context = top;
+    return backing;
 }
 
 static void
-expect_tables_copied(struct rig *rig, vpte_t before, vpte_t after)
+expect_tables_copied(struct rig *rig, struct vm_object *backing, vpte_t before, vpte_t after)
 {
     for (unsigned level = 1; level < 4; level++) {
-        struct vm_page *old = rig_page(rig->ram->backing_object, level);
+        struct vm_page *old = rig_page(backing, level);
 
         cr_assert(eq(u64, *(uint64_t *)vm_page_address(old), rig_pte(level + 1, before)));
         cr_assert(eq(u64, atomic_load(rig_vpte(rig, level, 0)), rig_pte(level + 1, after)));
@@ -437,26 +442,30 @@ expect_tables_copied(struct rig *rig, vpte_t before, vpte_t after)
     }
     cr_assert(rig_page(rig->ram, 4)->dirty);
     cr_assert(eq(u64, rig_meter(rig, v_cow_faults), 4));
+    cr_assert(zero(u64, rig_meter(rig, v_cow_optim)));
+    vm_object_unref(backing);
 }
 
 Test(vm_fault_window, tables_in_a_backing_object_are_copied_before_a_walk_marks_them)
 {
+    struct vm_object *backing;
     struct rig rig;
 
-    tables_behind(&rig, 0, 600);
+    backing = tables_behind(&rig, 0, 600);
     cr_assert(eq(int, rig_touch(&rig, W(0), VM_PROT_READ), VM_OK));
-    expect_tables_copied(&rig, RIG_PASS, RIG_PASS | VPTE_A | VPTE_M);
+    expect_tables_copied(&rig, backing, RIG_PASS, RIG_PASS | VPTE_A | VPTE_M);
     cr_assert(eq(u64, rig_meter(&rig, v_restarts), 4));
     rig_fini(&rig);
 }
 
 Test(vm_fault_window, a_copied_table_that_needs_no_mark_is_dirty_and_may_be_the_page_itself)
 {
+    struct vm_object *backing;
     struct rig rig;
 
-    tables_behind(&rig, VPTE_A | VPTE_M, 4);
+    backing = tables_behind(&rig, VPTE_A | VPTE_M, 4);
     cr_assert(eq(int, rig_touch(&rig, W(0), VM_PROT_READ), VM_OK));
-    expect_tables_copied(&rig, RIG_PASS | VPTE_A | VPTE_M, RIG_PASS | VPTE_A | VPTE_M);
+    expect_tables_copied(&rig, backing, RIG_PASS | VPTE_A | VPTE_M, RIG_PASS | VPTE_A | VPTE_M);
     cr_assert(zero(u64, rig_meter(&rig, v_kind_page_in) + rig_meter(&rig, v_kind_cow)));
     rig_fini(&rig);
 }

@@ -4,6 +4,7 @@
  * machine half.  Each test ends with the audits of map, pmap and fake.
  */
 #include "tests/unit/alloc_failure.h"
+#include "tests/unit/checked_test.h"
 #include "tests/unit/fake_pmap.h"
 #include "vmm/vpagetable/vm_map.h"
 #include "vmm/vpagetable/vm_page.h"
@@ -30,7 +31,7 @@ at(uint64_t i)
 }
 
 static void
-setup(void)
+vm_map_setup(void)
 {
     struct vm_system_config config = { .store_pages = 1 << 16 };
 
@@ -51,7 +52,7 @@ pages_wakeup(void)
 }
 
 static void
-teardown(void)
+vm_map_teardown(void)
 {
     vm_map_audit(&map);
     pmap_audit(&pmap);
@@ -65,7 +66,7 @@ teardown(void)
     vm_system_fini(&sys);
 }
 
-TestSuite(vm_map, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(vm_map, .timeout = 60);
 
 /* The object's page i, busy and valid. */
 static struct vm_page *
@@ -161,7 +162,7 @@ lookup(gpa_t gpa, vm_prot_t access, struct vm_map_lookup *out)
 
 /* ---- Insert. ---- */
 
-Test(vm_map, an_inserted_entry_is_found_with_all_it_was_given)
+CHECKED_TEST(vm_map, an_inserted_entry_is_found_with_all_it_was_given)
 {
     struct vm_map_insert args = vpagetable(8, 16);
     struct vm_map_lookup found;
@@ -182,7 +183,7 @@ Test(vm_map, an_inserted_entry_is_found_with_all_it_was_given)
     cr_expect(map.nentries == 1 && object->ref_count == 2);
 }
 
-Test(vm_map, a_normal_entry_has_a_window_on_the_objects_frames)
+CHECKED_TEST(vm_map, a_normal_entry_has_a_window_on_the_objects_frames)
 {
     struct vm_map_insert args = normal(8, 16);
 
@@ -194,21 +195,21 @@ Test(vm_map, a_normal_entry_has_a_window_on_the_objects_frames)
     cr_expect(enter(at(16), page(33), VM_PROT_READ) == -ENOENT);
 }
 
-Test(vm_map, a_vpagetable_entry_has_a_window_without_natural_frames)
+CHECKED_TEST(vm_map, a_vpagetable_entry_has_a_window_without_natural_frames)
 {
     cr_assert(insert(vpagetable(8, 16)) == 0);
     cr_assert(enter(at(10), page(2), VM_PROT_READ) == 0);
     cr_expect(fake.foreign_pages == 1);
 }
 
-Test(vm_map, a_guard_has_no_window)
+CHECKED_TEST(vm_map, a_guard_has_no_window)
 {
     cr_assert(insert(guard(8, 16)) == 0);
     cr_expect(fake.windows_created == 0 && map.nentries == 1);
     cr_expect(vm_map_remove(&map, at(8), at(16)) == 0);
 }
 
-Test(vm_map, an_entry_with_a_bad_range_is_refused)
+CHECKED_TEST(vm_map, an_entry_with_a_bad_range_is_refused)
 {
     struct vm_map_insert args = normal(8, 16);
 
@@ -229,7 +230,7 @@ Test(vm_map, an_entry_with_a_bad_range_is_refused)
     cr_expect(map.nentries == 0 && fake.windows_created == 0 && object->ref_count == 1);
 }
 
-Test(vm_map, protection_above_the_maximum_is_refused)
+CHECKED_TEST(vm_map, protection_above_the_maximum_is_refused)
 {
     struct vm_map_insert args = normal(8, 16);
 
@@ -239,7 +240,7 @@ Test(vm_map, protection_above_the_maximum_is_refused)
     cr_expect(insert(args) == 0);
 }
 
-Test(vm_map, a_vpagetable_entry_needs_a_format)
+CHECKED_TEST(vm_map, a_vpagetable_entry_needs_a_format)
 {
     struct vm_map_insert args = vpagetable(8, 16);
 
@@ -247,7 +248,7 @@ Test(vm_map, a_vpagetable_entry_needs_a_format)
     cr_expect(insert(args) == -EINVAL);
 }
 
-Test(vm_map, an_entry_needs_an_object_and_a_guard_has_none)
+CHECKED_TEST(vm_map, an_entry_needs_an_object_and_a_guard_has_none)
 {
     struct vm_map_insert args = normal(8, 16);
 
@@ -258,7 +259,7 @@ Test(vm_map, an_entry_needs_an_object_and_a_guard_has_none)
     cr_expect(insert(args) == -EINVAL);
 }
 
-Test(vm_map, a_normal_entry_beyond_its_object_is_refused)
+CHECKED_TEST(vm_map, a_normal_entry_beyond_its_object_is_refused)
 {
     struct vm_map_insert args = normal(0, OBJECT_PAGES + 1);
 
@@ -272,7 +273,7 @@ Test(vm_map, a_normal_entry_beyond_its_object_is_refused)
     cr_expect(insert(args) == 0);
 }
 
-Test(vm_map, a_vpagetable_entry_may_be_larger_than_its_object_but_not_wrap)
+CHECKED_TEST(vm_map, a_vpagetable_entry_may_be_larger_than_its_object_but_not_wrap)
 {
     struct vm_map_insert args = vpagetable(0, OBJECT_PAGES * 4);
 
@@ -282,7 +283,7 @@ Test(vm_map, a_vpagetable_entry_may_be_larger_than_its_object_but_not_wrap)
     cr_expect(insert(args) == 0);
 }
 
-Test(vm_map, an_entry_that_overlaps_another_is_refused)
+CHECKED_TEST(vm_map, an_entry_that_overlaps_another_is_refused)
 {
     cr_assert(insert(normal(8, 16)) == 0);
     cr_assert(insert(guard(20, 24)) == 0);
@@ -297,7 +298,7 @@ Test(vm_map, an_entry_that_overlaps_another_is_refused)
     cr_expect(map.nentries == 4 && object->ref_count == 4);
 }
 
-Test(vm_map, when_the_machine_refuses_the_window_there_is_no_entry)
+CHECKED_TEST(vm_map, when_the_machine_refuses_the_window_there_is_no_entry)
 {
     unsigned timestamp = map.timestamp;
 
@@ -308,7 +309,7 @@ Test(vm_map, when_the_machine_refuses_the_window_there_is_no_entry)
     cr_expect(insert(normal(8, 16)) == 0);
 }
 
-Test(vm_map, without_memory_there_is_no_entry)
+CHECKED_TEST(vm_map, without_memory_there_is_no_entry)
 {
     if (!alloc_failure_available())
         cr_skip_test("the sanitizer has the allocator");
@@ -321,7 +322,7 @@ Test(vm_map, without_memory_there_is_no_entry)
     cr_expect(insert(normal(8, 16)) == 0);
 }
 
-Test(vm_map, ten_thousand_entries_are_kept_in_order)
+CHECKED_TEST(vm_map, ten_thousand_entries_are_kept_in_order)
 {
     /* 7919 is prime: every number below 10,000 once, in no order. */
     for (uint64_t n = 0; n < 10000; n++)
@@ -338,7 +339,7 @@ Test(vm_map, ten_thousand_entries_are_kept_in_order)
 
 /* ---- Remove. ---- */
 
-Test(vm_map, removed_entries_lose_window_mappings_and_reference)
+CHECKED_TEST(vm_map, removed_entries_lose_window_mappings_and_reference)
 {
     cr_assert(insert(normal(0, 4)) == 0);
     cr_assert(insert(normal(8, 12)) == 0);
@@ -354,17 +355,121 @@ Test(vm_map, removed_entries_lose_window_mappings_and_reference)
     cr_expect(lookup(at(16), VM_PROT_READ, NULL) == VM_OK);
 }
 
-Test(vm_map, a_range_that_cuts_an_entry_removes_nothing)
+CHECKED_TEST(vm_map, a_range_that_cuts_entries_removes_just_that_part)
 {
-    cr_assert(insert(normal(4, 8)) == 0);
-    cr_assert(insert(normal(8, 12)) == 0);
-    cr_expect(vm_map_remove(&map, at(5), at(12)) == -EINVAL);
-    cr_expect(vm_map_remove(&map, at(4), at(11)) == -EINVAL);
-    cr_expect(vm_map_remove(&map, at(5), at(6)) == -EINVAL);
-    cr_expect(map.nentries == 2);
+    struct vm_map_insert args = normal(4, 12);
+    struct vm_map_lookup found;
+
+    args.offset = 100;
+    cr_assert(insert(args) == 0);
+    cr_assert(insert(normal(12, 16)) == 0);
+    for (uint64_t i = 4; i < 12; i++)
+        cr_assert(enter(at(i), page(96 + i), VM_PROT_RW) == 0);
+    cr_assert(vm_map_remove(&map, at(6), at(8)) == 0, "a hole in the middle");
+    cr_assert(vm_map_remove(&map, at(11), at(13)) == 0, "the end of one and the begin of another");
+    vm_map_audit(&map);
+    cr_expect(map.nentries == 3 && object->ref_count == 4 && fake.windows_destroyed == 0);
+    for (uint64_t i = 4; i < 12; i++) {
+        bool gone = i == 6 || i == 7 || i == 11;
+
+        cr_expect(mapped(i) == !gone, "page %u", (unsigned)i);
+        cr_expect(lookup(at(i), VM_PROT_READ, &found) == (gone ? VM_INVALID_ADDRESS : VM_OK));
+        cr_expect(gone || found.pindex == 96 + i);
+    }
+    cr_expect(lookup(at(12), VM_PROT_READ, NULL) == VM_INVALID_ADDRESS);
+    cr_assert(lookup(at(13), VM_PROT_READ, &found) == VM_OK);
+    cr_expect(found.pindex == 1);
 }
 
-Test(vm_map, removing_a_bad_or_empty_range_is_refused)
+CHECKED_TEST(vm_map, a_window_goes_with_the_last_entry_in_it)
+{
+    cr_assert(insert(normal(4, 12)) == 0);
+    cr_assert(vm_map_remove(&map, at(4), at(7)) == 0);
+    cr_assert(vm_map_remove(&map, at(9), at(12)) == 0);
+    cr_expect(fake.windows_destroyed == 0 && pmap.nwindows == 1);
+    cr_assert(vm_map_remove(&map, at(0), at(20)) == 0);
+    cr_expect(fake.windows_destroyed == 1 && pmap.nwindows == 0);
+}
+
+CHECKED_TEST(vm_map, what_is_inserted_in_a_hole_of_a_window_uses_it_as_far_as_it_goes)
+{
+    struct vm_map_insert args = normal(2, 6);
+
+    cr_assert(insert(normal(4, 12)) == 0);
+    cr_assert(vm_map_remove(&map, at(4), at(8)) == 0);
+    args.offset = 50;
+    cr_assert(insert(args) == 0);
+    cr_expect(fake.windows_created == 2, "one more for pages 2 and 3");
+    for (uint64_t i = 2; i < 6; i++)
+        cr_assert(enter(at(i), page(48 + i), VM_PROT_RW) == 0);
+    cr_expect(fake.foreign_pages == 2, "the hole's window has other natural frames");
+    cr_assert(vm_map_remove(&map, at(8), at(12)) == 0);
+    cr_expect(pmap.nwindows == 2 && mapped(5), "the entry that came later is still in it");
+    cr_assert(vm_map_remove(&map, at(5), at(6)) == 0);
+    cr_assert(vm_map_remove(&map, at(4), at(5)) == 0);
+    cr_expect(pmap.nwindows == 1 && mapped(3));
+}
+
+CHECKED_TEST(vm_map, one_enter_reaches_over_windows)
+{
+    struct vm_page *m[4];
+    vm_prot_t prot[4] = { VM_PROT_RW, VM_PROT_RW, VM_PROT_RW, VM_PROT_RW };
+    unsigned entered;
+
+    cr_assert(insert(normal(2, 4)) == 0);
+    cr_assert(insert(normal(4, 6)) == 0);
+    for (unsigned demand = 0; demand < 4; demand++) {
+        pmap_remove(&pmap, at(2), at(6));
+        for (unsigned i = 0; i < 4; i++)
+            m[i] = page(i);
+        cr_assert(pmap_enter(&pmap, at(2), m, prot, 4, demand, &entered) == 0);
+        cr_expect(entered == 4 && mapped(2) && mapped(3) && mapped(4) && mapped(5));
+    }
+    pmap_remove(&pmap, at(2), at(6));
+    fake_pmap_fail_next_enter(&fake, -EFAULT, 0);
+    cr_assert(pmap_enter(&pmap, at(2), m, prot, 4, 3, &entered) == 0);
+    cr_expect(entered == 2 && mapped(5), "what fails in one window is not the other's");
+}
+
+CHECKED_TEST(vm_map, when_a_window_for_the_rest_is_refused_nothing_is_left)
+{
+    struct vm_map_insert args = normal(2, 14);
+
+    cr_assert(insert(normal(4, 12)) == 0);
+    cr_assert(vm_map_remove(&map, at(4), at(11)) == 0);
+    args.end = at(8);
+    fake.fail_window_create = -ENOSPC;
+    cr_expect(insert(args) == -ENOSPC);
+    cr_expect(pmap.nwindows == 1 && map.nentries == 1 && object->ref_count == 2);
+}
+
+CHECKED_TEST(vm_map, without_memory_to_clip_nothing_changes)
+{
+    if (!alloc_failure_available())
+        cr_skip_test("the sanitizer has the allocator");
+    cr_assert(insert(normal(4, 12)) == 0);
+    for (unsigned n = 1; n <= 2; n++) {
+        unsigned timestamp = map.timestamp;
+
+        alloc_failure_set(n);
+        cr_expect(vm_map_remove(&map, at(6), at(8)) == -ENOMEM);
+        alloc_failure_set(n);
+        cr_expect(vm_map_protect(&map, at(6), at(8), VM_PROT_READ) == -ENOMEM);
+        alloc_failure_set(n);
+        cr_expect(vm_map_advise(&map, at(6), at(8), VM_ADVICE_RANDOM) == -ENOMEM);
+        alloc_failure_set(n);
+        cr_expect(vm_map_wire(&map, at(6), at(8), true) == -ENOMEM);
+        alloc_failure_set(0);
+        cr_expect(map.nentries == 1 && object->ref_count == 2 && map.timestamp == timestamp);
+    }
+    cr_assert(insert(vpagetable(12, 20)) == 0);
+    alloc_failure_set(1);
+    cr_expect(vm_map_setmap(&map, at(14), at(16), 0) == -ENOMEM);
+    alloc_failure_set(0);
+    cr_expect(map.nentries == 2 && sys.meter.v_setmap == 0);
+}
+
+CHECKED_TEST(vm_map, removing_a_bad_or_empty_range_is_refused)
 {
     cr_assert(insert(normal(4, 8)) == 0);
     cr_expect(vm_map_remove(&map, gpa_from_u64(1), at(12)) == -EINVAL);
@@ -395,7 +500,7 @@ looking_window_destroy(void *md, struct pmap_window *w)
 }
 
 /* Changing memslots waits for vCPUs that are inside a fault, and a fault looks up the map. */
-Test(vm_map, a_fault_can_use_the_map_while_a_window_comes_or_goes)
+CHECKED_TEST(vm_map, a_fault_can_use_the_map_while_a_window_comes_or_goes)
 {
     struct pmap_ops ops = fake_pmap_ops;
 
@@ -413,7 +518,7 @@ Test(vm_map, a_fault_can_use_the_map_while_a_window_comes_or_goes)
 
 /* ---- Lookup. ---- */
 
-Test(vm_map, an_address_outside_all_entries_is_invalid)
+CHECKED_TEST(vm_map, an_address_outside_all_entries_is_invalid)
 {
     cr_assert(insert(normal(8, 16)) == 0);
     cr_expect(lookup(gpa_from_u64(8 * PAGE_SIZE - 1), VM_PROT_READ, NULL) == VM_INVALID_ADDRESS);
@@ -423,14 +528,14 @@ Test(vm_map, an_address_outside_all_entries_is_invalid)
     cr_expect(lookup(gpa_from_u64(UINT64_MAX), VM_PROT_READ, NULL) == VM_INVALID_ADDRESS);
 }
 
-Test(vm_map, a_guard_never_resolves)
+CHECKED_TEST(vm_map, a_guard_never_resolves)
 {
     cr_assert(insert(guard(8, 16)) == 0);
     cr_expect(lookup(at(8), VM_PROT_READ, NULL) == VM_NOFAULT);
     cr_expect(lookup(at(15), VM_PROT_WRITE, NULL) == VM_NOFAULT);
 }
 
-Test(vm_map, every_access_is_checked_against_every_protection)
+CHECKED_TEST(vm_map, every_access_is_checked_against_every_protection)
 {
     static const vm_prot_t accesses[] = { VM_PROT_READ, VM_PROT_WRITE, VM_PROT_EXECUTE };
 
@@ -451,7 +556,7 @@ Test(vm_map, every_access_is_checked_against_every_protection)
     }
 }
 
-Test(vm_map, a_read_of_a_writable_vpagetable_entry_is_looked_up_as_a_write_too)
+CHECKED_TEST(vm_map, a_read_of_a_writable_vpagetable_entry_is_looked_up_as_a_write_too)
 {
     struct vm_map_insert args = vpagetable(0, 4);
     struct vm_map_lookup found;
@@ -471,7 +576,7 @@ Test(vm_map, a_read_of_a_writable_vpagetable_entry_is_looked_up_as_a_write_too)
     cr_expect(found.access == VM_PROT_READ);
 }
 
-Test(vm_map, a_wired_entry_says_so)
+CHECKED_TEST(vm_map, a_wired_entry_says_so)
 {
     struct vm_map_lookup found;
 
@@ -479,9 +584,10 @@ Test(vm_map, a_wired_entry_says_so)
     RB_ROOT(&map.entries)->wired_count = 1;
     cr_assert(lookup(at(0), VM_PROT_READ, &found) == VM_OK);
     cr_expect(found.wired);
+    RB_ROOT(&map.entries)->wired_count = 0;
 }
 
-Test(vm_map, a_successful_lookup_holds_the_map_and_a_failed_one_does_not)
+CHECKED_TEST(vm_map, a_successful_lookup_holds_the_map_and_a_failed_one_does_not)
 {
     struct vm_map_lookup found;
 
@@ -494,7 +600,7 @@ Test(vm_map, a_successful_lookup_holds_the_map_and_a_failed_one_does_not)
     cr_assert(pthread_rwlock_unlock(&map.lock.rwlock) == 0);
 }
 
-Test(vm_map, every_change_of_entries_changes_the_timestamp)
+CHECKED_TEST(vm_map, every_change_of_entries_changes_the_timestamp)
 {
     unsigned timestamp = map.timestamp;
 
@@ -510,13 +616,21 @@ Test(vm_map, every_change_of_entries_changes_the_timestamp)
     cr_assert(vm_map_inval(&map, at(0), at(4)) == 0);
     cr_assert(vm_map_setmap(&map, at(0), at(4), 0) == 0);
     cr_expect(map.timestamp == timestamp, "INVAL and SETMAP change no entry");
+    cr_assert(vm_map_setmap(&map, at(1), at(2), 4096) == 0);
+    cr_expect(map.timestamp != timestamp, "unless SETMAP has to clip");
+    cr_assert(vm_map_setmap(&map, at(0), at(4), 0) == 0);
+    timestamp = map.timestamp;
+    cr_assert(vm_map_remove(&map, at(8), at(9)) == -ENOENT);
+    cr_assert(vm_map_protect(&map, at(8), at(9), VM_PROT_READ) == -EINVAL);
+    cr_assert(vm_map_wire(&map, at(0), at(4), true) == -EOPNOTSUPP);
+    cr_expect(map.timestamp == timestamp, "a refused edit changes nothing");
     cr_assert(vm_map_remove(&map, at(0), at(4)) == 0);
     cr_expect(map.timestamp != timestamp);
 }
 
 /* ---- Protect. ---- */
 
-Test(vm_map, protect_changes_whole_entries)
+CHECKED_TEST(vm_map, protect_changes_whole_entries)
 {
     struct vm_map_lookup found;
 
@@ -533,22 +647,80 @@ Test(vm_map, protect_changes_whole_entries)
     cr_expect(found.prot == VM_PROT_RW);
 }
 
-Test(vm_map, protect_of_a_range_that_is_not_whole_entries_changes_nothing)
+CHECKED_TEST(vm_map, protect_of_a_range_with_a_gap_changes_nothing)
 {
     cr_assert(insert(normal(0, 4)) == 0);
     cr_assert(insert(normal(4, 8)) == 0);
     cr_assert(insert(normal(9, 12)) == 0);
-    cr_expect(vm_map_protect(&map, at(0), at(7), VM_PROT_READ) == -EINVAL);
-    cr_expect(vm_map_protect(&map, at(1), at(8), VM_PROT_READ) == -EINVAL);
-    cr_expect(vm_map_protect(&map, at(4), at(12), VM_PROT_READ) == -EINVAL, "a gap");
+    cr_expect(vm_map_protect(&map, at(4), at(12), VM_PROT_READ) == -EINVAL);
     cr_expect(vm_map_protect(&map, at(9), at(13), VM_PROT_READ) == -EINVAL);
     cr_expect(vm_map_protect(&map, at(8), at(9), VM_PROT_READ) == -EINVAL);
     cr_expect(vm_map_protect(&map, gpa_from_u64(8), at(4), VM_PROT_READ) == -EINVAL);
     cr_expect(lookup(at(0), VM_PROT_WRITE, NULL) == VM_OK);
     cr_expect(lookup(at(9), VM_PROT_WRITE, NULL) == VM_OK);
+    cr_expect(map.nentries == 3);
 }
 
-Test(vm_map, protect_above_the_maximum_of_any_entry_changes_nothing)
+CHECKED_TEST(vm_map, protect_of_a_part_clips_and_protect_back_merges)
+{
+    struct vm_map_lookup found;
+
+    cr_assert(insert(normal(0, 8)) == 0);
+    for (uint64_t i = 0; i < 8; i++)
+        cr_assert(enter(at(i), page(i), VM_PROT_RW) == 0);
+    cr_assert(vm_map_protect(&map, at(3), at(5), VM_PROT_READ | VM_PROT_EXECUTE) == 0);
+    vm_map_audit(&map);
+    cr_expect(map.nentries == 3 && object->ref_count == 4);
+    for (uint64_t i = 0; i < 8; i++) {
+        bool inside = i == 3 || i == 4;
+
+        cr_expect(lookup(at(i), VM_PROT_WRITE, NULL) == (inside ? VM_PROTECTION : VM_OK));
+        cr_expect(pmap_extract(&pmap, at(i), NULL) == (inside ? VM_PROT_READ : VM_PROT_RW));
+        cr_assert(lookup(at(i), VM_PROT_READ, &found) == VM_OK);
+        cr_expect(found.pindex == i);
+    }
+    cr_assert(vm_map_protect(&map, at(2), at(6), VM_PROT_ALL) == 0);
+    cr_expect(map.nentries == 1 && object->ref_count == 2 && pmap.nwindows == 1);
+}
+
+CHECKED_TEST(vm_map, only_what_continues_an_entry_in_every_way_is_merged_with_it)
+{
+    struct vm_map_insert args = normal(4, 8);
+
+    cr_assert(insert(normal(0, 4)) == 0);
+    args.offset = 5;
+    cr_assert(insert(args) == 0);
+    cr_assert(vm_map_advise(&map, at(0), at(8), VM_ADVICE_RANDOM) == 0);
+    cr_expect(map.nentries == 2, "other pages of the object");
+    cr_assert(vm_map_remove(&map, at(4), at(8)) == 0);
+    args.offset = 4;
+    args.max_protection = VM_PROT_ALL;
+    args.eflags = MAP_ENTRY_NOSYNC;
+    cr_assert(insert(args) == 0);
+    cr_assert(vm_map_advise(&map, at(0), at(8), VM_ADVICE_RANDOM) == 0);
+    cr_expect(map.nentries == 2, "other flags");
+    cr_assert(vm_map_remove(&map, at(4), at(8)) == 0);
+    args.eflags = 0;
+    args.advice = VM_ADVICE_RANDOM;
+    cr_assert(insert(args) == 0);
+    cr_assert(vm_map_protect(&map, at(4), at(8), VM_PROT_RW) == 0);
+    cr_expect(map.nentries == 2, "other protection");
+    cr_assert(vm_map_protect(&map, at(4), at(8), VM_PROT_ALL) == 0);
+    cr_expect(map.nentries == 1, "entries that were inserted one by one merge too");
+    cr_assert(insert(vpagetable(8, 12)) == 0);
+    args = vpagetable(12, 16);
+    args.offset = 4;
+    args.root = 0x3007;
+    cr_assert(insert(args) == 0);
+    cr_assert(vm_map_advise(&map, at(8), at(16), VM_ADVICE_RANDOM) == 0);
+    cr_expect(map.nentries == 3, "another root");
+    cr_assert(insert(guard(20, 24)) == 0);
+    cr_assert(insert(guard(24, 28)) == 0);
+    cr_assert(vm_map_advise(&map, at(20), at(28), VM_ADVICE_RANDOM) == 0);
+    cr_expect(map.nentries == 4, "guards merge");
+}
+
+CHECKED_TEST(vm_map, protect_above_the_maximum_of_any_entry_changes_nothing)
 {
     struct vm_map_insert args = normal(4, 8);
 
@@ -559,7 +731,7 @@ Test(vm_map, protect_above_the_maximum_of_any_entry_changes_nothing)
     cr_expect(lookup(at(0), VM_PROT_EXECUTE, NULL) == VM_OK);
 }
 
-Test(vm_map, mappings_lose_what_protect_forbids)
+CHECKED_TEST(vm_map, mappings_lose_what_protect_forbids)
 {
     cr_assert(insert(normal(0, 4)) == 0);
     cr_assert(insert(normal(4, 8)) == 0);
@@ -576,7 +748,7 @@ Test(vm_map, mappings_lose_what_protect_forbids)
     cr_expect(!mapped(4));
 }
 
-Test(vm_map, more_protection_leaves_the_mappings)
+CHECKED_TEST(vm_map, more_protection_leaves_the_mappings)
 {
     struct vm_map_insert args = normal(0, 4);
 
@@ -589,7 +761,7 @@ Test(vm_map, more_protection_leaves_the_mappings)
 
 /* ---- Advice. ---- */
 
-Test(vm_map, advice_is_kept_in_the_entries_inside_the_range)
+CHECKED_TEST(vm_map, advice_is_kept_in_the_entries_inside_the_range)
 {
     struct vm_map_lookup found;
 
@@ -605,12 +777,23 @@ Test(vm_map, advice_is_kept_in_the_entries_inside_the_range)
     cr_expect(found.entry->advice == VM_ADVICE_NORMAL);
 }
 
-Test(vm_map, bad_advice_is_refused)
+CHECKED_TEST(vm_map, advice_for_a_part_of_an_entry_is_for_that_part)
+{
+    struct vm_map_lookup found;
+
+    cr_assert(insert(normal(0, 8)) == 0);
+    cr_assert(vm_map_advise(&map, at(2), at(20), VM_ADVICE_RANDOM) == 0);
+    cr_assert(lookup(at(1), VM_PROT_READ, &found) == VM_OK);
+    cr_expect(found.entry->advice == VM_ADVICE_NORMAL);
+    cr_assert(lookup(at(2), VM_PROT_READ, &found) == VM_OK);
+    cr_expect(found.entry->advice == VM_ADVICE_RANDOM && found.pindex == 2);
+}
+
+CHECKED_TEST(vm_map, bad_advice_is_refused)
 {
     cr_assert(insert(normal(0, 4)) == 0);
     cr_expect(vm_map_advise(&map, at(0), at(4), (enum vm_map_advice)3) == -EINVAL);
-    cr_expect(vm_map_advise(&map, at(0), at(3), VM_ADVICE_RANDOM) == -EINVAL);
-    cr_expect(vm_map_advise(&map, at(1), at(4), VM_ADVICE_RANDOM) == -EINVAL);
+    cr_expect(vm_map_advise(&map, at(2), at(2), VM_ADVICE_RANDOM) == -EINVAL);
     cr_expect(vm_map_advise(&map, gpa_from_u64(1), at(4), VM_ADVICE_RANDOM) == -EINVAL);
     cr_expect(vm_map_advise(&map, at(4), at(8), VM_ADVICE_RANDOM) == -ENOENT);
     cr_expect(RB_ROOT(&map.entries)->advice == VM_ADVICE_NORMAL);
@@ -618,7 +801,7 @@ Test(vm_map, bad_advice_is_refused)
 
 /* ---- SETMAP and INVAL. ---- */
 
-Test(vm_map, setmap_replaces_the_root_and_drops_the_ranges_mappings)
+CHECKED_TEST(vm_map, setmap_replaces_the_root_and_drops_the_ranges_mappings)
 {
     struct vm_map_lookup found;
 
@@ -635,23 +818,46 @@ Test(vm_map, setmap_replaces_the_root_and_drops_the_ranges_mappings)
     cr_expect(sys.meter.v_setmap == 1 && sys.meter.v_inval == 0);
 }
 
-Test(vm_map, setmap_is_for_exactly_one_vpagetable_entry)
+CHECKED_TEST(vm_map, setmap_of_a_part_or_of_several_entries_is_for_that_range)
+{
+    struct vm_map_lookup found;
+
+    cr_assert(insert(vpagetable(0, 4)) == 0);
+    cr_assert(insert(vpagetable(4, 8)) == 0);
+    for (uint64_t i = 0; i < 8; i++)
+        cr_assert(enter(at(i), page(i), VM_PROT_RW) == 0);
+    cr_assert(vm_map_setmap(&map, at(1), at(6), 0x5003) == 0);
+    for (uint64_t i = 0; i < 8; i++) {
+        bool inside = i >= 1 && i < 6;
+
+        cr_assert(lookup(at(i), VM_PROT_READ, &found) == VM_OK);
+        cr_expect(found.entry->root == (inside ? 0x5003 : 0x1007) && found.pindex == i % 4);
+        cr_expect(mapped(i) == !inside);
+    }
+    cr_assert(vm_map_setmap(&map, at(0), at(8), 0x6003) == 0, "whole entries now");
+    cr_expect(sys.meter.v_setmap == 2);
+    cr_assert(vm_map_setmap(&map, at(3), at(8), 0x1007) == 0);
+    cr_assert(vm_map_setmap(&map, at(0), at(3), 0x1007) == 0);
+    vm_map_audit(&map);
+}
+
+CHECKED_TEST(vm_map, setmap_is_for_vpagetable_entries)
 {
     cr_assert(insert(vpagetable(0, 4)) == 0);
     cr_assert(insert(vpagetable(4, 8)) == 0);
     cr_assert(insert(normal(8, 12)) == 0);
+    cr_assert(insert(guard(12, 13)) == 0);
     cr_assert(enter(at(1), page(1), VM_PROT_RW) == 0);
-    cr_expect(vm_map_setmap(&map, at(0), at(3), 0) == -EINVAL);
-    cr_expect(vm_map_setmap(&map, at(1), at(4), 0) == -EINVAL);
-    cr_expect(vm_map_setmap(&map, at(0), at(8), 0) == -EINVAL);
+    cr_expect(vm_map_setmap(&map, at(0), at(9), 0) == -EINVAL);
     cr_expect(vm_map_setmap(&map, at(8), at(12), 0) == -EINVAL);
+    cr_expect(vm_map_setmap(&map, at(12), at(13), 0) == -EINVAL);
     cr_expect(vm_map_setmap(&map, gpa_from_u64(1), at(4), 0) == -EINVAL);
     cr_expect(vm_map_setmap(&map, at(4), at(0), 0) == -EINVAL);
     cr_expect(vm_map_setmap(&map, at(12), at(16), 0) == -ENOENT);
-    cr_expect(mapped(1) && sys.meter.v_setmap == 0);
+    cr_expect(mapped(1) && sys.meter.v_setmap == 0 && map.nentries == 4);
 }
 
-Test(vm_map, inval_drops_the_mappings_of_the_range_and_keeps_the_data)
+CHECKED_TEST(vm_map, inval_drops_the_mappings_of_the_range_and_keeps_the_data)
 {
     uint64_t value = 0;
 
@@ -668,7 +874,7 @@ Test(vm_map, inval_drops_the_mappings_of_the_range_and_keeps_the_data)
     cr_expect(sys.meter.v_inval == 1 && sys.meter.v_setmap == 0);
 }
 
-Test(vm_map, inval_needs_entries_all_over_the_range)
+CHECKED_TEST(vm_map, inval_needs_entries_all_over_the_range)
 {
     cr_assert(insert(normal(4, 8)) == 0);
     cr_assert(insert(guard(8, 10)) == 0);
@@ -689,9 +895,131 @@ Test(vm_map, inval_needs_entries_all_over_the_range)
     cr_expect(!mapped(5));
 }
 
+/* ---- Growing down. ---- */
+
+/* Pages 40 to 44 of the object at `start`, which may grow by 40 pages but one. */
+static struct vm_map_insert
+stack(uint64_t start)
+{
+    struct vm_map_insert args = normal(start, start + 4);
+
+    args.offset = 40;
+    args.growth = 40;
+    args.eflags = MAP_ENTRY_GROWDOWN;
+    args.protection = VM_PROT_RW;
+    return args;
+}
+
+CHECKED_TEST(vm_map, an_access_below_a_growdown_entry_makes_it_larger)
+{
+    struct vm_map_lookup found;
+    unsigned timestamp;
+
+    cr_assert(insert(stack(100)) == 0);
+    timestamp = map.timestamp;
+    cr_assert(lookup(at(99), VM_PROT_WRITE, &found) == VM_OK);
+    cr_expect(found.pindex == 39 && map.timestamp != timestamp && map.nentries == 1);
+    cr_expect(found.entry->start.value == at(68).value, "by 32 pages at least");
+    cr_expect(found.entry->growth == 8);
+    cr_assert(lookup(at(63), VM_PROT_READ, &found) == VM_OK);
+    cr_expect(found.pindex == 3 && found.entry->start.value == at(61).value && map.nentries == 1);
+    cr_assert(enter(at(61), page(1), VM_PROT_RW) == 0);
+    cr_expect(fake.foreign_pages == 0, "its window was there from the beginning");
+}
+
+CHECKED_TEST(vm_map, the_last_page_an_entry_could_grow_into_is_a_guard)
+{
+    cr_assert(insert(stack(100)) == 0);
+    cr_expect(lookup(at(60), VM_PROT_READ, NULL) == VM_NOFAULT);
+    cr_expect(lookup(at(61), VM_PROT_READ, NULL) == VM_OK);
+    cr_expect(lookup(at(60), VM_PROT_READ, NULL) == VM_NOFAULT);
+    cr_expect(lookup(at(59), VM_PROT_READ, NULL) == VM_INVALID_ADDRESS);
+}
+
+CHECKED_TEST(vm_map, an_access_that_is_forbidden_does_not_make_an_entry_grow)
+{
+    struct vm_map_lookup found;
+
+    cr_assert(insert(stack(100)) == 0);
+    cr_expect(lookup(at(99), VM_PROT_EXECUTE, &found) == VM_PROTECTION);
+    cr_expect(found.prot == VM_PROT_RW && RB_ROOT(&map.entries)->start.value == at(100).value);
+}
+
+CHECKED_TEST(vm_map, space_to_grow_into_is_taken)
+{
+    cr_assert(insert(stack(100)) == 0);
+    cr_expect(insert(normal(58, 61)) == -EEXIST);
+    cr_expect(insert(normal(70, 71)) == -EEXIST);
+    cr_expect(insert(guard(99, 100)) == -EEXIST);
+    cr_expect(insert(stack(102)) == -EEXIST);
+    cr_expect(insert(normal(56, 60)) == 0);
+    cr_expect(insert(stack(140)) == -EEXIST, "its growth reaches the other's pages");
+    cr_expect(insert(stack(144)) == 0);
+}
+
+CHECKED_TEST(vm_map, growth_needs_the_flag_pages_of_the_object_and_addresses)
+{
+    struct vm_map_insert args = stack(100);
+
+    args.eflags = 0;
+    cr_expect(insert(args) == -EINVAL);
+    args = stack(100);
+    args.offset = 39;
+    cr_expect(insert(args) == -EINVAL);
+    cr_expect(insert(stack(39)) == -EINVAL);
+    args = guard(100, 104);
+    args.eflags |= MAP_ENTRY_GROWDOWN;
+    args.growth = 1;
+    cr_expect(insert(args) == -EINVAL);
+    args = normal(0, 4);
+    args.eflags = MAP_ENTRY_USER_WIRED;
+    cr_expect(insert(args) == -EINVAL, "nor can an entry be born wired");
+    cr_expect(insert(stack(40)) == 0);
+}
+
+CHECKED_TEST(vm_map, growth_stays_with_the_lowest_part_and_goes_with_it)
+{
+    cr_assert(insert(stack(100)) == 0);
+    cr_assert(vm_map_protect(&map, at(102), at(104), VM_PROT_READ) == 0);
+    cr_assert(vm_map_remove(&map, at(102), at(104)) == 0);
+    cr_expect(lookup(at(99), VM_PROT_READ, NULL) == VM_OK);
+    cr_assert(vm_map_remove(&map, at(68), at(69)) == 0, "its lowest page");
+    cr_expect(lookup(at(67), VM_PROT_READ, NULL) == VM_INVALID_ADDRESS);
+    cr_expect(insert(normal(60, 69)) == 0 && map.nentries == 2 && pmap.nwindows == 1);
+    vm_map_audit(&map);
+}
+
+CHECKED_TEST(vm_map, an_entry_grows_once_for_many_that_want_it)
+{
+    unsigned timestamp;
+
+    cr_assert(insert(stack(100)) == 0);
+    cr_assert(lookup(at(99), VM_PROT_READ, NULL) == VM_OK);
+    timestamp = map.timestamp;
+    for (uint64_t i = 68; i < 100; i++)
+        cr_assert(lookup(at(i), VM_PROT_READ, NULL) == VM_OK);
+    cr_expect(map.timestamp == timestamp);
+}
+
+/* ---- Protection and its maximum. ---- */
+
+CHECKED_TEST(vm_map, an_override_is_checked_against_the_maximum)
+{
+    struct vm_map_insert args = normal(0, 4);
+    struct vm_map_lookup found;
+
+    args.protection = VM_PROT_NONE;
+    args.max_protection = VM_PROT_RW;
+    cr_assert(insert(args) == 0);
+    cr_expect(lookup(at(0), VM_PROT_READ, NULL) == VM_PROTECTION);
+    cr_expect(lookup(at(0), VM_PROT_READ | VM_PROT_OVERRIDE, &found) == VM_OK);
+    cr_expect(found.access == VM_PROT_READ && found.prot == VM_PROT_NONE);
+    cr_expect(lookup(at(0), VM_PROT_EXECUTE | VM_PROT_OVERRIDE, NULL) == VM_PROTECTION);
+}
+
 /* ---- The audit sees what it is for. ---- */
 
-Test(vm_map, the_audit_sees_overlapping_entries, .signal = SIGABRT)
+CHECKED_TEST(vm_map, the_audit_sees_overlapping_entries, .signal = SIGABRT)
 {
     cr_assert(insert(normal(0, 4)) == 0);
     cr_assert(insert(normal(4, 8)) == 0);
@@ -700,14 +1028,14 @@ Test(vm_map, the_audit_sees_overlapping_entries, .signal = SIGABRT)
     vm_map_audit(&map);
 }
 
-Test(vm_map, the_audit_sees_a_wrong_count, .signal = SIGABRT)
+CHECKED_TEST(vm_map, the_audit_sees_a_wrong_count, .signal = SIGABRT)
 {
     cr_assert(insert(normal(0, 4)) == 0);
     map.nentries = 2;
     vm_map_audit(&map);
 }
 
-Test(vm_map, the_audit_sees_two_holders_of_one_range, .signal = SIGABRT)
+CHECKED_TEST(vm_map, the_audit_sees_two_holders_of_one_range, .signal = SIGABRT)
 {
     struct vm_map_ilock a = { .start = at(0), .end = at(4), .held = true };
     struct vm_map_ilock b = { .start = at(3), .end = at(5), .held = true };
@@ -753,7 +1081,7 @@ wait_for_waiters(unsigned n)
     } while (waiters != n);
 }
 
-Test(vm_map, interlocks_of_disjoint_ranges_do_not_wait)
+CHECKED_TEST(vm_map, interlocks_of_disjoint_ranges_do_not_wait)
 {
     struct interlock_once before = { .start = 0, .end = 4 };
     struct interlock_once after = { .start = 8, .end = 9 };
@@ -769,7 +1097,7 @@ Test(vm_map, interlocks_of_disjoint_ranges_do_not_wait)
     cr_expect(before.turn != 0 && after.turn != 0);
 }
 
-Test(vm_map, overlapping_interlocks_are_served_in_the_order_they_came)
+CHECKED_TEST(vm_map, overlapping_interlocks_are_served_in_the_order_they_came)
 {
     struct interlock_once wide = { .start = 0, .end = 8 };
     struct interlock_once narrow = { .start = 6, .end = 7 };
@@ -820,7 +1148,7 @@ interlock_hammer(void *argument)
     return NULL;
 }
 
-Test(vm_map, overlapping_interlocks_exclude_each_other)
+CHECKED_TEST(vm_map, overlapping_interlocks_exclude_each_other)
 {
     pthread_t threads[4];
     unsigned names[4] = { 1, 2, 3, 4 };
@@ -916,12 +1244,12 @@ walk_race(bool by_root)
     cr_expect(fake.removed_pages > 0, "the race took place");
 }
 
-Test(vm_map, after_inval_no_walk_of_the_old_table_enters_a_page)
+CHECKED_TEST(vm_map, after_inval_no_walk_of_the_old_table_enters_a_page)
 {
     walk_race(false);
 }
 
-Test(vm_map, after_setmap_no_walk_from_the_old_root_enters_a_page)
+CHECKED_TEST(vm_map, after_setmap_no_walk_from_the_old_root_enters_a_page)
 {
     walk_race(true);
 }
@@ -936,7 +1264,7 @@ inval_thread(void *argument)
 }
 
 /* Readers of the map that overlap without end; where they go first, this never ends. */
-Test(vm_map, endless_inval_does_not_keep_an_edit_out)
+CHECKED_TEST(vm_map, endless_inval_does_not_keep_an_edit_out)
 {
     pthread_t threads[4];
 
@@ -991,7 +1319,7 @@ look_thread(void *argument)
     return NULL;
 }
 
-Test(vm_map, edits_race_with_lookups_and_inval_without_harm)
+CHECKED_TEST(vm_map, edits_race_with_lookups_and_inval_without_harm)
 {
     pthread_t threads[4];
     unsigned halves[2] = { 1, 2 };

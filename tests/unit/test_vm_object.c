@@ -5,6 +5,7 @@
 #include "tests/unit/checked_test.h"
 #include "tests/unit/fake_pmap.h"
 #include "vmm/vpagetable/vm_pager.h"
+#include "vmm/vpagetable/vm_shadow.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -473,8 +474,9 @@ CHECKED_TEST(vm_object, its_end_waits_for_a_page_that_was_freed_while_held)
 static void
 set_backing(struct vm_object *object, struct vm_object *backing)
 {
-    object->backing_object = backing; /* the creator's reference passes on */
-    backing->shadow_count++;
+    vm_mutex_lock(&backing->lock);
+    vm_shadow_attach(object, backing, 0); /* the creator's reference passes on */
+    vm_mutex_unlock(&backing->lock);
 }
 
 CHECKED_TEST(vm_object, its_end_drops_the_backing_objects_reference_and_shadow)

@@ -124,9 +124,245 @@ Test(vm_prefault, zeros_are_made_only_where_the_conditions_of_fast_fault_hold)
     advise(&rig, 0, end.value, VM_ADVICE_SEQUENTIAL);
 
     cr_assert(zero(int, vm_object_create_default(&rig.sys, 8, &backing)));
-    rig.ram->backing_object = backing;
-    backing->shadow_count++;
-    cr_assert(zero(uint, burst(&rig, PAGE(600), VM_PROT_WRITE)));
+    rig_shadow(rig.ram, backing, 0);
+    cr_assert(eq(uint, burst(&rig, PAGE(600), VM_PROT_WRITE), VM_PREFAULT_SEQUENTIAL));
+    rig_fini(&rig);
+}
+
+/* ---- Shadow chains. ---- */
+
+/*
+ * RAM of RIG_PAGES in front of a zero-fill object that has pages [16, 80), which show
+ * 16 pages lower, in front of `bottom` (or nothing), which it shows 8 lower.
+ * Returns the middle one with a reference, which keeps it from being collapsed.
+ */
+static struct vm_object *
+chain_init(struct rig *rig, struct vm_object *bottom)
+{
+    struct vm_object *middle;
+
+    cr_assert(zero(int, vm_object_create_default(&rig->sys, RIG_PAGES, &middle)));
+    if (bottom != NULL)
+        rig_shadow(middle, bottom, 8);
+    for (unsigned p = 16; p < 80; p++) {
+        struct vm_page *m;
+
+        vm_mutex_lock(&middle->lock);
+        m = vm_page_alloc(middle, p);
+        vm_page_zero_fill(m);
+        *(uint64_t *)vm_page_address(m) = p;
+        vm_page_dirty(m);
+        m->valid = 1;
+        vm_page_deactivate(m);
+        vm_page_wakeup(m);
+        vm_mutex_unlock(&middle->lock);
+    }
+    rig_shadow(rig->ram, middle, 16);
+    vm_object_ref(middle);
+    return middle;
+}
+
+Test(vm_prefault, pages_of_a_backing_object_come_along_read_only_and_stay_where_they_are)
+{
+    struct vm_object *middle;
+    struct rig rig;
+
+    rig_init(&rig, 0);
+    middle = chain_init(&rig, NULL);
+    cr_assert(eq(uint, burst(&rig, PAGE(20), VM_PROT_READ), 8));
+    for (unsigned p = 16; p <= 24; p++)
+        cr_assert(eq(int, rig_mapped(&rig, PAGE(p)), VM_PROT_READ));
+    cr_assert(zero(u64, rig.ram->resident_count));
+    for (unsigned p = 0; p < 64; p++)
+        cr_assert(eq(u64, rig_load(&rig, PAGE(p)), p + 16));
+    cr_assert(zero(u64, rig.ram->resident_count));
+    cr_assert(lt(u64, rig_meter(&rig, v_vm_faults), 12));
+    rig_store(&rig, PAGE(22), 7);
+    cr_assert(eq(u64, rig_load(&rig, PAGE(22)), 7));
+    cr_assert(eq(u64, rig_load(&rig, PAGE(23)), 23 + 16));
+    vm_object_unref(middle);
+    rig_fini(&rig);
+}
+
+Test(vm_prefault, the_first_objects_own_page_hides_the_one_behind_and_may_be_writable)
+{
+    struct vm_object *middle;
+    struct rig rig;
+
+    rig_init(&rig, 0);
+    middle = chain_init(&rig, NULL);
+    rig_store(&rig, PAGE(21), 7);
+    inval(&rig, 0, PAGE(64));
+    cr_assert(eq(uint, burst(&rig, PAGE(20), VM_PROT_READ), 8));
+    cr_assert(eq(int, rig_mapped(&rig, PAGE(20)), VM_PROT_READ));
+    cr_assert(eq(int, rig_mapped(&rig, PAGE(21)), VM_PROT_RW));
+    cr_assert(eq(u64, rig_load(&rig, PAGE(21)), 7));
+    vm_object_unref(middle);
+    rig_fini(&rig);
+}
+
+Test(vm_prefault, a_fault_that_copies_takes_no_page_of_a_backing_object_along)
+{
+    struct vm_object *middle;
+    struct rig rig;
+
+    rig_init(&rig, 0);
+    middle = chain_init(&rig, NULL);
+    cr_assert(zero(uint, burst(&rig, PAGE(20), VM_PROT_WRITE)));
+    cr_assert(eq(uint, burst(&rig, PAGE(21), VM_PROT_WRITE), 0));
+    inval(&rig, 0, PAGE(64));
+    cr_assert(eq(uint, burst(&rig, PAGE(22), VM_PROT_WRITE), 2)); /* its own two */
+    vm_object_unref(middle);
+    rig_fini(&rig);
+}
+
+Test(vm_prefault, a_chain_is_looked_through_only_up_to_a_pager)
+{
+    struct rig_pager pager;
+    struct vm_object *middle;
+    struct rig rig;
+
+    rig_init(&rig, 0);
+    middle = chain_init(&rig, rig_pager_object(&rig, RIG_PAGES, &pager));
+    cr_assert(eq(uint, burst(&rig, PAGE(62), VM_PROT_READ), 5)); /* 58-61, 63: then it asks */
+    cr_assert(zero(uint, pager.calls));
+    /* What the pager brought is there, and is taken. */
+    cr_assert(eq(uint, burst(&rig, PAGE(300), VM_PROT_READ), 8));
+    cr_assert(eq(u64, rig_load(&rig, PAGE(301)), (301 + 16 + 8) * 512));
+    cr_assert(eq(int, rig_mapped(&rig, PAGE(302)), VM_PROT_READ));
+    vm_object_unref(middle);
+    rig_fini(&rig);
+}
+
+Test(vm_prefault, zeros_are_made_in_the_first_object_where_no_object_has_a_page)
+{
+    struct vm_object *middle;
+    struct rig rig;
+
+    rig_init(&rig, 0);
+    middle = chain_init(&rig, NULL);
+    advise(&rig, 0, PAGE(RIG_PAGES), VM_ADVICE_SEQUENTIAL);
+    cr_assert(eq(uint, burst(&rig, PAGE(200), VM_PROT_READ), VM_PREFAULT_SEQUENTIAL));
+    cr_assert(eq(u64, rig.ram->resident_count, VM_PREFAULT_SEQUENTIAL + 1));
+    cr_assert(eq(int, rig_mapped(&rig, PAGE(210)), VM_PROT_RW));
+    cr_assert(zero(u64, rig_load(&rig, PAGE(210))));
+    inval(&rig, 0, PAGE(RIG_PAGES));
+    cr_assert(eq(uint, burst(&rig, PAGE(70), VM_PROT_READ), VM_PREFAULT_SEQUENTIAL));
+    cr_assert(eq(uint, burst(&rig, PAGE(63), VM_PROT_READ), 4)); /* no zeros beside a page */
+    vm_object_unref(middle);
+    rig_fini(&rig);
+}
+
+Test(vm_prefault, zeros_are_never_made_where_a_pager_might_have_the_page)
+{
+    struct rig_pager pager;
+    struct vm_object *middle;
+    struct rig rig;
+
+    rig_init(&rig, 0);
+    middle = chain_init(&rig, rig_pager_object(&rig, RIG_PAGES, &pager));
+    pager.have_end = 0;
+    advise(&rig, 0, PAGE(RIG_PAGES), VM_ADVICE_SEQUENTIAL);
+    cr_assert(zero(uint, burst(&rig, PAGE(200), VM_PROT_WRITE)));
+    vm_object_unref(middle);
+    rig_fini(&rig);
+}
+
+Test(vm_prefault, a_page_of_zeros_whose_frame_is_not_the_natural_one_is_filled_here)
+{
+    struct vm_object *object;
+    struct rig rig;
+
+    rig_init(&rig, 0);
+    cr_assert(zero(int, vm_object_create_default(&rig.sys, RIG_PAGES, &object)));
+    vm_rwlock_write_lock(&rig.map.lock);
+    RB_ROOT(&rig.map.entries)->object = object; /* the window's frames are still RAM's */
+    vm_rwlock_write_unlock(&rig.map.lock);
+    advise(&rig, 0, PAGE(RIG_PAGES), VM_ADVICE_SEQUENTIAL);
+    cr_assert(eq(uint, burst(&rig, PAGE(0), VM_PROT_WRITE), VM_PREFAULT_SEQUENTIAL));
+    for (unsigned p = 0; p <= VM_PREFAULT_SEQUENTIAL; p++)
+        cr_assert(zero(u64, rig_load(&rig, PAGE(p))));
+    cr_assert(eq(u64, rig_meter(&rig, v_zfod), VM_PREFAULT_SEQUENTIAL + 1));
+    cr_assert(zero(u64, rig_meter(&rig, v_ozfod)));
+    vm_object_unref(rig.ram); /* the reference the entry had */
+    rig_fini(&rig);
+}
+
+Test(vm_prefault, a_window_shows_pages_of_a_backing_object_read_only_though_m_is_set)
+{
+    struct vm_object *middle;
+    struct rig rig;
+    vpte_t root;
+
+    rig_init(&rig, 0);
+    middle = chain_init(&rig, NULL);
+    root = rig_tables(&rig, 32, 10, 1, RIG_PASS | VPTE_M);
+    rig_window(&rig, RIG_WINDOW, 512, VM_PROT_ALL, &vpte64_format, root);
+    advise(&rig, RIG_WINDOW, W(512), VM_ADVICE_SEQUENTIAL);
+    cr_assert(eq(uint, burst(&rig, W(0), VM_PROT_READ), VM_PREFAULT_SEQUENTIAL));
+    for (unsigned i = 0; i <= VM_PREFAULT_SEQUENTIAL; i++) {
+        cr_assert(eq(int, rig_mapped(&rig, W(i)), VM_PROT_READ));
+        cr_assert(eq(u64, rig_load(&rig, W(i)), 10 + i + 16));
+    }
+    vm_object_unref(middle);
+    rig_fini(&rig);
+}
+
+/* ---- Marks and queues. ---- */
+
+Test(vm_prefault, a_marked_page_is_entered_as_any_other_and_keeps_its_mark)
+{
+    struct rig_pager pager;
+    struct rig rig;
+
+    rig_init_pager(&rig, &pager);
+    cr_assert(eq(int, rig_touch(&rig, PAGE(40), VM_PROT_READ), VM_OK));
+    cr_assert(vm_page_flag_test(rig_page(rig.ram, 45), VM_PAGE_RAM));
+    cr_assert(eq(uint, burst(&rig, PAGE(44), VM_PROT_READ), 7)); /* 41-43, 45-48 */
+    cr_assert(eq(int, rig_mapped(&rig, PAGE(45)), VM_PROT_READ));
+    cr_assert(vm_page_flag_test(rig_page(rig.ram, 45), VM_PAGE_RAM));
+    cr_assert(eq(uint, pager.calls, 1));
+    rig_fini(&rig);
+}
+
+Test(vm_prefault, a_page_of_the_cache_becomes_inactive_when_it_is_mapped_along)
+{
+    struct rig_pager pager;
+    struct rig rig;
+
+    rig_init_pager(&rig, &pager);
+    cr_assert(eq(int, rig_touch(&rig, PAGE(40), VM_PROT_READ), VM_OK));
+    vm_mutex_lock(&rig.ram->lock);
+    vm_page_cache(vm_page_lookup(rig.ram, 41));
+    vm_page_activate(vm_page_lookup(rig.ram, 42));
+    vm_mutex_unlock(&rig.ram->lock);
+    (void)burst(&rig, PAGE(40), VM_PROT_READ);
+    cr_assert(eq(int, rig_mapped(&rig, PAGE(41)), VM_PROT_READ));
+    cr_assert(eq(uint, rig_page(rig.ram, 41)->queue, PQ_INACTIVE));
+    cr_assert(eq(uint, rig_page(rig.ram, 42)->queue, PQ_ACTIVE));
+    rig_fini(&rig);
+}
+
+Test(vm_prefault, nosync_marks_only_a_page_that_is_not_dirty_and_its_absence_clears_the_mark)
+{
+    struct vm_map_entry nosync = { .eflags = MAP_ENTRY_NOSYNC }, sync = { .eflags = 0 };
+    struct rig rig;
+    struct vm_page *m;
+
+    rig_init(&rig, 0);
+    cr_assert(eq(int, rig_touch(&rig, PAGE(0), VM_PROT_WRITE), VM_OK));
+    m = rig_page(rig.ram, 0);
+    for (unsigned i = 0; i < 8; i++) {
+        bool dirty = i & 1, marked = (i & 2) != 0, wanted = (i & 4) != 0;
+
+        atomic_store(&m->dirty, dirty);
+        vm_page_flag_clear(m, VM_PAGE_NOSYNC);
+        if (marked)
+            vm_page_flag_set(m, VM_PAGE_NOSYNC);
+        vm_set_nosync(m, wanted ? &nosync : &sync);
+        cr_assert(eq(int, vm_page_flag_test(m, VM_PAGE_NOSYNC), wanted && (marked || !dirty)));
+    }
+    vm_page_flag_clear(m, VM_PAGE_NOSYNC);
     rig_fini(&rig);
 }
 

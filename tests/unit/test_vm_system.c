@@ -116,11 +116,21 @@ Test(vm_system_init, zeros_in_the_configuration_mean_the_defaults)
 
 Test(vm_system_init, the_configuration_is_taken)
 {
-    const struct vm_system_config config = { .store_pages = 1000, .ram_budget = 7 };
+    const struct vm_system_config config = { .store_pages = 1000, .ram_budget = 17 };
 
     cr_assert_eq(vm_system_init(&sys, &config), 0);
     cr_assert_eq(sys.store_pages, 1000);
-    cr_assert_eq(sys.ram_budget, 7);
+    cr_assert_eq(sys.ram_budget, 17);
+    vm_system_fini(&sys);
+}
+
+Test(vm_system_init, a_ram_budget_too_small_for_a_fault_is_invalid)
+{
+    struct vm_system_config config = { .store_pages = STORE, .ram_budget = VM_RAM_BUDGET_MIN - 1 };
+
+    cr_assert_eq(vm_system_init(&sys, &config), -EINVAL);
+    config.ram_budget = VM_RAM_BUDGET_MIN;
+    cr_assert_eq(vm_system_init(&sys, &config), 0);
     vm_system_fini(&sys);
 }
 

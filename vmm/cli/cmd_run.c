@@ -69,6 +69,8 @@ make_base_fdt(struct run *run)
         .nvcpus = options->config.nvcpus,
         .nwindows = options->config.nwindows,
         .windows = options->config.windows,
+        .nfiles = options->config.nfiles,
+        .files = options->config.files,
         .arguments = options->arguments,
         .narguments = options->narguments,
     };
@@ -97,11 +99,19 @@ make_fdt(struct run *run)
     return status;
 }
 
+static void
+warn(void *context, const char *message)
+{
+    (void)context;
+    cli_complain(message);
+}
+
 static int
 create_vm(struct run *run)
 {
     struct host_error host = { .error = 0 };
 
+    run->options.config.warn = warn;
     if (vm_create(&run->options.config, &run->vm, &host) != 0) {
         run->vm = NULL;
         return cli_fail(&run->error, CLI_FAILED, "%s", host.message);

@@ -178,6 +178,34 @@ put_windows(struct tree *tree, const struct vm_fdt_config *config)
     end_node(tree);
 }
 
+static void
+put_file(struct tree *tree, const struct vm_file_config *file)
+{
+    uint64_t start = gpa_to_u64(file->start);
+    char name[32];
+
+    snprintf(name, sizeof name, "file@%llx", (unsigned long long)start);
+    begin_node(tree, name);
+    put_string(tree, "compatible", "vkvm,file-1");
+    put_reg64(tree, start, file->size);
+    put_string(tree, "vkvm,sharing", file->shared ? "shared" : "private");
+    put_string(tree, "vkvm,protection", file->read_only ? "rx" : "rwx");
+    end_node(tree);
+}
+
+static void
+put_files(struct tree *tree, const struct vm_fdt_config *config)
+{
+    if (config->nfiles == 0)
+        return;
+    begin_node(tree, "files");
+    put_string(tree, "compatible", "vkvm,files-1");
+    put_cells(tree, 2, 2);
+    for (unsigned i = 0; i < config->nfiles; i++)
+        put_file(tree, &config->files[i]);
+    end_node(tree);
+}
+
 /* One attempt to write the whole tree into a buffer of size bytes.  Returns 0 or -FDT_ERR_*. */
 static int
 write_tree(void *buffer, size_t size, const void *argument)
@@ -198,6 +226,7 @@ write_tree(void *buffer, size_t size, const void *argument)
     put_cpus(&tree, config->nvcpus);
     put_io(&tree);
     put_windows(&tree, config);
+    put_files(&tree, config);
     end_node(&tree);
     if (tree.error == 0)
         tree.error = fdt_finish(buffer);

@@ -17,7 +17,10 @@
  *         console@e9 { compatible = "vkvm,console-1"; reg = <0xe9 1>; } }
  *       windows { compatible = "vkvm,windows-1"; reg = <base size>: where windows may lie
  *         window@GPA { compatible = "vkvm,window-1"; reg = <gpa size>;
- *           vkvm,format = "vpte64"; vkvm,root = <high low>; vkvm,protection = "rwx"; } ... } }
+ *           vkvm,format = "vpte64"; vkvm,root = <high low>; vkvm,protection = "rwx"; } ... }
+ *       files { compatible = "vkvm,files-1";            only if there are files
+ *         file@GPA { compatible = "vkvm,file-1"; reg = <gpa size>;
+ *           vkvm,sharing = "private" or "shared"; vkvm,protection = "rwx"; } ... } }
  *
  * The memory reservation block holds [0, reserved): page tables and the like of
  * the start.  The tree itself lies at the top of RAM, its size is in its header.
@@ -41,7 +44,9 @@ struct vm_fdt_config {
     unsigned nvcpus;
     unsigned nwindows;
     const struct vm_window_config *windows; /* borrowed */
-    char *const *arguments;                 /* borrowed */
+    unsigned nfiles;
+    const struct vm_file_config *files; /* borrowed */
+    char *const *arguments;             /* borrowed */
     size_t narguments;
 };
 

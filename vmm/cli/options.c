@@ -332,6 +332,134 @@ set_window(struct run_options *options, const char *value, struct cli_error *err
     return status;
 }
 
+/* A file to map while its pieces are read. */
+struct map_pieces {
+    const char *text; /* the option's value, for messages and the file's name */
+    struct vm_file_config file;
+    bool has_gpa, has_size, is_private;
+};
+
+static int
+map_set_gpa(struct map_pieces *pieces, const char *value, struct cli_error *error)
+{
+    uint64_t gpa;
+
+    if (options_parse_size(value, &gpa) != 0 || (gpa & PAGE_MASK) != 0 || gpa < VKVM_WINDOW_BASE ||
+        gpa >= VKVM_WINDOW_END)
+        return cli_fail(error, CLI_USAGE,
+                        "--map gpa=" CLI_NAME
+                        " is not possible: give a page's address from 0x%llx to below 0x%llx",
+                        value, (unsigned long long)VKVM_WINDOW_BASE,
+                        (unsigned long long)VKVM_WINDOW_END);
+    pieces->file.start = gpa_from_u64(gpa);
+    pieces->has_gpa = true;
+    return CLI_OK;
+}
+
+static int
+map_set_size(struct map_pieces *pieces, const char *value, struct cli_error *error)
+{
+    pieces->has_size = true;
+    return parse_pages("--map size", value, PAGE_SIZE, VKVM_WINDOW_END - VKVM_WINDOW_BASE,
+                       &pieces->file.size, error);
+}
+
+/* A piece of the value, which begins at `offset` in its text. */
+static int
+map_set_piece(struct map_pieces *pieces, const char *piece, size_t offset, struct cli_error *error)
+{
+    if (strncmp(piece, "gpa=", 4) == 0)
+        return map_set_gpa(pieces, piece + 4, error);
+    if (strncmp(piece, "size=", 5) == 0)
+        return map_set_size(pieces, piece + 5, error);
+    if (strncmp(piece, "file=", 5) == 0) {
+        pieces->file.path = pieces->text + offset + 5;
+        pieces->file.path_size = strlen(piece + 5);
+    } else if (strcmp(piece, "shared") == 0) {
+        pieces->file.shared = true;
+    } else if (strcmp(piece, "private") == 0) {
+        pieces->is_private = true;
+    } else if (strcmp(piece, "ro") == 0) {
+        pieces->file.read_only = true;
+    } else {
+        return cli_fail(error, CLI_USAGE,
+                        "--map " CLI_NAME
+                        " is unknown: give gpa=, size=, file=, private or shared, ro",
+                        piece);
+    }
+    return CLI_OK;
+}
+
+static bool
+places_overlap(gpa_t a, uint64_t a_size, gpa_t b, uint64_t b_size)
+{
+    return gpa_to_u64(a) < gpa_to_u64(b) + b_size && gpa_to_u64(b) < gpa_to_u64(a) + a_size;
+}
+
+/* What can only be said when all pieces are known. */
+static int
+map_check(const struct map_pieces *pieces, struct cli_error *error)
+{
+    const struct vm_file_config *file = &pieces->file;
+
+    if (!pieces->has_gpa || !pieces->has_size || file->path_size == 0)
+        return cli_fail(error, CLI_USAGE,
+                        "--map " CLI_NAME " is incomplete: give gpa, size and file", pieces->text);
+    if (file->shared == pieces->is_private)
+        return cli_fail(error, CLI_USAGE,
+                        "--map " CLI_NAME " must be private or shared: give one of them",
+                        pieces->text);
+    if (file->size > VKVM_WINDOW_END - gpa_to_u64(file->start))
+        return cli_fail(error, CLI_USAGE, "--map " CLI_NAME " ends above 0x%llx: make it smaller",
+                        pieces->text, (unsigned long long)VKVM_WINDOW_END);
+    return CLI_OK;
+}
+
+static int
+set_map(struct run_options *options, const char *value, struct cli_error *error)
+{
+    struct vm_config *config = &options->config;
+    struct map_pieces pieces = { .text = value };
+    char *copy, *rest, *piece;
+    int status = CLI_OK;
+
+    if (config->nfiles == VM_MAX_FILES)
+        return cli_fail(error, CLI_USAGE, "too many --map: give at most %d", VM_MAX_FILES);
+    copy = rest = strdup(value);
+    if (copy == NULL)
+        return cli_fail(error, CLI_FAILED, "out of memory");
+    while (status == CLI_OK && (piece = strsep(&rest, ",")) != NULL)
+        status = map_set_piece(&pieces, piece, (size_t)(piece - copy), error);
+    free(copy);
+    if (status == CLI_OK)
+        status = map_check(&pieces, error);
+    if (status == CLI_OK)
+        config->files[config->nfiles++] = pieces.file;
+    return status;
+}
+
+/* Windows and files, in whatever order they were given, must not overlap. */
+static int
+check_maps(const struct vm_config *config, struct cli_error *error)
+{
+    for (unsigned i = 0; i < config->nfiles; i++) {
+        const struct vm_file_config *file = &config->files[i];
+        bool overlaps = false;
+
+        for (unsigned j = 0; j < i; j++)
+            overlaps |= places_overlap(file->start, file->size, config->files[j].start,
+                                       config->files[j].size);
+        for (unsigned j = 0; j < config->nwindows; j++)
+            overlaps |= places_overlap(file->start, file->size, config->windows[j].start,
+                                       config->windows[j].size);
+        if (overlaps)
+            return cli_fail(error, CLI_USAGE,
+                            "--map gpa=0x%llx overlaps a window or another --map: move one of them",
+                            (unsigned long long)gpa_to_u64(file->start));
+    }
+    return CLI_OK;
+}
+
 static int
 set_memory(struct run_options *options, const char *value, struct cli_error *error)
 {
@@ -350,6 +478,15 @@ set_ram(struct run_options *options, const char *value, struct cli_error *error)
 {
     return parse_pages("--ram", value, OPTIONS_RAM_MIN, OPTIONS_RAM_MAX,
                        &options->config.ram_budget, error);
+}
+
+static int
+set_swap(struct run_options *options, const char *value, struct cli_error *error)
+{
+    if (*value == '\0')
+        return cli_fail(error, CLI_USAGE, "--swap= has no name: give a file or block device");
+    options->config.swap = value;
+    return CLI_OK;
 }
 
 static int
@@ -468,10 +605,17 @@ static const struct {
       "virtual CPUs, 1 to " STRING_OF(VM_MAX_VCPUS) " (default 1)" },
     { "ram", required_argument, "SIZE", set_ram,
       "most host memory for guest pages, 1M or more (default: no limit)" },
+    { "swap", required_argument, "FILE", set_swap,
+      "page out to this file, which is made if missing and grows, or block device;\n"
+      "what it has in it is lost" },
     { "window", required_argument, "gpa=A,size=S[,format=F][,root=V][,prot=P]", set_window,
       "a virtual page table at [A, A+S), from 0x1000000000 on; may be repeated;\n"
       "F is vpte64 (default) or vpte32, V the root entry (default 0: invalid\n"
       "until the guest sets one), P letters of rwx (default rwx)" },
+    { "map", required_argument, "gpa=A,size=S,file=F,private|shared[,ro]", set_map,
+      "map a file at [A, A+S), where a window could be; may be repeated; what the\n"
+      "guest writes goes to the file (shared) or stays in the VM (private);\n"
+      "ro: the guest cannot write" },
     { "fdt", required_argument, "FILE", set_fdt,
       "give the guest this device tree instead of the built one" },
     { "fdt-overlay", required_argument, "FILE", set_fdt_overlay,
@@ -571,6 +715,9 @@ options_parse_run(int argc, char **argv, struct run_options *options, struct cli
     if (options->image == NULL && !options->help)
         return cli_fail(error, CLI_USAGE,
                         "no image given: use 'vkvm run [options] IMAGE [-- ARGS]'");
+    status = check_maps(&options->config, error);
+    if (status != CLI_OK)
+        return status;
     options->arguments = argv + optind;
     options->narguments = (size_t)(argc - optind);
     return CLI_OK;

@@ -137,6 +137,10 @@ text_run(FILE *to, const struct vm_report *report)
     text_count(to, "guest memory, pages", report->memory_size >> PAGE_SHIFT);
     text_count(to, "resident pages at the end", report->resident_pages);
     text_count(to, "mapped pages at the end", report->mapped_pages);
+    if (report->ram_budget != 0)
+        text_count(to, "RAM budget, pages", report->ram_budget);
+    if (report->swap_pages != 0)
+        text_count(to, "pages in swap at the end", report->swap_used);
 }
 
 static void
@@ -237,6 +241,9 @@ json_run(struct json *json, const struct vm_report *report)
     json_u64(json, "size", report->memory_size);
     json_u64(json, "resident_pages", report->resident_pages);
     json_u64(json, "mapped_pages", report->mapped_pages);
+    json_u64(json, "budget_pages", report->ram_budget);
+    json_u64(json, "swap_pages", report->swap_pages);
+    json_u64(json, "swap_used", report->swap_used);
     json_end(json);
 }
 

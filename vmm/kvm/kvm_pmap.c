@@ -67,6 +67,15 @@ kvm_pmap_wakeups(const struct kvm_pmap *kpmap, gpa_t gpa)
 
 /* --- windows ------------------------------------------------------------- */
 
+static bool
+kvm_pmap_is_aborted(struct kvm_pmap *kp)
+{
+    vm_mutex_lock(&kp->foreign_lock);
+    bool aborted = kp->aborted;
+    vm_mutex_unlock(&kp->foreign_lock);
+    return aborted;
+}
+
 static int
 op_window_create(void *md, struct pmap_window *w)
 {
@@ -90,7 +99,11 @@ op_window_create(void *md, struct pmap_window *w)
     return 0;
 }
 
-/* Closing first lets every vCPU out of its fault there; KVM waits for them. */
+/*
+ * Closing first lets every vCPU out of its fault there; KVM waits for them.  After
+ * the abort nobody runs any more and the slot goes with the VM: to remove it alone
+ * would cost a grace period of the host's kernel.
+ */
 static void
 op_window_destroy(void *md, struct pmap_window *w)
 {
@@ -98,7 +111,8 @@ op_window_destroy(void *md, struct pmap_window *w)
     struct kvm_window *kw = w->md;
 
     kvm_window_close(kw);
-    memslot_remove(&kp->slots, kw->slot);
+    if (!kvm_pmap_is_aborted(kp))
+        memslot_remove(&kp->slots, kw->slot);
     kvm_window_destroy(kw);
     w->md = NULL;
 }

@@ -88,31 +88,29 @@ pager_bytes_from(struct file_pager *pager, vm_pindex_t pindex, uint64_t *bytes)
     return 0;
 }
 
+/*
+ * Every page of the object is the file's: one beyond the file's end, or of a file whose
+ * size is unknown, must not turn into zeros; getpages will report the failure.
+ */
 static bool
 file_haspage(struct vm_object *object, vm_pindex_t pindex, unsigned *before, unsigned *after)
 {
-    unsigned near_before = 0;
-    unsigned near_after = 0;
+    uint64_t behind = 0;
+    uint64_t room = 0;
     uint64_t bytes = 0;
-    bool has = false;
 
-    if (pindex < object->size && pager_bytes_from(pager_of(object), pindex, &bytes) != 0) {
-        /* Not knowing must not turn into zeros: getpages will report the failure. */
-        has = true;
-    } else if (pindex < object->size && bytes != 0) {
-        uint64_t behind = pages_of(bytes) - 1;
-        uint64_t inside = object->size - pindex - 1;
-        uint64_t room = behind < inside ? behind : inside;
-
-        has = true;
-        near_before = pindex < FILE_PAGER_CLUSTER ? (unsigned)pindex : FILE_PAGER_CLUSTER;
-        near_after = room < FILE_PAGER_CLUSTER ? (unsigned)room : FILE_PAGER_CLUSTER;
+    if ((before != NULL || after != NULL) && pindex < object->size &&
+        pager_bytes_from(pager_of(object), pindex, &bytes) == 0 && bytes != 0) {
+        behind = pindex;
+        room = pages_of(bytes) - 1;
+        if (room > object->size - pindex - 1)
+            room = object->size - pindex - 1;
     }
     if (before != NULL)
-        *before = near_before;
+        *before = behind < FILE_PAGER_CLUSTER ? (unsigned)behind : FILE_PAGER_CLUSTER;
     if (after != NULL)
-        *after = near_after;
-    return has;
+        *after = room < FILE_PAGER_CLUSTER ? (unsigned)room : FILE_PAGER_CLUSTER;
+    return pindex < object->size;
 }
 
 /* The memory of what is still to be moved, as far as iov reaches.  Returns the entries used. */
@@ -233,7 +231,9 @@ file_getpages(struct vm_object *object, struct vm_page **m, unsigned count, unsi
     read_finish(&t, (unsigned)present);
     if (done[reqpage])
         return VM_PAGER_OK;
-    return reqpage < pages_of(t.size) ? VM_PAGER_ERROR : VM_PAGER_FAIL;
+    if (reqpage >= pages_of(t.size))
+        atomic_store(&t.pager->error, -ENXIO);
+    return VM_PAGER_ERROR;
 }
 
 /*
@@ -265,7 +265,9 @@ file_putpages(struct vm_object *object, struct vm_page **m, unsigned count, bool
         i++;
     if (i == count)
         return VM_PAGER_OK;
-    return i < (unsigned)present ? VM_PAGER_ERROR : VM_PAGER_FAIL;
+    if (i == (unsigned)present)
+        atomic_store(&t.pager->error, -ENXIO);
+    return VM_PAGER_ERROR;
 }
 
 static void

@@ -5,10 +5,12 @@
  * Page `pindex` is the bytes of the file from offset + pindex * PAGE_SIZE on.
  * The last page may be short: the rest of it reads as zeros and is never
  * written.  The file may be truncated or grow while it is in use; its size is
- * asked for at each transfer.  A page wholly beyond the end is VM_PAGER_FAIL,
- * which the engine fills with zeros; it is never written back, so the file never
- * grows.  After a failed read of several pages the ones that are readable are
- * still read, so that a bad neighbour does not fail the page that is needed.
+ * asked for at each transfer.  A page wholly beyond the end cannot be read, which the
+ * guest sees as VM_IO_ERROR, as a process that maps a file sees SIGBUS; it is not
+ * written back either, so the file never grows, and stays dirty.  A page that was
+ * read before the file was truncated lives on until it is paged out.  After a failed
+ * transfer of several pages the others are still tried, so that a bad neighbour does
+ * not fail the page that is needed.
  *
  * Locks: none of its own; `error` is atomic, all else is constant.
  */
@@ -29,7 +31,7 @@
 #define FILE_PAGER_READ_ONLY 0x2u
 
 /* Most pages before, and most pages after, that haspage offers for the same I/O. */
-#define FILE_PAGER_CLUSTER 32
+#define FILE_PAGER_CLUSTER 128
 
 /* The host's side; tests replace it.  Errors are -1 and errno, as from the system calls. */
 struct file_pager_io {
@@ -72,7 +74,10 @@ int file_pager_create_io(struct vm_system *sys, int fd, uint64_t offset, uint64_
 /* What a mapping of the object may allow at most. */
 vm_prot_t file_pager_max_protection(const struct vm_object *object);
 
-/* The negative errno of the object's latest failed transfer, 0 if there was none. */
+/*
+ * The negative errno of the object's latest failed transfer, 0 if there was none;
+ * -ENXIO for a page beyond the file's end.
+ */
 int file_pager_error(const struct vm_object *object);
 
 #endif

@@ -53,7 +53,7 @@ pmap_fini(struct pmap *pmap)
 /* ---- Enter. ---- */
 
 /*
- * The part of a pmap_enter inside one chunk.
+ * The part of a pmap_enter inside one chunk of one window.
  *
  *     choose -> drop replaced -> link (V) -> machine -> commit
  *                                               `-> abandon (V)
@@ -67,7 +67,7 @@ struct enter_part {
     uint64_t page; /* guest page number of m[0] */
     unsigned slot; /* ... and its slot in the chunk */
     unsigned npages;
-    unsigned demand; /* index of the demanded page; npages = it is in another part */
+    unsigned demand; /* index of the demanded page; npages or more = it is in another part */
     struct vm_page *const *m;
     const vm_prot_t *prot;
     int error; /* why the demanded page was not entered */
@@ -208,10 +208,14 @@ enter_runs(struct enter_part *part) VM_REQUIRES(part->chunk->lock)
 static int
 enter_locked(struct enter_part *part) VM_REQUIRES_SHARED(part->pmap->windows_lock)
 {
+    uint64_t left;
+
     part->w = pmap_window_find(part->pmap, part->page);
     if (part->w == NULL)
         return -ENOENT;
-    assert(part->page + part->npages <= pmap_window_first_page(part->w) + part->w->npages);
+    left = pmap_window_first_page(part->w) + part->w->npages - part->page;
+    if (part->npages > left)
+        part->npages = (unsigned)left;
     part->chunk = pmap_chunk_get(part->w, part->page);
     if (part->chunk == NULL)
         return -ENOMEM;
@@ -258,7 +262,7 @@ pmap_enter(struct pmap *pmap, gpa_t gpa, struct vm_page *const *m, const vm_prot
         part.npages = PMAP_CHUNK_PAGES - part.slot;
         if (part.npages > npages - i)
             part.npages = npages - i;
-        part.demand = demand >= i && demand - i < part.npages ? demand - i : part.npages;
+        part.demand = demand >= i ? demand - i : PMAP_CHUNK_PAGES;
         part.m = &m[i];
         part.prot = &prot[i];
         part.error = 0;

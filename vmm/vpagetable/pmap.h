@@ -139,6 +139,15 @@ int pmap_window_add(struct pmap *pmap, gpa_t start, uint64_t npages, vm_frame_t 
  */
 int pmap_window_remove(struct pmap *pmap, gpa_t start);
 
+/* The first window that ends after gpa; false = none.  Locks: as for pmap_window_remove. */
+bool pmap_window_next(struct pmap *pmap, gpa_t gpa, gpa_t *start, gpa_t *end);
+
+/* How many pages of the window around gpa are mapped; 0 if there is none.  Adds up chunks. */
+uint64_t pmap_window_mapped(struct pmap *pmap, gpa_t gpa);
+
+/* Is this the natural frame at gpa: can pmap_enter fill it in place? */
+bool pmap_is_natural(struct pmap *pmap, gpa_t gpa, vm_frame_t frame);
+
 /*
  * Drop the mappings of the window around gpa and give it other natural frames.
  * Returns 0; -ENOENT, or the machine's -errno: the natural frames are the old ones then.
@@ -155,7 +164,7 @@ int pmap_window_rebase(struct pmap *pmap, gpa_t gpa, vm_frame_t natural)
  * demanded page is entered again even if it seems to be mapped well enough,
  * because only the machine can tell whether it still is.
  * Clears VM_PAGE_ZERO of what it fills, sets VM_PAGE_WRITEABLE where prot has WRITE.
- * The range lies in one window; runs are cut at chunk borders inside.
+ * All of the range lies in windows; runs are cut at chunk and window borders inside.
  * Locks: takes windows_lock, P, V; O need not be held.
  * Returns 0 when page m[demand] is mapped, whatever became of the others; else
  * -errno: -ENOMEM, -ENOENT (no window), or the machine's.  After a failure in a

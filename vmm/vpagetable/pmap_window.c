@@ -362,6 +362,68 @@ pmap_window_remove(struct pmap *pmap, gpa_t start)
     return 0;
 }
 
+bool
+pmap_window_next(struct pmap *pmap, gpa_t gpa, gpa_t *start, gpa_t *end)
+{
+    bool found;
+    unsigned i;
+
+    vm_rwlock_read_lock(&pmap->windows_lock);
+    i = windows_search(pmap, gpa.value >> PAGE_SHIFT);
+    found = i < pmap->nwindows;
+    if (found) {
+        *start = pmap->windows[i]->start;
+        *end = gpa_add(*start, pmap->windows[i]->npages << PAGE_SHIFT);
+    }
+    vm_rwlock_read_unlock(&pmap->windows_lock);
+    return found;
+}
+
+static uint64_t
+window_mapped(const struct pmap_window *w)
+{
+    uint64_t mapped = 0;
+
+    for (uint64_t i = 0; i < w->nchunks; i++) {
+        struct pmap_chunk *chunk = atomic_load_explicit(&w->chunks[i], memory_order_acquire);
+
+        if (chunk == NULL)
+            continue;
+        vm_mutex_lock(&chunk->lock);
+        mapped += chunk->nmapped;
+        vm_mutex_unlock(&chunk->lock);
+    }
+    return mapped;
+}
+
+uint64_t
+pmap_window_mapped(struct pmap *pmap, gpa_t gpa)
+{
+    const struct pmap_window *w;
+    uint64_t mapped;
+
+    vm_rwlock_read_lock(&pmap->windows_lock);
+    w = pmap_window_find(pmap, gpa.value >> PAGE_SHIFT);
+    mapped = w != NULL ? window_mapped(w) : 0;
+    vm_rwlock_read_unlock(&pmap->windows_lock);
+    return mapped;
+}
+
+bool
+pmap_is_natural(struct pmap *pmap, gpa_t gpa, vm_frame_t frame)
+{
+    uint64_t page = gpa.value >> PAGE_SHIFT;
+    const struct pmap_window *w;
+    bool natural;
+
+    vm_rwlock_read_lock(&pmap->windows_lock);
+    w = pmap_window_find(pmap, page);
+    natural = w != NULL && w->natural != PMAP_NO_NATURAL &&
+              w->natural + (page - pmap_window_first_page(w)) == frame;
+    vm_rwlock_read_unlock(&pmap->windows_lock);
+    return natural;
+}
+
 /* A window's frames changed: nothing is foreign any more. */
 static void
 window_clear_foreign(const struct pmap *pmap, struct pmap_window *w) VM_REQUIRES(pmap->windows_lock)

@@ -3,21 +3,15 @@
  * Errands of a fault; see vm_errand.h.
  *
  * Reading: the needed page was made, busy and not valid, before the fault let go
- * of its locks, so nobody else reads it too.  Its neighbours that are not
- * resident are read along.  Pages that were read become valid, the others are
- * freed; whoever waited for one looks again.
+ * of its locks, so nobody else reads it too.
  */
 #include "vmm/vpagetable/vm_errand.h"
 
-#include "vmm/vpagetable/vm_pager.h"
-#include "vmm/vpagetable/vm_prefault.h"
+#include "vmm/vpagetable/vm_pageout.h"
+#include "vmm/vpagetable/vm_readahead.h"
 
 #include <string.h>
-
-/* Pages read in one I/O: around the needed one, or after it where access is sequential. */
-#define CLUSTER_MAX 32
-#define CLUSTER_BEHIND 7
-#define CLUSTER_AHEAD 8
+#include <time.h>
 
 void
 vm_errand_init(struct vm_errand *errand, struct vm_system *sys)
@@ -25,6 +19,11 @@ vm_errand_init(struct vm_errand *errand, struct vm_system *sys)
     errand->sys = sys;
     errand->kind = VM_ERRAND_NONE;
     errand->hardfault = false;
+    errand->first = false;
+    errand->exhausted = false;
+    errand->limited = false;
+    errand->stream.behind = NULL;
+    errand->stream.ahead = NULL;
     errand->npages = 0;
 }
 
@@ -36,12 +35,75 @@ errand_page_release(const struct vm_errand_page *page)
     vm_object_unref(page->object);
 }
 
+static void
+errand_release_pages(struct vm_errand *errand)
+{
+    while (errand->npages != 0)
+        errand_page_release(&errand->pages[--errand->npages]);
+}
+
+/* Read what follows a mark. */
+static void
+stream_read_ahead(struct vm_object *object, vm_pindex_t pindex, enum vm_map_advice advice)
+{
+    struct vm_readahead ra;
+    bool more;
+
+    vm_mutex_lock(&object->lock);
+    more = vm_readahead_next(&ra, object, pindex, advice);
+    vm_mutex_unlock(&object->lock);
+    if (more)
+        (void)vm_readahead_read(&ra, false);
+}
+
+/* Pages are let go of before others come. */
+static void
+errand_stream(struct vm_errand_stream *stream)
+{
+    if (stream->behind != NULL) {
+        vm_deactivate_behind(stream->behind, stream->behind_pindex);
+        vm_object_unref(stream->behind);
+        stream->behind = NULL;
+    }
+    if (stream->ahead != NULL) {
+        stream_read_ahead(stream->ahead, stream->ahead_pindex, stream->advice);
+        vm_object_unref(stream->ahead);
+        stream->ahead = NULL;
+    }
+}
+
 void
 vm_errand_fini(struct vm_errand *errand)
 {
     assert(errand->kind == VM_ERRAND_NONE);
-    while (errand->npages != 0)
-        errand_page_release(&errand->pages[--errand->npages]);
+    errand_release_pages(errand);
+    if (errand->first)
+        vm_pageout_release(errand->sys, errand);
+    errand_stream(&errand->stream);
+}
+
+void
+vm_errand_found(struct vm_errand *errand, struct vm_object *first, vm_pindex_t first_pindex,
+                struct vm_page *m, bool read, enum vm_map_advice advice)
+{
+    struct vm_errand_stream *stream = &errand->stream;
+    bool mark = vm_page_flag_test(m, VM_PAGE_RAM);
+    bool sequential = advice == VM_ADVICE_SEQUENTIAL;
+
+    if (!mark && !(sequential && read))
+        return;
+    vm_page_flag_clear(m, VM_PAGE_RAM);
+    if (advice == VM_ADVICE_RANDOM || stream->behind != NULL)
+        return;
+    first->ref_count++;
+    stream->behind = first;
+    stream->behind_pindex = first_pindex;
+    stream->advice = advice;
+    if (mark) {
+        m->object->ref_count++;
+        stream->ahead = m->object;
+        stream->ahead_pindex = vm_page_pindex(m);
+    }
 }
 
 static void
@@ -71,6 +133,37 @@ vm_errand_leave_page_in(struct vm_errand *errand, struct vm_object *object, stru
     errand->m = m;
     errand->advice = advice;
     return VM_RETRY;
+}
+
+static enum vm_result
+errand_pend_memory(struct vm_errand *errand, unsigned delay)
+{
+    assert(errand->kind == VM_ERRAND_NONE);
+    errand->kind = VM_ERRAND_MEMORY;
+    errand->delay = delay;
+    return VM_RETRY;
+}
+
+enum vm_result
+vm_errand_admit(struct vm_errand *errand)
+{
+    unsigned delay;
+
+    if (!errand->limited) {
+        errand->limited = true;
+        delay = vm_fault_ratelimit(errand->sys);
+        if (delay != 0)
+            return errand_pend_memory(errand, delay);
+    }
+    if (!errand->first && vm_page_count_severe(errand->sys))
+        return errand_pend_memory(errand, 0);
+    return VM_OK;
+}
+
+enum vm_result
+vm_errand_leave_memory(struct vm_errand *errand)
+{
+    return errand->exhausted ? VM_HOST_FAILURE : errand_pend_memory(errand, 0);
 }
 
 /* Entry i is not needed any more; its hold and reference become the caller's. */
@@ -114,6 +207,20 @@ vm_errand_find(const struct vm_errand *errand, const struct vm_object *object, v
     return NULL;
 }
 
+void
+vm_errand_drop(struct vm_errand *errand, struct vm_object *object, vm_pindex_t pindex)
+{
+    const struct vm_errand_page *known = vm_errand_find(errand, object, pindex);
+    struct vm_errand_page page;
+
+    if (known == NULL || known->m == NULL)
+        return;
+    page = errand_page_remove(errand, (unsigned)(known - errand->pages));
+    assert(page.m->hold_count != 0 && object->ref_count > 1);
+    page.m->hold_count--;
+    object->ref_count--;
+}
+
 /* Make room by letting go of the oldest page, or of the one at (object, pindex). */
 static void
 errand_make_room(struct vm_errand *errand, const struct vm_object *object, vm_pindex_t pindex)
@@ -141,128 +248,48 @@ errand_wait(struct vm_errand *errand)
     vm_object_unref(object);
 }
 
-/* A page to read along, if there is none at pindex. */
-static struct vm_page *
-cluster_page(struct vm_object *object, vm_pindex_t pindex) VM_REQUIRES(object->lock)
-{
-    if (vm_page_lookup(object, pindex) != NULL)
-        return NULL;
-    return vm_page_alloc(object, pindex);
-}
-
-static unsigned
-cluster_min(unsigned pages, uint64_t limit)
-{
-    return pages < limit ? pages : (unsigned)limit;
-}
-
-/* How far around the needed page one I/O may reach: advice, the pager and the RAM budget say. */
-static void
-cluster_limits(const struct vm_errand *errand, unsigned *behind, unsigned *ahead)
-    VM_REQUIRES(errand->object->lock)
-{
-    struct vm_object *object = errand->object;
-    bool sequential = errand->advice == VM_ADVICE_SEQUENTIAL;
-    uint64_t room = vm_prefault_room(object->sys);
-
-    *behind = 0;
-    *ahead = 0;
-    if (errand->advice == VM_ADVICE_RANDOM)
-        return;
-    (void)object->pager->haspage(object, errand->pindex, behind, ahead);
-    *behind = cluster_min(*behind, sequential ? 0 : CLUSTER_BEHIND);
-    *ahead = cluster_min(*ahead, sequential ? CLUSTER_MAX - 1 : CLUSTER_AHEAD);
-    *behind = cluster_min(*behind, room);
-    *ahead = cluster_min(*ahead, room - *behind);
-}
-
-/*
- * Collect the pages of one I/O in m[], busy, in ascending order; m[*reqpage] is
- * the needed one.  Returns their number.
- * Source: DragonFly vm_fault_additional_pages.
- */
-static unsigned
-vm_fault_additional_pages(const struct vm_errand *errand, struct vm_page **m, unsigned *reqpage)
-    VM_REQUIRES(errand->object->lock)
-{
-    struct vm_page *back[CLUSTER_BEHIND];
-    unsigned behind, ahead, n = 0;
-    struct vm_page *more;
-
-    cluster_limits(errand, &behind, &ahead);
-    while (n < behind &&
-           (more = cluster_page(errand->object, errand->pindex - n - 1)) != NULL)
-        back[n++] = more;
-    for (unsigned i = 0; i < n; i++)
-        m[i] = back[n - 1 - i];
-    *reqpage = n;
-    m[n++] = errand->m;
-    while (n - *reqpage <= ahead &&
-           (more = cluster_page(errand->object, errand->pindex + n - *reqpage)) != NULL)
-        m[n++] = more;
-    return n;
-}
-
-/* Pages that were read become valid, the others go.  Returns how many were read. */
-static unsigned
-page_in_settle(struct vm_object *object, struct vm_page **m, const bool *done, unsigned count,
-               unsigned reqpage) VM_REQUIRES(object->lock)
-{
-    unsigned read = 0;
-
-    for (unsigned i = 0; i < count; i++) {
-        if (!done[i]) {
-            vm_page_free(m[i]);
-            continue;
-        }
-        read++;
-        vm_page_flag_clear(m[i], VM_PAGE_ZERO);
-        m[i]->valid = 1;
-        if (i == reqpage)
-            vm_page_hold(m[i]);
-        vm_page_deactivate(m[i]);
-        vm_page_wakeup(m[i]);
-    }
-    vm_object_pip_wakeup(object);
-    return read;
-}
-
-/* A page that the pager said it has, and then has not, is lost unless it stops saying so. */
-static enum vm_result
-page_in_result(enum vm_pager_result result, bool done)
-{
-    if (result == VM_PAGER_BAD)
-        return VM_BEYOND_OBJECT;
-    return result == VM_PAGER_OK && done ? VM_OK : VM_IO_ERROR;
-}
-
 static void
 errand_page_in(struct vm_errand *errand)
 {
     struct vm_object *object = errand->object;
     struct vm_errand_page page = { .object = object, .pindex = errand->pindex, .read = true };
-    struct vm_page *m[CLUSTER_MAX];
-    bool done[CLUSTER_MAX] = { false };
-    unsigned reqpage, count, read;
-    enum vm_pager_result rv;
+    struct vm_readahead ra;
 
     errand_make_room(errand, object, errand->pindex);
-    vm_mutex_lock(&errand->object->lock);
-    count = vm_fault_additional_pages(errand, m, &reqpage);
-    vm_mutex_unlock(&errand->object->lock);
-
-    rv = object->pager->getpages(object, m, count, reqpage, done);
-    page.result = page_in_result(rv, done[reqpage]);
-    done[reqpage] = page.result == VM_OK;
-
     vm_mutex_lock(&object->lock);
-    read = page_in_settle(object, m, done, count, reqpage);
+    vm_fault_additional_pages(&ra, object, errand->m, errand->advice);
     vm_mutex_unlock(&object->lock);
+    page.result = vm_readahead_read(&ra, true);
     if (page.result == VM_OK)
         page.m = errand->m;
     errand_page_add(errand, &page);
     errand->hardfault = true;
-    vm_meter_add(errand->sys, v_pagein, read);
+}
+
+/*
+ * Wait for memory: as the first waiter, with what the errands brought; else without
+ * it, or else two faults could keep each other waiting.
+ */
+static void
+errand_memory(struct vm_errand *errand)
+{
+    struct vm_system *sys = errand->sys;
+
+    if (errand->delay != 0) {
+        const struct timespec delay = { .tv_nsec = (long)errand->delay * 1000 };
+
+        nanosleep(&delay, NULL);
+        vm_meter_add(sys, v_pflimit, 1);
+        return;
+    }
+    vm_meter_add(sys, v_pfwait, 1);
+    errand->first = errand->first || vm_pageout_claim(sys, errand);
+    if (errand->first) {
+        errand->exhausted = vm_waitpfault(sys, errand->npages) != 0;
+    } else {
+        errand_release_pages(errand);
+        vm_pageout_wait_turn(sys);
+    }
 }
 
 void
@@ -274,5 +301,7 @@ vm_errand_run(struct vm_errand *errand)
         errand_wait(errand);
     else if (kind == VM_ERRAND_PAGE_IN)
         errand_page_in(errand);
+    else if (kind == VM_ERRAND_MEMORY)
+        errand_memory(errand);
     errand->kind = VM_ERRAND_NONE;
 }

@@ -26,21 +26,26 @@
 #include "vmm/vpagetable/vm_map.h"
 
 #define VM_FAULT_NORMAL 0x00u
-#define VM_FAULT_BURST 0x01u /* prefault neighbours too */
-#define VM_FAULT_DIRTY 0x02u /* the page is dirty whatever the access */
+#define VM_FAULT_BURST 0x01u         /* prefault neighbours too */
+#define VM_FAULT_DIRTY 0x02u         /* the page is dirty whatever the access */
+#define VM_FAULT_UNSWAP 0x04u        /* not for vm_fault: dirty, and its copy in swap is freed */
+#define VM_FAULT_CHANGE_WIRING 0x10u /* wire the page; access is WRITE */
+#define VM_FAULT_USER_WIRE 0x20u     /* wire the page for a user; access is READ */
+#define VM_FAULT_WIRE_MASK (VM_FAULT_CHANGE_WIRING | VM_FAULT_USER_WIRE)
+#define VM_FAULT_OVERRIDE 0x40u /* the entry's max_protection counts (not for vm_fault) */
 
 /* How a fault ended; all but `result` only for reports and exceptions. */
 struct vm_fault_info {
     enum vm_result result;
-    int error;             /* VM_HOST_FAILURE: negative errno */
-    const char *cause;     /* VM_HOST_FAILURE: what failed, static text */
+    int error;         /* VM_HOST_FAILURE: negative errno */
+    const char *cause; /* VM_HOST_FAILURE: what failed, static text */
     gpa_t gpa;
     vm_prot_t access;
-    vm_prot_t entry_prot;  /* the map entry's protection, 0 if there is none */
-    unsigned level;        /* VM_VPTE_* and VM_BAD_FRAME: levels read, 0 = the root decided */
-    vpte_t vpte;           /* ... and the entry that decided */
-    bool hardfault;        /* needed I/O */
-    unsigned prefaulted;   /* neighbours entered */
+    vm_prot_t entry_prot; /* the map entry's protection, 0 if there is none */
+    unsigned level;       /* VM_VPTE_* and VM_BAD_FRAME: levels read, 0 = the root decided */
+    vpte_t vpte;          /* ... and the entry that decided */
+    bool hardfault;       /* needed I/O */
+    unsigned prefaulted;  /* neighbours entered */
 };
 
 /*
@@ -62,6 +67,30 @@ enum vm_result vm_fault(struct vm_map *map, gpa_t gpa, vm_prot_t access, unsigne
  */
 enum vm_result vm_fault_page(struct vm_map *map, gpa_t gpa, vm_prot_t access, unsigned flags,
                              struct vm_page **mp, struct vm_fault_info *info)
+    __attribute__((warn_unused_result));
+
+/* vm_fault_page with neither flags nor details. */
+enum vm_result vm_fault_page_quick(struct vm_map *map, gpa_t gpa, vm_prot_t access,
+                                   struct vm_page **mp) __attribute__((warn_unused_result));
+
+/* A virtual page table over a bare object. */
+struct vm_fault_table {
+    const struct vpte_format *format; /* borrowed */
+    vpte_t root;
+};
+
+/*
+ * Resolve an access to page pindex of an object, or, with a table, to the page that the
+ * walk of it in that object comes to; nothing is mapped.
+ * Locks: none held; sleeps.  The caller has a reference of the object.
+ * Returns VM_OK and *mp as vm_fault_page does; else VM_BEYOND_OBJECT, VM_OBJECT_DEAD,
+ * VM_IO_ERROR, VM_HOST_FAILURE, and with a table the walk's VM_VPTE_INVALID,
+ * VM_VPTE_PROTECTION and VM_BAD_FRAME.  info->gpa is the offset pindex stands for.
+ * Source: DragonFly vm_fault_object_page.
+ */
+enum vm_result vm_fault_object_page(struct vm_object *object, const struct vm_fault_table *table,
+                                    vm_pindex_t pindex, vm_prot_t access, unsigned flags,
+                                    struct vm_page **mp, struct vm_fault_info *info)
     __attribute__((warn_unused_result));
 
 /*

@@ -7,14 +7,16 @@
  * failing lock operation is a bug, not a condition.
  *
  * The lock order is written down in docs/locking.md; field comments use its
- * letters: M map, I range interlock, O object, P pmap chunk, V page's mapping
- * list, Q page queues, (c) constant after creation, (a) atomic.
+ * letters: M map, I range interlock, S shadow chains, O object, P pmap chunk, V page's mapping
+ * list, Q page queues, F page-out, (c) constant after creation, (a) atomic.
  */
 #ifndef VM_LOCK_H
 #define VM_LOCK_H
 
 #include <assert.h>
+#include <errno.h>
 #include <pthread.h>
+#include <time.h>
 
 #if defined(__clang__)
 #define VM_LOCK_ATTR(x) __attribute__((x))
@@ -140,6 +142,24 @@ static inline void
 vm_cond_wait(struct vm_cond *c, struct vm_mutex *m) VM_REQUIRES(m)
 {
     vm_lock_check(pthread_cond_wait(&c->cond, &m->mutex));
+}
+
+/* The same for at most so many microseconds. */
+static inline void
+vm_cond_wait_for(struct vm_cond *c, struct vm_mutex *m, unsigned microseconds) VM_REQUIRES(m)
+{
+    struct timespec end;
+    int error;
+
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    end.tv_sec += microseconds / 1000000;
+    end.tv_nsec += (long)(microseconds % 1000000) * 1000;
+    if (end.tv_nsec >= 1000000000) {
+        end.tv_sec++;
+        end.tv_nsec -= 1000000000;
+    }
+    error = pthread_cond_clockwait(&c->cond, &m->mutex, CLOCK_MONOTONIC, &end);
+    vm_lock_check(error == ETIMEDOUT ? 0 : error);
 }
 
 static inline void

@@ -1,102 +1,20 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The map: entries in a tree by address, their edits, lookup, and the range
- * interlock with what uses it, SETMAP and INVAL.
+ * The map: its edits, lookup, and the range interlock with what uses it, SETMAP
+ * and INVAL.  Entries and windows themselves are in vm_map_entry.c.
  *
- * Every edit has the same shape: E; check everything; then change, which cannot
- * fail, with M held exclusively.  A window is added before its entry appears and
- * removed after its entry is gone, both with E only (see vm_map.h).
+ * A window is added before its entry appears and removed after its entry is gone,
+ * both with E only (see vm_map.h).
  */
 #include "vmm/vpagetable/vm_map.h"
+
+#include "vmm/vpagetable/vm_fault_wire.h"
+#include "vmm/vpagetable/vm_map_entry.h"
 
 #include <bsd/sys/queue.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-SLIST_HEAD(vm_map_removed, vm_map_entry);
-
-static int
-vm_map_entry_compare(const struct vm_map_entry *a, const struct vm_map_entry *b)
-{
-    return (a->start.value > b->start.value) - (a->start.value < b->start.value);
-}
-
-RB_GENERATE_INTERNAL(vm_map_tree, vm_map_entry, link, vm_map_entry_compare,
-                     __attribute__((unused)) static)
-
-/* Whole pages, not empty, within what can be mapped. */
-static bool
-range_valid(gpa_t start, gpa_t end)
-{
-    return ((start.value | end.value) & PAGE_MASK) == 0 && start.value < end.value &&
-           end.value <= PMAP_GPA_END;
-}
-
-static uint64_t
-range_pages(gpa_t start, gpa_t end)
-{
-    return (end.value - start.value) >> PAGE_SHIFT;
-}
-
-/* The first entry that ends after gpa: the one around it, or the next, or NULL. */
-static struct vm_map_entry *
-entry_search(const struct vm_map *map, gpa_t gpa)
-{
-    struct vm_map_entry *entry = RB_ROOT(&map->entries);
-    struct vm_map_entry *found = NULL;
-
-    while (entry != NULL) {
-        if (entry->end.value > gpa.value) {
-            found = entry;
-            entry = RB_LEFT(entry, link);
-        } else {
-            entry = RB_RIGHT(entry, link);
-        }
-    }
-    return found;
-}
-
-/* The entry after this one if it begins before end, else NULL. */
-static struct vm_map_entry *
-entry_next(struct vm_map_entry *entry, gpa_t end)
-{
-    entry = RB_NEXT(vm_map_tree, , entry);
-    return entry != NULL && entry->start.value < end.value ? entry : NULL;
-}
-
-/*
- * The first of the entries that overlap [start, end), all of which must lie inside.
- * Returns 0; -ENOENT when there is none, -EINVAL when one sticks out.
- */
-static int
-entries_inside(const struct vm_map *map, gpa_t start, gpa_t end, struct vm_map_entry **firstp)
-{
-    struct vm_map_entry *first = entry_search(map, start);
-
-    if (first == NULL || first->start.value >= end.value)
-        return -ENOENT;
-    if (first->start.value < start.value)
-        return -EINVAL;
-    for (struct vm_map_entry *e = first; e != NULL; e = entry_next(e, end)) {
-        if (e->end.value > end.value)
-            return -EINVAL;
-    }
-    *firstp = first;
-    return 0;
-}
-
-/* Do entries cover [start, end) without a gap?  They may stick out. */
-static bool
-entries_cover(const struct vm_map *map, gpa_t start, gpa_t end)
-{
-    uint64_t covered = start.value;
-
-    for (struct vm_map_entry *e = entry_search(map, start);
-         e != NULL && e->start.value <= covered && covered < end.value; e = entry_next(e, end))
-        covered = e->end.value;
-    return covered >= end.value;
-}
 
 void
 vm_map_init(struct vm_map *map, struct vm_system *sys, struct pmap *pmap)
@@ -112,16 +30,25 @@ vm_map_init(struct vm_map *map, struct vm_system *sys, struct pmap *pmap)
 
 /* ---- Insert. ---- */
 
+/* Is there object and address space for what the entry may grow into? */
+static bool
+insert_growth_valid(const struct vm_map_insert *args)
+{
+    if ((args->eflags & MAP_ENTRY_GROWDOWN) == 0)
+        return args->growth == 0;
+    return args->growth <= args->offset && args->growth <= args->start.value >> PAGE_SHIFT;
+}
+
 static bool
 insert_object_valid(const struct vm_map_insert *args)
 {
-    uint64_t npages = range_pages(args->start, args->end);
+    uint64_t npages = vm_map_range_pages(args->start, args->end);
     struct vm_object *object = args->object;
     uint64_t size;
 
     if ((args->eflags & MAP_ENTRY_NOFAULT) != 0)
-        return object == NULL;
-    if (object == NULL)
+        return object == NULL && args->growth == 0;
+    if (object == NULL || !insert_growth_valid(args))
         return false;
     if (args->maptype == VM_MAPTYPE_VPAGETABLE)
         return args->format != NULL && args->offset <= UINT64_MAX - npages;
@@ -134,8 +61,9 @@ insert_object_valid(const struct vm_map_insert *args)
 static bool
 insert_valid(const struct vm_map_insert *args)
 {
-    return range_valid(args->start, args->end) && (args->protection & ~args->max_protection) == 0 &&
-           insert_object_valid(args);
+    return vm_map_range_valid(args->start, args->end) &&
+           (args->protection & ~args->max_protection) == 0 &&
+           (args->eflags & MAP_ENTRY_USER_WIRED) == 0 && insert_object_valid(args);
 }
 
 static struct vm_map_entry *
@@ -157,36 +85,39 @@ entry_create(const struct vm_map_insert *args)
         .max_protection = args->max_protection,
         .advice = args->advice,
         .eflags = args->eflags,
+        .growth = args->growth,
     };
     return entry;
 }
 
 static int
-entry_window_add(const struct vm_map *map, const struct vm_map_entry *entry)
+entry_windows_add(struct vm_map *map, const struct vm_map_entry *entry) VM_REQUIRES(map->edit_lock)
 {
     vm_frame_t natural = PMAP_NO_NATURAL;
 
     if (entry->object == NULL)
         return 0;
     if (entry->maptype == VM_MAPTYPE_NORMAL)
-        natural = entry->object->extent + entry->offset;
-    return pmap_window_add(map->pmap, entry->start, range_pages(entry->start, entry->end), natural);
+        natural = entry->object->extent + entry->offset - entry->growth;
+    return vm_map_windows_add(map, vm_map_entry_lowest(entry), entry->end, natural);
 }
 
 static int
 insert_locked(struct vm_map *map, struct vm_map_entry *entry) VM_REQUIRES(map->edit_lock)
 {
-    const struct vm_map_entry *after = entry_search(map, entry->start);
+    bool taken;
     int error;
 
-    if (after != NULL && after->start.value < entry->end.value)
+    vm_rwlock_read_lock(&map->lock);
+    taken = !vm_map_range_free(map, vm_map_entry_lowest(entry), entry->end);
+    vm_rwlock_read_unlock(&map->lock);
+    if (taken)
         return -EEXIST;
-    error = entry_window_add(map, entry);
+    error = entry_windows_add(map, entry);
     if (error != 0)
         return error;
     vm_rwlock_write_lock(&map->lock);
-    RB_INSERT(vm_map_tree, &map->entries, entry);
-    map->nentries++;
+    vm_map_entry_link(map, entry);
     map->timestamp++;
     vm_rwlock_write_unlock(&map->lock);
     return 0;
@@ -213,69 +144,58 @@ vm_map_insert(struct vm_map *map, const struct vm_map_insert *args)
 
 /* ---- Remove. ---- */
 
-/* Move the entries from `first` to `end` out of the tree.  From then on no fault enters a page. */
-static void
-entries_unlink(struct vm_map *map, struct vm_map_entry *first, gpa_t end,
-               struct vm_map_removed *removed) VM_REQUIRES(map->edit_lock)
+/* Move the entries inside [start, end) out of the tree.  From then on no fault enters a page. */
+static int
+entries_unlink(struct vm_map *map, gpa_t start, gpa_t end, struct vm_map_picked *removed)
+    VM_REQUIRES(map->lock)
 {
     struct vm_map_entry *next;
+    int error;
 
-    vm_rwlock_write_lock(&map->lock);
-    for (struct vm_map_entry *e = first; e != NULL; e = next) {
-        next = entry_next(e, end);
-        RB_REMOVE(vm_map_tree, &map->entries, e);
-        map->nentries--;
-        SLIST_INSERT_HEAD(removed, e, removed);
+    if (vm_map_entry_first(map, start, end) == NULL)
+        return -ENOENT;
+    error = vm_map_clip(map, start, end);
+    if (error != 0)
+        return error;
+    for (struct vm_map_entry *e = vm_map_entry_first(map, start, end); e != NULL; e = next) {
+        next = vm_map_entry_next(e, end);
+        vm_map_entry_unlink(map, e);
+        SLIST_INSERT_HEAD(removed, e, picked);
     }
-    map->timestamp++;
-    vm_rwlock_write_unlock(&map->lock);
+    return 0;
 }
 
+/* Nobody finds the entries any more: let go of their mappings, wirings and windows. */
 static void
-entries_window_remove(const struct vm_map *map, const struct vm_map_removed *removed)
-{
-    const struct vm_map_entry *entry;
-
-    SLIST_FOREACH (entry, removed, removed) {
-        if (entry->object != NULL) {
-            int error = pmap_window_remove(map->pmap, entry->start);
-
-            assert(error == 0);
-            (void)error;
-        }
-    }
-}
-
-static void
-entries_destroy(struct vm_map_removed *removed)
+entries_unmap(struct vm_map *map, const struct vm_map_picked *removed) VM_REQUIRES(map->edit_lock)
 {
     struct vm_map_entry *entry;
 
-    while ((entry = SLIST_FIRST(removed)) != NULL) {
-        SLIST_REMOVE_HEAD(removed, removed);
-        if (entry->object != NULL)
-            vm_object_unref(entry->object);
-        free(entry);
+    SLIST_FOREACH (entry, removed, picked) {
+        gpa_t lowest = vm_map_entry_lowest(entry);
+
+        if (entry->wired_count != 0)
+            vm_fault_unwire(entry);
+        pmap_remove(map->pmap, lowest, entry->end);
+        vm_map_windows_trim(map, lowest, entry->end);
     }
 }
 
 int
 vm_map_remove(struct vm_map *map, gpa_t start, gpa_t end)
 {
-    struct vm_map_removed removed = SLIST_HEAD_INITIALIZER(removed);
-    struct vm_map_entry *first;
+    struct vm_map_picked removed = SLIST_HEAD_INITIALIZER(removed);
     int error;
 
-    if (!range_valid(start, end))
+    if (!vm_map_range_valid(start, end))
         return -EINVAL;
-    vm_mutex_lock(&map->edit_lock);
-    error = entries_inside(map, start, end, &first);
-    if (error == 0) {
-        entries_unlink(map, first, end, &removed);
-        entries_window_remove(map, &removed);
-    }
-    vm_mutex_unlock(&map->edit_lock);
-    entries_destroy(&removed);
+    vm_map_edit_begin(map);
+    error = entries_unlink(map, start, end, &removed);
+    vm_rwlock_write_unlock(&map->lock);
+    entries_unmap(map, &removed);
+    vm_rwlock_write_lock(&map->lock);
+    error = vm_map_edit_end(map, start, end, error);
+    vm_map_entries_destroy(&removed);
     return error;
 }
 
@@ -313,12 +233,12 @@ entry_protect(const struct vm_map *map, struct vm_map_entry *entry, vm_prot_t pr
 }
 
 static int
-protect_check(const struct vm_map *map, gpa_t start, gpa_t end, vm_prot_t prot,
-              struct vm_map_entry **firstp)
+protect_check(const struct vm_map *map, gpa_t start, gpa_t end, vm_prot_t prot)
 {
-    if (!entries_cover(map, start, end) || entries_inside(map, start, end, firstp) != 0)
+    if (!vm_map_entries_cover(map, start, end))
         return -EINVAL;
-    for (struct vm_map_entry *e = *firstp; e != NULL; e = entry_next(e, end)) {
+    for (struct vm_map_entry *e = vm_map_entry_first(map, start, end); e != NULL;
+         e = vm_map_entry_next(e, end)) {
         if ((prot & ~e->max_protection) != 0)
             return -EACCES;
     }
@@ -328,22 +248,20 @@ protect_check(const struct vm_map *map, gpa_t start, gpa_t end, vm_prot_t prot,
 int
 vm_map_protect(struct vm_map *map, gpa_t start, gpa_t end, vm_prot_t prot)
 {
-    struct vm_map_entry *first;
     int error;
 
-    if (!range_valid(start, end))
+    if (!vm_map_range_valid(start, end))
         return -EINVAL;
-    vm_mutex_lock(&map->edit_lock);
-    error = protect_check(map, start, end, prot, &first);
+    vm_map_edit_begin(map);
+    error = protect_check(map, start, end, prot);
+    if (error == 0)
+        error = vm_map_clip(map, start, end);
     if (error == 0) {
-        vm_rwlock_write_lock(&map->lock);
-        for (struct vm_map_entry *e = first; e != NULL; e = entry_next(e, end))
+        for (struct vm_map_entry *e = vm_map_entry_first(map, start, end); e != NULL;
+             e = vm_map_entry_next(e, end))
             entry_protect(map, e, prot);
-        map->timestamp++;
-        vm_rwlock_write_unlock(&map->lock);
     }
-    vm_mutex_unlock(&map->edit_lock);
-    return error;
+    return vm_map_edit_end(map, start, end, error);
 }
 
 static bool
@@ -356,48 +274,111 @@ advice_valid(enum vm_map_advice advice)
 int
 vm_map_advise(struct vm_map *map, gpa_t start, gpa_t end, enum vm_map_advice advice)
 {
-    struct vm_map_entry *first;
     int error;
 
-    if (!range_valid(start, end) || !advice_valid(advice))
+    if (!vm_map_range_valid(start, end) || !advice_valid(advice))
         return -EINVAL;
-    vm_mutex_lock(&map->edit_lock);
-    error = entries_inside(map, start, end, &first);
+    vm_map_edit_begin(map);
+    error = vm_map_entry_first(map, start, end) != NULL ? vm_map_clip(map, start, end) : -ENOENT;
     if (error == 0) {
-        vm_rwlock_write_lock(&map->lock);
-        for (struct vm_map_entry *e = first; e != NULL; e = entry_next(e, end))
+        for (struct vm_map_entry *e = vm_map_entry_first(map, start, end); e != NULL;
+             e = vm_map_entry_next(e, end))
             e->advice = advice;
-        map->timestamp++;
-        vm_rwlock_write_unlock(&map->lock);
     }
-    vm_mutex_unlock(&map->edit_lock);
-    return error;
+    return vm_map_edit_end(map, start, end, error);
 }
 
 /* ---- Lookup. ---- */
 
-/* May the entry serve the access?  Fills *out if so. */
+/*
+ * May the entry serve the access?  Checks what does not depend on where in the
+ * entry it is, and sets out->prot.
+ */
 static enum vm_result
-lookup_entry(struct vm_map_entry *entry, gpa_t gpa, vm_prot_t access, struct vm_map_lookup *out)
+lookup_check(const struct vm_map_entry *entry, vm_prot_t access, struct vm_map_lookup *out)
 {
-    if (entry == NULL || gpa.value < entry->start.value)
-        return VM_INVALID_ADDRESS;
+    vm_prot_t allowed = entry->protection;
+
     if ((entry->eflags & MAP_ENTRY_NOFAULT) != 0)
         return VM_NOFAULT;
     out->prot = entry->protection;
-    if ((access & ~entry->protection) != 0)
-        return VM_PROTECTION;
-    if (entry->maptype == VM_MAPTYPE_VPAGETABLE)
+    if ((access & VM_PROT_OVERRIDE) != 0)
+        allowed = entry->max_protection | VM_PROT_OVERRIDE;
+    return (access & ~allowed) != 0 ? VM_PROTECTION : VM_OK;
+}
+
+/* The access is below the entry: within its growth?  VM_RETRY: it must grow first. */
+static enum vm_result
+lookup_below(const struct vm_map_entry *entry, gpa_t gpa, vm_prot_t access,
+             struct vm_map_lookup *out)
+{
+    uint64_t lowest = vm_map_entry_lowest(entry).value;
+    enum vm_result result;
+
+    if (gpa.value < lowest)
+        return VM_INVALID_ADDRESS;
+    if (gpa.value - lowest < PAGE_SIZE)
+        return VM_NOFAULT;
+    result = lookup_check(entry, access, out);
+    return result == VM_OK ? VM_RETRY : result;
+}
+
+/* May the entry serve the access?  Fills *out if so.  VM_RETRY: lookup_prepare it first. */
+static enum vm_result
+lookup_entry(struct vm_map_entry *entry, gpa_t gpa, vm_prot_t access, struct vm_map_lookup *out)
+{
+    bool wired;
+    enum vm_result result;
+
+    if (entry == NULL)
+        return VM_INVALID_ADDRESS;
+    if (gpa.value < entry->start.value)
+        return lookup_below(entry, gpa, access, out);
+    result = lookup_check(entry, access, out);
+    if (result != VM_OK)
+        return result;
+    wired = entry->wired_count != 0;
+    access &= (vm_prot_t)~VM_PROT_OVERRIDE;
+    if (entry->maptype == VM_MAPTYPE_VPAGETABLE || wired)
         access |= entry->protection & VM_PROT_WRITE;
+    if ((entry->eflags & MAP_ENTRY_NEEDS_COPY) != 0 && (access & VM_PROT_WRITE) != 0)
+        return VM_RETRY;
     *out = (struct vm_map_lookup){
         .entry = entry,
         .object = entry->object,
-        .pindex = entry->offset + range_pages(entry->start, gpa),
+        .pindex = entry->offset + vm_map_range_pages(entry->start, gpa),
         .access = access,
         .prot = entry->protection,
-        .wired = entry->wired_count != 0,
+        .wired = wired,
     };
     return VM_OK;
+}
+
+/*
+ * Grow or shadow the entry, unless that has become needless while M was not held.
+ * Returns VM_RETRY: look again; or why the access fails.
+ */
+static enum vm_result
+lookup_prepare(struct vm_map *map, gpa_t gpa, vm_prot_t access, struct vm_map_lookup *out)
+{
+    struct vm_map_entry *entry;
+    enum vm_result result;
+    int error = 0;
+
+    vm_rwlock_write_lock(&map->lock);
+    entry = vm_map_entry_search(map, gpa);
+    result = lookup_entry(entry, gpa, access, out);
+    if (result == VM_OK)
+        result = VM_RETRY;
+    else if (result == VM_RETRY && gpa.value < entry->start.value)
+        error = vm_map_entry_grow(map, entry, gpa);
+    else if (result == VM_RETRY)
+        error = vm_map_entry_shadow(map, entry);
+    vm_rwlock_write_unlock(&map->lock);
+    if (error == 0)
+        return result;
+    out->error = error;
+    return VM_HOST_FAILURE;
 }
 
 /* M stays locked on VM_OK only, which lock analysis cannot express. */
@@ -407,12 +388,17 @@ vm_map_lookup(struct vm_map *map, gpa_t gpa, vm_prot_t access, struct vm_map_loo
 {
     enum vm_result result;
 
-    vm_rwlock_read_lock(&map->lock);
-    result = lookup_entry(entry_search(map, gpa), gpa, access, out);
-    if (result == VM_OK)
-        out->timestamp = map->timestamp;
-    else
+    do {
+        vm_rwlock_read_lock(&map->lock);
+        result = lookup_entry(vm_map_entry_search(map, gpa), gpa, access, out);
+        if (result == VM_OK) {
+            out->timestamp = map->timestamp;
+            return VM_OK;
+        }
         vm_rwlock_read_unlock(&map->lock);
+        if (result == VM_RETRY)
+            result = lookup_prepare(map, gpa, access, out);
+    } while (result == VM_RETRY);
     return result;
 }
 
@@ -468,41 +454,73 @@ vm_map_deinterlock(struct vm_map *map, struct vm_map_ilock *ilock)
 
 /* ---- SETMAP and INVAL. ---- */
 
-/* The VPAGETABLE entry that is exactly [start, end).  Returns 0, -ENOENT or -EINVAL. */
+/*
+ * Is [start, end) made of whole VPAGETABLE entries?  Returns 0; -EAGAIN when some must
+ * be clipped first, -ENOENT, -EINVAL.
+ */
 static int
-setmap_entry(const struct vm_map *map, gpa_t start, gpa_t end, struct vm_map_entry **entryp)
+setmap_check(const struct vm_map *map, gpa_t start, gpa_t end)
 {
-    struct vm_map_entry *entry = entry_search(map, start);
+    bool whole = true;
 
-    if (entry == NULL || entry->start.value > start.value)
+    if (!vm_map_entries_cover(map, start, end))
         return -ENOENT;
-    if (entry->start.value != start.value || entry->end.value != end.value ||
-        entry->maptype != VM_MAPTYPE_VPAGETABLE)
-        return -EINVAL;
-    *entryp = entry;
-    return 0;
+    for (struct vm_map_entry *e = vm_map_entry_first(map, start, end); e != NULL;
+         e = vm_map_entry_next(e, end)) {
+        if (e->object == NULL || e->maptype != VM_MAPTYPE_VPAGETABLE)
+            return -EINVAL;
+        whole = whole && e->start.value >= start.value && e->end.value <= end.value;
+    }
+    return whole ? 0 : -EAGAIN;
+}
+
+static void
+setmap_whole(struct vm_map *map, gpa_t start, gpa_t end, vpte_t root) VM_REQUIRES_SHARED(map->lock)
+{
+    struct vm_map_ilock ilock;
+
+    vm_map_interlock(map, &ilock, start, end);
+    for (struct vm_map_entry *e = vm_map_entry_first(map, start, end); e != NULL;
+         e = vm_map_entry_next(e, end))
+        atomic_store(&e->root, root);
+    pmap_remove(map->pmap, start, end);
+    vm_map_deinterlock(map, &ilock);
+    vm_meter_add(map->sys, v_setmap, 1);
+}
+
+/* Nobody walks while M is held exclusively: no interlock.  Entries may be merged after. */
+static int
+setmap_clipped(struct vm_map *map, gpa_t start, gpa_t end, vpte_t root)
+{
+    int error;
+
+    vm_map_edit_begin(map);
+    error = setmap_check(map, start, end);
+    if (error == -EAGAIN)
+        error = vm_map_clip(map, start, end);
+    if (error == 0) {
+        for (struct vm_map_entry *e = vm_map_entry_first(map, start, end); e != NULL;
+             e = vm_map_entry_next(e, end))
+            atomic_store(&e->root, root);
+        pmap_remove(map->pmap, start, end);
+        vm_meter_add(map->sys, v_setmap, 1);
+    }
+    return vm_map_edit_end(map, start, end, error);
 }
 
 int
 vm_map_setmap(struct vm_map *map, gpa_t start, gpa_t end, vpte_t root)
 {
-    struct vm_map_ilock ilock;
-    struct vm_map_entry *entry;
     int error;
 
-    if (!range_valid(start, end))
+    if (!vm_map_range_valid(start, end))
         return -EINVAL;
     vm_rwlock_read_lock(&map->lock);
-    error = setmap_entry(map, start, end, &entry);
-    if (error == 0) {
-        vm_map_interlock(map, &ilock, start, end);
-        atomic_store(&entry->root, root);
-        pmap_remove(map->pmap, start, end);
-        vm_map_deinterlock(map, &ilock);
-        vm_meter_add(map->sys, v_setmap, 1);
-    }
+    error = setmap_check(map, start, end);
+    if (error == 0)
+        setmap_whole(map, start, end, root);
     vm_rwlock_read_unlock(&map->lock);
-    return error;
+    return error == -EAGAIN ? setmap_clipped(map, start, end, root) : error;
 }
 
 int
@@ -511,10 +529,10 @@ vm_map_inval(struct vm_map *map, gpa_t start, gpa_t end)
     struct vm_map_ilock ilock;
     int error = -ENOENT;
 
-    if (!range_valid(start, end))
+    if (!vm_map_range_valid(start, end))
         return -EINVAL;
     vm_rwlock_read_lock(&map->lock);
-    if (entries_cover(map, start, end)) {
+    if (vm_map_entries_cover(map, start, end)) {
         vm_map_interlock(map, &ilock, start, end);
         pmap_remove(map->pmap, start, end);
         vm_map_deinterlock(map, &ilock);
@@ -540,10 +558,14 @@ entry_audit(const struct vm_map_entry *entry)
 {
     bool guard = (entry->eflags & MAP_ENTRY_NOFAULT) != 0;
 
-    AUDIT(range_valid(entry->start, entry->end));
+    AUDIT(vm_map_range_valid(entry->start, entry->end));
     AUDIT((entry->protection & ~entry->max_protection) == 0);
     AUDIT(guard == (entry->object == NULL));
     AUDIT(guard || entry->maptype != VM_MAPTYPE_VPAGETABLE || entry->format != NULL);
+    AUDIT(entry->growth == 0 || (entry->eflags & MAP_ENTRY_GROWDOWN) != 0);
+    AUDIT(guard || entry->growth <= entry->offset);
+    AUDIT((entry->eflags & MAP_ENTRY_USER_WIRED) == 0 || entry->wired_count != 0);
+    AUDIT(entry->wired_count == 0 || !guard);
     AUDIT(advice_valid(entry->advice));
 }
 
@@ -560,18 +582,31 @@ ilocks_audit(struct vm_map *map)
     vm_mutex_unlock(&map->ilock_mutex);
 }
 
+/* Every page of an entry with an object, and of its growth, lies in a window. */
+static void
+entry_windows_audit(const struct vm_map *map, const struct vm_map_entry *entry)
+{
+    gpa_t gpa = vm_map_entry_lowest(entry);
+    gpa_t start, end;
+
+    for (; entry->object != NULL && gpa.value < entry->end.value; gpa = end)
+        AUDIT(pmap_window_next(map->pmap, gpa, &start, &end) && start.value <= gpa.value);
+}
+
+/* Nobody edits the map meanwhile. */
 void
 vm_map_audit(struct vm_map *map)
 {
-    struct vm_map_entry *entry;
     uint64_t end = 0;
     unsigned count = 0;
 
     vm_rwlock_read_lock(&map->lock);
-    RB_FOREACH (entry, vm_map_tree, &map->entries) {
-        entry_audit(entry);
-        AUDIT(entry->start.value >= end);
-        end = entry->end.value;
+    for (struct vm_map_entry *e = vm_map_entry_search(map, gpa_from_u64(0)); e != NULL;
+         e = vm_map_entry_next(e, gpa_from_u64(PMAP_GPA_END))) {
+        entry_audit(e);
+        entry_windows_audit(map, e);
+        AUDIT(vm_map_entry_lowest(e).value >= end);
+        end = e->end.value;
         count++;
     }
     AUDIT(count == map->nentries);

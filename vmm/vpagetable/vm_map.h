@@ -5,12 +5,20 @@
  *
  * Locks: M (map->lock), held shared by faults, INVAL and SETMAP, exclusively by
  * whatever adds, removes, clips or changes entries; such a change increments
- * `timestamp`, which a fault compares after it slept.
+ * `timestamp`, which tells who dropped M that he must look again.
  *
- * E (map->edit_lock) comes before M and makes such changes exclude each other
- * from their first check to their end.  It is what insert and remove hold while a
- * window comes or goes: the host then waits for vCPUs that are inside a fault,
- * and a fault needs M.  Entries are read with E or M held, written with both.
+ * E (map->edit_lock) comes before M and makes edits exclude each other from their
+ * first check to their end, through sleeps and while a window comes or goes: the
+ * host then waits for vCPUs that are inside a fault.  So a fault never takes E.
+ * What a fault changes itself it does with M alone: it shadows an entry's object
+ * (object, offset, MAP_ENTRY_NEEDS_COPY) and grows an entry into the space that is
+ * reserved for it; never those of a wired entry.  An edit that dropped M must expect
+ * that and nothing else.
+ *
+ * Windows: every page of an entry that has an object lies in a window, but a window
+ * may hold several entries, and an entry several windows: clipping does not touch
+ * them, and a window goes with the last entry in it.  An access to a window where
+ * no entry is (any more) is a fault like any other, and VM_INVALID_ADDRESS.
  *
  * Range interlock (I): a fault through a virtual page table holds the range it
  * may enter from before the walk until after pmap_enter; INVAL and SETMAP hold
@@ -38,26 +46,29 @@ enum vm_map_advice {
     VM_ADVICE_SEQUENTIAL
 };
 
-#define MAP_ENTRY_NOFAULT 0x1    /* guard: an access is refused with VM_NOFAULT */
-#define MAP_ENTRY_NOSYNC 0x2     /* pages dirtied here are VM_PAGE_NOSYNC */
-#define MAP_ENTRY_NEEDS_COPY 0x4 /* shadow the object before the first write */
-#define MAP_ENTRY_GROWDOWN 0x8   /* grows towards lower addresses */
+#define MAP_ENTRY_NOFAULT 0x1     /* guard: an access is refused with VM_NOFAULT */
+#define MAP_ENTRY_NOSYNC 0x2      /* pages dirtied here are VM_PAGE_NOSYNC */
+#define MAP_ENTRY_NEEDS_COPY 0x4  /* shadow the object before the first write */
+#define MAP_ENTRY_GROWDOWN 0x8    /* grows towards lower addresses */
+#define MAP_ENTRY_USER_WIRED 0x10 /* one of wired_count is the user's (not for insert) */
 
 struct vm_map_entry {
-    RB_ENTRY(vm_map_entry) link;       /* M */
-    SLIST_ENTRY(vm_map_entry) removed; /* vm_map_remove's, once out of the tree */
-    gpa_t start;                       /* M */
-    gpa_t end;                         /* M */
-    struct vm_object *object;          /* M: counted; NULL only for a guard */
-    vm_pindex_t offset;                /* M: page index in object of `start` */
-    enum vm_maptype maptype;           /* M */
-    const struct vpte_format *format;  /* M: VPAGETABLE: borrowed */
-    _Atomic vpte_t root;               /* M, and I of the whole entry to write: the root vpte */
-    vm_prot_t protection;              /* M */
-    vm_prot_t max_protection;          /* M */
-    enum vm_map_advice advice;         /* M */
-    unsigned eflags;                   /* M: MAP_ENTRY_* */
-    unsigned wired_count;              /* M */
+    RB_ENTRY(vm_map_entry) link;      /* M */
+    SLIST_ENTRY(vm_map_entry) picked; /* E: an edit's list of entries, in the tree or not */
+    gpa_t start;                      /* M */
+    gpa_t end;                        /* M */
+    uint64_t growth;                  /* M: GROWDOWN: pages reserved below `start` */
+    struct vm_object *object;         /* M: counted; NULL only for a guard */
+    vm_pindex_t offset;               /* M: page index in object of `start` */
+    enum vm_maptype maptype;          /* M */
+    const struct vpte_format *format; /* M: VPAGETABLE: borrowed */
+    _Atomic vpte_t root;              /* M, and I of the whole entry to write: the root vpte */
+    vm_prot_t protection;             /* M */
+    vm_prot_t max_protection;         /* M */
+    enum vm_map_advice advice;        /* M */
+    unsigned eflags;                  /* M: MAP_ENTRY_* */
+    unsigned wired_count;             /* M: wirings; with any, each page of it is in `object`
+                                           and wired once */
 };
 
 RB_HEAD(vm_map_tree, vm_map_entry);
@@ -98,6 +109,8 @@ struct vm_map_insert {
     vm_prot_t max_protection;
     enum vm_map_advice advice;
     unsigned eflags;
+    uint64_t growth; /* GROWDOWN only: pages below `start`, of the object too; the lowest is a
+                        guard that is never grown into */
 };
 
 /* What a lookup found; copies, so that they stay usable while M is dropped. */
@@ -109,6 +122,7 @@ struct vm_map_lookup {
     vm_prot_t prot;             /* what the entry allows */
     bool wired;
     unsigned timestamp;
+    int error; /* VM_HOST_FAILURE: negative errno */
 };
 
 void vm_map_init(struct vm_map *map, struct vm_system *sys, struct pmap *pmap);
@@ -117,40 +131,73 @@ void vm_map_init(struct vm_map *map, struct vm_system *sys, struct pmap *pmap);
 void vm_map_fini(struct vm_map *map);
 
 /*
- * Add an entry and give it a pmap window (natural frames: the object's extent
- * for NORMAL, none for VPAGETABLE; a guard has no window).
+ * Add an entry and see that there are pmap windows all over it and its growth
+ * (natural frames: the object's extent for NORMAL, none for VPAGETABLE; a guard
+ * needs no window).
  * Locks: takes E, O, and M exclusively; no fault sees the entry before its window is there.
  * Returns 0; -EINVAL (alignment, empty range, beyond PMAP_GPA_END, protection above
  * the maximum, VPAGETABLE without format, object missing or given to a guard, a NORMAL
- * range beyond the object, page indexes that wrap), -EEXIST (overlap), -ENOMEM, or
- * the machine's -errno.  On failure the caller keeps the object's reference.
+ * range beyond the object, page indexes that wrap, growth without GROWDOWN or beyond the
+ * object's or the address space's begin), -EEXIST (overlaps an entry or what one may
+ * grow into), -ENOMEM, or the machine's -errno.  On failure the caller keeps the
+ * object's reference.
  */
 int vm_map_insert(struct vm_map *map, const struct vm_map_insert *args)
     __attribute__((warn_unused_result));
 
 /*
- * Remove all entries inside [start, end), with their windows and references.
+ * The calls below take any page-aligned range; entries that stick out of it are
+ * clipped, and entries that a call made alike are merged (-ENOMEM, or -ENOSPC for the
+ * shadow that a clipped VPAGETABLE entry may need: nothing changed).
+ */
+
+/*
+ * Remove what lies inside [start, end): entries, mappings, references, and windows
+ * that hold no entry any more.  Wired pages are unwired.  Space that a GROWDOWN
+ * entry may grow into goes with its lowest page.
  * Locks: takes E, and M exclusively; sleeps for the objects' pages if these were
  * the last references.
- * Returns 0; -EINVAL (alignment, or an entry sticks out of the range), -ENOENT (none inside).
+ * Returns 0; -EINVAL (alignment, empty), -ENOENT (no entry inside), -ENOMEM.
  */
 int vm_map_remove(struct vm_map *map, gpa_t start, gpa_t end) __attribute__((warn_unused_result));
 
 /*
- * Set the protection of the entries that make up [start, end) exactly.
+ * Set the protection of [start, end).
  * Mappings lose what is no longer allowed: those of entries that lose WRITE become
  * read-only, those of entries that lose READ or EXECUTE are dropped.
  * Locks: takes E, and M exclusively.
- * Returns 0; -EINVAL (alignment, range not covered by whole entries), -EACCES (above max_protection).
+ * Returns 0; -EINVAL (alignment, range not covered by entries), -EACCES (above
+ * max_protection), -ENOMEM.
  */
 int vm_map_protect(struct vm_map *map, gpa_t start, gpa_t end, vm_prot_t prot)
     __attribute__((warn_unused_result));
 
 /*
- * Find the entry for an access.  A read or fetch of a writable VPAGETABLE entry
- * is looked up as a write too, because the walk sets A (seed: vm_map_lookup).
- * Locks: on VM_OK M is held shared: end it with vm_map_lookup_done.
- * Returns VM_OK, VM_INVALID_ADDRESS, VM_NOFAULT; VM_PROTECTION with out->prot set.
+ * What mappings of an entry's pages may allow when nobody writes now: its protection,
+ * but no writes while the object must be shadowed first.  Locks: M shared.
+ */
+static inline vm_prot_t
+vm_map_entry_prot(const struct vm_map_entry *entry)
+{
+    if ((entry->eflags & MAP_ENTRY_NEEDS_COPY) != 0)
+        return entry->protection & (vm_prot_t)~VM_PROT_WRITE;
+    return entry->protection;
+}
+
+/*
+ * Find the entry for an access, and make it ready for it:
+ *  - a read or fetch of a writable VPAGETABLE entry is looked up as a write too,
+ *    because the walk sets A;
+ *  - a write to a NEEDS_COPY entry gives the entry a new object first, which shadows
+ *    the one it had; or, when nobody else refers to that one, just keeps it;
+ *  - an access below a GROWDOWN entry, within its growth, makes the entry larger.
+ * With VM_PROT_OVERRIDE in `access` the entry's max_protection is what counts.
+ * Locks: on VM_OK M is held shared: end it with vm_map_lookup_done.  None held, and
+ * not E, on entry; takes M exclusively for the last two.
+ * Returns VM_OK, VM_INVALID_ADDRESS, VM_NOFAULT (a guard, or the last page an entry
+ * could grow into); VM_PROTECTION with out->prot set; VM_HOST_FAILURE with
+ * out->error (-ENOMEM, -ENOSPC: no room for the new object or entry).
+ * Source: DragonFly vm_map_lookup, vm_map_growstack.
  */
 enum vm_result vm_map_lookup(struct vm_map *map, gpa_t gpa, vm_prot_t access,
                              struct vm_map_lookup *out) __attribute__((warn_unused_result));
@@ -165,11 +212,12 @@ void vm_map_interlock(struct vm_map *map, struct vm_map_ilock *ilock, gpa_t star
 void vm_map_deinterlock(struct vm_map *map, struct vm_map_ilock *ilock);
 
 /*
- * SETMAP: replace the root vpte of the VPAGETABLE entry that is exactly
- * [start, end) and drop the range's mappings.  Counts v_setmap.
- * Locks: takes M shared and I.  Source: DragonFly mcontrol(MADV_SETMAP).
- * Returns 0; -EINVAL (alignment, another map type, range is not one entry), -ENOENT
- * (no entry at start).
+ * SETMAP: replace the root vpte of [start, end), which VPAGETABLE entries cover, and
+ * drop the range's mappings.  Counts v_setmap.
+ * Locks: takes M shared and I; E and M exclusively only to clip.
+ * Source: DragonFly mcontrol(MADV_SETMAP).
+ * Returns 0; -EINVAL (alignment, empty, another map type), -ENOENT (not covered by
+ * entries), -ENOMEM.
  */
 int vm_map_setmap(struct vm_map *map, gpa_t start, gpa_t end, vpte_t root)
     __attribute__((warn_unused_result));
@@ -183,12 +231,62 @@ int vm_map_setmap(struct vm_map *map, gpa_t start, gpa_t end, vpte_t root)
 int vm_map_inval(struct vm_map *map, gpa_t start, gpa_t end) __attribute__((warn_unused_result));
 
 /*
- * Set the advice of all entries inside [start, end).
+ * Set the advice of all that is mapped inside [start, end).
  * Locks: takes E, and M exclusively.
- * Returns 0; -EINVAL (alignment, unknown advice, or an entry sticks out of the range),
- * -ENOENT (none inside).
+ * Returns 0; -EINVAL (alignment, empty, unknown advice), -ENOENT (no entry inside), -ENOMEM.
  */
 int vm_map_advise(struct vm_map *map, gpa_t start, gpa_t end, enum vm_map_advice advice)
+    __attribute__((warn_unused_result));
+
+/*
+ * Virtual copy: [dst, dst + size), where nothing is, becomes a copy of
+ * [src, src + size).  Gaps stay gaps, guards become guards; everything else is
+ * as in the source, but not wired.  No page is copied now: both sides need a copy
+ * before the first write (MAP_ENTRY_NEEDS_COPY), and the source's mappings become
+ * read-only.  Costs nothing per page but that.
+ *
+ * Two kinds of source cannot give up their object and are copied for real, page by
+ * page, into a new one (vm_fault_copy_entry): wired entries, and entries whose pages
+ * must stay shared, because another entry maps them too, or the pager's copy outlives
+ * the object (OBJ_WRITEBACK).  For these the copy is not of one moment.
+ *
+ * A write through the direct map to a page that is held since before the copy
+ * (vm_map_write under way) shows on both sides.
+ *
+ * Locks: takes E, M exclusively, O; sleeps for pages.
+ * Returns 0; -EINVAL (alignment, empty, beyond PMAP_GPA_END, ranges overlap), -ENOENT
+ * (no entry in the source), -EEXIST (something in the destination), -EOPNOTSUPP
+ * (a VPAGETABLE entry whose pages must stay shared), -EACCES (to be copied for real,
+ * and even max_protection lacks READ), -ENOMEM, -ENOSPC, the machine's -errno, or
+ * what the pager's read gave (-EIO).  On failure the map is what it was.
+ * Source: DragonFly vm_map_copy_entry, vmspace_fork.
+ */
+int vm_map_copy(struct vm_map *map, gpa_t src, gpa_t dst, uint64_t size)
+    __attribute__((warn_unused_result));
+
+/*
+ * Wire [start, end): every page is made resident, as for a write where the entry
+ * allows writes, and stays until vm_map_unwire.  `user` wirings do not nest (mlock);
+ * the others count, and need entries that allow writes.  A user-wired entry that does
+ * not allow writes loses WRITE in max_protection: a write would exchange the wired page.
+ * What is grown later is not wired.
+ * Locks: takes E throughout, M exclusively; sleeps for pages.  Faults go on.
+ * Returns 0; -EINVAL (alignment, empty), -ENOENT (not covered by entries, or a guard),
+ * -EOPNOTSUPP (a VPAGETABLE entry: which page is mapped there is the guest's to change;
+ * it wires the RAM behind it), -EACCES, -ENOMEM, -ENOSPC, or the fault's errno (vm_fault_wire).
+ * On failure nothing is wired that was not.
+ * Source: DragonFly vm_map_wire, vm_map_unwire.
+ */
+int vm_map_wire(struct vm_map *map, gpa_t start, gpa_t end, bool user)
+    __attribute__((warn_unused_result));
+
+/*
+ * Undo one vm_map_wire of [start, end).
+ * Locks: takes E, and M exclusively, O.
+ * Returns 0; -EINVAL (alignment, empty, a part is not wired this way), -ENOENT (not
+ * covered by entries), -ENOMEM.
+ */
+int vm_map_unwire(struct vm_map *map, gpa_t start, gpa_t end, bool user)
     __attribute__((warn_unused_result));
 
 /* Abort unless the map's invariants hold (tests). */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Objects: creation, references, the resident index, write-back and the end.
+ * Objects: creation, references, the resident index and the end.
  *
  * The resident index is a bitmap read a word at a time: a page is found by its
  * slot, so nothing but "is it there" needs an index.
@@ -13,15 +13,16 @@
 #include "vmm/vpagetable/vm_object.h"
 
 #include "vmm/vpagetable/pmap.h"
+#include "vmm/vpagetable/vm_pageout.h"
 #include "vmm/vpagetable/vm_pager.h"
+#include "vmm/vpagetable/vm_shadow.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Pages unmapped and freed together, and pages written together. */
+/* Pages unmapped and freed together. */
 #define FREE_BATCH 512
-#define CLEAN_BATCH 32
 
 static struct vm_object *
 object_new(struct vm_system *sys, uint64_t npages)
@@ -40,6 +41,7 @@ object_new(struct vm_system *sys, uint64_t npages)
     object->ref_count = 1;
     vm_mutex_init(&object->lock);
     vm_cond_init(&object->busy);
+    LIST_INIT(&object->shadows);
     return object;
 }
 
@@ -126,7 +128,7 @@ vm_object_resident_run_behind(const struct vm_object *object, vm_pindex_t pindex
         uint64_t absent = ~(object->resident[last / 64] << (64 - width));
         unsigned ones = absent == 0 ? 64 : (unsigned)__builtin_clzll(absent);
 
-        run += ones < width ? ones : width;
+        run += ones;
         if (ones < width)
             break;
     }
@@ -139,99 +141,6 @@ object_wait_page(struct vm_object *object, struct vm_page *m) VM_REQUIRES(object
 {
     vm_page_flag_set(m, VM_PAGE_WANTED);
     vm_cond_wait(&object->busy, &object->lock);
-}
-
-/*
- * The first dirty page at or after pindex, busied, once nobody has it busy or
- * held: whoever holds it may still write to it.  NULL: there is none.
- */
-static struct vm_page *
-clean_first(struct vm_object *object, vm_pindex_t pindex) VM_REQUIRES(object->lock)
-{
-    while ((pindex = vm_object_next_resident(object, pindex)) != object->size) {
-        struct vm_page *m = vm_page_lookup(object, pindex);
-
-        if (!atomic_load(&m->dirty)) {
-            pindex++;
-        } else if (vm_page_flag_test(m, VM_PAGE_BUSY) || m->hold_count != 0) {
-            object_wait_page(object, m);
-        } else {
-            vm_page_busy(m);
-            return m;
-        }
-    }
-    return NULL;
-}
-
-/* Collect a run of dirty pages from pindex on, all busied.  Returns their number. */
-static unsigned
-clean_collect(struct vm_object *object, vm_pindex_t pindex, struct vm_page **run)
-    VM_REQUIRES(object->lock)
-{
-    unsigned count = 0;
-    struct vm_page *m = clean_first(object, pindex);
-
-    while (m != NULL) {
-        run[count++] = m;
-        m = count < CLEAN_BATCH ? vm_page_lookup(object, vm_page_pindex(m) + 1) : NULL;
-        if (m == NULL || !atomic_load(&m->dirty) || m->hold_count != 0 ||
-            vm_page_flag_test(m, VM_PAGE_BUSY))
-            break;
-        vm_page_busy(m);
-    }
-    return count;
-}
-
-/* Write a run of busy dirty pages; sleeps without O. */
-static bool
-clean_write(struct vm_object *object, struct vm_page **run, unsigned count)
-    VM_REQUIRES(object->lock)
-{
-    bool done[CLEAN_BATCH];
-    enum vm_pager_result result;
-
-    vm_object_pip_add(object);
-    vm_mutex_unlock(&object->lock);
-    for (unsigned i = 0; i < count; i++)
-        pmap_page_protect(run[i], VM_PROT_READ);
-    result = object->pager->putpages(object, run, count, done);
-    vm_mutex_lock(&object->lock);
-    for (unsigned i = 0; i < count; i++) {
-        if (done[i])
-            vm_meter_add(object->sys, v_pageout, 1);
-        vm_page_wakeup(run[i]);
-    }
-    vm_object_pip_wakeup(object);
-    return result == VM_PAGER_OK;
-}
-
-static int
-object_clean_locked(struct vm_object *object) VM_REQUIRES(object->lock)
-{
-    struct vm_page *run[CLEAN_BATCH];
-    vm_pindex_t pindex = 0;
-    int error = 0;
-    unsigned count;
-
-    if ((object->flags & OBJ_WRITEBACK) == 0)
-        return 0;
-    while ((count = clean_collect(object, pindex, run)) != 0) {
-        pindex = vm_page_pindex(run[count - 1]) + 1;
-        if (!clean_write(object, run, count))
-            error = -EIO;
-    }
-    return error;
-}
-
-int
-vm_object_page_clean(struct vm_object *object)
-{
-    int error;
-
-    vm_mutex_lock(&object->lock);
-    error = object_clean_locked(object);
-    vm_mutex_unlock(&object->lock);
-    return error;
 }
 
 /*
@@ -287,19 +196,12 @@ object_free_pages(struct vm_object *object) VM_REQUIRES(object->lock)
     assert(object->resident_count == 0);
 }
 
-/* Nobody refers to the object any more: end it.  Returns its backing object or NULL. */
-static struct vm_object *
-object_terminate(struct vm_object *object) VM_RELEASES(object->lock)
+void
+vm_object_destroy(struct vm_object *object)
 {
-    struct vm_object *backing = object->backing_object;
-
-    object->flags |= OBJ_DEAD;
-    while (object->paging_in_progress != 0)
-        vm_cond_wait(&object->busy, &object->lock);
-    (void)object_clean_locked(object);
-    object_free_pages(object);
-    vm_mutex_unlock(&object->lock);
-
+    assert(object->resident_count == 0 && object->backing_object == NULL);
+    assert(LIST_EMPTY(&object->shadows));
+    vm_pageout_scan_end(object);
     if (object->pager->dealloc != NULL)
         object->pager->dealloc(object);
     vm_extent_free(object->sys, object->extent, object->size);
@@ -307,18 +209,55 @@ object_terminate(struct vm_object *object) VM_RELEASES(object->lock)
     vm_mutex_fini(&object->lock);
     free(object->resident);
     free(object);
+}
+
+/* The last chance to write dirty pages.  What is lost here is told. */
+static void
+object_write_back(struct vm_object *object) VM_REQUIRES(object->lock)
+{
+    struct vm_system *sys = object->sys;
+
+    if (vm_object_flush_locked(object, 0, object->size, VM_FLUSH_FORCE) == 0 ||
+        sys->pageout_error == NULL)
+        return;
+    vm_mutex_unlock(&object->lock);
+    sys->pageout_error(sys->pageout_error_context,
+                       "dirty pages of a file could not be written back and are lost");
+    vm_mutex_lock(&object->lock);
+}
+
+/* Nobody refers to the object any more: end it.  Returns its backing object or NULL. */
+static struct vm_object *
+object_terminate(struct vm_object *object) VM_RELEASES(object->lock)
+{
+    struct vm_object *backing;
+
+    object->flags |= OBJ_DEAD;
+    while (object->paging_in_progress != 0)
+        vm_cond_wait(&object->busy, &object->lock);
+    object_write_back(object);
+    object_free_pages(object);
+    vm_mutex_unlock(&object->lock);
+
+    backing = vm_shadow_detach(object);
+    vm_object_destroy(object);
     return backing;
 }
 
-/* Drop one reference, and the shadow it may be.  Returns the backing object of a dead one. */
+/*
+ * Drop one reference.  Returns the backing object of a dead one.  When only one shadow
+ * is left, the rest is vm_shadow_unref's, which takes S before O.
+ */
 static struct vm_object *
-object_release(struct vm_object *object, bool shadow)
+object_release(struct vm_object *object)
 {
     vm_mutex_lock(&object->lock);
     assert(object->ref_count > 0);
-    if (shadow) {
-        assert(object->shadow_count > 0);
-        object->shadow_count--;
+    if (object->ref_count == 2 && object->shadow_count == 1) {
+        vm_mutex_unlock(&object->lock);
+        if (vm_shadow_unref(object))
+            return NULL;
+        vm_mutex_lock(&object->lock);
     }
     if (--object->ref_count != 0) {
         vm_mutex_unlock(&object->lock);
@@ -330,10 +269,6 @@ object_release(struct vm_object *object, bool shadow)
 void
 vm_object_unref(struct vm_object *object)
 {
-    bool shadow = false;
-
-    while (object != NULL) {
-        object = object_release(object, shadow);
-        shadow = true;
-    }
+    while (object != NULL)
+        object = object_release(object);
 }

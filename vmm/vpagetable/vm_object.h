@@ -7,14 +7,16 @@
  *  1. Bit p of `resident` is set exactly when page p is resident.
  *  2. ref_count counts map entries, shadows and faults in flight; the object is
  *     destroyed when it reaches 0.
- *  3. shadow_count is the number of objects whose backing_object this is.
+ *  3. shadow_count is the number of objects whose backing_object this is; they are
+ *     on the list `shadows`.
  *  4. While paging_in_progress != 0 the object keeps its size and its pages'
  *     identity.
  *  5. freeing_count is the number of its slots whose page was freed while it was
  *     held (VM_PAGE_FREEING); such a page is not resident any more.
  *
  * Locks: O is object->lock.  It protects the object and the state of its pages.
- * Two objects: the shadowing one first, then its backing object.
+ * Two objects: the shadowing one first, then its backing object.  S (vm_shadow.h)
+ * comes before O.
  */
 #ifndef VM_OBJECT_H
 #define VM_OBJECT_H
@@ -22,6 +24,7 @@
 #include "vmm/vpagetable/vm_system.h"
 
 struct vm_pager_ops;
+LIST_HEAD(vm_object_list, vm_object);
 
 enum vm_object_type {
     OBJT_DEFAULT, /* zero-fill, no backing store */
@@ -37,19 +40,24 @@ struct vm_object {
     struct vm_mutex lock;        /* O */
     struct vm_cond busy;         /* O: broadcast when a wanted page is no longer busy, held or being
                               freed, and when paging_in_progress drops to 0 */
-    enum vm_object_type type;    /* (c) */
+    enum vm_object_type type;    /* O: DEFAULT becomes SWAP with the first page-out */
     uint64_t size;               /* O: pages */
     uint64_t extent;             /* (c) first slot */
     unsigned ref_count;          /* O */
     unsigned shadow_count;       /* O */
     unsigned paging_in_progress; /* O */
     unsigned flags;              /* O: OBJ_* */
-    struct vm_object *backing_object;  /* O: counted */
+    struct vm_object *backing_object;  /* O, S to unlink: counted */
     vm_pindex_t backing_object_offset; /* O: pages */
+    vm_pindex_t showing;               /* O: a page that last showed the backing object's */
+    struct vm_object_list shadows;     /* O, S to unlink: objects whose backing object this is */
+    LIST_ENTRY(vm_object) shadow_link; /* the backing object's O: of its shadows */
     uint64_t resident_count;           /* O: pages */
     uint64_t freeing_count;            /* O: pages */
     uint64_t *resident;                /* O: owned bitmap of size bits */
-    const struct vm_pager_ops *pager;  /* (c) borrowed */
+    const struct vm_pager_ops *pager;  /* O: borrowed; changes with the type */
+    void *swap;                        /* O: SWAP: owned, what the swap pager knows */
+    unsigned scan_pins;                /* Q: page-out threads that are about to take O */
     void *handle; /* (c) the pager's; owned by it.  NULL: nobody else can look this object up */
 };
 
@@ -73,19 +81,58 @@ void vm_object_ref(struct vm_object *object);
  * Drop a reference; with the last one write dirty pages back if the object is
  * OBJ_WRITEBACK (call vm_object_page_clean before if failures matter), free all
  * pages (unmapping them first), the pager's handle, the extent and the object,
- * then drop the backing object's reference.
- * Locks: none held; takes O; sleeps until paging_in_progress is 0 and no page is
+ * then drop the backing object's reference.  A backing object that only one shadow
+ * refers to afterwards is collapsed into that.
+ * Locks: none held; takes S, O; sleeps until paging_in_progress is 0 and no page is
  * busy or held.
  */
 void vm_object_unref(struct vm_object *object);
 
 /*
- * Write all dirty pages of an OBJ_WRITEBACK object to the pager, in runs; no
- * mapping of a page allows writes any more when its write begins.  Other objects
- * have nothing to write.
- * Locks: none held; takes O; sleeps for busy and held pages and for I/O.
- * Returns 0; -EIO when the pager failed for at least one page, which stays dirty.
+ * Put a new zero-fill object of npages pages in front of *objectp: its page i shows
+ * page *offset + i of the old one until it has its own.
+ * The old object's own chain is collapsed first.
+ * Owns: the caller's reference of the old object becomes the new one's.
+ * Locks: takes S, O; M may be held.
+ * Returns 0 with *objectp the new object and *offset 0; -EINVAL, -ENOSPC or -ENOMEM as
+ * vm_object_create, nothing changed.
  */
+int vm_object_shadow(struct vm_object **objectp, vm_pindex_t *offset, uint64_t npages)
+    __attribute__((warn_unused_result));
+
+/*
+ * Make the chain behind the object shorter where that is possible without waiting:
+ * take over a backing object that nobody else refers to, leave out one of which
+ * nothing shows.  What the object shows stays the same.  Neither happens to an object
+ * that is a file's, or while paging is in progress, nor over a busy, held or wired page.
+ * Happens by itself when a reference of a backing object is dropped, before the
+ * object is shadowed, and after copies on write.
+ * Locks: takes S, O; M may be held.  The caller has a reference.
+ */
+void vm_object_collapse(struct vm_object *object);
+
+/* Free an object without pages and links.  Locks: none held.  (vm_shadow.c) */
+void vm_object_destroy(struct vm_object *object);
+
+/*
+ * Write dirty pages of [start, end), clipped to the object, to the pager, in runs, if
+ * the object is OBJ_WRITEBACK; other objects have nothing to write.  No mapping of a
+ * page allows writes any more when its write begins.
+ * `flags`: VM_FLUSH_FORCE: VM_PAGE_NOSYNC pages too.
+ * Locks: none held, and no page held by the caller; takes O; sleeps for busy and held
+ * pages and for I/O.  _locked: O held, dropped meanwhile.
+ * Returns 0; -EIO when the pager failed for at least one page: it stays dirty, and is
+ * counted in v_pageout_failed.  All others were written.
+ * Source: DragonFly vm_object_page_clean.
+ */
+#define VM_FLUSH_FORCE 0x1u
+int vm_object_flush(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, unsigned flags)
+    __attribute__((warn_unused_result));
+int vm_object_flush_locked(struct vm_object *object, vm_pindex_t start, vm_pindex_t end,
+                           unsigned flags) VM_REQUIRES(object->lock)
+    __attribute__((warn_unused_result));
+
+/* vm_object_flush of all of it, forced. */
 int vm_object_page_clean(struct vm_object *object) __attribute__((warn_unused_result));
 
 /* Bracket I/O and faults.  Locks: O held. */

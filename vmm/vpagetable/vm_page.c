@@ -12,6 +12,8 @@
 #include "vmm/vpagetable/vm_page.h"
 
 #include "vmm/vpagetable/pmap.h"
+#include "vmm/vpagetable/vm_pageout.h"
+#include "vmm/vpagetable/vm_pager.h"
 
 #include <string.h>
 
@@ -118,13 +120,20 @@ budget_take(struct vm_system *sys)
             return false;
     } while (!atomic_compare_exchange_weak_explicit(&sys->resident_pages, &pages, pages + 1,
                                                     memory_order_relaxed, memory_order_relaxed));
+    if (pages >= sys->pageout.wake_at)
+        vm_pageout_wakeup(sys);
     return true;
 }
 
+/* Sequentially consistent: who is about to wait counts himself, then looks at the budget. */
 static void
 budget_give(struct vm_system *sys, uint64_t pages)
 {
-    atomic_fetch_sub_explicit(&sys->resident_pages, pages, memory_order_relaxed);
+    atomic_fetch_sub(&sys->resident_pages, pages);
+    if (atomic_load_explicit(&sys->pageout.futile, memory_order_relaxed))
+        atomic_store_explicit(&sys->pageout.futile, false, memory_order_relaxed);
+    if (atomic_load(&sys->pageout.waiters) != 0)
+        vm_pageout_freed(sys);
 }
 
 /* Move the page to the end of a queue, or to none. */
@@ -188,6 +197,7 @@ vm_page_alloc(struct vm_object *object, vm_pindex_t pindex)
     /* The array is sparse: a first access that reads would map the host's shared page of zeros,
      * and the write after it would interrupt every core to flush that mapping. */
     *(volatile uint8_t *)&m->act_count = 0;
+    atomic_signal_fence(memory_order_seq_cst);
     if (m->object != NULL || !budget_take(object->sys))
         return NULL;
     assert_free(m);
@@ -241,11 +251,8 @@ page_remove(struct vm_page *m)
 static void
 page_finish(struct vm_page *m)
 {
-    struct vm_system *sys = m->object->sys;
-
     m->object = NULL;
     assert_free(m);
-    budget_give(sys, 1);
 }
 
 void
@@ -266,6 +273,7 @@ vm_page_free(struct vm_page *m)
     if ((flags & VM_PAGE_ZERO) == 0)
         frames_give_back(object->sys, vm_page_frame(m), 1);
     page_finish(m);
+    budget_give(object->sys, 1);
 }
 
 /* A run of frames that is to become one hole: [start, end), empty if both are equal. */
@@ -309,6 +317,7 @@ vm_page_free_run(struct vm_page *const *m, unsigned count)
         frames_give_back(sys, run.start, run.end - run.start);
     for (unsigned i = 0; i < count; i++)
         page_finish(m[i]);
+    budget_give(sys, count);
 }
 
 void
@@ -363,6 +372,7 @@ page_free_held(struct vm_page *m)
     atomic_store_explicit(&m->flags, 0, memory_order_relaxed);
     frames_give_back(object->sys, vm_page_frame(m), 1);
     page_finish(m);
+    budget_give(object->sys, 1);
     object->freeing_count--;
     vm_cond_broadcast(&object->busy);
 }
@@ -397,7 +407,8 @@ vm_page_wire(struct vm_page *m)
 {
     assert(!vm_page_flag_test(m, VM_PAGE_FREEING));
     assert(m->wire_count < UINT32_MAX);
-    m->wire_count++;
+    if (m->wire_count++ == 0)
+        atomic_fetch_add_explicit(&m->object->sys->wired_pages, 1, memory_order_relaxed);
     queue_set(m, PQ_NONE);
     vm_page_assert_state(m);
 }
@@ -408,6 +419,7 @@ vm_page_unwire(struct vm_page *m, bool activate)
     assert(m->wire_count > 0);
     if (--m->wire_count != 0)
         return;
+    atomic_fetch_sub_explicit(&m->object->sys->wired_pages, 1, memory_order_relaxed);
     if (activate)
         vm_page_activate(m);
     else
@@ -444,9 +456,36 @@ vm_page_unqueue(struct vm_page *m)
 }
 
 void
+vm_page_cache(struct vm_page *m)
+{
+    assert(atomic_load(&m->dirty) == 0 && !pmap_page_is_mapped(m));
+    page_enqueue(m, PQ_CACHE);
+}
+
+void
+vm_page_requeue(struct vm_page *m)
+{
+    struct vm_system *sys = m->object->sys;
+
+    if (m->queue == PQ_NONE)
+        return;
+    vm_mutex_lock(&sys->queue_lock);
+    TAILQ_REMOVE(&sys->queues[m->queue], m, pageq);
+    TAILQ_INSERT_TAIL(&sys->queues[m->queue], m, pageq);
+    vm_mutex_unlock(&sys->queue_lock);
+}
+
+void
 vm_page_dirty(struct vm_page *m)
 {
     atomic_store_explicit(&m->dirty, 1, memory_order_relaxed);
+}
+
+void
+vm_page_modified(struct vm_page *m) VM_NO_LOCK_ANALYSIS
+{
+    if (atomic_exchange_explicit(&m->dirty, 1, memory_order_relaxed) == 0)
+        vm_pager_unswapped(m->object, vm_page_pindex(m));
 }
 
 void

@@ -167,8 +167,20 @@ void vm_page_activate(struct vm_page *m);
 void vm_page_deactivate(struct vm_page *m);
 void vm_page_unqueue(struct vm_page *m);
 
+/* Put a clean, unmapped page where memory is taken from first.  Locks: O held, takes Q. */
+void vm_page_cache(struct vm_page *m);
+
+/* Move the page to the end of the queue it is on.  Locks: O held, takes Q. */
+void vm_page_requeue(struct vm_page *m);
+
 /* Mark the page as differing from its pager's copy.  Locks: O held or page busy. */
 void vm_page_dirty(struct vm_page *m);
+
+/*
+ * The page is about to be written to: it is dirty, and a copy of it in swap is only
+ * a waste of space (seed: VM_FAULT_UNSWAP).  Locks: O held.
+ */
+void vm_page_modified(struct vm_page *m);
 
 /* Fill a busy page with zeros through the direct map, if it is not known to be zero,
  * and in any case clear VM_PAGE_ZERO: the frame is populated afterwards. */
@@ -189,5 +201,36 @@ struct vm_page *vm_page_rename(struct vm_page *m, struct vm_object *object, vm_p
 
 /* Abort if the invariants above do not hold for m.  Locks: O held. */
 void vm_page_assert_state(const struct vm_page *m);
+
+/* How many pages the RAM budget still allows.  Pages on PQ_CACHE are resident, not free. */
+static inline uint64_t
+vm_page_free_count(const struct vm_system *sys)
+{
+    uint64_t resident = atomic_load_explicit(&sys->resident_pages, memory_order_relaxed);
+
+    return resident < sys->ram_budget ? sys->ram_budget - resident : 0;
+}
+
+/*
+ * Is memory short?  Below target page-out goes on; below min it begins, and nothing
+ * is made on suspicion; severe: all but one fault wait.  Never without a RAM budget.
+ */
+static inline bool
+vm_page_count_target(const struct vm_system *sys)
+{
+    return vm_page_free_count(sys) < sys->pageout.free_target;
+}
+
+static inline bool
+vm_page_count_min(const struct vm_system *sys)
+{
+    return vm_page_free_count(sys) < sys->pageout.free_min;
+}
+
+static inline bool
+vm_page_count_severe(const struct vm_system *sys)
+{
+    return vm_page_free_count(sys) < sys->pageout.free_severe;
+}
 
 #endif

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The default pager: no store behind it, so every page starts as zeros and
- * stays in memory.
+ * stays in memory.  And how the engine reaches the swap pager, which is above it.
  */
 #include "vmm/vpagetable/vm_pager.h"
 
+#include <errno.h>
 #include <string.h>
 
 static bool
@@ -45,3 +46,37 @@ const struct vm_pager_ops vm_default_pager = {
     .getpages = default_getpages,
     .putpages = default_putpages,
 };
+
+int
+vm_pager_adopt_swap(struct vm_object *object)
+{
+    if (object->type == OBJT_SWAP)
+        return 0;
+    if (object->type != OBJT_DEFAULT || object->sys->swap_pager == NULL)
+        return -ENODEV;
+    return object->sys->swap_pager->adopt(object);
+}
+
+void
+vm_pager_unswapped(struct vm_object *object, vm_pindex_t pindex)
+{
+    vm_pager_freespace(object, pindex, 1);
+}
+
+void
+vm_pager_freespace(struct vm_object *object, vm_pindex_t pindex, uint64_t npages)
+{
+    if (object->type == OBJT_SWAP)
+        object->pager->freespace(object, pindex, npages);
+}
+
+int
+vm_pager_move_swap(struct vm_object *from, struct vm_object *to, vm_pindex_t offset)
+{
+    int error;
+
+    if (from->type != OBJT_SWAP)
+        return 0;
+    error = vm_pager_adopt_swap(to);
+    return error != 0 ? error : from->pager->move(from, to, offset);
+}

@@ -52,9 +52,46 @@ struct vm_pager_ops {
 
     /* The object is going away: free its handle.  May be NULL. */
     void (*dealloc)(struct vm_object *object);
+
+    /*
+     * The swap pager's only, NULL in others; called by the functions below.  All
+     * with O held (move: of both objects); no I/O.
+     */
+    int (*adopt)(struct vm_object *object);
+    void (*freespace)(struct vm_object *object, vm_pindex_t pindex, uint64_t npages);
+    int (*move)(struct vm_object *from, struct vm_object *to, vm_pindex_t offset);
 };
 
 /* Zero-fill: has no page, never reads or writes. */
 extern const struct vm_pager_ops vm_default_pager;
+
+/*
+ * Make a DEFAULT object a SWAP object, before its first page-out.
+ * Locks: O held.  Returns 0, also if it is one already; -ENODEV when the system has
+ * no swap or the object is of another type; -ENOMEM.
+ */
+int vm_pager_adopt_swap(struct vm_object *object) VM_REQUIRES(object->lock)
+    __attribute__((warn_unused_result));
+
+/*
+ * The pages' copies in swap are out of date, or the pages are gone for good: free
+ * their swap space.  Does nothing for objects that are not SWAP.  Locks: O held.
+ * Source: DragonFly swap_pager_unswapped, swap_pager_freespace.
+ */
+void vm_pager_unswapped(struct vm_object *object, vm_pindex_t pindex) VM_REQUIRES(object->lock);
+void vm_pager_freespace(struct vm_object *object, vm_pindex_t pindex, uint64_t npages)
+    VM_REQUIRES(object->lock);
+
+/*
+ * Collapse: `to`, DEFAULT or SWAP, takes over what its backing object `from` has in
+ * swap; page p of `from` becomes page p - offset of `to`.  Pages that `to` has itself,
+ * resident or in swap, and those outside of it, lose their swap space.
+ * Locks: O of both held.
+ * Returns 0, and `from` has nothing in swap any more; -ENOMEM: a part moved, each page
+ * is found in one of the two.
+ * Source: DragonFly swap_pager_copy.
+ */
+int vm_pager_move_swap(struct vm_object *from, struct vm_object *to, vm_pindex_t offset)
+    VM_REQUIRES(from->lock, to->lock) __attribute__((warn_unused_result));
 
 #endif

@@ -6,12 +6,16 @@
  * and not mapped at its address yet.  The first one that cannot be taken ends
  * its side of the run; one that is mapped already is only skipped.
  *
+ * Pages of backing objects show through, read-only.  Only zero-fill objects are
+ * looked through, so that no pager need be asked (seed).  A fault that copies takes
+ * none of them along: a stream of writes would unmap them again one by one.
+ *
+ * A read-ahead mark (VM_PAGE_RAM) means nothing here (seed): a marked page is entered
+ * as any other and keeps its mark.
+ *
  * Source: DragonFly vm_prefault (4 pages on each side, zero-fill forward only).
  */
 #include "vmm/vpagetable/vm_prefault.h"
-
-/* This part of the RAM budget is left to faults that need it. */
-#define PREFAULT_RESERVE 8
 
 /* Pages up to 2 MiB borders: the pmap cuts a run there. */
 #define PREFAULT_CHUNK PMAP_CHUNK_PAGES
@@ -25,10 +29,9 @@ prefault_min(uint64_t a, uint64_t b)
 uint64_t
 vm_prefault_room(const struct vm_system *sys)
 {
-    uint64_t resident = atomic_load_explicit(&sys->resident_pages, memory_order_relaxed);
-    uint64_t limit = sys->ram_budget - sys->ram_budget / PREFAULT_RESERVE;
+    uint64_t count = vm_page_free_count(sys);
 
-    return resident < limit ? limit - resident : 0;
+    return count > sys->pageout.free_min ? count - sys->pageout.free_min : 0;
 }
 
 vm_prot_t
@@ -37,14 +40,13 @@ vm_prefault_prot(const struct vm_map_entry *entry, const struct vm_page *m)
     bool clean = m->object->type != OBJT_DEFAULT && !vm_page_flag_test(m, VM_PAGE_ZERO) &&
                  atomic_load_explicit(&m->dirty, memory_order_relaxed) == 0;
 
-    if ((entry->protection & VM_PROT_WRITE) == 0 || clean)
+    if ((vm_map_entry_prot(entry) & VM_PROT_WRITE) == 0 || clean)
         return VM_PROT_READ;
     return VM_PROT_RW;
 }
 
-/* A page that was dirty before stays worth writing back (seed: vm_set_nosync). */
 void
-vm_prefault_writeable(const struct vm_map_entry *entry, struct vm_page *m)
+vm_set_nosync(struct vm_page *m, const struct vm_map_entry *entry)
 {
     if ((entry->eflags & MAP_ENTRY_NOSYNC) == 0) {
         if (vm_page_flag_test(m, VM_PAGE_NOSYNC))
@@ -52,13 +54,21 @@ vm_prefault_writeable(const struct vm_map_entry *entry, struct vm_page *m)
     } else if (atomic_load_explicit(&m->dirty, memory_order_relaxed) == 0) {
         vm_page_flag_set(m, VM_PAGE_NOSYNC);
     }
-    vm_page_dirty(m);
 }
 
 void
-vm_prefault_init(struct vm_prefault_run *run, gpa_t gpa, struct vm_page *m, vm_prot_t prot)
+vm_prefault_writeable(const struct vm_map_entry *entry, struct vm_page *m)
+{
+    vm_set_nosync(m, entry);
+    vm_page_modified(m);
+}
+
+void
+vm_prefault_init(struct vm_prefault_run *run, gpa_t gpa, struct vm_page *m, vm_prot_t prot,
+                 bool own)
 {
     run->gpa = gpa;
+    run->own = own;
     run->first = VM_PREFAULT_BEHIND;
     run->end = VM_PREFAULT_BEHIND + 1;
     run->m[VM_PREFAULT_BEHIND] = m;
@@ -80,6 +90,7 @@ prefault_put(struct vm_prefault_run *run, unsigned index, struct vm_page *m, vm_
     run->m[index] = m;
     run->prot[index] = prot;
     run->fresh[index] = fresh;
+    run->hole[index] = fresh && vm_page_flag_test(m, VM_PAGE_ZERO);
     if (index < run->first)
         run->first = index;
     if (index >= run->end)
@@ -96,47 +107,48 @@ prefault_trim(struct vm_prefault_run *run)
         run->end--;
 }
 
-/* The resident page at pindex if it can be taken now, busy; NULL if not. */
+/*
+ * The page that shows at pindex of `first`, its own or a backing object's, busy; NULL
+ * if there is none, or none that can be taken now.  *zero: no object has the page and
+ * none has a pager, so that the page is one of zeros.
+ * Locks: those of backing objects are taken hand over hand, which lock analysis cannot
+ * express.
+ */
 static struct vm_page *
-prefault_take(struct vm_object *object, vm_pindex_t pindex) VM_REQUIRES(object->lock)
+prefault_find(struct vm_object *first, vm_pindex_t pindex, bool own, bool *zero)
+    VM_REQUIRES(first->lock) VM_NO_LOCK_ANALYSIS
 {
-    struct vm_page *m = vm_page_lookup(object, pindex);
+    struct vm_object *object = first;
+    struct vm_page *m;
 
-    if (m == NULL || vm_page_flag_test(m, VM_PAGE_BUSY))
-        return NULL;
-    vm_page_busy(m);
+    *zero = false;
+    while ((m = vm_page_lookup(object, pindex)) == NULL && object->type == OBJT_DEFAULT) {
+        struct vm_object *next = object->backing_object;
+
+        *zero = next == NULL;
+        if (next == NULL || own)
+            break;
+        pindex += object->backing_object_offset;
+        vm_mutex_lock(&next->lock);
+        if (object != first)
+            vm_mutex_unlock(&object->lock);
+        object = next;
+    }
+    if (m != NULL && vm_page_flag_test(m, VM_PAGE_BUSY))
+        m = NULL;
+    if (m != NULL)
+        vm_page_busy(m);
+    if (object != first)
+        vm_mutex_unlock(&object->lock);
     return m;
 }
 
-/* A resident neighbour of a NORMAL entry joins; false if there is none to take. */
-static bool
-prefault_resident(struct vm_prefault_run *run, struct vm_map *map,
-                  const struct vm_map_entry *entry, struct vm_object *object, vm_pindex_t pindex,
-                  unsigned index) VM_REQUIRES(object->lock)
-{
-    struct vm_page *m;
-    vm_prot_t prot;
-
-    if (pmap_extract(map->pmap, prefault_gpa(run, index), NULL) != VM_PROT_NONE) {
-        prefault_put(run, index, NULL, VM_PROT_NONE, false);
-        return true;
-    }
-    m = prefault_take(object, pindex);
-    if (m == NULL)
-        return false;
-    prot = vm_prefault_prot(entry, m);
-    if ((prot & VM_PROT_WRITE) != 0)
-        vm_prefault_writeable(entry, m);
-    prefault_put(run, index, m, prot, false);
-    return true;
-}
-
 /*
- * A page of zeros joins.  Its frame stays a hole that pmap_enter fills, unless
- * the slot's frame is not its natural one.
+ * A page of zeros joins.  Its frame stays a hole that pmap_enter fills, if it is the
+ * natural one where it is mapped.
  */
 static bool
-prefault_zero(struct vm_prefault_run *run, const struct vm_map_entry *entry,
+prefault_zero(struct vm_prefault_run *run, struct vm_map *map, const struct vm_map_entry *entry,
               struct vm_object *object, vm_pindex_t pindex, unsigned index)
     VM_REQUIRES(object->lock)
 {
@@ -144,11 +156,41 @@ prefault_zero(struct vm_prefault_run *run, const struct vm_map_entry *entry,
 
     if (m == NULL)
         return false;
-    if (m->frame_delta != 0)
+    if (!pmap_is_natural(map->pmap, prefault_gpa(run, index), vm_page_frame(m)))
         vm_page_zero_fill(m);
     m->valid = 1;
     vm_prefault_writeable(entry, m);
     prefault_put(run, index, m, VM_PROT_RW, true);
+    return true;
+}
+
+/*
+ * The neighbour at `index` of a NORMAL entry joins; false ends its side of the run.
+ * `make`: it may be made of zeros.
+ */
+static bool
+prefault_neighbour(struct vm_prefault_run *run, struct vm_map *map,
+                   const struct vm_map_entry *entry, struct vm_object *object, vm_pindex_t pindex,
+                   unsigned index, bool make) VM_REQUIRES(object->lock)
+{
+    struct vm_page *m;
+    vm_prot_t prot = VM_PROT_READ;
+    bool zero;
+
+    if (!make && object->backing_object == NULL && vm_page_lookup(object, pindex) == NULL)
+        return false;
+    if (pmap_extract(map->pmap, prefault_gpa(run, index), NULL) != VM_PROT_NONE) {
+        prefault_put(run, index, NULL, VM_PROT_NONE, false);
+        return true;
+    }
+    m = prefault_find(object, pindex, run->own, &zero);
+    if (m == NULL)
+        return zero && make && prefault_zero(run, map, entry, object, pindex, index);
+    if (m->object == object)
+        prot = vm_prefault_prot(entry, m);
+    if ((prot & VM_PROT_WRITE) != 0)
+        vm_prefault_writeable(entry, m);
+    prefault_put(run, index, m, prot, false);
     return true;
 }
 
@@ -157,25 +199,24 @@ static uint64_t
 prefault_zero_limit(const struct vm_map *map, const struct vm_map_entry *entry,
                     const struct vm_object *object) VM_REQUIRES(object->lock)
 {
-    if (!map->sys->tunables.fast_fault || (entry->protection & VM_PROT_WRITE) == 0 ||
-        object->type != OBJT_DEFAULT || object->backing_object != NULL)
+    if (!map->sys->tunables.fast_fault || (vm_map_entry_prot(entry) & VM_PROT_WRITE) == 0 ||
+        object->type != OBJT_DEFAULT)
         return 0;
     return vm_prefault_room(map->sys);
 }
 
-/* Resident pages before the demanded one, at most `room`; how many joined. */
+/* Pages before the demanded one, at most `room`; how many joined. */
 static unsigned
-prefault_behind(struct vm_prefault_run *run, struct vm_map *map,
-                const struct vm_map_entry *entry, struct vm_object *object, vm_pindex_t pindex,
-                uint64_t room) VM_REQUIRES(object->lock)
+prefault_behind(struct vm_prefault_run *run, struct vm_map *map, const struct vm_map_entry *entry,
+                struct vm_object *object, vm_pindex_t pindex, uint64_t room)
+    VM_REQUIRES(object->lock)
 {
     unsigned joined = 0;
 
     for (unsigned i = 1; i <= room; i++) {
         unsigned index = VM_PREFAULT_BEHIND - i;
 
-        if (vm_page_lookup(object, pindex - i) == NULL ||
-            !prefault_resident(run, map, entry, object, pindex - i, index))
+        if (!prefault_neighbour(run, map, entry, object, pindex - i, index, false))
             break;
         joined += run->m[index] != NULL;
     }
@@ -189,14 +230,8 @@ prefault_ahead(struct vm_prefault_run *run, struct vm_map *map, const struct vm_
     VM_REQUIRES(object->lock)
 {
     for (unsigned i = 1; i <= room; i++) {
-        unsigned index = VM_PREFAULT_BEHIND + i;
-        bool joined;
-
-        if (vm_page_lookup(object, pindex + i) != NULL)
-            joined = prefault_resident(run, map, entry, object, pindex + i, index);
-        else
-            joined = i <= zero && prefault_zero(run, entry, object, pindex + i, index);
-        if (!joined)
+        if (!prefault_neighbour(run, map, entry, object, pindex + i, VM_PREFAULT_BEHIND + i,
+                                i <= zero))
             break;
     }
 }
@@ -245,17 +280,14 @@ vm_prefault_normal(struct vm_prefault_run *run, struct vm_map *map,
 }
 
 unsigned
-vm_prefault_cluster(struct vm_map *map, const struct vm_map_entry *entry, gpa_t gpa,
-                    vm_pindex_t pindex)
+vm_prefault_cluster(struct vm_map *map, const struct vm_map_entry *entry, gpa_t gpa)
 {
     uint64_t most = prefault_min(map->sys->tunables.prefault_pages, VM_PREFAULT_VPAGETABLE);
-    uint64_t table = (uint64_t)1 << entry->format->page_bits;
     uint64_t page = gpa.value >> PAGE_SHIFT;
     uint64_t cluster;
 
     if (entry->advice == VM_ADVICE_RANDOM)
         return 0;
-    most = prefault_min(most, table - 1 - pindex % table);
     most = prefault_min(most, PREFAULT_CHUNK - 1 - page % PREFAULT_CHUNK);
     most = prefault_min(most, (entry->end.value >> PAGE_SHIFT) - page - 1);
     cluster = most == 0 ? 0 : pmap_mapped_run_behind(map->pmap, gpa, (unsigned)most);
@@ -273,7 +305,7 @@ vm_prefault_vpagetable(struct vm_prefault_run *run, struct vm_map *map,
         unsigned index = VM_PREFAULT_BEHIND + i;
         struct vm_page *m;
         vm_pindex_t pindex;
-        bool writable;
+        bool writable, zero;
 
         if (pmap_extract(map->pmap, prefault_gpa(run, index), NULL) != VM_PROT_NONE) {
             prefault_put(run, index, NULL, VM_PROT_NONE, false);
@@ -281,10 +313,11 @@ vm_prefault_vpagetable(struct vm_prefault_run *run, struct vm_map *map,
         }
         if (vpte_walk_neighbour(walk, (int)i, &pindex, &writable) != VM_OK)
             break;
-        m = prefault_take(object, pindex);
+        m = prefault_find(object, pindex, run->own, &zero);
         if (m == NULL)
             break;
-        writable = writable && (entry->protection & VM_PROT_WRITE) != 0;
+        writable =
+            writable && m->object == object && (vm_map_entry_prot(entry) & VM_PROT_WRITE) != 0;
         if (writable)
             vm_prefault_writeable(entry, m);
         prefault_put(run, index, m, writable ? VM_PROT_RW : VM_PROT_READ, false);
@@ -292,29 +325,62 @@ vm_prefault_vpagetable(struct vm_prefault_run *run, struct vm_map *map,
     prefault_trim(run);
 }
 
-void
-vm_prefault_finish(struct vm_prefault_run *run, struct vm_object *object)
+/*
+ * End the busy state of one neighbour, whose object's lock is held.  A page that is
+ * mapped must not stay in the cache, where it could be taken away (seed).
+ */
+static void
+prefault_settle(struct vm_prefault_run *run, unsigned index)
+{
+    struct vm_page *m = run->m[index];
+
+    if (vm_page_flag_test(m, VM_PAGE_ZERO)) {
+        vm_page_free(m);
+        return;
+    }
+    if (run->fresh[index] || m->queue == PQ_CACHE)
+        vm_page_deactivate(m);
+    vm_page_wakeup(m);
+}
+
+/* A page of zeros that was entered is counted: made here, or by pmap_enter where it was a hole. */
+static void
+prefault_count(const struct vm_prefault_run *run, struct vm_system *sys)
 {
     unsigned zero = 0, filled = 0;
 
+    for (unsigned i = VM_PREFAULT_BEHIND + 1; i < run->end; i++) {
+        if (run->m[i] == NULL || !run->fresh[i] || vm_page_flag_test(run->m[i], VM_PAGE_ZERO))
+            continue;
+        zero++;
+        filled += run->hole[i];
+    }
+    if (zero != 0) {
+        vm_meter_add(sys, v_zfod, zero);
+        vm_meter_add(sys, v_ozfod, filled);
+    }
+}
+
+/* The pages of one object mostly stand together: its lock is kept from one to the next. */
+void
+vm_prefault_finish(struct vm_prefault_run *run, struct vm_system *sys) VM_NO_LOCK_ANALYSIS
+{
+    struct vm_object *locked = NULL;
+
+    prefault_count(run, sys);
     for (unsigned i = run->first; i < run->end; i++) {
         struct vm_page *m = run->m[i];
 
         if (m == NULL || i == VM_PREFAULT_BEHIND)
             continue;
-        if (vm_page_flag_test(m, VM_PAGE_ZERO)) {
-            vm_page_free(m);
-            continue;
+        if (m->object != locked) {
+            if (locked != NULL)
+                vm_mutex_unlock(&locked->lock);
+            locked = m->object;
+            vm_mutex_lock(&locked->lock);
         }
-        if (run->fresh[i]) {
-            zero++;
-            filled += m->frame_delta == 0;
-            vm_page_deactivate(m);
-        }
-        vm_page_wakeup(m);
+        prefault_settle(run, i);
     }
-    if (zero != 0) {
-        vm_meter_add(object->sys, v_zfod, zero);
-        vm_meter_add(object->sys, v_ozfod, filled);
-    }
+    if (locked != NULL)
+        vm_mutex_unlock(&locked->lock);
 }

@@ -8,7 +8,7 @@
  *     vm_prefault_init            the run is the demanded page alone
  *     vm_prefault_normal or       O held: neighbours join the run, busy
  *     vm_prefault_vpagetable
- *     (O is dropped, pmap_enter, O is taken)
+ *     (O is dropped, pmap_enter)
  *     vm_prefault_finish          neighbours go to their queues, not busy any more
  *
  * How many: as many as lie directly behind the faulting page already, so that a
@@ -24,8 +24,8 @@
 
 #define VM_PREFAULT_BEHIND 4 /* resident pages on each side that are always entered */
 #define VM_PREFAULT_AHEAD 4
-#define VM_PREFAULT_SEQUENTIAL 16  /* least run where sequential access was promised */
-#define VM_PREFAULT_VPAGETABLE 64  /* longest run through a virtual page table */
+#define VM_PREFAULT_SEQUENTIAL 16 /* least run where sequential access was promised */
+#define VM_PREFAULT_VPAGETABLE 64 /* longest run through a virtual page table */
 #define VM_PREFAULT_RUN (VM_PREFAULT_BEHIND + 1 + VM_PREFAULT_MAX)
 
 /*
@@ -33,15 +33,17 @@
  * VM_PREFAULT_BEHIND; [first, end) are in use.
  */
 struct vm_prefault_run {
-    gpa_t gpa;     /* of the demanded page */
+    gpa_t gpa; /* of the demanded page */
+    bool own;  /* pages of backing objects stay out: the fault copies one */
     unsigned first;
     unsigned end;
     struct vm_page *m[VM_PREFAULT_RUN]; /* busy; NULL = left alone */
     vm_prot_t prot[VM_PREFAULT_RUN];
-    bool fresh[VM_PREFAULT_RUN];        /* made for this run */
+    bool fresh[VM_PREFAULT_RUN]; /* made of zeros for this run */
+    bool hole[VM_PREFAULT_RUN];  /* ... which pmap_enter is to write */
 };
 
-/* How many pages may be made on suspicion: the last eighth of the RAM budget is not for that. */
+/* How many pages may be made on suspicion: none when memory is short (vm_page_count_min). */
 uint64_t vm_prefault_room(const struct vm_system *sys);
 
 /*
@@ -52,14 +54,29 @@ uint64_t vm_prefault_room(const struct vm_system *sys);
  */
 vm_prot_t vm_prefault_prot(const struct vm_map_entry *entry, const struct vm_page *m);
 
-/* The page is about to be mapped writable: it is dirty from now on.  Locks: m is busy. */
-void vm_prefault_writeable(const struct vm_map_entry *entry, struct vm_page *m);
-
-/* The run of the demanded page alone, which is to be mapped at gpa with prot. */
-void vm_prefault_init(struct vm_prefault_run *run, gpa_t gpa, struct vm_page *m, vm_prot_t prot);
+/*
+ * Mark the page VM_PAGE_NOSYNC if the entry says so and the page is not dirty yet:
+ * what was written to be synced is.  An entry that does not say so clears the mark.
+ * Locks: m is busy.  Source: DragonFly vm_set_nosync.
+ */
+void vm_set_nosync(struct vm_page *m, const struct vm_map_entry *entry);
 
 /*
- * Add neighbours of the page at `pindex` of a NORMAL entry's object.
+ * The page, one of the entry's own object, is about to be mapped writable: it is
+ * dirty from now on.  Locks: O held, m is busy.
+ */
+void vm_prefault_writeable(const struct vm_map_entry *entry, struct vm_page *m);
+
+/*
+ * The run of the demanded page alone, which is to be mapped at gpa with prot.
+ * `own`: no pages of backing objects are to join.
+ */
+void vm_prefault_init(struct vm_prefault_run *run, gpa_t gpa, struct vm_page *m, vm_prot_t prot,
+                      bool own);
+
+/*
+ * Add neighbours of the page at `pindex` of a NORMAL entry's object, its own or those
+ * that show through from backing objects.
  * `fresh`: the page was made of zeros just now.
  * Locks: M shared, O held.
  */
@@ -69,11 +86,9 @@ void vm_prefault_normal(struct vm_prefault_run *run, struct vm_map *map,
 
 /*
  * How many pages after gpa a fault in this VPAGETABLE entry may enter: what the
- * range interlock must cover beyond the page itself.  `pindex` is what the entry
- * assigns to gpa.  Locks: M shared.
+ * range interlock must cover beyond the page itself.  Locks: M shared.
  */
-unsigned vm_prefault_cluster(struct vm_map *map, const struct vm_map_entry *entry, gpa_t gpa,
-                             vm_pindex_t pindex);
+unsigned vm_prefault_cluster(struct vm_map *map, const struct vm_map_entry *entry, gpa_t gpa);
 
 /*
  * Add up to `npages` pages that follow in the last table page of a finished walk.
@@ -85,9 +100,9 @@ void vm_prefault_vpagetable(struct vm_prefault_run *run, struct vm_map *map,
 
 /*
  * End the busy state of the neighbours; one that was made for the run and not
- * entered is freed.  Counts the zero-filled ones.  Locks: O held.
+ * entered is freed.  Counts the zero-filled ones.
+ * Locks: none of the objects held; takes O of each page's object.
  */
-void vm_prefault_finish(struct vm_prefault_run *run, struct vm_object *object)
-    VM_REQUIRES(object->lock);
+void vm_prefault_finish(struct vm_prefault_run *run, struct vm_system *sys);
 
 #endif

@@ -12,6 +12,7 @@
 #include "vmm/vpagetable/vm_system.h"
 
 #include "vmm/vpagetable/vm_page.h"
+#include "vmm/vpagetable/vm_pageout.h"
 
 #include <bsd/sys/tree.h>
 #include <errno.h>
@@ -259,7 +260,8 @@ vm_system_init(struct vm_system *sys, const struct vm_system_config *config)
     uint64_t store_pages = config->store_pages != 0 ? config->store_pages : STORE_PAGES_DEFAULT;
     int error;
 
-    if (store_pages > (uint64_t)1 << STORE_ORDER_MAX)
+    if (store_pages > (uint64_t)1 << STORE_ORDER_MAX ||
+        (config->ram_budget != 0 && config->ram_budget < VM_RAM_BUDGET_MIN))
         return -EINVAL;
     memset(sys, 0, sizeof(*sys));
     sys->store_pages = store_pages;
@@ -272,11 +274,14 @@ vm_system_init(struct vm_system *sys, const struct vm_system_config *config)
         return error;
     }
     vm_mutex_init(&sys->extent_lock);
+    vm_mutex_init(&sys->shadow_lock);
     vm_mutex_init(&sys->pv_lock);
     vm_rwlock_init(&sys->pmaps_lock);
     vm_mutex_init(&sys->queue_lock);
+    vm_cond_init(&sys->scan_ended);
     for (unsigned i = 0; i < PQ_COUNT; i++)
         TAILQ_INIT(&sys->queues[i]);
+    vm_pageout_init(sys);
     return 0;
 }
 
@@ -284,10 +289,13 @@ void
 vm_system_fini(struct vm_system *sys)
 {
     assert(atomic_load(&sys->resident_pages) == 0);
+    vm_pageout_fini(sys);
     system_unmap(sys);
+    vm_cond_fini(&sys->scan_ended);
     vm_mutex_fini(&sys->queue_lock);
     vm_rwlock_fini(&sys->pmaps_lock);
     vm_mutex_fini(&sys->pv_lock);
+    vm_mutex_fini(&sys->shadow_lock);
     vm_mutex_fini(&sys->extent_lock);
 }
 

@@ -16,6 +16,8 @@
  * Direct map: the whole memfd, mapped once for the monitor.  Only frames of
  * resident pages may be touched through it: touching a hole allocates it.
  *
+ * Swap is attached by the swap pager (vmm/pager/swap_pager.h), which is above.
+ *
  * No mutable globals: everything hangs off this struct.
  */
 #ifndef VM_SYSTEM_H
@@ -28,7 +30,9 @@
 #include <stdatomic.h>
 
 struct pmap;
+struct swap_device;
 struct vm_page;
+struct vm_pager_ops;
 TAILQ_HEAD(vm_pageq, vm_page);
 
 /* Page queues, in the seed's terms. */
@@ -61,6 +65,8 @@ enum vm_page_queue {
     X(v_ozfod, "  ... of these, filled while they were mapped")           \
     X(v_cow_faults, "copy-on-write faults")                               \
     X(v_cow_optim, "  ... of these, moved instead of copied")             \
+    X(v_collapses, "backing objects taken over by their only shadow")     \
+    X(v_bypasses, "backing objects left out of a chain")                  \
     X(v_majflt, "faults that needed I/O")                                 \
     X(v_minflt, "faults that needed none")                                \
     X(v_prefault, "neighbour pages entered")                              \
@@ -72,7 +78,15 @@ enum vm_page_queue {
     X(v_inval, "INVAL calls")                                             \
     X(v_setmap, "SETMAP calls")                                           \
     X(v_pagein, "pages read by pagers")                                   \
-    X(v_pageout, "pages written by pagers")
+    X(v_pageout, "pages written by pagers")                               \
+    X(v_pageout_failed, "pages that could not be written: still dirty")   \
+    X(v_swap_full, "  ... of these, for want of swap space")              \
+    X(v_pdwakeups, "times page-out was asked to free memory")             \
+    X(v_pdpages, "pages page-out looked at")                              \
+    X(v_dfree, "pages page-out freed")                                    \
+    X(v_reactivated, "pages page-out found in use again")                 \
+    X(v_pfwait, "faults that waited for memory")                          \
+    X(v_pflimit, "faults that were slowed down by vm_fault_ratelimit")
 
 struct vmmeter {
 #define VM_METER_FIELD(name, text) _Atomic uint64_t name; /* (a) */
@@ -84,9 +98,10 @@ struct vmmeter {
 #define vm_meter_add(sys, name, n) \
     atomic_fetch_add_explicit(&(sys)->meter.name, (n), memory_order_relaxed)
 
-/* Tunables, set before the first fault.  The seed's vm.fast_fault, vm.prefault_pages. */
+/* Tunables, set before the first fault.  The seed's vm.fast_fault, vm.prefault_pages, vm.load_enable. */
 struct vm_tunables {
     bool fast_fault;         /* (c) prefault may make zero-fill pages; default true */
+    bool load_enable;        /* (c) slow faults down as memory gets short; default false */
     unsigned prefault_pages; /* (c) most neighbours entered per fault, 0..VM_PREFAULT_MAX */
 };
 
@@ -95,7 +110,32 @@ struct vm_tunables {
 
 struct vm_system_config {
     uint64_t store_pages; /* slots of the frame store; 0 = 2^28 (1 TiB, all holes) */
-    uint64_t ram_budget;  /* most resident pages; 0 = no limit */
+    uint64_t ram_budget;  /* most resident pages, VM_RAM_BUDGET_MIN or more; 0 = no limit */
+};
+
+/*
+ * The smallest RAM budget, pages: one fault needs a page per level of its walk, its
+ * result and what that is copied from, all at once, and page-out needs some play.
+ */
+#define VM_RAM_BUDGET_MIN 16
+
+/* What page-out shares with faults that wait for memory; see vm_pageout.h. */
+struct vm_pageout {
+    uint64_t free_severe;     /* (c) pages: fewer are left to the first waiter */
+    uint64_t free_min;        /* (c) ... with fewer page-out begins, nothing is made on suspicion */
+    uint64_t free_target;     /* (c) ... so many page-out frees up to */
+    uint64_t inactive_target; /* (c) ... so many it keeps on PQ_INACTIVE */
+    uint64_t wake_at;         /* (c) resident pages that page-out begins at */
+    struct vm_mutex lock;     /* F */
+    struct vm_cond needed;    /* F: wanted or stop was set */
+    struct vm_cond freed;     /* F: memory was freed, or `first` went */
+    const void *first;        /* F: the one that may wait for memory and keep pages meanwhile */
+    bool stop;                /* F */
+    const char *failing;      /* F: why pages cannot be written, static text; NULL = they can */
+    _Atomic bool wanted;      /* (a) set: page-out is asked to work */
+    _Atomic bool futile;      /* (a) the last scan freed nothing, and nothing was freed since */
+    _Atomic unsigned waiters; /* (a), F to write: threads that wait for `freed` */
+    _Atomic uint64_t supply;  /* (a) pages until vm_fault_ratelimit looks again */
 };
 
 struct vm_extents; /* vm_system.c */
@@ -110,16 +150,25 @@ struct vm_system {
     uint64_t ram_budget;   /* (c) pages, UINT64_MAX = none */
     struct vm_tunables tunables;
     struct vmmeter meter;
+    struct swap_device *swap;              /* (c) borrowed; NULL = no swap */
+    const struct vm_pager_ops *swap_pager; /* (c) borrowed; NULL = no swap */
+    /* Told once each time page-out begins to fail, without locks; may be NULL. */
+    void (*pageout_error)(void *context, const char *message); /* (c) */
+    void *pageout_error_context;                               /* (c) */
+    struct vm_pageout pageout;
     _Atomic uint64_t resident_pages;  /* (a) pages that belong to an object */
+    _Atomic uint64_t wired_pages;     /* (a) of these, wired ones */
     _Atomic uint64_t *moved;          /* (c) owned, (a) words: bit per slot whose frame was moved */
     _Atomic uint64_t moved_slots;     /* (a) bits set in moved */
     struct vm_mutex extent_lock;      /* guards extents */
     struct vm_extents *extents;       /* owned */
+    struct vm_mutex shadow_lock;      /* S: links between objects (vm_shadow.h) */
     struct vm_mutex pv_lock;          /* V: every page's mapping list */
     uint64_t pv_links;                /* V: how many reverse links there are */
     struct vm_rwlock pmaps_lock;      /* guards pmaps; outermost of the pmap's locks */
     struct pmap *pmaps[VM_MAX_PMAPS]; /* borrowed; the pmap of id i + 1, or NULL */
     struct vm_mutex queue_lock;       /* Q */
+    struct vm_cond scan_ended;        /* Q: an object's scan_pins dropped to 0 */
     struct vm_pageq queues[PQ_COUNT]; /* Q */
     uint64_t queue_length[PQ_COUNT];  /* Q */
 };
@@ -127,7 +176,8 @@ struct vm_system {
 /*
  * Make an empty memory system in the caller's storage.
  * Returns 0, or -errno of memfd_create, ftruncate or mmap; -ENOMEM; -EINVAL for
- * store_pages above 2^40.  On failure nothing is held.
+ * store_pages above 2^40 or a RAM budget below VM_RAM_BUDGET_MIN.  On failure nothing
+ * is held.
  */
 int vm_system_init(struct vm_system *sys, const struct vm_system_config *config)
     __attribute__((warn_unused_result));

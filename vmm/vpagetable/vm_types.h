@@ -40,6 +40,8 @@ typedef uint8_t vm_prot_t;
 #define VM_PROT_WRITE ((vm_prot_t)2)
 #define VM_PROT_EXECUTE ((vm_prot_t)4)
 #define VM_PROT_RW (VM_PROT_READ | VM_PROT_WRITE)
+/* Beside an access: check it against the entry's maximum, not its protection. */
+#define VM_PROT_OVERRIDE ((vm_prot_t)0x80)
 #define VM_PROT_ALL (VM_PROT_READ | VM_PROT_WRITE | VM_PROT_EXECUTE)
 
 static inline gpa_t

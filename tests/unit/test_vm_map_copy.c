@@ -1,0 +1,1134 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Virtual copies of map ranges: what is shared, who shadows when, what is copied
+ * for real, the errors, the costs, and copies among everything else.
+ */
+#include "tests/unit/alloc_failure.h"
+#include "tests/unit/checked_test.h"
+#include "tests/unit/fault_rig.h"
+
+#include <assert.h>
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+/* Entries of a test live here, and copies of them there. */
+#define SRC UINT64_C(0x10000000)
+#define DST UINT64_C(0x20000000)
+#define NPAGES 64u
+
+static struct rig rig;
+
+static void
+vm_map_copy_setup(void)
+{
+    rig_init(&rig, 0);
+}
+
+static void
+vm_map_copy_teardown(void)
+{
+    rig_fini(&rig);
+}
+
+TestSuite(vm_map_copy, .timeout = 120);
+
+static struct vm_map_insert
+args_at(uint64_t start, uint64_t npages, struct vm_object *object)
+{
+    return (struct vm_map_insert){
+        .start = gpa_from_u64(start),
+        .end = gpa_from_u64(start + (npages << PAGE_SHIFT)),
+        .object = object,
+        .protection = VM_PROT_ALL,
+        .max_protection = VM_PROT_ALL,
+    };
+}
+
+/* An entry of npages on a new object, whose only reference it has. */
+static struct vm_object *
+map_new(uint64_t start, uint64_t npages)
+{
+    struct vm_map_insert args;
+    struct vm_object *object;
+
+    cr_assert(zero(int, vm_object_create_default(&rig.sys, npages, &object)));
+    args = args_at(start, npages, object);
+    cr_assert(zero(int, vm_map_insert(&rig.map, &args)));
+    return object;
+}
+
+/* Another entry on an object. */
+static void
+map_again(uint64_t start, uint64_t npages, struct vm_object *object)
+{
+    struct vm_map_insert args = args_at(start, npages, object);
+
+    vm_object_ref(object);
+    cr_assert(zero(int, vm_map_insert(&rig.map, &args)));
+}
+
+static int
+copy_pages(uint64_t src, uint64_t dst, uint64_t npages)
+{
+    return vm_map_copy(&rig.map, gpa_from_u64(src), gpa_from_u64(dst), npages << PAGE_SHIFT);
+}
+
+static int
+remove_pages(uint64_t start, uint64_t npages)
+{
+    return vm_map_remove(&rig.map, gpa_from_u64(start),
+                         gpa_from_u64(start + (npages << PAGE_SHIFT)));
+}
+
+static uint64_t
+at(uint64_t base, uint64_t page)
+{
+    return base + (page << PAGE_SHIFT);
+}
+
+static void
+fill(uint64_t base, uint64_t npages, uint64_t value)
+{
+    for (uint64_t i = 0; i < npages; i++)
+        rig_store(&rig, at(base, i), value + i);
+}
+
+static void
+expect(uint64_t base, uint64_t npages, uint64_t value)
+{
+    for (uint64_t i = 0; i < npages; i++)
+        cr_assert(eq(u64, rig_load(&rig, at(base, i)), value + i), "page %u", (unsigned)i);
+}
+
+/* The entry around gpa, looked up by nothing that could change it. */
+static struct vm_map_entry *
+entry_at(uint64_t gpa)
+{
+    struct vm_map_entry *e = RB_ROOT(&rig.map.entries);
+
+    while (e != NULL && (gpa < e->start.value || gpa >= e->end.value))
+        e = gpa < e->start.value ? RB_LEFT(e, link) : RB_RIGHT(e, link);
+    cr_assert(e != NULL);
+    return e;
+}
+
+static bool
+needs_copy(uint64_t gpa)
+{
+    return (entry_at(gpa)->eflags & MAP_ENTRY_NEEDS_COPY) != 0;
+}
+
+/* ---- What a copy is. ---- */
+
+CHECKED_TEST(vm_map_copy, a_copy_shares_every_frame_until_it_is_written)
+{
+    struct vm_object *object = map_new(SRC, NPAGES);
+    uint64_t resident;
+
+    fill(SRC, NPAGES, 1000);
+    resident = rig.sys.resident_pages;
+    cr_assert(zero(int, copy_pages(SRC, DST, NPAGES)));
+    cr_expect(needs_copy(SRC) && needs_copy(DST));
+    cr_expect(eq(ptr, entry_at(DST)->object, object));
+    expect(DST, NPAGES, 1000);
+    expect(SRC, NPAGES, 1000);
+    cr_expect(eq(u64, rig.sys.resident_pages, resident));
+    cr_expect(zero(u64, rig_meter(&rig, v_cow_faults)));
+    cr_expect(zero(uint, rig.fake.foreign_pages), "the copy's window has the source's frames");
+}
+
+CHECKED_TEST(vm_map_copy, the_sources_mappings_become_read_only_and_nothing_else_is_touched)
+{
+    rig.sys.tunables.prefault_pages = 0;
+    map_new(SRC, NPAGES);
+    fill(SRC, 8, 1000);
+    cr_assert(eq(int, rig_mapped(&rig, SRC), VM_PROT_RW));
+    cr_assert(zero(int, copy_pages(SRC, DST, NPAGES)));
+    for (unsigned i = 0; i < 8; i++)
+        cr_expect(eq(int, rig_mapped(&rig, at(SRC, i)), VM_PROT_READ));
+    cr_expect(zero(uint, rig.fake.removes));
+    cr_expect(eq(uint, rig.fake.protected_pages, 8));
+}
+
+CHECKED_TEST(vm_map_copy, neither_side_sees_what_the_other_writes)
+{
+    map_new(SRC, NPAGES);
+    fill(SRC, NPAGES, 1000);
+    cr_assert(zero(int, copy_pages(SRC, DST, NPAGES)));
+    fill(SRC, NPAGES / 2, 2000);
+    expect(DST, NPAGES, 1000);
+    fill(DST, NPAGES / 4, 3000);
+    expect(SRC, NPAGES / 2, 2000);
+    expect(DST, NPAGES / 4, 3000);
+    expect(at(DST, NPAGES / 4), NPAGES - NPAGES / 4, 1000 + NPAGES / 4);
+    expect(at(SRC, NPAGES / 2), NPAGES / 2, 1000 + NPAGES / 2);
+}
+
+CHECKED_TEST(vm_map_copy, a_page_that_nobody_had_touched_is_separate_zeros)
+{
+    map_new(SRC, NPAGES);
+    cr_assert(zero(int, copy_pages(SRC, DST, NPAGES)));
+    rig_store(&rig, SRC, 5);
+    cr_expect(zero(u64, rig_load(&rig, DST)));
+    rig_store(&rig, at(DST, 1), 6);
+    cr_expect(zero(u64, rig_load(&rig, at(SRC, 1))));
+    cr_expect(zero(u64, rig_load(&rig, at(SRC, 2))));
+    rig_store(&rig, at(DST, 2), 7);
+    cr_expect(zero(u64, rig_load(&rig, at(SRC, 2))), "nor one that was read");
+}
+
+CHECKED_TEST(vm_map_copy, a_read_does_not_shadow_and_the_first_write_does_once)
+{
+    struct vm_object *object = map_new(SRC, NPAGES);
+    struct vm_object *shadow;
+    unsigned timestamp;
+
+    fill(SRC, 2, 1000);
+    cr_assert(zero(int, copy_pages(SRC, DST, NPAGES)));
+    timestamp = rig.map.timestamp;
+    expect(DST, 2, 1000);
+    cr_expect(eq(ptr, entry_at(DST)->object, object));
+    cr_expect(eq(uint, rig.map.timestamp, timestamp));
+    rig_store(&rig, DST, 1);
+    shadow = entry_at(DST)->object;
+    cr_expect(ne(ptr, shadow, object));
+    cr_expect(eq(ptr, shadow->backing_object, object));
+    cr_expect(ne(uint, rig.map.timestamp, timestamp), "a change of the entry");
+    cr_expect(not(needs_copy(DST)));
+    cr_expect(needs_copy(SRC));
+    timestamp = rig.map.timestamp;
+    rig_store(&rig, at(DST, 1), 2);
+    cr_expect(eq(ptr, entry_at(DST)->object, shadow));
+    cr_expect(eq(uint, rig.map.timestamp, timestamp));
+}
+
+CHECKED_TEST(vm_map_copy, the_last_to_write_keeps_the_object_without_a_shadow)
+{
+    struct vm_object *object = map_new(SRC, NPAGES);
+
+    fill(SRC, NPAGES, 1000);
+    cr_assert(zero(int, copy_pages(SRC, DST, NPAGES)));
+    cr_assert(zero(int, remove_pages(DST, NPAGES)));
+    fill(SRC, NPAGES, 2000);
+    cr_expect(eq(ptr, entry_at(SRC)->object, object));
+    cr_expect(not(needs_copy(SRC)));
+    cr_expect(zero(u64, rig_meter(&rig, v_cow_faults)));
+    expect(SRC, NPAGES, 2000);
+}
+
+CHECKED_TEST(vm_map_copy, an_entry_of_a_file_is_never_written_into_the_file)
+{
+    struct rig_pager pager;
+    struct vm_object *file = rig_pager_object(&rig, NPAGES, &pager);
+    struct vm_map_insert args = args_at(SRC, NPAGES, file);
+
+    args.eflags = MAP_ENTRY_NEEDS_COPY;
+    cr_assert(zero(int, vm_map_insert(&rig.map, &args)));
+    cr_assert(eq(u64, rig_load(&rig, at(SRC, 3)), 3 * 512));
+    rig_store(&rig, at(SRC, 3), 99);
+    cr_expect(ne(ptr, entry_at(SRC)->object, file), "even with a single reference");
+    cr_expect(eq(u64, rig_load(&rig, at(SRC, 3)), 99));
+    cr_expect(eq(u64, rig_load(&rig, at(SRC, 4)), 4 * 512));
+    cr_assert(zero(int, remove_pages(SRC, NPAGES)));
+}
+
+CHECKED_TEST(vm_map_copy, a_copy_of_a_copy_is_a_copy_of_what_it_shows)
+{
+    map_new(SRC, NPAGES);
+    fill(SRC, NPAGES, 1000);
+    cr_assert(zero(int, copy_pages(SRC, DST, NPAGES)));
+    fill(DST, 4, 2000);
+    cr_assert(zero(int, copy_pages(DST, DST + SRC, NPAGES)));
+    fill(DST, 2, 3000);
+    fill(SRC, 2, 4000);
+    expect(DST + SRC, 4, 2000);
+    expect(at(DST + SRC, 4), NPAGES - 4, 1004);
+    expect(DST, 2, 3000);
+}
+
+CHECKED_TEST(vm_map_copy, a_part_of_an_entry_is_clipped_and_copied)
+{
+    struct vm_object *object = map_new(SRC, NPAGES);
+
+    fill(SRC, NPAGES, 1000);
+    cr_assert(zero(int, copy_pages(at(SRC, 8), DST, 16)));
+    cr_expect(not(needs_copy(SRC)));
+    cr_expect(needs_copy(at(SRC, 8)));
+    cr_expect(not(needs_copy(at(SRC, 24))));
+    fill(SRC, NPAGES, 2000);
+    cr_expect(eq(ptr, entry_at(SRC)->object, object));
+    expect(DST, 16, 1008);
+    fill(DST, 16, 3000);
+    expect(SRC, NPAGES, 2000);
+}
+
+CHECKED_TEST(vm_map_copy, a_copy_has_gaps_guards_protections_and_advice_where_the_source_has)
+{
+    struct vm_map_insert guard = args_at(at(SRC, 8), 2, NULL);
+
+    guard.eflags = MAP_ENTRY_NOFAULT;
+    map_new(SRC, 4);
+    map_new(at(SRC, 6), 2);
+    cr_assert(zero(int, vm_map_insert(&rig.map, &guard)));
+    map_new(at(SRC, 10), 2);
+    fill(SRC, 4, 1000);
+    cr_assert(zero(int, vm_map_protect(&rig.map, gpa_from_u64(at(SRC, 2)), gpa_from_u64(at(SRC, 4)),
+                                       VM_PROT_READ)));
+    cr_assert(zero(int, vm_map_advise(&rig.map, gpa_from_u64(at(SRC, 6)), gpa_from_u64(at(SRC, 8)),
+                                      VM_ADVICE_RANDOM)));
+    cr_assert(zero(int, copy_pages(SRC, DST, 11)));
+    cr_expect(eq(int, rig_touch(&rig, at(DST, 2), VM_PROT_WRITE), VM_PROTECTION));
+    cr_expect(eq(u64, rig_load(&rig, at(DST, 2)), 1002));
+    cr_expect(eq(int, rig_touch(&rig, at(DST, 4), VM_PROT_READ), VM_INVALID_ADDRESS));
+    cr_expect(eq(int, entry_at(at(DST, 6))->advice, VM_ADVICE_RANDOM));
+    cr_expect(eq(int, rig_touch(&rig, at(DST, 8), VM_PROT_READ), VM_NOFAULT));
+    cr_expect(eq(int, rig_touch(&rig, at(DST, 10), VM_PROT_WRITE), VM_OK));
+    cr_expect(eq(int, rig_touch(&rig, at(DST, 11), VM_PROT_WRITE), VM_INVALID_ADDRESS));
+}
+
+CHECKED_TEST(vm_map_copy, a_read_only_entry_that_becomes_writable_is_shadowed_then)
+{
+    map_new(SRC, NPAGES);
+    fill(SRC, NPAGES, 1000);
+    cr_assert(zero(int, vm_map_protect(&rig.map, gpa_from_u64(SRC), gpa_from_u64(at(SRC, NPAGES)),
+                                       VM_PROT_READ)));
+    cr_assert(zero(int, copy_pages(SRC, DST, NPAGES)));
+    cr_assert(zero(int, vm_map_protect(&rig.map, gpa_from_u64(DST), gpa_from_u64(at(DST, NPAGES)),
+                                       VM_PROT_RW)));
+    fill(DST, 4, 2000);
+    expect(SRC, NPAGES, 1000);
+    expect(DST, 4, 2000);
+}
+
+CHECKED_TEST(vm_map_copy, reads_of_what_needs_a_copy_make_nothing_writable)
+{
+    map_new(SRC, NPAGES);
+    fill(SRC, NPAGES, 1000);
+    cr_assert(zero(int, copy_pages(SRC, DST, NPAGES)));
+    pmap_remove(&rig.pmap, gpa_from_u64(SRC), gpa_from_u64(at(SRC, NPAGES)));
+    for (unsigned i = 0; i < NPAGES; i++) {
+        cr_assert(eq(int, rig_burst(&rig, at(SRC, i), VM_PROT_READ), VM_OK));
+        cr_assert(eq(int, rig_burst(&rig, at(DST, i), VM_PROT_READ), VM_OK));
+    }
+    for (unsigned i = 0; i < NPAGES; i++) {
+        cr_expect(eq(int, rig_mapped(&rig, at(SRC, i)), VM_PROT_READ));
+        cr_expect(eq(int, rig_mapped(&rig, at(DST, i)), VM_PROT_READ));
+    }
+}
+
+CHECKED_TEST(vm_map_copy, zeros_made_by_reads_of_what_needs_a_copy_are_read_only)
+{
+    map_new(SRC, NPAGES);
+    cr_assert(zero(int, vm_map_advise(&rig.map, gpa_from_u64(SRC), gpa_from_u64(at(SRC, NPAGES)),
+                                      VM_ADVICE_SEQUENTIAL)));
+    cr_assert(zero(int, copy_pages(SRC, DST, NPAGES)));
+    for (unsigned i = 0; i < NPAGES; i++)
+        cr_assert(eq(int, rig_burst(&rig, at(SRC, i), VM_PROT_READ), VM_OK));
+    for (unsigned i = 0; i < NPAGES; i++)
+        cr_expect(eq(int, rig_mapped(&rig, at(SRC, i)), VM_PROT_READ));
+}
+
+/* ---- Windows. ---- */
+
+CHECKED_TEST(vm_map_copy, a_shadowed_entry_alone_in_its_window_has_the_new_frames_as_natural_ones)
+{
+    map_new(SRC, NPAGES);
+    fill(SRC, NPAGES, 1000);
+    cr_assert(zero(int, copy_pages(SRC, DST, NPAGES)));
+    cr_assert(eq(int, rig_touch(&rig, DST, VM_PROT_WRITE), VM_OK));
+    cr_expect(eq(uint, rig.fake.rebases, 1));
+    cr_expect(zero(uint, rig.fake.foreign_pages));
+    cr_expect(
+        pmap_is_natural(&rig.pmap, gpa_from_u64(at(DST, 3)), entry_at(DST)->object->extent + 3));
+    rig_store(&rig, SRC, 1);
+    cr_expect(eq(uint, rig.fake.rebases, 1), "not a window full of mappings");
+    cr_expect(eq(int, rig_mapped(&rig, at(SRC, 9)), VM_PROT_READ));
+}
+
+CHECKED_TEST(vm_map_copy, a_window_with_several_entries_keeps_its_frames)
+{
+    map_new(SRC, NPAGES);
+    cr_assert(zero(int, copy_pages(at(SRC, 8), DST, 16)));
+    rig_store(&rig, at(SRC, 8), 1);
+    cr_expect(zero(uint, rig.fake.rebases));
+    cr_expect(not(pmap_is_natural(&rig.pmap, gpa_from_u64(at(SRC, 8)),
+                                  entry_at(at(SRC, 8))->object->extent)));
+    cr_expect(eq(u64, rig_load(&rig, at(SRC, 8)), 1));
+}
+
+CHECKED_TEST(vm_map_copy, a_window_that_cannot_be_rebased_is_only_slower)
+{
+    map_new(SRC, NPAGES);
+    fill(SRC, NPAGES, 1000);
+    cr_assert(zero(int, copy_pages(SRC, DST, NPAGES)));
+    rig.fake.fail_window_rebase = -ENOMEM;
+    fill(DST, NPAGES, 2000);
+    cr_expect(zero(uint, rig.fake.rebases));
+    expect(DST, NPAGES, 2000);
+    expect(SRC, NPAGES, 1000);
+}
+
+/* ---- Virtual page tables. ---- */
+
+/* A window of 4 pages on an object of its own that shows pages 8 .. 11, with tables in 1 .. 4. */
+static struct vm_object *
+private_window(uint64_t start, vm_prot_t prot)
+{
+    struct vm_object *object = map_new(SRC, NPAGES);
+    struct vm_map_insert args = args_at(start, 4, object);
+
+    for (unsigned level = 1; level < 4; level++)
+        rig_store(&rig, at(SRC, level), rig_pte(level + 1, RIG_PASS));
+    for (unsigned i = 0; i < 4; i++) {
+        rig_store(&rig, at(SRC, 4) + i * 8, rig_pte(8 + i, RIG_PASS));
+        rig_store(&rig, at(SRC, 8 + i), 800 + i);
+    }
+    args.maptype = VM_MAPTYPE_VPAGETABLE;
+    args.format = &vpte64_format;
+    args.root = rig_pte(1, RIG_PASS);
+    args.protection = prot;
+    vm_object_ref(object);
+    cr_assert(zero(int, vm_map_insert(&rig.map, &args)));
+    return object;
+}
+
+CHECKED_TEST(vm_map_copy, a_read_of_a_writable_vpagetable_entry_that_needs_a_copy_shadows_it)
+{
+    struct vm_object *object = private_window(RIG_WINDOW, VM_PROT_RW);
+
+    cr_assert(zero(int, remove_pages(SRC, NPAGES)));
+    cr_assert(zero(int, copy_pages(RIG_WINDOW, DST, 4)));
+    cr_expect(needs_copy(RIG_WINDOW) && needs_copy(DST));
+    cr_expect(eq(u64, rig_load(&rig, DST), 800));
+    cr_expect(not(needs_copy(DST)), "its walk sets A");
+    cr_expect(eq(ptr, entry_at(DST)->object->backing_object, object));
+    cr_expect(eq(u64, entry_at(DST)->object->size, NPAGES), "all that the walk can lead to");
+}
+
+CHECKED_TEST(vm_map_copy, copies_of_a_vpagetable_entry_have_tables_and_pages_of_their_own)
+{
+    private_window(RIG_WINDOW, VM_PROT_RW);
+    cr_assert(zero(int, remove_pages(SRC, NPAGES)));
+    cr_assert(zero(int, copy_pages(RIG_WINDOW, DST, 4)));
+    fill(DST, 2, 900);
+    expect(RIG_WINDOW, 4, 800);
+    fill(RIG_WINDOW, 4, 700);
+    expect(DST, 2, 900);
+    expect(at(DST, 2), 2, 802);
+}
+
+/* The walk may lead from any part of the entry to any page: parts must not shadow each for itself. */
+CHECKED_TEST(vm_map_copy, parts_of_a_copied_vpagetable_entry_go_on_showing_the_same_memory)
+{
+    private_window(RIG_WINDOW, VM_PROT_RW);
+    cr_assert(zero(int, remove_pages(SRC, NPAGES)));
+    cr_assert(zero(int, copy_pages(RIG_WINDOW, DST, 4)));
+    cr_assert(zero(int, vm_map_setmap(&rig.map, gpa_from_u64(at(DST, 3)), gpa_from_u64(at(DST, 4)),
+                                      rig_pte(5, RIG_PASS | VPTE_PS))));
+    expect(at(DST, 3), 1, 800);
+    fill(DST, 1, 900);
+    expect(at(DST, 3), 1, 900);
+    expect(RIG_WINDOW, 4, 800);
+}
+
+/* Each of them is to have tables and pages of its own. */
+CHECKED_TEST(vm_map_copy, vpagetable_entries_that_need_a_copy_are_not_merged)
+{
+    struct vm_object *object = map_new(SRC, NPAGES);
+
+    for (unsigned i = 0; i < 2; i++) {
+        struct vm_map_insert args = args_at(at(DST, 2 * i), 2, object);
+
+        args.offset = 2 * i;
+        args.maptype = VM_MAPTYPE_VPAGETABLE;
+        args.format = &vpte64_format;
+        args.root = rig_pte(0, RIG_PASS | VPTE_PS);
+        args.eflags = MAP_ENTRY_NEEDS_COPY;
+        vm_object_ref(object);
+        cr_assert(zero(int, vm_map_insert(&rig.map, &args)));
+    }
+    cr_assert(zero(int, vm_map_protect(&rig.map, gpa_from_u64(DST), gpa_from_u64(at(DST, 4)),
+                                       VM_PROT_RW)));
+    cr_expect(not(entry_at(DST) == entry_at(at(DST, 2))));
+}
+
+CHECKED_TEST(vm_map_copy, a_vpagetable_entry_on_pages_that_others_map_is_refused)
+{
+    private_window(RIG_WINDOW, VM_PROT_RW);
+    cr_expect(eq(int, copy_pages(RIG_WINDOW, DST, 4), -EOPNOTSUPP));
+    cr_expect(not(needs_copy(RIG_WINDOW)));
+    cr_expect(eq(int, rig_touch(&rig, DST, VM_PROT_READ), VM_INVALID_ADDRESS));
+}
+
+/* ---- Copies for real. ---- */
+
+CHECKED_TEST(vm_map_copy, pages_that_another_entry_maps_too_are_copied_and_stay_shared)
+{
+    struct vm_object *object = map_new(SRC, NPAGES);
+
+    rig.sys.tunables.prefault_pages = 0;
+    map_again(SRC * 4, NPAGES, object);
+    fill(SRC, 8, 1000);
+    cr_assert(zero(int, copy_pages(SRC, DST, NPAGES)));
+    cr_expect(not(needs_copy(SRC)));
+    cr_expect(not(needs_copy(DST)));
+    cr_expect(eq(u64, entry_at(DST)->object->resident_count, 8), "what nobody touched is left out");
+    expect(DST, 8, 1000);
+    fill(SRC, 8, 2000);
+    expect(SRC * 4, 8, 2000);
+    expect(DST, 8, 1000);
+    fill(DST, 8, 3000);
+    expect(SRC, 8, 2000);
+    cr_expect(zero(uint, rig.fake.protects));
+}
+
+CHECKED_TEST(vm_map_copy, only_the_shared_part_of_an_object_is_copied_for_real)
+{
+    struct vm_object *object = map_new(SRC, NPAGES);
+
+    map_again(SRC * 4, 4, object);
+    cr_assert(zero(int, copy_pages(at(SRC, 4), DST, NPAGES - 4)));
+    cr_expect(needs_copy(DST), "the other entry maps the pages before these");
+    cr_assert(zero(int, remove_pages(DST, NPAGES - 4)));
+    cr_assert(zero(int, copy_pages(at(SRC, 3), DST, 4)));
+    cr_expect(not(needs_copy(DST)));
+}
+
+CHECKED_TEST(vm_map_copy, pages_under_a_virtual_page_table_are_copied_for_real)
+{
+    cr_assert(eq(int, rig_touch(&rig, at(0, 5), VM_PROT_WRITE), VM_OK));
+    rig_window(&rig, RIG_WINDOW, 4, VM_PROT_RW, &vpte64_format, 0);
+    rig_store(&rig, at(0, 5), 55);
+    cr_assert(zero(int, copy_pages(0, DST, 16)));
+    rig_store(&rig, at(0, 5), 66);
+    cr_expect(eq(ptr, entry_at(0)->object, rig.ram));
+    cr_expect(eq(u64, rig_load(&rig, at(DST, 5)), 55));
+}
+
+CHECKED_TEST(vm_map_copy, what_an_entry_maps_twice_in_the_source_is_copied_for_real)
+{
+    struct vm_object *object = map_new(SRC, 8);
+
+    map_again(at(SRC, 8), 8, object);
+    fill(SRC, 8, 1000);
+    cr_assert(zero(int, copy_pages(SRC, DST, 16)));
+    rig_store(&rig, SRC, 5);
+    cr_expect(eq(u64, rig_load(&rig, at(SRC, 8)), 5));
+    expect(DST, 8, 1000);
+    expect(at(DST, 8), 8, 1000);
+}
+
+CHECKED_TEST(vm_map_copy, pages_of_a_file_that_is_written_back_are_copied_for_real)
+{
+    struct rig_pager pager;
+    struct vm_object *file = rig_pager_object(&rig, 16, &pager);
+    struct vm_map_insert args = args_at(SRC, 16, file);
+
+    file->flags |= OBJ_WRITEBACK;
+    cr_assert(zero(int, vm_map_insert(&rig.map, &args)));
+    rig_store(&rig, SRC, 7);
+    cr_assert(zero(int, copy_pages(SRC, DST, 16)));
+    cr_expect(eq(ptr, entry_at(SRC)->object, file));
+    cr_expect(not(needs_copy(SRC)));
+    rig_store(&rig, SRC, 8);
+    cr_expect(eq(u64, rig_load(&rig, DST), 7));
+    cr_expect(eq(u64, rig_load(&rig, at(DST, 9)), 9 * 512), "what was still in the file too");
+    cr_assert(zero(int, remove_pages(SRC, 16)));
+}
+
+CHECKED_TEST(vm_map_copy, a_wired_entry_is_copied_for_real_and_stays_wired)
+{
+    struct vm_object *object = map_new(SRC, NPAGES);
+
+    fill(SRC, NPAGES, 1000);
+    cr_assert(zero(int, vm_map_wire(&rig.map, gpa_from_u64(at(SRC, 8)), gpa_from_u64(at(SRC, 16)),
+                                    true)));
+    cr_assert(zero(int, copy_pages(SRC, DST, NPAGES)));
+    cr_expect(needs_copy(SRC));
+    cr_expect(not(needs_copy(at(SRC, 8))));
+    cr_expect(needs_copy(at(SRC, 16)));
+    cr_expect(eq(ptr, entry_at(at(SRC, 8))->object, object));
+    cr_expect(zero(uint, entry_at(at(DST, 8))->wired_count));
+    cr_expect(zero(uint, entry_at(at(DST, 8))->eflags));
+    fill(SRC, NPAGES, 2000);
+    expect(DST, NPAGES, 1000);
+    for (unsigned i = 8; i < 16; i++)
+        cr_expect(eq(uint, rig_page(object, i)->wire_count, 1));
+}
+
+CHECKED_TEST(vm_map_copy, an_unreadable_entry_is_copied_for_real_if_it_may_become_readable)
+{
+    struct vm_object *object = map_new(SRC, 4);
+    struct vm_map_insert args = args_at(SRC * 4, 4, object);
+
+    fill(SRC, 4, 1000);
+    args.protection = VM_PROT_NONE;
+    vm_object_ref(object);
+    cr_assert(zero(int, vm_map_insert(&rig.map, &args)));
+    cr_assert(zero(int, copy_pages(SRC * 4, DST, 4)));
+    cr_expect(eq(int, rig_touch(&rig, DST, VM_PROT_READ), VM_PROTECTION));
+    cr_assert(zero(int, vm_map_protect(&rig.map, gpa_from_u64(DST), gpa_from_u64(at(DST, 4)),
+                                       VM_PROT_READ)));
+    expect(DST, 4, 1000);
+    cr_assert(zero(int, remove_pages(SRC * 4, 4)));
+    args.max_protection = VM_PROT_NONE;
+    vm_object_ref(object);
+    cr_assert(zero(int, vm_map_insert(&rig.map, &args)));
+    cr_expect(eq(int, copy_pages(SRC * 4, DST * 4, 4), -EACCES));
+}
+
+/* ---- Growing entries. ---- */
+
+static void
+map_stack(uint64_t start, uint64_t growth)
+{
+    struct vm_object *object;
+    struct vm_map_insert args;
+
+    cr_assert(zero(int, vm_object_create_default(&rig.sys, NPAGES, &object)));
+    args = args_at(start, NPAGES - growth, object);
+    args.offset = args.growth = growth;
+    args.eflags = MAP_ENTRY_GROWDOWN;
+    cr_assert(zero(int, vm_map_insert(&rig.map, &args)));
+}
+
+CHECKED_TEST(vm_map_copy, both_sides_of_a_copied_stack_grow)
+{
+    map_stack(at(SRC, 40), 40);
+    fill(at(SRC, 40), 4, 1000);
+    cr_assert(zero(int, copy_pages(SRC, DST, NPAGES)));
+    expect(at(DST, 40), 4, 1000);
+    cr_expect(zero(uint, rig.fake.foreign_pages));
+    rig_store(&rig, at(DST, 39), 5);
+    rig_store(&rig, at(SRC, 3), 6);
+    rig_store(&rig, at(DST, 2), 7);
+    cr_expect(zero(u64, rig_load(&rig, at(SRC, 39))));
+    cr_expect(zero(u64, rig_load(&rig, at(DST, 3))));
+    cr_expect(zero(u64, rig_load(&rig, at(SRC, 2))));
+    cr_expect(eq(u64, rig_load(&rig, at(DST, 39)), 5));
+    cr_expect(eq(int, rig_touch(&rig, DST, VM_PROT_READ), VM_NOFAULT));
+    expect(at(DST, 40), 4, 1000);
+    fill(at(DST, 40), NPAGES - 40, 2000);
+    expect(at(SRC, 40), 4, 1000);
+    fill(at(SRC, 1), NPAGES - 1, 3000);
+    expect(at(DST, 40), NPAGES - 40, 2000);
+}
+
+CHECKED_TEST(vm_map_copy, a_copy_grows_only_as_far_as_the_copied_range)
+{
+    map_stack(at(SRC, 40), 40);
+    cr_assert(zero(int, copy_pages(at(SRC, 20), DST, NPAGES - 20)));
+    cr_expect(eq(int, rig_touch(&rig, DST, VM_PROT_READ), VM_NOFAULT));
+    cr_expect(eq(int, rig_touch(&rig, at(DST, 1), VM_PROT_WRITE), VM_OK));
+    cr_expect(eq(int, rig_touch(&rig, DST - PAGE_SIZE, VM_PROT_READ), VM_INVALID_ADDRESS));
+    cr_assert(zero(int, copy_pages(at(SRC, 42), DST * 2, 4)));
+    cr_expect(eq(int, rig_touch(&rig, DST * 2 - PAGE_SIZE, VM_PROT_READ), VM_INVALID_ADDRESS));
+}
+
+/* ---- Errors. ---- */
+
+CHECKED_TEST(vm_map_copy, bad_ranges_are_refused)
+{
+    map_new(SRC, NPAGES);
+    cr_expect(eq(int, copy_pages(SRC, DST, 0), -EINVAL));
+    cr_expect(eq(int, copy_pages(SRC + 8, DST, 4), -EINVAL));
+    cr_expect(eq(int, copy_pages(SRC, DST + 8, 4), -EINVAL));
+    cr_expect(eq(int, vm_map_copy(&rig.map, gpa_from_u64(SRC), gpa_from_u64(DST), 100), -EINVAL));
+    cr_expect(eq(int, copy_pages(SRC, at(SRC, 3), 4), -EINVAL), "overlapping");
+    cr_expect(eq(int, copy_pages(at(SRC, 3), SRC, 4), -EINVAL));
+    cr_expect(eq(int, copy_pages(SRC, SRC, 4), -EINVAL));
+    cr_expect(eq(int, copy_pages(SRC, PMAP_GPA_END - PAGE_SIZE, 4), -EINVAL));
+    cr_expect(eq(int, copy_pages(PMAP_GPA_END - PAGE_SIZE, DST, 4), -EINVAL));
+    cr_expect(eq(int, copy_pages(UINT64_MAX - PAGE_MASK, DST, 1), -EINVAL));
+    cr_expect(
+        eq(int, vm_map_copy(&rig.map, gpa_from_u64(SRC), gpa_from_u64(DST), UINT64_MAX - PAGE_MASK),
+           -EINVAL));
+    cr_expect(eq(int, copy_pages(SRC, at(SRC, NPAGES), NPAGES), 0), "touching is not overlapping");
+}
+
+CHECKED_TEST(vm_map_copy, a_source_without_entries_is_refused)
+{
+    map_new(SRC, NPAGES);
+    cr_expect(eq(int, copy_pages(at(SRC, NPAGES), DST, 4), -ENOENT));
+}
+
+CHECKED_TEST(vm_map_copy, a_destination_that_is_taken_is_refused)
+{
+    map_new(SRC, NPAGES);
+    map_new(at(DST, 3), 1);
+    map_stack(at(DST, 140), 40);
+    cr_expect(eq(int, copy_pages(SRC, DST, 4), -EEXIST));
+    cr_expect(eq(int, copy_pages(SRC, at(DST, 99), 2), -EEXIST), "space to grow into");
+    cr_expect(not(needs_copy(SRC)));
+    cr_expect(eq(int, copy_pages(SRC, DST, 3), 0));
+    cr_expect(eq(int, copy_pages(SRC, at(DST, 98), 2), 0));
+}
+
+/* What there was before a copy that fails. */
+struct before {
+    unsigned nentries, nwindows, timestamp, ref_count;
+    uint64_t resident;
+};
+
+static struct before
+before_copy(const struct vm_object *object)
+{
+    return (struct before){ rig.map.nentries, rig.pmap.nwindows, rig.map.timestamp,
+                            object->ref_count, rig.sys.resident_pages };
+}
+
+static void
+expect_nothing_changed(const struct vm_object *object, const struct before *before)
+{
+    struct before now = before_copy(object);
+
+    cr_expect(eq(uint, now.nentries, before->nentries));
+    cr_expect(eq(uint, now.nwindows, before->nwindows));
+    cr_expect(eq(uint, now.timestamp, before->timestamp));
+    cr_expect(eq(uint, now.ref_count, before->ref_count));
+    cr_expect(eq(u64, now.resident, before->resident));
+    cr_expect(not(needs_copy(at(SRC, 8))));
+    rig_audit(&rig);
+}
+
+CHECKED_TEST(vm_map_copy, without_memory_nothing_changes)
+{
+    struct vm_object *object;
+    struct before before;
+    unsigned n = 0;
+    int error;
+
+    if (!alloc_failure_available())
+        cr_skip_test("the sanitizer has the allocator");
+    object = map_new(SRC, NPAGES);
+    map_new(at(SRC, NPAGES), 4);
+    fill(SRC, NPAGES, 1000);
+    cr_assert(zero(int, vm_map_wire(&rig.map, gpa_from_u64(at(SRC, NPAGES)),
+                                    gpa_from_u64(at(SRC, NPAGES + 4)), true)));
+    before = before_copy(object);
+    do {
+        alloc_failure_set(++n);
+        error = copy_pages(at(SRC, 8), DST, NPAGES);
+        alloc_failure_set(0);
+        if (error != 0) {
+            cr_expect(eq(int, error, -ENOMEM));
+            expect_nothing_changed(object, &before);
+        }
+    } while (error != 0);
+    cr_expect(gt(uint, n, 6));
+    expect(DST, NPAGES - 8, 1008);
+}
+
+CHECKED_TEST(vm_map_copy, a_window_that_the_machine_refuses_ends_the_copy)
+{
+    struct vm_object *object = map_new(SRC, NPAGES);
+    struct before before = before_copy(object);
+
+    rig.fake.fail_window_create = -ENOSPC;
+    cr_expect(eq(int, copy_pages(SRC, DST, NPAGES), -ENOSPC));
+    expect_nothing_changed(object, &before);
+}
+
+CHECKED_TEST(vm_map_copy, a_read_error_ends_a_copy_for_real)
+{
+    struct rig_pager pager;
+    struct vm_object *file = rig_pager_object(&rig, 16, &pager);
+    struct vm_map_insert args = args_at(SRC, 16, file);
+    struct before before;
+
+    file->flags |= OBJ_WRITEBACK;
+    cr_assert(zero(int, vm_map_insert(&rig.map, &args)));
+    before = before_copy(file);
+    pager.result = VM_PAGER_ERROR;
+    cr_expect(eq(int, copy_pages(SRC, DST, 16), -EIO));
+    expect_nothing_changed(file, &before);
+    cr_assert(zero(int, remove_pages(SRC, 16)));
+}
+
+CHECKED_TEST(vm_map_copy, a_shadow_that_cannot_be_made_fails_the_write_and_only_that)
+{
+    map_new(SRC, NPAGES);
+    fill(SRC, NPAGES, 1000);
+    cr_assert(zero(int, copy_pages(SRC, DST, NPAGES)));
+    if (!alloc_failure_available())
+        cr_skip_test("the sanitizer has the allocator");
+    alloc_failure_set(1);
+    cr_expect(eq(int, rig_touch(&rig, DST, VM_PROT_WRITE), VM_HOST_FAILURE));
+    alloc_failure_set(0);
+    cr_expect(eq(int, rig_info.error, -ENOMEM));
+    cr_expect(needs_copy(DST));
+    expect(DST, NPAGES, 1000);
+    fill(DST, NPAGES, 2000);
+    expect(SRC, NPAGES, 1000);
+}
+
+/* ---- Costs. ---- */
+
+/* A frame store that has room for many large objects; no RAM is mapped. */
+static void
+init_large(void)
+{
+    const struct vm_system_config config = { .store_pages = 1 << 22 };
+
+    cr_assert(zero(int, vm_system_init(&rig.sys, &config)));
+    fake_pmap_init(&rig.fake);
+    cr_assert(zero(int, pmap_init(&rig.pmap, &rig.sys, &fake_pmap_ops, &rig.fake)));
+    vm_map_init(&rig.map, &rig.sys, &rig.pmap);
+    rig.ram = NULL;
+}
+
+CHECKED_TEST(vm_map_copy, a_thousand_copies_of_a_gibibyte_do_nothing_per_page)
+{
+    const uint64_t npages = UINT64_C(1) << 18;
+    const uint64_t far = UINT64_C(1) << 40;
+    struct vm_object *object;
+    struct vm_map_insert args;
+
+    vm_map_copy_teardown();
+    init_large();
+    cr_assert(zero(int, vm_object_create_default(&rig.sys, npages, &object)));
+    args = args_at(far, npages, object);
+    cr_assert(zero(int, vm_map_insert(&rig.map, &args)));
+    rig_store(&rig, far, 1);
+    rig_store(&rig, at(far, npages - 1), 2);
+    for (uint64_t i = 1; i <= 8; i++) {
+        cr_assert(zero(int, copy_pages(far, far + (i << 31), npages)));
+        cr_expect(eq(uint, rig.fake.protected_pages, 2), "what is mapped, once");
+        cr_expect(eq(uint, rig.fake.protects, 2));
+    }
+    for (uint64_t i = 0; i < 1000; i++) {
+        cr_assert(zero(int, copy_pages(far, far + (UINT64_C(9) << 31), npages)));
+        cr_assert(zero(int, remove_pages(far + (UINT64_C(9) << 31), npages)));
+    }
+    cr_expect(le(u64, rig.sys.resident_pages, 8));
+    cr_expect(eq(u64, rig_load(&rig, at(far + (UINT64_C(8) << 31), npages - 1)), 2));
+}
+
+/* All on one object, in pieces. */
+CHECKED_TEST(vm_map_copy, ten_thousand_entries_are_copied_at_once)
+{
+    const uint64_t npages = 20000;
+    unsigned before;
+
+    map_new(SRC, npages);
+    for (uint64_t i = 0; i < npages; i += 2)
+        cr_assert(zero(int, vm_map_advise(&rig.map, gpa_from_u64(at(SRC, i)),
+                                          gpa_from_u64(at(SRC, i + 1)), VM_ADVICE_RANDOM)));
+    before = rig.map.nentries;
+    cr_expect(ge(uint, before, 20000));
+    cr_assert(zero(int, copy_pages(SRC, DST, npages)));
+    cr_expect(eq(uint, rig.map.nentries, 2 * before - 1));
+    rig_store(&rig, at(DST, 9999), 3);
+    cr_expect(zero(u64, rig_load(&rig, at(SRC, 9999))));
+    cr_assert(zero(int, remove_pages(DST, npages)));
+}
+
+/* ---- Generations. ---- */
+
+CHECKED_TEST(vm_map_copy, a_thousand_generations_show_each_what_it_was_given)
+{
+    uint64_t here = SRC, there = DST;
+
+    map_new(here, 8);
+    fill(here, 8, 1000);
+    for (uint64_t generation = 1; generation <= 1000; generation++) {
+        uint64_t swap = here;
+
+        cr_assert(zero(int, copy_pages(here, there, 8)));
+        rig_store(&rig, at(there, generation % 8), 1000 * generation);
+        rig_store(&rig, at(here, (generation + 1) % 8), 5);
+        cr_assert(eq(u64, rig_load(&rig, at(there, generation % 8)), 1000 * generation));
+        if (generation > 8)
+            cr_assert(
+                eq(u64, rig_load(&rig, at(there, (generation + 1) % 8)), 1000 * (generation - 7)));
+        cr_assert(zero(int, remove_pages(here, 8)));
+        here = there;
+        there = swap;
+    }
+}
+
+CHECKED_TEST(vm_map_copy, a_thousand_copies_that_go_again_leave_one_object)
+{
+    struct vm_object *object = map_new(SRC, 8);
+
+    fill(SRC, 8, 1000);
+    for (uint64_t generation = 1; generation <= 1000; generation++) {
+        cr_assert(zero(int, copy_pages(SRC, DST, 8)));
+        rig_store(&rig, at(DST, 1), generation);
+        cr_assert(eq(u64, rig_load(&rig, at(DST, 2)), 1002));
+        cr_assert(zero(int, remove_pages(DST, 8)));
+        rig_store(&rig, SRC, generation);
+        cr_assert(eq(ptr, entry_at(SRC)->object, object));
+    }
+    cr_expect(eq(uint, object->ref_count, 1));
+    cr_expect(eq(u64, object->resident_count, 8));
+}
+
+/* ---- Everything at once.  Where threads look, assert() ends the test process. ---- */
+
+/*
+ * Owners, each with a range of its own in which every page always has one of the
+ * values of its owner; copiers copy from it and look at what they got; everybody else
+ * drops mappings, clips, wires and changes roots.
+ */
+#define OWNERS 2
+#define HAMMER_PAGES 16u
+#define HAMMER_ROUNDS 300u
+
+static _Atomic unsigned hammer_owners;
+static _Atomic unsigned hammer_copies;
+
+static uint64_t
+owner_base(unsigned owner)
+{
+    return SRC * (owner + 1);
+}
+
+/* Page `page` of owner's range in its round `round`: the page tells itself from others. */
+static uint64_t
+owner_value(unsigned owner, unsigned page, uint64_t round)
+{
+    return (uint64_t)(owner + 1) << 56 | (uint64_t)page << 48 | round;
+}
+
+static uint64_t
+guest_load(uint64_t gpa, bool *mapped)
+{
+    struct vm_fault_info info;
+    uint64_t value;
+
+    *mapped = true;
+    while (!fake_guest_load(&rig.fake, gpa_from_u64(gpa), &value)) {
+        enum vm_result result =
+            vm_fault(&rig.map, gpa_from_u64(gpa), VM_PROT_READ, VM_FAULT_BURST, &info);
+
+        if (result == VM_INVALID_ADDRESS) {
+            *mapped = false;
+            return 0;
+        }
+        assert(result == VM_OK);
+    }
+    return value;
+}
+
+static void
+guest_store(uint64_t gpa, uint64_t value)
+{
+    struct vm_fault_info info;
+
+    while (!fake_guest_store(&rig.fake, gpa_from_u64(gpa), value))
+        assert(vm_fault(&rig.map, gpa_from_u64(gpa), VM_PROT_WRITE, VM_FAULT_BURST, &info) ==
+               VM_OK);
+}
+
+static void *
+owner_thread(void *argument)
+{
+    unsigned owner = *(unsigned *)argument;
+    uint64_t base = owner_base(owner);
+    bool mapped;
+
+    for (uint64_t round = 1; round <= HAMMER_ROUNDS; round++) {
+        for (unsigned i = 0; i < HAMMER_PAGES; i++) {
+            assert(guest_load(at(base, i), &mapped) == owner_value(owner, i, round - 1) && mapped);
+            guest_store(at(base, i), owner_value(owner, i, round));
+        }
+    }
+    atomic_fetch_sub(&hammer_owners, 1);
+    return NULL;
+}
+
+/* A copy has for each page a value of one round, no later than those of pages before it. */
+static void
+copier_check(unsigned owner, uint64_t dst)
+{
+    uint64_t first = 0;
+    bool mapped;
+
+    for (unsigned i = 0; i < HAMMER_PAGES; i++) {
+        uint64_t value = guest_load(at(dst, i), &mapped);
+        uint64_t round = value & 0xffffffff;
+
+        assert(mapped && value == owner_value(owner, i, round));
+        if (i == 0)
+            first = round;
+        assert(round <= first && round + 1 >= first);
+    }
+}
+
+static void *
+copier_thread(void *argument)
+{
+    unsigned owner = *(unsigned *)argument;
+    uint64_t dst = DST * 4 + owner_base(owner);
+    bool mapped;
+
+    while (atomic_load(&hammer_owners) != 0) {
+        assert(copy_pages(owner_base(owner), dst, HAMMER_PAGES) == 0);
+        copier_check(owner, dst);
+        guest_store(at(dst, 3), 12345);
+        assert(guest_load(at(dst, 3), &mapped) == 12345 && mapped);
+        guest_store(at(dst, 3),
+                    owner_value(owner, 3, guest_load(at(dst, 2), &mapped) & 0xffffffff));
+        copier_check(owner, dst);
+        assert(copy_pages(dst, dst + DST, HAMMER_PAGES) == 0);
+        assert(remove_pages(at(dst, 1), 2) == 0);
+        assert(remove_pages(dst, HAMMER_PAGES) == 0);
+        copier_check(owner, dst + DST);
+        assert(remove_pages(dst + DST, HAMMER_PAGES) == 0);
+        atomic_fetch_add(&hammer_copies, 1);
+    }
+    return NULL;
+}
+
+/* What must never show: mappings go, entries are clipped and merged. */
+static void *
+spoiler_thread(void *argument)
+{
+    unsigned n = 0;
+
+    (void)argument;
+    while (atomic_load(&hammer_owners) != 0) {
+        uint64_t base = owner_base(n++ % OWNERS);
+        gpa_t start = gpa_from_u64(at(base, n % 7));
+        gpa_t end = gpa_from_u64(at(base, 8 + n % 7));
+
+        assert(vm_map_inval(&rig.map, start, end) == 0);
+        assert(vm_map_advise(&rig.map, start, end, n % 2 ? VM_ADVICE_RANDOM : VM_ADVICE_NORMAL) ==
+               0);
+        assert(vm_map_setmap(&rig.map, gpa_from_u64(RIG_WINDOW), gpa_from_u64(at(RIG_WINDOW, 4)),
+                             rig_pte(1, RIG_PASS)) == 0);
+        sched_yield();
+    }
+    return NULL;
+}
+
+/* The window on RAM shows pages 8 to 11; parts of it get other roots and lose them. */
+static void *
+window_thread(void *argument)
+{
+    bool mapped;
+
+    (void)argument;
+    while (atomic_load(&hammer_owners) != 0) {
+        for (unsigned i = 0; i < 4; i++)
+            assert(guest_load(at(RIG_WINDOW, i), &mapped) == 800 + i && mapped);
+        assert(vm_map_setmap(&rig.map, gpa_from_u64(at(RIG_WINDOW, 1)),
+                             gpa_from_u64(at(RIG_WINDOW, 3)), rig_pte(1, RIG_PASS)) == 0);
+    }
+    return NULL;
+}
+
+static void *
+wirer_thread(void *argument)
+{
+    uint64_t base = owner_base(*(unsigned *)argument);
+
+    while (atomic_load(&hammer_owners) != 0) {
+        assert(vm_map_wire(&rig.map, gpa_from_u64(at(base, 5)), gpa_from_u64(at(base, 9)), true) ==
+               0);
+        sched_yield();
+        assert(vm_map_unwire(&rig.map, gpa_from_u64(at(base, 5)), gpa_from_u64(at(base, 9)),
+                             true) == 0);
+        sched_yield();
+    }
+    return NULL;
+}
+
+static void
+hammer_start(pthread_t *thread, void *(*function)(void *), unsigned *argument)
+{
+    cr_assert(zero(int, pthread_create(thread, NULL, function, argument)));
+}
+
+static void
+hammer_prepare(void)
+{
+    for (unsigned level = 1; level < 4; level++)
+        rig_vpte_set(&rig, level, 0, rig_pte(level + 1, RIG_PASS));
+    for (unsigned i = 0; i < 4; i++) {
+        rig_vpte_set(&rig, 4, i, rig_pte(8 + i, RIG_PASS));
+        rig_store(&rig, at(0, 8 + i), 800 + i);
+    }
+    rig_window(&rig, RIG_WINDOW, 4, VM_PROT_RW, &vpte64_format, rig_pte(1, RIG_PASS));
+    for (unsigned owner = 0; owner < OWNERS; owner++) {
+        map_new(owner_base(owner), HAMMER_PAGES);
+        for (unsigned i = 0; i < HAMMER_PAGES; i++)
+            rig_store(&rig, at(owner_base(owner), i), owner_value(owner, i, 0));
+    }
+}
+
+/* `wire`: copies of what is wired are not of one moment, so nobody looks at them then. */
+static void
+hammer(bool wire)
+{
+    unsigned owners[OWNERS] = { 0, 1 };
+    pthread_t threads[3 * OWNERS + 2];
+    unsigned n = 0;
+
+    hammer_prepare();
+    atomic_store(&hammer_owners, OWNERS);
+    for (unsigned i = 0; i < OWNERS; i++) {
+        hammer_start(&threads[n++], owner_thread, &owners[i]);
+        hammer_start(&threads[n++], wire ? wirer_thread : copier_thread, &owners[i]);
+    }
+    hammer_start(&threads[n++], spoiler_thread, NULL);
+    hammer_start(&threads[n++], window_thread, NULL);
+    for (unsigned i = 0; i < n; i++)
+        cr_assert(zero(int, pthread_join(threads[i], NULL)));
+    cr_expect(wire || atomic_load(&hammer_copies) > 0);
+}
+
+CHECKED_TEST(vm_map_copy, copies_faults_inval_setmap_and_unmaps_at_once_lose_no_byte)
+{
+    hammer(false);
+}
+
+CHECKED_TEST(vm_map_copy, wiring_among_faults_inval_and_clips_loses_no_byte_and_no_count)
+{
+    hammer(true);
+    for (unsigned owner = 0; owner < OWNERS; owner++) {
+        const struct vm_object *object = entry_at(owner_base(owner))->object;
+
+        cr_expect(zero(uint, entry_at(at(owner_base(owner), 6))->wired_count));
+        for (unsigned i = 0; i < HAMMER_PAGES; i++)
+            cr_expect(zero(uint, rig.sys.pages[object->extent + i].wire_count));
+    }
+}
+
+/* Many threads touch an entry that needs a copy, or must grow, at the same time. */
+static void *
+toucher_thread(void *argument)
+{
+    unsigned self = *(unsigned *)argument;
+    bool mapped;
+
+    for (unsigned i = 0; i < 32; i++) {
+        guest_store(at(DST, 2 + i) + 8 * self, i * 10 + self);
+        assert(guest_load(at(DST, 2 + i) + 8 * self, &mapped) == i * 10 + self && mapped);
+        assert(guest_load(at(SRC, 2 + i) + 8 * self, &mapped) == 0 && mapped);
+    }
+    return NULL;
+}
+
+CHECKED_TEST(vm_map_copy, an_entry_is_shadowed_and_grown_once_by_many_that_touch_it)
+{
+    unsigned numbers[4] = { 0, 1, 2, 3 };
+    pthread_t threads[4];
+
+    map_stack(at(SRC, 40), 40);
+    for (unsigned round = 0; round < 50; round++) {
+        cr_assert(zero(int, copy_pages(SRC, DST, NPAGES)));
+        for (unsigned i = 0; i < 4; i++)
+            hammer_start(&threads[i], toucher_thread, &numbers[i]);
+        for (unsigned i = 0; i < 4; i++)
+            cr_assert(zero(int, pthread_join(threads[i], NULL)));
+        for (unsigned i = 0; i < 4; i++) {
+            for (unsigned page = 0; page < 32; page++)
+                cr_assert(eq(u64, rig_load(&rig, at(DST, 2 + page) + 8 * i), page * 10 + i));
+        }
+        cr_assert(zero(int, remove_pages(DST, NPAGES)));
+    }
+}

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Files in a VM's address space.
+ */
+#include "vmm/file_map.h"
+
+#include "vmm/pager/file_pager.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <string.h>
+
+static gpa_t
+file_end(const struct vm_file_config *config)
+{
+    return gpa_add(config->start, config->size);
+}
+
+static uint64_t
+file_pages(const struct vm_file_config *config)
+{
+    return config->size >> PAGE_SHIFT;
+}
+
+static int
+open_file(struct vm_system *sys, const struct vm_file_config *config, struct vm_object **objectp)
+{
+    unsigned flags =
+        (config->shared ? FILE_PAGER_SHARED : 0u) | (config->read_only ? FILE_PAGER_READ_ONLY : 0u);
+    char path[PATH_MAX];
+
+    if (config->path_size >= sizeof(path))
+        return -ENAMETOOLONG;
+    memcpy(path, config->path, config->path_size);
+    path[config->path_size] = '\0';
+    return file_pager_open(sys, path, 0, file_pages(config), flags, objectp);
+}
+
+/* The object to map, with one reference. */
+static int
+make_object(struct vm_system *sys, const struct vm_file_config *config, struct vm_object **objectp)
+{
+    vm_pindex_t offset = 0;
+    int error;
+
+    error = open_file(sys, config, objectp);
+    if (error != 0 || config->shared || config->read_only)
+        return error;
+    error = vm_object_shadow(objectp, &offset, file_pages(config));
+    if (error != 0)
+        vm_object_unref(*objectp);
+    return error;
+}
+
+/* Map an object; on failure the reference stays the caller's. */
+static int
+insert_object(struct vm_map *map, const struct vm_file_config *config, struct vm_object *object)
+{
+    const struct vm_map_insert args = {
+        .start = config->start,
+        .end = file_end(config),
+        .object = object,
+        .maptype = VM_MAPTYPE_NORMAL,
+        .protection = config->read_only ? VM_PROT_READ | VM_PROT_EXECUTE : VM_PROT_ALL,
+        .max_protection = config->read_only ? VM_PROT_READ | VM_PROT_EXECUTE : VM_PROT_ALL,
+    };
+
+    return vm_map_insert(map, &args);
+}
+
+static int
+map_file(struct vm_map *map, const struct vm_file_config *config, struct file_map *file)
+{
+    bool written_back = config->shared && !config->read_only;
+    struct vm_object *object;
+    int error;
+
+    error = make_object(map->sys, config, &object);
+    if (error != 0)
+        return error;
+    if (written_back)
+        vm_object_ref(object);
+    error = insert_object(map, config, object);
+    if (error != 0) {
+        if (written_back)
+            vm_object_unref(object);
+        vm_object_unref(object);
+        return error;
+    }
+    *file = (struct file_map){ .config = config, .object = written_back ? object : NULL };
+    return 0;
+}
+
+static int
+file_error_set(const struct vm_file_config *config, int error, struct host_error *to)
+{
+    const char *why = error == -ENODEV ? "not a regular file" : strerror(-error);
+
+    if (error == -EEXIST)
+        why = "something else is mapped there";
+    return host_error_set(to, error, "cannot map file %.*s at guest address 0x%" PRIx64 ": %s",
+                          (int)(config->path_size > 128 ? 128 : config->path_size), config->path,
+                          gpa_to_u64(config->start), why);
+}
+
+int
+file_maps_init(struct file_maps *maps, struct vm_map *map, const struct vm_file_config *configs,
+               unsigned nconfigs, struct host_error *error)
+{
+    maps->count = 0;
+    for (unsigned i = 0; i < nconfigs; i++) {
+        int ret = map_file(map, &configs[i], &maps->maps[i]);
+
+        if (ret != 0)
+            return file_error_set(&configs[i], ret, error);
+        maps->count++;
+    }
+    return 0;
+}
+
+/* The file mapped at gpa, or NULL. */
+static const struct file_map *
+file_at(const struct file_maps *maps, gpa_t gpa)
+{
+    for (unsigned i = 0; i < maps->count; i++) {
+        const struct vm_file_config *config = maps->maps[i].config;
+
+        if (gpa.value >= config->start.value && gpa.value - config->start.value < config->size)
+            return &maps->maps[i];
+    }
+    return NULL;
+}
+
+int
+file_maps_sync(struct file_maps *maps, gpa_t start, gpa_t end)
+{
+    const struct file_map *file = file_at(maps, start);
+    uint64_t first;
+
+    if (file == NULL)
+        return -ENOENT;
+    if (end.value <= start.value || end.value > file_end(file->config).value)
+        return -EINVAL;
+    if (file->object == NULL)
+        return 0;
+    first = start.value - file->config->start.value;
+    return vm_object_flush(file->object, first >> PAGE_SHIFT,
+                           (first + (end.value - start.value)) >> PAGE_SHIFT, VM_FLUSH_FORCE);
+}
+
+int
+file_maps_sync_all(struct file_maps *maps, const struct vm_file_config **failed)
+{
+    int ret = 0;
+
+    for (unsigned i = 0; i < maps->count; i++) {
+        struct vm_object *object = maps->maps[i].object;
+
+        if (object == NULL || vm_object_page_clean(object) == 0 || ret != 0)
+            continue;
+        ret = file_pager_error(object);
+        ret = ret != 0 ? ret : -EIO;
+        *failed = maps->maps[i].config;
+    }
+    return ret;
+}
+
+void
+file_maps_fini(struct file_maps *maps)
+{
+    for (unsigned i = 0; i < maps->count; i++) {
+        if (maps->maps[i].object != NULL)
+            vm_object_unref(maps->maps[i].object);
+    }
+    maps->count = 0;
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Files in a VM's address space (--map): NORMAL entries over file pager objects.
+ *
+ * A shared file's object is the entry's own, and what the guest writes is written back:
+ * when memory gets short, by file_maps_sync, and at the end.  A private file lies
+ * behind a zero-fill object, so that what the guest wrote can go to swap.
+ *
+ * Nothing removes these entries while the VM lives.
+ */
+#ifndef FILE_MAP_H
+#define FILE_MAP_H
+
+#include "vmm/kvm/kvm_host.h"
+#include "vmm/vm.h"
+
+struct file_map {
+    const struct vm_file_config *config; /* borrowed */
+    struct vm_object *object;            /* counted: shared and writable; else NULL */
+};
+
+struct file_maps {
+    unsigned count;                     /* (c) */
+    struct file_map maps[VM_MAX_FILES]; /* (c) */
+};
+
+/*
+ * Map the files; `configs` stay as long as *maps.
+ * Returns 0; -errno with *error filled, and what is mapped goes with the map and
+ * file_maps_fini.
+ */
+int file_maps_init(struct file_maps *maps, struct vm_map *map, const struct vm_file_config *configs,
+                   unsigned nconfigs, struct host_error *error) __attribute__((warn_unused_result));
+
+/*
+ * Write modified pages of [start, end) to their file.
+ * Returns 0, also where nothing is written back; -ENOENT (no file is mapped at start),
+ * -EINVAL (the range sticks out of that file's), -EIO (some pages could not be written and stay
+ * modified).  Locks: none held; takes O, sleeps.
+ */
+int file_maps_sync(struct file_maps *maps, gpa_t start, gpa_t end)
+    __attribute__((warn_unused_result));
+
+/*
+ * Write all back.  Returns 0, or -errno of a failed write with *failed the file it was in.
+ */
+int file_maps_sync_all(struct file_maps *maps, const struct vm_file_config **failed)
+    __attribute__((warn_unused_result));
+
+/* Drop the references; the map has its own.  Zeroed maps: nothing to do. */
+void file_maps_fini(struct file_maps *maps);
+
+#endif

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Page-out: what leaves memory when the RAM budget gets short, and who waits for it.
+ *
+ *       fault                reference seen
+ *         |               .----------------.
+ *         v               v                |        act_count used up
+ *     PQ_ACTIVE -- sampled by unmapping ---+------------------------> PQ_INACTIVE
+ *         ^                                                            |       |
+ *         |                touched: faults again                 clean |       | dirty: written
+ *         +-----------------------<------------------------------------+       | in clusters
+ *         |                                                            |       |
+ *         +------<------- PQ_CACHE (clean, unmapped: goes first) <-----+---<---+
+ *                                          |                           |
+ *                                          v                           v
+ *                                              FREE: the frame is a hole
+ *
+ * A scan begins with pass 0, which adds up act_count and gives an inactive page that is
+ * mapped a second chance, and goes on until it freed enough: each pass deactivates pages
+ * with a higher act_count, the last ones any.  Nobody sees which mapped page a guest touches; so a page is
+ * unmapped, and the fault of its next touch sets VM_PAGE_REFERENCED.
+ *
+ * What cannot leave: wired pages (on no queue), held and busy ones (passed over), and
+ * dirty pages nobody would write: those of a private file object, and of zero-fill
+ * objects when there is no swap.  A clean page comes back from its pager; a clean page
+ * of a zero-fill object that was never written back and has no backing object was
+ * never written to either, and comes back as zeros.
+ *
+ * A page whose write failed stays dirty and goes to PQ_ACTIVE; it is counted, and
+ * sys->pageout_error is told when that begins.
+ *
+ * Waiting: a fault that finds memory severely short leaves an errand
+ * (VM_ERRAND_MEMORY).  One waiter at a time is the *first*: it scans itself, keeps the
+ * pages that its errands hold, and may take the last pages of the budget.  The others
+ * let go of what they hold until it is their turn.  So with a budget of
+ * VM_RAM_BUDGET_MIN pages, of which VM_ERRAND_PAGES are not enough to fill it, every
+ * fault ends.  A thread that runs vm_pageout_run in the background makes waits rare; it
+ * is not needed for any of this.
+ *
+ * Locks: F (pageout.lock) is taken with nothing else or with O held, and nothing is
+ * taken inside it.  The scan takes O of one object at a time, does I/O with the pages
+ * busy and no lock, and keeps an object from going away by scan_pins (Q).
+ */
+#ifndef VM_PAGEOUT_H
+#define VM_PAGEOUT_H
+
+#include "vmm/vpagetable/vm_page.h"
+
+/* Why a fault fails when it waited in vain. */
+#define VM_PAGEOUT_NO_MEMORY \
+    "RAM budget used up and nothing can be paged out: raise --ram or give --swap"
+
+/* Pages written by one call of a pager. */
+#define VM_PAGEOUT_CLUSTER 32
+
+/* Part of vm_system_init and vm_system_fini. */
+void vm_pageout_init(struct vm_system *sys);
+void vm_pageout_fini(struct vm_system *sys);
+
+/*
+ * Free `target` pages in the caller's thread, or as many as can be.
+ * Locks: none held; takes O, Q; sleeps for I/O, not for busy pages.
+ * Returns how many were freed.
+ */
+uint64_t vm_pageout_scan(struct vm_system *sys, uint64_t target);
+
+/* What a scan came to; busy and held: pages that its last pass passed over for that. */
+struct vm_pageout_outcome {
+    uint64_t freed;
+    uint64_t busy;
+    uint64_t held;
+};
+
+/* The same with more to tell. */
+void vm_pageout_try(struct vm_system *sys, uint64_t target, struct vm_pageout_outcome *outcome);
+
+/* How many pages are missing to the free target. */
+uint64_t vm_pageout_shortage(const struct vm_system *sys);
+
+/*
+ * Body of the page-out thread: scan whenever memory gets short, until vm_pageout_stop.
+ * By hand: `while (vm_pageout_wait(sys)) vm_pageout_scan(sys, vm_pageout_shortage(sys));`
+ * vm_pageout_wait blocks until page-out is needed and returns true, or false when it
+ * was stopped, at once and for good.  Locks: none held.
+ */
+void vm_pageout_run(struct vm_system *sys);
+bool vm_pageout_wait(struct vm_system *sys);
+void vm_pageout_stop(struct vm_system *sys);
+
+/*
+ * Wait until a page can be made (or there is a chance that it can), scanning.
+ * `held`: how many pages the caller itself holds: waiting for those is in vain.
+ * Locks: none held, no page busy; takes O, Q, F; sleeps.
+ * Returns 0; -ENOMEM when nothing can be freed: fail with VM_PAGEOUT_NO_MEMORY.
+ * Source: DragonFly vm_waitpfault.
+ */
+int vm_waitpfault(struct vm_system *sys, unsigned held) __attribute__((warn_unused_result));
+
+/*
+ * Become the first waiter; `who` is only compared.  False: somebody else is.
+ * release: not any more.  wait_turn: sleep until nobody is or memory is not severely
+ * short.  Locks: take F.
+ */
+bool vm_pageout_claim(struct vm_system *sys, const void *who);
+void vm_pageout_release(struct vm_system *sys, const void *who);
+void vm_pageout_wait_turn(struct vm_system *sys);
+
+/*
+ * How long a fault that is about to make a page should sleep first, in microseconds,
+ * 0 to 100,000: the shorter memory is, the longer, and the fewer pages until the next
+ * time.  0 unless tunables.load_enable.  Source: DragonFly vm_fault_ratelimit.
+ */
+unsigned vm_fault_ratelimit(struct vm_system *sys);
+
+/* For vm_page.c: memory gets short; memory was freed and somebody waits.  Take F. */
+void vm_pageout_wakeup(struct vm_system *sys);
+void vm_pageout_freed(struct vm_system *sys);
+
+/* For vm_object.c: nobody scans the object any more.  It has no page left.  Takes Q, sleeps. */
+void vm_pageout_scan_end(struct vm_object *object);
+
+#endif
