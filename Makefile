@@ -60,7 +60,7 @@ UNIT_VMM_SRCS := $(ENGINE_SRCS) $(CLI_SRCS) $(PURE_ARCH_SRCS)
 UNIT_SRCS := tests/unit/alloc_failure.c tests/unit/audit.c tests/unit/fake_pmap.c \
 	tests/unit/fault_rig.c tests/unit/test_fdt.c tests/unit/test_file_pager.c \
 	tests/unit/test_histogram.c tests/unit/test_image.c tests/unit/test_insn.c \
-	tests/unit/test_options.c tests/unit/test_pmap.c tests/unit/test_report.c \
+	tests/unit/test_options.c tests/unit/test_pmap.c tests/unit/test_property.c tests/unit/test_report.c \
 	tests/unit/test_swap_pager.c tests/unit/test_vm_copy.c tests/unit/test_vm_fault.c \
 	tests/unit/test_vm_fault_window.c tests/unit/test_vm_fault_wire.c tests/unit/test_vm_map.c \
 	tests/unit/test_vm_map_copy.c tests/unit/test_vm_object.c tests/unit/test_vm_object_page.c \

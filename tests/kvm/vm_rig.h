@@ -53,7 +53,7 @@ struct verdict {
         CHECK(v, a_ == b_, "%s is 0x%" PRIx64 ", not 0x%" PRIx64, #a, a_, b_); \
     } while (0)
 
-static void
+static inline void
 die(const char *what, const char *why)
 {
     fprintf(stderr, "%s: %s\n", what, why);
@@ -62,7 +62,7 @@ die(const char *what, const char *why)
 
 /* --- VMs ------------------------------------------------------------------- */
 
-static struct vm_config
+static inline struct vm_config
 default_config(void)
 {
     return (struct vm_config){
@@ -74,7 +74,7 @@ default_config(void)
     };
 }
 
-static void
+static inline void
 put(struct vm *vm, uint64_t gpa, const void *from, size_t size)
 {
     struct vm_fault_info info;
@@ -83,7 +83,7 @@ put(struct vm *vm, uint64_t gpa, const void *from, size_t size)
         die("vm_map_write", vm_result_name(info.result));
 }
 
-static void
+static inline void
 get(struct vm *vm, uint64_t gpa, void *to, size_t size)
 {
     struct vm_fault_info info;
@@ -92,7 +92,7 @@ get(struct vm *vm, uint64_t gpa, void *to, size_t size)
         die("vm_map_read", vm_result_name(info.result));
 }
 
-static struct vm *
+static inline struct vm *
 make_vm(const struct vm_config *config, const uint8_t *code, const uint8_t *end)
 {
     struct host_error error;
@@ -104,7 +104,7 @@ make_vm(const struct vm_config *config, const uint8_t *code, const uint8_t *end)
     return vm;
 }
 
-static struct vm_outcome
+static inline struct vm_outcome
 run_vm(struct vm *vm)
 {
     struct vm_outcome outcome;
@@ -113,7 +113,7 @@ run_vm(struct vm *vm)
     return outcome;
 }
 
-static void
+static inline void
 expect_end(struct verdict *v, const struct vm_outcome *outcome, enum vm_end end, const char *text)
 {
     CHECK(v, outcome->end == end, "ended by %d: %s", (int)outcome->end, outcome->message);
@@ -121,7 +121,7 @@ expect_end(struct verdict *v, const struct vm_outcome *outcome, enum vm_end end,
           outcome->message);
 }
 
-static void
+static inline void
 expect_exit(struct verdict *v, const struct vm_outcome *outcome, int status)
 {
     CHECK(v, outcome->end == VM_END_GUEST, "ended by %d: %s", (int)outcome->end, outcome->message);
@@ -141,7 +141,7 @@ struct test {
     }
 
 /* Run the tests whose names contain `wanted`, or all; returns the exit status. */
-static int
+static inline int
 run_tests(const char *program, const struct test *tests, size_t ntests, const char *wanted)
 {
     unsigned passed = 0, failed = 0;
