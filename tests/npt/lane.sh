@@ -4,12 +4,14 @@
 # Run a command in the NPT lane: a Debian kernel with KVM on AMD SVM and nested
 # paging, on QEMU's software CPU.  Needs no KVM here.
 #
-#   tests/npt/lane.sh [-d DIRECTORY] [-m MB] [-t SECONDS] [-k] -- COMMAND [ARGUMENT...]
+#   tests/npt/lane.sh [-d DIRECTORY] [-m MB] [-t SECONDS] [-k] [-s] -- COMMAND [ARGUMENT...]
 #
 #   -d  where `make npt` put the kernel and the initramfs (build/npt)
 #   -m  memory of the machine (2048)
 #   -t  longest time it may take, boot included (1200)
 #   -k  keep the files of this run, say where they are, and put QEMU's monitor there
+#   -s  translate in a single thread: slower, but right when the command makes
+#       the kernel patch itself, as enabling a tracepoint does (see init)
 #
 # The console is copied to standard output as it comes.  The exit status is the
 # command's; 124 after the time is up, 125 when the machine ended without
@@ -22,18 +24,20 @@ memory=2048
 seconds=1200
 keep=
 monitor=none
+accel=tcg
 
 usage() {
-    echo 'usage: lane.sh [-d DIRECTORY] [-m MB] [-t SECONDS] [-k] -- COMMAND [ARGUMENT...]' >&2
+    echo 'usage: lane.sh [-d DIRECTORY] [-m MB] [-t SECONDS] [-k] [-s] -- COMMAND [ARGUMENT...]' >&2
     exit 2
 }
 
-while getopts d:m:t:k option; do
+while getopts d:m:t:ks option; do
     case $option in
     d) dir=$OPTARG ;;
     m) memory=$OPTARG ;;
     t) seconds=$OPTARG ;;
     k) keep=yes ;;
+    s) accel=tcg,thread=single ;;
     *) usage ;;
     esac
 done
@@ -71,10 +75,10 @@ cat "$dir/initramfs" "$run/command.cpio" >"$run/initrd"
 
 echo "lane: $(sed -n 's/^Package: //p' "$dir/kernel/version"), QEMU's software CPU with SVM and nested paging" >&2
 timeout -k 10 "$seconds" qemu-system-x86_64 \
-    -accel tcg -cpu max -smp 2 -m "$memory" -nodefaults -display none -no-reboot \
+    -accel "$accel" -cpu max -smp 2 -m "$memory" -nodefaults -display none -no-reboot \
     -serial stdio -serial "file:$run/status" -monitor "$monitor" \
     -kernel "$dir/kernel/vmlinuz" -initrd "$run/initrd" \
-    -append 'console=ttyS0 quiet panic=-1 oops=panic' </dev/null &
+    -append 'console=ttyS0 quiet panic=-1 oops=panic maxcpus=1' </dev/null &
 qemu=$!
 ended=0
 wait "$qemu" || ended=$?

@@ -965,7 +965,7 @@ copier_thread(void *argument)
     uint64_t dst = DST * 4 + owner_base(owner);
     bool mapped;
 
-    while (atomic_load(&hammer_owners) != 0) {
+    do { /* at least once, however late this thread comes to run */
         assert(copy_pages(owner_base(owner), dst, HAMMER_PAGES) == 0);
         copier_check(owner, dst);
         guest_store(at(dst, 3), 12345);
@@ -979,7 +979,7 @@ copier_thread(void *argument)
         copier_check(owner, dst + DST);
         assert(remove_pages(dst + DST, HAMMER_PAGES) == 0);
         atomic_fetch_add(&hammer_copies, 1);
-    }
+    } while (atomic_load(&hammer_owners) != 0);
     return NULL;
 }
 
