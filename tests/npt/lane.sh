@@ -8,7 +8,7 @@
 #
 #   -d  where `make npt` put the kernel and the initramfs (build/npt)
 #   -m  memory of the machine (2048)
-#   -t  longest time it may take, boot included (1200)
+#   -t  longest time it may take, boot included (3000)
 #   -k  keep the files of this run, say where they are, and put QEMU's monitor there
 #   -s  translate in a single thread: slower, but right when the command makes
 #       the kernel patch itself, as enabling a tracepoint does (see init)
@@ -21,7 +21,7 @@ set -eu
 
 dir=build/npt
 memory=2048
-seconds=1200
+seconds=3000
 keep=
 monitor=none
 accel=tcg
