@@ -90,9 +90,11 @@ reference(struct auditor *a, struct vm_object *object, bool shadow)
     }
 }
 
+/* NOLINTBEGIN(bugprone-macro-parentheses): e is declared here */
 #define FOR_EACH_ENTRY(e, map)                                                            \
     for (struct vm_map_entry *e = vm_map_entry_search((map), gpa_from_u64(0)); e != NULL; \
          e = vm_map_entry_next(e, gpa_from_u64(PMAP_GPA_END)))
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 static void
 find_objects(struct auditor *a)
@@ -394,6 +396,7 @@ audit_mapping(const struct vm_map *map, gpa_t gpa, struct vm_page *m, bool write
               gpa.value);
     if (!write)
         return;
+    assert(m != NULL);
     AUDIT((vm_map_entry_prot(e) & VM_PROT_WRITE) != 0, "%#" PRIx64 " is writable, its entry not",
           gpa.value);
     AUDIT(m->object == e->object, "%#" PRIx64 " allows writes to a backing object", gpa.value);

@@ -33,6 +33,7 @@ copy_page(struct vm_map *map, gpa_t gpa, void *to, const void *from, size_t size
     if (result != VM_OK)
         return result;
     bytes = (uint8_t *)vm_page_address(m) + (gpa.value & PAGE_MASK);
+    assert(from != NULL || to != NULL);
     if (from != NULL)
         memcpy(bytes, from, size);
     else
