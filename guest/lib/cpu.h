@@ -83,8 +83,8 @@ int guest_main(void);
 /* The image, optionally: every other vCPU runs this; when it returns the vCPU halts. */
 void guest_secondary(unsigned cpu) __attribute__((weak));
 
-/* Called by start.S on each vCPU. */
-_Noreturn void cpu_start(uint64_t fdt, unsigned cpu);
+/* Called by start.S on vCPU number `id`. */
+_Noreturn void cpu_start(uint64_t fdt, unsigned id);
 
 #endif
 #endif

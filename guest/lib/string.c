@@ -13,7 +13,7 @@
 
 /* The stack protector of a prebuilt libfdt reads its canary at %fs:0x28, which is address 0x28
  * here: it never changes, so this is never called unless a stack was overrun. */
-void __stack_chk_fail(void);
+void __stack_chk_fail(void); /* NOLINT(bugprone-reserved-identifier): the name is the compiler's */
 
 void *
 memcpy(void *restrict to, const void *restrict from, size_t size)

@@ -114,7 +114,7 @@ a_window_keeps_its_bytes(const struct area *ram, uint64_t passes)
 static void
 memory_stays_within_the_budget(uint64_t budget)
 {
-    struct vkvm_statistics statistics;
+    struct vkvm_statistics statistics = { 0 };
 
     test_begin("resident memory stays within the budget");
     if (budget == 0)

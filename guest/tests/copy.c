@@ -45,7 +45,7 @@ expect_word(uint64_t address, uint64_t value)
 static uint64_t
 resident_pages(void)
 {
-    struct vkvm_statistics statistics;
+    struct vkvm_statistics statistics = { 0 };
 
     doorbell_statistics(&statistics);
     return statistics.resident_pages;

@@ -16,7 +16,7 @@ sum_of_kinds(const struct vkvm_statistics *s)
 int
 guest_main(void)
 {
-    struct vkvm_statistics before, after;
+    struct vkvm_statistics before = { 0 }, after = { 0 };
     struct access_fault fault;
     struct window window;
 

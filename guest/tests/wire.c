@@ -40,7 +40,7 @@ sum(uint64_t start)
 static uint64_t
 page_ins(void)
 {
-    struct vkvm_statistics statistics;
+    struct vkvm_statistics statistics = { 0 };
 
     doorbell_statistics(&statistics);
     return statistics.page_in;

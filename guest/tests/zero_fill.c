@@ -25,7 +25,7 @@ static void
 fresh_ram_reads_as_zeros(void)
 {
     uint64_t run = ram_alloc_run(APART + PAGES, PAGE_SIZE) + APART * PAGE_SIZE;
-    struct vkvm_statistics before, after;
+    struct vkvm_statistics before = { 0 }, after = { 0 };
 
     test_begin("fresh RAM reads as zeros");
     doorbell_statistics(&before);
