@@ -74,6 +74,7 @@ echo >>"$run/root/command"
 cat "$dir/initramfs" "$run/command.cpio" >"$run/initrd"
 
 echo "lane: $(sed -n 's/^Package: //p' "$dir/kernel/version"), QEMU's software CPU with SVM and nested paging" >&2
+start=$(date +%s)
 timeout -k 10 "$seconds" qemu-system-x86_64 \
     -accel "$accel" -cpu max -smp 2 -m "$memory" -nodefaults -display none -no-reboot \
     -serial stdio -serial "file:$run/status" -monitor "$monitor" \
@@ -85,7 +86,7 @@ wait "$qemu" || ended=$?
 qemu=
 
 status=$(tr -d '\r\n' <"$run/status")
-if [ "$ended" -eq 124 ] || [ "$ended" -eq 137 ]; then
+if [ "$ended" -eq 124 ] || [ $(($(date +%s) - start)) -ge "$seconds" ]; then
     echo "lane.sh: not done after $seconds seconds" >&2
     exit 124
 fi
