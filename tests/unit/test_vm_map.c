@@ -1236,6 +1236,8 @@ walk_race(bool by_root)
     }
     for (unsigned i = 0; i < 2; i++)
         cr_assert(pthread_create(&threads[i], NULL, walk_thread, NULL) == 0);
+    while (pmap_extract(&pmap, at(2), NULL) == VM_PROT_NONE)
+        sched_yield(); /* a walker is under way */
     for (unsigned round = 1; round <= WALK_ROUNDS; round++)
         walk_change(round % WALK_PAGES);
     atomic_store(&walk_ends, true);
