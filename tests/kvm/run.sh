@@ -143,8 +143,6 @@ listed() {
 test_program() {
     if [ -n "$unusable" ]; then
         skip "$1" "$unusable"
-    elif [ "$1" = host_pmap ] && [ -n "${VKVM_LANE:-}" ]; then
-        skip "$1" 'two of its cases fail now and then on nested paging: cause not found yet'
     else
         run "$build/tests/$1"
         judge "$1" 0 ''
