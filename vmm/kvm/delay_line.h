@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Keeps a faulting vCPU awake for some two microseconds.
+ * Keeps a faulting vCPU awake for some four microseconds.
  *
  * A thread that faults queues its message, wakes whoever polls the userfaultfd
  * and sleeps.  Sleeping and waking is most of what a fault costs: KVM saves and
@@ -17,7 +17,7 @@
 #ifndef DELAY_LINE_H
 #define DELAY_LINE_H
 
-#define DELAY_LINE_MAX 128
+#define DELAY_LINE_MAX 256
 
 struct delay_line {
     int epoll_fd; /* owned, -1 = none */

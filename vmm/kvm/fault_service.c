@@ -43,9 +43,9 @@
 #define SPIN_MIN_NS 50000u
 #define SPIN_MAX_NS 200000u
 
-/* Entries of the delay line: enough for a zero-fill fault to end before its vCPU sleeps (from 80
- * on where this was measured); each more costs a fault some 20 ns. */
-#define DELAY_LENGTH 96u
+/* Entries of the delay line: enough for a zero-fill fault to end before its vCPU sleeps.  80 do
+ * while the host's cores are near each other, 140 when they are not; each costs a fault some 20 ns. */
+#define DELAY_LENGTH 192u
 
 /* One fault thread serves this many vCPUs. */
 #define VCPUS_PER_THREAD 4u
