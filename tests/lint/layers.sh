@@ -34,7 +34,7 @@ abi='guest/include/vkvm_abi\.h'
 only vmm/vpagetable "$engine"
 only vmm/pager "$engine|vmm/pager/.*"
 only vmm/kvm "$engine|vmm/kvm/.*|$histogram|vmm/x86_64/arch\.h|$abi"
-only vmm/x86_64 "$engine|vmm/kvm/.*|vmm/x86_64/.*|$abi"
+only vmm/x86_64 "$engine|vmm/kvm/kvm_host\.h|vmm/x86_64/.*|$abi"
 only guest 'guest/.*'
 
 never vmm/vpagetable '#[[:space:]]*include <(linux|asm|sys/ioctl|sys/kvm)' 'the engine sees no kernel header'

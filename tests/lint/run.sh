@@ -7,6 +7,7 @@
 #
 #   sources   the Makefile names every source, tests.cfg every test image
 #   spdx      every source names its licence
+#   seed      docs/seed.md names functions and tests that exist
 #   layers    the arrows between directories point down
 #   headers   every header compiles alone, with gcc and with clang
 #   warnings  no source makes gcc or clang warn
@@ -47,6 +48,10 @@ step_sources() {
 
 step_spdx() {
     "$here/spdx.sh"
+}
+
+step_seed() {
+    "$here/seed.sh"
 }
 
 step_layers() {
@@ -108,7 +113,7 @@ step_manual() {
     mandoc -T lint -W warning docs/vkvm.1
 }
 
-[ $# -gt 0 ] || set -- sources spdx layers headers warnings format tidy cppcheck shell manual
+[ $# -gt 0 ] || set -- sources spdx seed layers headers warnings format tidy cppcheck shell manual
 for step; do
     # Not as a condition: there, a failing command would not end the step.
     set +e

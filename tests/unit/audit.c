@@ -29,9 +29,10 @@
 
 struct record {
     struct vm_object *object;
-    unsigned references; /* found */
-    unsigned shadows;    /* found */
-    uint32_t *wirings;   /* of each page, by entries; NULL = none */
+    const struct vm_map *map; /* whose entries refer to it; NULL = none */
+    unsigned references;      /* found */
+    unsigned shadows;         /* found */
+    uint32_t *wirings;        /* of each page, by entries; NULL = none */
 };
 
 struct auditor {
@@ -46,6 +47,57 @@ struct auditor {
     uint64_t mapped;
     uint64_t swapped;
 };
+
+/* ---- Locks. ---- */
+
+static void
+audit_mutex(struct vm_mutex *m, const char *name)
+{
+    AUDIT(pthread_mutex_trylock(&m->mutex) == 0, "the lock is held: %s", name);
+    pthread_mutex_unlock(&m->mutex);
+}
+
+static void
+audit_rwlock(struct vm_rwlock *l, const char *name)
+{
+    AUDIT(pthread_rwlock_trywrlock(&l->rwlock) == 0, "the lock is held: %s", name);
+    pthread_rwlock_unlock(&l->rwlock);
+}
+
+static void
+audit_map_locks(struct vm_map *map)
+{
+    struct pmap *pmap = map->pmap;
+
+    audit_mutex(&map->edit_lock, "E");
+    audit_rwlock(&map->lock, "M");
+    audit_mutex(&map->ilock_mutex, "I");
+    audit_rwlock(&pmap->windows_lock, "W");
+    for (unsigned i = 0; i < pmap->windows.n; i++) {
+        for (uint64_t c = 0; c < pmap_window_at(pmap, i)->nchunks; c++) {
+            struct pmap_chunk *chunk = atomic_load(&pmap_window_at(pmap, i)->chunks[c]);
+
+            if (chunk != NULL)
+                audit_mutex(&chunk->lock, "P");
+        }
+    }
+}
+
+/* All but those of objects, which are found with these free. */
+static void
+audit_engine_locks(const struct audit *audit)
+{
+    struct vm_system *sys = audit->sys;
+
+    for (unsigned i = 0; i < audit->nmaps; i++)
+        audit_map_locks(audit->maps[i]);
+    audit_mutex(&sys->shadow_lock, "S");
+    audit_mutex(&sys->extent_lock, "X");
+    audit_mutex(&sys->pv_lock, "V");
+    audit_rwlock(&sys->pmaps_lock, "L");
+    audit_mutex(&sys->queue_lock, "Q");
+    audit_mutex(&sys->pageout.lock, "F");
+}
 
 /* ---- Objects. ---- */
 
@@ -90,6 +142,17 @@ reference(struct auditor *a, struct vm_object *object, bool shadow)
     }
 }
 
+/* An object is mapped by one map: a virtual copy looks for sharers nowhere else. */
+static void
+audit_mapped_once(const struct auditor *a, const struct vm_map *map, const struct vm_object *object)
+{
+    struct record *record = record_find(a, object);
+
+    AUDIT(record->map == NULL || record->map == map, "object %p is in two maps",
+          (const void *)object);
+    record->map = map;
+}
+
 /* NOLINTBEGIN(bugprone-macro-parentheses): e is declared here */
 #define FOR_EACH_ENTRY(e, map)                                                            \
     for (struct vm_map_entry *e = vm_map_entry_search((map), gpa_from_u64(0)); e != NULL; \
@@ -102,8 +165,10 @@ find_objects(struct auditor *a)
     for (unsigned i = 0; i < a->audit->nmaps; i++) {
         FOR_EACH_ENTRY(e, a->audit->maps[i])
         {
-            if (e->object != NULL)
-                reference(a, e->object, false);
+            if (e->object == NULL)
+                continue;
+            reference(a, e->object, false);
+            audit_mapped_once(a, a->audit->maps[i], e->object);
         }
     }
     for (unsigned i = 0; i < a->audit->nobjects; i++)
@@ -306,9 +371,7 @@ audit_page(struct auditor *a, const struct record *record, uint64_t slot, struct
     a->queued[m->queue]++;
     a->wired += m->wire_count != 0;
     if (m->queue == PQ_CACHE) {
-        /* A walk sets A and M in a table where it lies; page-out looks again. */
-        AUDIT(atomic_load(&m->dirty) == 0 || vm_page_flag_test(m, VM_PAGE_REFERENCED),
-              "slot %" PRIu64 " is dirty in the cache", slot);
+        AUDIT(atomic_load(&m->dirty) == 0, "slot %" PRIu64 " is dirty in the cache", slot);
         AUDIT(m->pv.where == 0 && m->pv.more == NULL, "slot %" PRIu64 " is mapped", slot);
     }
 }
@@ -410,7 +473,7 @@ audit_chunk(const struct vm_map *map, const struct pmap_chunk *chunk)
 {
     unsigned count = 0;
 
-    for (unsigned slot = 0; slot < PMAP_CHUNK_PAGES; slot++) {
+    for (unsigned slot = 0; slot < chunk->npages; slot++) {
         uint64_t pte = pte_load(chunk, slot);
 
         if (pte_page(pte) == NULL)
@@ -424,16 +487,28 @@ audit_chunk(const struct vm_map *map, const struct pmap_chunk *chunk)
     return count;
 }
 
+/* A window goes with the last entry in it, or that may grow into it. */
+static void
+audit_window(const struct vm_map *map, const struct pmap_window *w)
+{
+    const struct vm_map_entry *e = vm_map_entry_search(map, w->start);
+    uint64_t end = w->start.value + (w->npages << PAGE_SHIFT);
+
+    AUDIT(e != NULL && vm_map_entry_lowest(e).value < end,
+          "the window at %#" PRIx64 " has no entry", w->start.value);
+}
+
 static uint64_t
 audit_mappings(const struct vm_map *map)
 {
     struct pmap *pmap = map->pmap;
     uint64_t mapped = 0;
 
-    for (unsigned i = 0; i < pmap->nwindows; i++) {
-        const struct pmap_window *w = pmap->windows[i];
+    for (unsigned i = 0; i < pmap->windows.n; i++) {
+        const struct pmap_window *w = pmap_window_at(pmap, i);
 
         AUDIT(w->live, "a window is going away");
+        audit_window(map, w);
         for (uint64_t c = 0; c < w->nchunks; c++) {
             const struct pmap_chunk *chunk = atomic_load(&w->chunks[c]);
 
@@ -463,7 +538,7 @@ audit_totals(const struct auditor *a)
     AUDIT(sys->pageout.first == NULL && atomic_load(&sys->pageout.waiters) == 0,
           "somebody waits for memory");
     if (sys->swap != NULL)
-        AUDIT(swap_device_used(sys->swap) == a->swapped,
+        AUDIT(swap_device_used(sys->swap) == a->swapped + a->audit->swap_slots,
               "%" PRIu64 " slots in use, objects have %" PRIu64, swap_device_used(sys->swap),
               a->swapped);
 }
@@ -488,7 +563,10 @@ audit_engine(const struct audit *audit)
 {
     struct auditor a = { .audit = audit, .sys = audit->sys };
 
+    audit_engine_locks(audit);
     find_objects(&a);
+    for (unsigned i = 0; i < a.nrecords; i++)
+        audit_mutex(&a.records[i].object->lock, "an object's");
     for (unsigned i = 0; i < a.nrecords; i++)
         audit_object(&a, &a.records[i]);
     audit_extents(&a);

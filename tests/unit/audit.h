@@ -15,6 +15,7 @@
  *  swap       the slots in use are those that objects know
  *  budget     resident and wired pages are as many as counted, and no more than allowed
  *  counters   faults and their kinds add up
+ *  locks      nobody has one
  *
  * Nothing else may be running.  A broken invariant is named on stderr, and the test aborts.
  */
@@ -29,7 +30,8 @@ struct audit {
     unsigned nmaps;
     struct vm_object *const *objects; /* once for each reference of the test's own */
     unsigned nobjects;
-    bool frames; /* also ask the host that frames of slots without a page are holes: slow */
+    uint64_t swap_slots; /* that the test has taken itself */
+    bool frames;         /* also ask the host that frames of slots without a page are holes: slow */
 };
 
 void audit_engine(const struct audit *audit);

@@ -80,6 +80,14 @@ fake_pmap_fail_next_enter(struct fake_pmap *fake, int error, unsigned entered)
     vm_mutex_unlock(&fake->lock);
 }
 
+/* Does a hook of the test make the operation fail? */
+static int
+fake_refuses(const struct fake_pmap *fake, enum fake_operation operation, unsigned npages,
+             unsigned *entered)
+{
+    return fake->refuse != NULL ? fake->refuse(operation, npages, entered) : 0;
+}
+
 static int
 fake_window_create(void *md, struct pmap_window *w)
 {
@@ -88,6 +96,8 @@ fake_window_create(void *md, struct pmap_window *w)
     int error = fake->fail_window_create;
 
     fake->fail_window_create = 0;
+    if (error == 0)
+        error = fake_refuses(fake, FAKE_WINDOW_CREATE, 0, NULL);
     if (error != 0)
         return error;
     fw = calloc(1, sizeof(*fw));
@@ -137,6 +147,8 @@ fake_window_rebase(void *md, struct pmap_window *w)
     int error = fake->fail_window_rebase;
 
     fake->fail_window_rebase = 0;
+    if (error == 0)
+        error = fake_refuses(fake, FAKE_WINDOW_REBASE, 0, NULL);
     if (error != 0)
         return error;
     vm_mutex_lock(&fake->lock);
@@ -204,10 +216,12 @@ fake_enter(void *md, struct pmap_window *w, uint64_t first, unsigned npages,
            const struct pmap_frame *frames, unsigned *entered)
 {
     struct fake_pmap *fake = md;
-    unsigned count = npages;
-    int error = 0;
+    unsigned count = 0;
+    int error = fake_refuses(fake, FAKE_ENTER, npages, &count);
 
     fake_check_range(w, first, npages);
+    if (error == 0)
+        count = npages;
     if (fake->before_enter != NULL)
         fake->before_enter(fake->before_enter_context, gpa_add(w->start, first << PAGE_SHIFT),
                            npages);

@@ -21,6 +21,12 @@
 
 struct fake_window; /* fake_pmap.c */
 
+enum fake_operation {
+    FAKE_WINDOW_CREATE,
+    FAKE_WINDOW_REBASE,
+    FAKE_ENTER
+};
+
 struct fake_pmap {
     struct vm_mutex lock; /* guards everything below */
     struct fake_window *windows;
@@ -39,6 +45,12 @@ struct fake_pmap {
      */
     void (*before_enter)(void *context, gpa_t gpa, unsigned npages);
     void *before_enter_context;
+
+    /*
+     * Asked at each operation that may fail: does it?  0 = no, else the negative errno; an
+     * enter may still do the first *entered (0) pages of its run.  May be NULL.
+     */
+    int (*refuse)(enum fake_operation operation, unsigned npages, unsigned *entered);
 
     /* Counters; calls and pages. */
     unsigned windows_created;

@@ -47,12 +47,13 @@ void rig_init(struct rig *rig, uint64_t budget);
 
 /* The same in two steps: nothing mapped; then `ram`, whose reference passes to the rig. */
 void rig_init_empty(struct rig *rig, uint64_t budget);
+void rig_init_store(struct rig *rig, uint64_t budget, uint64_t store_pages);
 void rig_map_ram(struct rig *rig, struct vm_object *ram, vm_prot_t prot);
 
 /* Let `object` show `backing`, a reference of which passes to it, from `offset` on. */
 void rig_shadow(struct vm_object *object, struct vm_object *backing, vm_pindex_t offset);
 
-/* Audits, checks that nothing is busy or held and that the statistics add up. */
+/* The engine audit (audit.h), and the machine's.  Nothing may be under way. */
 void rig_audit(struct rig *rig);
 void rig_fini(struct rig *rig);
 
@@ -70,7 +71,7 @@ void rig_pager_release(struct rig_pager *pager);
 void rig_window(struct rig *rig, uint64_t start, uint64_t npages, vm_prot_t prot,
                 const struct vpte_format *format, vpte_t root);
 
-/* The entry around gpa. */
+/* The entry around gpa, looked up by nothing that could change it. */
 struct vm_map_entry *rig_entry(struct rig *rig, uint64_t gpa);
 
 /* Faults.  `rig_info` of the calling thread has the details. */
@@ -93,9 +94,12 @@ vpte_t rig_pte(uint64_t page, vpte_t flags);
 vpte_t rig_tables(struct rig *rig, unsigned npages, uint64_t first, uint64_t stride, vpte_t flags);
 
 /*
- * rig_init, and a window of 512 pages whose page i is RAM page 100 + 3 * i, of value i,
- * for the first npages.
+ * rig_init, and tables for a window whose page i is RAM page 100 + 3 * i, for the first npages;
+ * of these the first ones are resident, with value i.  Returns the root.
  */
+vpte_t rig_window_tables(struct rig *rig, unsigned npages, unsigned resident, vpte_t flags);
+
+/* The same, all npages resident, and a window of 512 pages at RIG_WINDOW. */
 void rig_window_init(struct rig *rig, unsigned npages, vpte_t flags);
 
 /* The flags of the window's entry `index`. */

@@ -4,6 +4,7 @@
  * files and overlays are applied or refused; the tree finds its place in memory.
  */
 #include "guest/include/vkvm_abi.h"
+#include "tests/unit/environment.h"
 #include "vmm/cli/fdt.h"
 
 #include <criterion/criterion.h>
@@ -12,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #define MEMORY_SIZE ((uint64_t)64 << 20)
@@ -514,17 +514,11 @@ try_damaged(const uint8_t *bytes, size_t size, unsigned *accepted)
 
 Test(fdt, random_damage_to_an_overlay_is_refused_or_harmless)
 {
-    const char *given = getenv("VKVM_SEED");
     uint8_t good[1024] = { 0 }, bad[1024];
     size_t size = make_overlay(good, sizeof good, "/chosen");
-    unsigned seed = 0, accepted = 0;
+    unsigned accepted = 0;
 
-    if (given != NULL)
-        seed = (unsigned)strtoul(given, NULL, 0);
-    else if (getrandom(&seed, sizeof seed, 0) != sizeof seed)
-        cr_fatal("no seed");
-    fprintf(stderr, "fdt: VKVM_SEED=%u\n", seed);
-    srand(seed);
+    environment_seed("fdt");
     for (int round = 0; round < 10000; round++) {
         memcpy(bad, good, size);
         for (int n = rand() % 3; n >= 0; n--)

@@ -5,6 +5,7 @@
  *
  * Images are made in memory and opened by the name /proc gives their memfd.
  */
+#include "tests/unit/environment.h"
 #include "vmm/cli/image.h"
 
 #include <criterion/criterion.h>
@@ -13,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -647,16 +647,10 @@ check_accepted(const struct image *image)
 
 Test(image, random_damage_is_refused_or_harmless)
 {
-    const char *given = getenv("VKVM_SEED");
     uint8_t *memory = calloc(1, MEMORY_SIZE);
-    unsigned seed = 0, accepted = 0;
+    unsigned accepted = 0;
 
-    if (given != NULL)
-        seed = (unsigned)strtoul(given, NULL, 0);
-    else if (getrandom(&seed, sizeof seed, 0) != sizeof seed)
-        cr_fatal("no seed");
-    fprintf(stderr, "image: VKVM_SEED=%u\n", seed);
-    srand(seed);
+    environment_seed("image");
     for (int round = 0; round < 20000; round++) {
         struct model model;
         struct opened o;

@@ -3,14 +3,15 @@
  * The options of `vkvm run`: values, limits, every refusal, and random command lines.
  */
 #include "guest/include/vkvm_abi.h"
+#include "tests/unit/environment.h"
 #include "vmm/cli/options.h"
+#include "vmm/cli/value.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #define MAX_WORDS 80
 
@@ -63,7 +64,7 @@ size_of(const char *text)
 {
     uint64_t size = 0;
 
-    cr_expect(eq(int, options_parse_size(text, &size), 0), "%s", text);
+    cr_expect(eq(int, value_size(text, &size), 0), "%s", text);
     return size;
 }
 
@@ -92,10 +93,10 @@ Test(options, the_largest_size_is_two_to_the_64_minus_1)
     cr_expect(eq(u64, size_of("18446744073709551615"), UINT64_MAX));
     cr_expect(eq(u64, size_of("0xffffffffffffffff"), UINT64_MAX));
     cr_expect(eq(u64, size_of("16777215T"), 16777215ull << 40));
-    cr_expect(eq(int, options_parse_size("18446744073709551616", &size), -ERANGE));
-    cr_expect(eq(int, options_parse_size("0x10000000000000000", &size), -ERANGE));
-    cr_expect(eq(int, options_parse_size("16777216T", &size), -ERANGE));
-    cr_expect(eq(int, options_parse_size("18014398509481984K", &size), -ERANGE));
+    cr_expect(eq(int, value_size("18446744073709551616", &size), -ERANGE));
+    cr_expect(eq(int, value_size("0x10000000000000000", &size), -ERANGE));
+    cr_expect(eq(int, value_size("16777216T", &size), -ERANGE));
+    cr_expect(eq(int, value_size("18014398509481984K", &size), -ERANGE));
     cr_expect(eq(u64, size, 7), "left alone on failure");
 }
 
@@ -108,7 +109,7 @@ Test(options, what_is_not_a_size_is_refused)
     uint64_t size = 7;
 
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
-        cr_expect(eq(int, options_parse_size(texts[i], &size), -EINVAL), "'%s'", texts[i]);
+        cr_expect(eq(int, value_size(texts[i], &size), -EINVAL), "'%s'", texts[i]);
     cr_expect(eq(u64, size, 7), "left alone on failure");
 }
 
@@ -133,7 +134,7 @@ Test(options, seconds_may_have_a_fraction_and_round_up)
     unsigned ms;
 
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        cr_expect(eq(int, options_parse_seconds(cases[i].text, &ms), 0), "%s", cases[i].text);
+        cr_expect(eq(int, value_seconds(cases[i].text, &ms), 0), "%s", cases[i].text);
         cr_expect(eq(uint, ms, cases[i].ms), "%s", cases[i].text);
     }
 }
@@ -146,10 +147,10 @@ Test(options, what_is_not_a_time_is_refused)
     unsigned ms = 7;
 
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
-        cr_expect(eq(int, options_parse_seconds(texts[i], &ms), -EINVAL), "'%s'", texts[i]);
-    cr_expect(eq(int, options_parse_seconds("4294968", &ms), -ERANGE));
-    cr_expect(eq(int, options_parse_seconds("4294967.2951", &ms), -ERANGE));
-    cr_expect(eq(int, options_parse_seconds("99999999999999999999999", &ms), -ERANGE));
+        cr_expect(eq(int, value_seconds(texts[i], &ms), -EINVAL), "'%s'", texts[i]);
+    cr_expect(eq(int, value_seconds("4294968", &ms), -ERANGE));
+    cr_expect(eq(int, value_seconds("4294967.2951", &ms), -ERANGE));
+    cr_expect(eq(int, value_seconds("99999999999999999999999", &ms), -ERANGE));
     cr_expect(eq(uint, ms, 7), "left alone on failure");
 }
 
@@ -467,16 +468,9 @@ check_accepted(const struct run_options *options)
 
 Test(options, random_command_lines_are_parsed_or_refused)
 {
-    const char *given = getenv("VKVM_SEED");
-    unsigned seed = 0;
     unsigned accepted = 0;
 
-    if (given != NULL)
-        seed = (unsigned)strtoul(given, NULL, 0);
-    else if (getrandom(&seed, sizeof seed, 0) != sizeof seed)
-        cr_fatal("no seed");
-    fprintf(stderr, "options: VKVM_SEED=%u\n", seed);
-    srand(seed);
+    environment_seed("options");
     for (int round = 0; round < 20000; round++) {
         char words[6][128];
         char *argv[8];
@@ -528,7 +522,14 @@ Test(options, what_is_not_a_map_is_refused)
     REFUSED("incomplete", "--map", "size=4K,file=x,shared", "i");
     REFUSED("incomplete", "--map", "gpa=0x1000000000,file=x,shared", "i");
     REFUSED("incomplete", "--map", "gpa=0x1000000000,size=4K,shared", "i");
-    REFUSED("incomplete", "--map", "gpa=0x1000000000,size=4K,file=,shared", "i");
+    REFUSED("no name", "--map", "gpa=0x1000000000,size=4K,file=,shared", "i");
+    REFUSED("two gpa", "--map", "gpa=0x1000000000,gpa=0x1000000000,size=4K,file=x,shared", "i");
+    REFUSED("two size", "--map", "size=4K,size=4K,gpa=0x1000000000,file=x,shared", "i");
+    REFUSED("two file", "--map", "file=x,file=y,gpa=0x1000000000,size=4K,shared", "i");
+    REFUSED("is unknown", "--map", "gpa,size=4K,file=x,shared", "i");
+    REFUSED("is unknown", "--map", "=,size=4K,file=x,shared", "i");
+    REFUSED("is unknown", "--map", "", "i");
+    REFUSED("is unknown", "--map", ",", "i");
     REFUSED("private or shared", "--map", "gpa=0x1000000000,size=4K,file=x", "i");
     REFUSED("private or shared", "--map", "gpa=0x1000000000,size=4K,file=x,shared,private", "i");
     REFUSED("is unknown", "--map", "gpa=0x1000000000,size=4K,file=x,shared,rw", "i");

@@ -98,3 +98,21 @@ Test(vm_copy, copies_go_through_windows_and_mark_the_entries)
     cr_assert(eq(uint, rig_info.level, 4));
     rig_fini(&rig);
 }
+
+Test(vm_copy, a_peek_is_no_fault_of_the_guest)
+{
+    struct rig rig;
+    uint64_t value = 77, seen = 0, faults;
+
+    rig_init(&rig, 0);
+    cr_assert(eq(int, vm_map_write(&rig.map, gpa_from_u64(PAGE(3)), &value, 8, &rig_info), VM_OK));
+    faults = rig_meter(&rig, v_vm_faults);
+    cr_assert(eq(int, vm_map_peek(&rig.map, gpa_from_u64(PAGE(3)), &seen, 8, &rig_info), VM_OK));
+    cr_assert(eq(u64, seen, value));
+    cr_assert(eq(int, vm_map_peek(&rig.map, gpa_from_u64(PAGE(RIG_PAGES)), &seen, 8, &rig_info),
+                 VM_INVALID_ADDRESS));
+    cr_assert(eq(u64, rig_meter(&rig, v_vm_faults), faults));
+    cr_assert(zero(u64, rig_meter(&rig, v_kind_failed)));
+    cr_assert(eq(u64, rig_meter(&rig, v_lookups), 2));
+    rig_fini(&rig);
+}

@@ -1,187 +1,21 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Objects: creation, references, the resident index, write-back, the end. */
+/* Objects: creation, references, the resident index, the end. */
 #include "vmm/vpagetable/vm_object.h"
 
-#include "tests/unit/checked_test.h"
-#include "tests/unit/fake_pmap.h"
+#include "tests/unit/object_rig.h"
+#include "tests/unit/sanitized.h"
 #include "vmm/vpagetable/vm_pager.h"
 #include "vmm/vpagetable/vm_shadow.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
-#include <unistd.h>
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
-
-#define STORE ((uint64_t)1 << 18)
-
-static struct vm_system sys;
-
-static void
-vm_object_setup(void)
-{
-    const struct vm_system_config config = { .store_pages = STORE };
-
-    cr_assert_eq(vm_system_init(&sys, &config), 0);
-}
-
-/* Every object is gone, and with it every page, extent and byte. */
-static void
-vm_object_teardown(void)
-{
-    uint64_t first;
-
-    cr_assert_eq(atomic_load(&sys.resident_pages), 0);
-    cr_assert_eq(lseek(sys.memfd, 0, SEEK_DATA), -1, "memory left behind");
-    cr_assert_eq(vm_extent_alloc(&sys, STORE, &first), 0, "an extent left behind");
-    vm_extent_free(&sys, first, STORE);
-    vm_system_fini(&sys);
-}
 
 TestSuite(vm_object, .timeout = 120);
 TestSuite(vm_object_abort, .init = vm_object_setup, .timeout = 60);
-
-/* A pager that records what it is asked to write, and can be told to fail. */
-struct recorder {
-    atomic_bool released; /* what the object's end must wait for has happened */
-    unsigned early;       /* I/O or dealloc before that */
-    unsigned deallocs;
-    unsigned writes; /* calls */
-    unsigned pages_written;
-    unsigned largest;    /* most pages in one call */
-    unsigned writable;   /* pages a mapping still allowed to be written */
-    vm_pindex_t failing; /* this page cannot be written */
-    vm_pindex_t order[4096];
-    struct pmap *pmap;
-};
-
-static bool
-recorder_haspage(struct vm_object *object, vm_pindex_t pindex, unsigned *before, unsigned *after)
-{
-    return vm_default_pager.haspage(object, pindex, before, after);
-}
-
-static enum vm_pager_result
-recorder_getpages(struct vm_object *object, struct vm_page **m, unsigned count, unsigned reqpage,
-                  bool *done)
-{
-    return vm_default_pager.getpages(object, m, count, reqpage, done);
-}
-
-static enum vm_pager_result
-recorder_putpages(struct vm_object *object, struct vm_page **m, unsigned count, bool *done)
-{
-    struct recorder *r = object->handle;
-    enum vm_pager_result result = VM_PAGER_OK;
-
-    r->early += !atomic_load(&r->released);
-    r->writes++;
-    r->largest = count > r->largest ? count : r->largest;
-    for (unsigned i = 0; i < count; i++) {
-        vm_pindex_t pindex = vm_page_pindex(m[i]);
-
-        cr_assert(vm_page_flag_test(m[i], VM_PAGE_BUSY));
-        cr_assert_eq(pindex, vm_page_pindex(m[0]) + i, "consecutive");
-        if (r->pmap != NULL)
-            r->writable += (pmap_extract(r->pmap, gpa_from_u64(pindex << PAGE_SHIFT), NULL) &
-                            VM_PROT_WRITE) != 0;
-        done[i] = pindex != r->failing;
-        if (done[i]) {
-            atomic_store(&m[i]->dirty, 0);
-            r->order[r->pages_written++] = pindex;
-        } else {
-            result = VM_PAGER_ERROR;
-        }
-    }
-    return result;
-}
-
-static void
-recorder_dealloc(struct vm_object *object)
-{
-    struct recorder *r = object->handle;
-
-    r->early += !atomic_load(&r->released);
-    r->deallocs++;
-}
-
-static const struct vm_pager_ops recorder_pager = {
-    .name = "recorder",
-    .haspage = recorder_haspage,
-    .getpages = recorder_getpages,
-    .putpages = recorder_putpages,
-    .dealloc = recorder_dealloc,
-};
-
-static struct vm_object *
-new_object(uint64_t npages)
-{
-    struct vm_object *object = NULL;
-
-    cr_assert_eq(vm_object_create_default(&sys, npages, &object), 0);
-    return object;
-}
-
-static struct vm_object *
-new_recorded(uint64_t npages, struct recorder *r, unsigned flags)
-{
-    struct vm_object *object = NULL;
-
-    *r = (struct recorder){ .released = true, .failing = UINT64_MAX };
-    cr_assert_eq(vm_object_create(&sys, OBJT_FILE, npages, &recorder_pager, r, &object), 0);
-    object->flags |= flags;
-    return object;
-}
-
-static struct vm_page *
-new_busy_page(struct vm_object *object, vm_pindex_t pindex)
-{
-    struct vm_page *m;
-
-    vm_mutex_lock(&object->lock);
-    m = vm_page_alloc(object, pindex);
-    vm_mutex_unlock(&object->lock);
-    cr_assert_not_null(m);
-    vm_page_zero_fill(m);
-    m->valid = 1;
-    return m;
-}
-
-static struct vm_page *
-new_page(struct vm_object *object, vm_pindex_t pindex)
-{
-    struct vm_page *m = new_busy_page(object, pindex);
-
-    vm_mutex_lock(&object->lock);
-    vm_page_activate(m);
-    vm_page_wakeup(m);
-    vm_mutex_unlock(&object->lock);
-    return m;
-}
-
-static struct vm_page *
-new_dirty_page(struct vm_object *object, vm_pindex_t pindex)
-{
-    struct vm_page *m = new_page(object, pindex);
-
-    vm_mutex_lock(&object->lock);
-    vm_page_dirty(m);
-    vm_mutex_unlock(&object->lock);
-    return m;
-}
 
 CHECKED_TEST(vm_object, a_new_object_is_empty_and_has_one_reference)
 {
@@ -298,32 +132,6 @@ CHECKED_TEST(vm_object, its_end_with_more_pages_than_one_batch_frees_all)
     vm_object_unref(object);
 }
 
-/* A window on the whole object at GPA 0, with all its resident pages mapped writable. */
-static void
-map_object(struct fake_pmap *fake, struct pmap *pmap, struct vm_object *object)
-{
-    const vm_prot_t prot = VM_PROT_RW;
-
-    fake_pmap_init(fake);
-    cr_assert_eq(pmap_init(pmap, &sys, &fake_pmap_ops, fake), 0);
-    cr_assert_eq(pmap_window_add(pmap, gpa_from_u64(0), object->size, object->extent), 0);
-    for (vm_pindex_t i = 0; i < object->size; i++) {
-        struct vm_page *m;
-
-        vm_mutex_lock(&object->lock);
-        m = vm_page_lookup(object, i);
-        if (m != NULL)
-            vm_page_busy(m);
-        vm_mutex_unlock(&object->lock);
-        if (m == NULL)
-            continue;
-        cr_assert_eq(pmap_enter(pmap, gpa_from_u64(i << PAGE_SHIFT), &m, &prot, 1, 0, NULL), 0);
-        vm_mutex_lock(&object->lock);
-        vm_page_wakeup(m);
-        vm_mutex_unlock(&object->lock);
-    }
-}
-
 CHECKED_TEST(vm_object, its_end_drops_every_mapping)
 {
     struct vm_object *object = new_object(100);
@@ -363,14 +171,6 @@ unref_start(struct vm_object *object)
         vm_mutex_unlock(&object->lock);
     }
     return thread;
-}
-
-/* ... and until it waits for this page. */
-static void
-wait_wanted(const struct vm_page *m)
-{
-    while (!vm_page_flag_test(m, VM_PAGE_WANTED))
-        sched_yield();
 }
 
 CHECKED_TEST(vm_object, its_end_waits_for_paging_in_progress)
@@ -597,137 +397,6 @@ CHECKED_TEST(vm_object, behind_a_place_beyond_the_object_nothing_is_resident)
     cr_assert_eq(vm_object_resident_run_behind(object, 11, 5), 0);
     cr_assert_eq(vm_object_resident_run_behind(object, UINT64_MAX, 5), 0);
     vm_mutex_unlock(&object->lock);
-    vm_object_unref(object);
-}
-
-CHECKED_TEST(vm_object, cleaning_writes_exactly_the_dirty_pages_in_runs_and_leaves_them_clean)
-{
-    struct recorder r;
-    struct vm_object *object = new_recorded(200, &r, OBJ_WRITEBACK);
-
-    for (vm_pindex_t i = 0; i < 200; i++) {
-        if (i < 3 || (i >= 10 && i < 15))
-            new_dirty_page(object, i);
-        else if (i % 2 == 1)
-            new_page(object, i);
-    }
-    cr_assert_eq(vm_object_page_clean(object), 0);
-    cr_assert_eq(r.writes, 2);
-    cr_assert_eq(r.pages_written, 8);
-    cr_assert(r.order[0] == 0 && r.order[3] == 10 && r.order[7] == 14);
-    cr_assert_eq(atomic_load(&sys.meter.v_pageout), 8);
-    cr_assert_eq(vm_object_page_clean(object), 0);
-    cr_assert_eq(r.writes, 2, "nothing is dirty any more");
-    vm_object_unref(object);
-    cr_assert_eq(r.writes, 2);
-}
-
-CHECKED_TEST(vm_object, cleaning_a_long_run_is_cut_into_bounded_writes)
-{
-    struct recorder r;
-    struct vm_object *object = new_recorded(1000, &r, OBJ_WRITEBACK);
-
-    for (vm_pindex_t i = 0; i < 1000; i++)
-        new_dirty_page(object, i);
-    cr_assert_eq(vm_object_page_clean(object), 0);
-    cr_assert_eq(r.pages_written, 1000);
-    cr_assert_eq(r.largest, 32);
-    vm_object_unref(object);
-}
-
-CHECKED_TEST(vm_object, a_page_that_cannot_be_written_is_an_io_error_and_stays_dirty)
-{
-    struct recorder r;
-    struct vm_object *object = new_recorded(10, &r, OBJ_WRITEBACK);
-    struct vm_page *m[10];
-
-    for (vm_pindex_t i = 0; i < 10; i++)
-        m[i] = new_dirty_page(object, i);
-    r.failing = 4;
-    cr_assert_eq(vm_object_page_clean(object), -EIO);
-    for (vm_pindex_t i = 0; i < 10; i++)
-        cr_assert_eq(atomic_load(&m[i]->dirty), i == 4);
-    r.failing = UINT64_MAX;
-    cr_assert_eq(vm_object_page_clean(object), 0);
-    vm_object_unref(object);
-}
-
-CHECKED_TEST(vm_object, an_object_whose_pager_keeps_nothing_is_never_written)
-{
-    struct recorder r;
-    struct vm_object *object = new_recorded(10, &r, 0);
-
-    new_dirty_page(object, 4);
-    cr_assert_eq(vm_object_page_clean(object), 0);
-    vm_object_unref(object);
-    cr_assert_eq(r.writes, 0);
-}
-
-CHECKED_TEST(vm_object, the_end_of_an_object_writes_its_dirty_pages_first)
-{
-    struct recorder r;
-    struct vm_object *object = new_recorded(10, &r, OBJ_WRITEBACK);
-
-    new_dirty_page(object, 4);
-    vm_object_unref(object);
-    cr_assert(r.writes == 1 && r.order[0] == 4 && r.deallocs == 1);
-}
-
-CHECKED_TEST(vm_object, the_end_of_an_object_comes_even_if_its_pages_cannot_be_written)
-{
-    struct recorder r;
-    struct vm_object *object = new_recorded(10, &r, OBJ_WRITEBACK);
-
-    new_dirty_page(object, 4);
-    r.failing = 4;
-    vm_object_unref(object);
-    cr_assert(r.writes == 1 && r.pages_written == 0 && r.deallocs == 1);
-}
-
-CHECKED_TEST(vm_object, a_page_is_written_only_when_no_mapping_allows_writes)
-{
-    struct recorder r;
-    struct vm_object *object = new_recorded(10, &r, OBJ_WRITEBACK);
-    struct fake_pmap fake;
-    struct pmap pmap;
-
-    for (vm_pindex_t i = 2; i < 6; i++)
-        new_dirty_page(object, i);
-    map_object(&fake, &pmap, object);
-    cr_assert_eq(pmap_extract(&pmap, gpa_from_u64(2 << PAGE_SHIFT), NULL), VM_PROT_RW);
-    r.pmap = &pmap;
-    cr_assert_eq(vm_object_page_clean(object), 0);
-    cr_assert_eq(r.writable, 0);
-    cr_assert_eq(pmap_extract(&pmap, gpa_from_u64(2 << PAGE_SHIFT), NULL), VM_PROT_READ);
-    vm_object_unref(object);
-    pmap_fini(&pmap);
-    fake_pmap_fini(&fake);
-}
-
-static void *
-clean_main(void *object)
-{
-    return vm_object_page_clean(object) == 0 ? object : NULL;
-}
-
-CHECKED_TEST(vm_object, a_held_page_is_written_only_when_it_is_let_go)
-{
-    struct recorder r;
-    struct vm_object *object = new_recorded(10, &r, OBJ_WRITEBACK);
-    struct vm_page *m = new_dirty_page(object, 4);
-    pthread_t thread;
-    void *result;
-
-    vm_mutex_lock(&object->lock);
-    vm_page_hold(m);
-    vm_mutex_unlock(&object->lock);
-    atomic_store(&r.released, false);
-    cr_assert_eq(pthread_create(&thread, NULL, clean_main, object), 0);
-    wait_wanted(m);
-    atomic_store(&r.released, true);
-    vm_page_unhold(m);
-    cr_assert_eq(pthread_join(thread, &result), 0);
-    cr_assert(result == object && r.writes == 1 && r.early == 0);
     vm_object_unref(object);
 }
 

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Pages of bare objects, with and without a virtual page table; pages held for a moment. */
 #include "tests/unit/fault_rig.h"
+#include "tests/unit/swap_rig.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 #include <errno.h>
 #include <string.h>
-
-#define PAGE(n) ((uint64_t)(n) << PAGE_SHIFT)
 
 static enum vm_result
 object_page(struct rig *rig, vm_pindex_t pindex, vm_prot_t access, unsigned flags,
@@ -68,6 +67,34 @@ Test(vm_object_page, a_write_or_the_dirty_flag_makes_it_dirty_a_read_does_not)
         vm_page_unhold(m);
     }
     rig_fini(&rig);
+}
+
+/* Pages of RAM that are in swap only: a read leaves the copy there, UNSWAP frees it. */
+Test(vm_object_page, unswap_dirties_the_page_and_frees_its_slot)
+{
+    struct vm_page *m;
+    struct rig rig;
+
+    swap_rig(&rig, 0, 100);
+    fill(&rig, 0, 20);
+    make_old(&rig, rig.ram, false);
+    cr_assert(eq(u64, vm_pageout_scan(&rig.sys, 20), 20));
+    cr_assert(eq(int, object_page(&rig, 7, VM_PROT_READ, 0, &m), VM_OK));
+    cr_assert(not(m->dirty));
+    cr_assert(eq(u64, swap_device_used(rig.sys.swap), 20));
+    vm_page_unhold(m);
+    for (unsigned p = 7; p < 10; p++) { /* 7 is resident */
+        cr_assert(eq(int, object_page(&rig, p, VM_PROT_READ, VM_FAULT_UNSWAP, &m), VM_OK));
+        cr_assert(m->dirty);
+        cr_assert(eq(u64, *(uint64_t *)vm_page_address(m), p * 3));
+        cr_assert(eq(u64, swap_device_used(rig.sys.swap), 19 - (p - 7)));
+        vm_page_unhold(m);
+    }
+    make_old(&rig, rig.ram, false);
+    (void)vm_pageout_scan(&rig.sys, 20);
+    cr_assert(eq(u64, swap_device_used(rig.sys.swap), 20));
+    check(&rig, 0, 20);
+    swap_fini(&rig);
 }
 
 Test(vm_object_page, every_failure_has_its_result_and_leaves_nothing)

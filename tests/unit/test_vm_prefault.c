@@ -276,7 +276,7 @@ Test(vm_prefault, a_page_of_zeros_whose_frame_is_not_the_natural_one_is_filled_h
     rig_init(&rig, 0);
     cr_assert(zero(int, vm_object_create_default(&rig.sys, RIG_PAGES, &object)));
     vm_rwlock_write_lock(&rig.map.lock);
-    RB_ROOT(&rig.map.entries)->object = object; /* the window's frames are still RAM's */
+    TAILQ_FIRST(&rig.map.entries)->object = object; /* the window's frames are still RAM's */
     vm_rwlock_write_unlock(&rig.map.lock);
     advise(&rig, 0, PAGE(RIG_PAGES), VM_ADVICE_SEQUENTIAL);
     cr_assert(eq(uint, burst(&rig, PAGE(0), VM_PROT_WRITE), VM_PREFAULT_SEQUENTIAL));
@@ -501,29 +501,13 @@ Test(vm_prefault, pages_made_along_are_dirty_inactive_and_not_referenced)
 
 /* ---- Windows. ---- */
 
-/* Window page i is RAM page 100 + 3 * i; those of [0, touched) are resident. */
+/* A window that is larger than what one table page maps. */
 static void
-window_init(struct rig *rig, unsigned npages, unsigned touched, vpte_t flags)
+window_init(struct rig *rig, unsigned npages, unsigned resident, vpte_t flags)
 {
-    vpte_t root;
+    vpte_t root = rig_window_tables(rig, npages, resident, flags);
 
-    rig_init(rig, 0);
-    for (unsigned i = 0; i < touched; i++) {
-        uint64_t value = i;
-
-        cr_assert(eq(int,
-                     vm_map_write(&rig->map, gpa_from_u64(PAGE(100 + 3 * i)), &value, sizeof value,
-                                  &rig_info),
-                     VM_OK));
-    }
-    root = rig_tables(rig, npages, 100, 3, flags);
     rig_window(rig, W(0), 1024, VM_PROT_ALL, &vpte64_format, root);
-}
-
-static vpte_t
-flags_of(struct rig *rig, unsigned index)
-{
-    return atomic_load(rig_vpte(rig, 4, index)) & 0xfff;
 }
 
 Test(vm_prefault, a_stream_through_scattered_frames_reaches_64_pages_per_fault)
@@ -543,7 +527,7 @@ Test(vm_prefault, a_stream_through_scattered_frames_reaches_64_pages_per_fault)
     cr_assert(le(uint, faults, 15));
     for (unsigned i = 0; i < 512; i++) {
         cr_assert(eq(u64, rig_load(&rig, W(i)), i));
-        cr_assert(eq(u64, flags_of(&rig, i), RIG_PASS | VPTE_A));
+        cr_assert(eq(u64, rig_window_flags(&rig, i), RIG_PASS | VPTE_A));
     }
     cr_assert(eq(u64, rig_meter(&rig, v_vpte_a), 512 + 3));
     rig_fini(&rig);
@@ -555,8 +539,8 @@ Test(vm_prefault, an_isolated_fault_through_a_window_takes_and_marks_no_neighbou
 
     window_init(&rig, 16, 16, RIG_PASS);
     cr_assert(zero(uint, burst(&rig, W(5), VM_PROT_READ)));
-    cr_assert(eq(u64, flags_of(&rig, 4), RIG_PASS));
-    cr_assert(eq(u64, flags_of(&rig, 6), RIG_PASS));
+    cr_assert(eq(u64, rig_window_flags(&rig, 4), RIG_PASS));
+    cr_assert(eq(u64, rig_window_flags(&rig, 6), RIG_PASS));
     rig_fini(&rig);
 }
 
@@ -574,8 +558,8 @@ Test(vm_prefault, a_neighbour_is_writable_only_if_its_m_is_set_and_never_gets_m)
     cr_assert(eq(int, rig_mapped(&rig, W(1)), VM_PROT_READ));
     cr_assert(eq(int, rig_mapped(&rig, W(2)), VM_PROT_RW));
     cr_assert(eq(int, rig_mapped(&rig, W(3)), VM_PROT_READ));
-    cr_assert(eq(u64, flags_of(&rig, 1), RIG_PASS | VPTE_A));
-    cr_assert(eq(u64, flags_of(&rig, 2), RIG_PASS | VPTE_A | VPTE_M));
+    cr_assert(eq(u64, rig_window_flags(&rig, 1), RIG_PASS | VPTE_A));
+    cr_assert(eq(u64, rig_window_flags(&rig, 2), RIG_PASS | VPTE_A | VPTE_M));
     rig_fini(&rig);
 }
 
@@ -606,7 +590,7 @@ Test(vm_prefault, a_window_run_stops_at_a_page_that_is_absent_busy_or_forbidden)
     cr_assert(eq(uint, burst(&rig, W(0), VM_PROT_READ), 2));
     atomic_store(rig_vpte(&rig, 4, 13), rig_pte(139, VPTE_V | VPTE_W));
     cr_assert(eq(uint, burst(&rig, W(10), VM_PROT_READ), 2));
-    cr_assert(eq(u64, flags_of(&rig, 13), VPTE_V | VPTE_W));
+    cr_assert(eq(u64, rig_window_flags(&rig, 13), VPTE_V | VPTE_W));
     atomic_store(rig_vpte(&rig, 4, 22), rig_pte(RIG_PAGES, RIG_PASS));
     cr_assert(eq(uint, burst(&rig, W(20), VM_PROT_READ), 1));
     rig_busy(rig_page(rig.ram, 100 + 3 * 33));

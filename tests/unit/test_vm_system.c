@@ -3,6 +3,7 @@
 #include "vmm/vpagetable/vm_system.h"
 
 #include "tests/unit/checked_test.h"
+#include "tests/unit/sanitized.h"
 #include "vmm/vpagetable/vm_page.h"
 
 #include <errno.h>
@@ -13,17 +14,6 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
 
 #define STORE_ORDER 20
 #define STORE ((uint64_t)1 << STORE_ORDER)

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Shared by the command verbs: errors, input files, writes to guest memory.
+ * Shared by the command verbs: errors, wrong options, input files, writes to guest memory.
  */
 #include "vmm/cli/cli.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <getopt.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -59,6 +60,20 @@ cli_size_text(uint64_t size, char text[CLI_SIZE_TEXT])
     return text;
 }
 
+int
+cli_bad_option(const char *verb, int c, const char *word, const char *option,
+               struct cli_error *error)
+{
+    if (c == ':')
+        return cli_fail(error, CLI_USAGE, "%.512s needs a value: see 'vkvm %s --help'", word, verb);
+    if (option != NULL)
+        return cli_fail(error, CLI_USAGE, CLI_NAME ": --%s takes no value", word, option);
+    if (optopt != 0)
+        return cli_fail(error, CLI_USAGE, "unknown option -%c: see 'vkvm %s --help'", optopt, verb);
+    return cli_fail(error, CLI_USAGE,
+                    "unknown or ambiguous option " CLI_NAME ": see 'vkvm %s --help'", word, verb);
+}
+
 static int
 check_regular(const char *path, int fd, uint64_t *size, struct cli_error *error)
 {
@@ -76,29 +91,11 @@ check_regular(const char *path, int fd, uint64_t *size, struct cli_error *error)
     return CLI_OK;
 }
 
-/*
- * open, but never with the number of a standard stream that happens to be closed: what
- * is printed there would go into the file.
- */
-static int
-open_above_streams(const char *path, int flags)
-{
-    int fd = open(path, flags), moved, error;
-
-    if (fd < 0 || fd > STDERR_FILENO)
-        return fd;
-    moved = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-    error = errno;
-    close(fd);
-    errno = error;
-    return moved;
-}
-
 int
 cli_open_file(const char *path, int flags, int *fdp, uint64_t *size, struct cli_error *error)
 {
     /* O_NONBLOCK: opening a FIFO without a writer must not hang. */
-    int fd = open_above_streams(path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    int fd = open(path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     int status;
 
     if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))

@@ -48,6 +48,13 @@ void cli_complain(const char *message);
 #define CLI_SIZE_TEXT 24
 const char *cli_size_text(uint64_t size, char text[CLI_SIZE_TEXT]);
 
+/*
+ * What is wrong with `word`, which getopt_long answered with c, ':' or '?', and optopt.
+ * `option` is the long option that optopt stands for, or NULL.  Returns CLI_USAGE with *error filled.
+ */
+int cli_bad_option(const char *verb, int c, const char *word, const char *option,
+                   struct cli_error *error);
+
 /* A verb of the command line. */
 struct cli_command {
     const char *name;

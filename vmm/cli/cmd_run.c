@@ -12,6 +12,7 @@
 #include "vmm/cli/image.h"
 #include "vmm/cli/options.h"
 #include "vmm/cli/report.h"
+#include "vmm/cli/run_files.h"
 #include "vmm/x86_64/arch.h"
 
 #include <errno.h>
@@ -30,6 +31,12 @@ struct run {
     struct vm_report report;
     struct cli_error error;
 };
+
+static int
+check_files(struct run *run)
+{
+    return run_files_check(&run->options, &run->error);
+}
 
 static int
 open_json(struct run *run)
@@ -151,7 +158,7 @@ static int
 run_steps(struct run *run)
 {
     static int (*const steps[])(struct run *) = {
-        open_json, open_image, make_fdt, create_vm, load_vm, start_vm,
+        check_files, open_json, open_image, make_fdt, create_vm, load_vm, start_vm,
     };
     int status = CLI_OK;
 

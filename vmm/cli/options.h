@@ -29,24 +29,6 @@ struct run_options {
 };
 
 /*
- * Read a number: decimal or 0x digits, nothing before or after.
- * Returns 0; -EINVAL when it is none, -ERANGE above 2^64 - 1.
- */
-int options_parse_number(const char *text, uint64_t *value) __attribute__((warn_unused_result));
-
-/*
- * Read a size: decimal or 0x digits, then perhaps one of K M G T (powers of 1024).
- * Returns 0; -EINVAL when it is not a size, -ERANGE above 2^64 - 1.
- */
-int options_parse_size(const char *text, uint64_t *size) __attribute__((warn_unused_result));
-
-/*
- * Read a time in seconds with an optional decimal fraction; rounds up to a millisecond.
- * Returns 0; -EINVAL when it is not a time, -ERANGE above 2^32 - 1 ms.
- */
-int options_parse_seconds(const char *text, unsigned *ms) __attribute__((warn_unused_result));
-
-/*
  * Parse argv[1..argc) of `vkvm run`; argv[0] is the verb.  Permutes nothing, opens nothing.
  * Returns 0; CLI_USAGE with *error filled, *options is then undefined.
  */

@@ -6,7 +6,7 @@
  */
 #include "vmm/cli/walk_options.h"
 
-#include "vmm/cli/options.h"
+#include "vmm/cli/value.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -23,6 +23,7 @@
 
 /* The longest line worth looking at, with its end: an access has at most 22 characters. */
 #define LINE_SIZE 128
+#define NO_ACCESS 0x7f /* a character that none has */
 
 #define STRING(x) #x
 #define STRING_OF(x) STRING(x)
@@ -39,7 +40,7 @@ set_ram(struct walk_options *options, const char *value, struct cli_error *error
 static int
 set_root(struct walk_options *options, const char *value, struct cli_error *error)
 {
-    if (options_parse_number(value, &options->tables.root) != 0)
+    if (value_number(value, &options->tables.root) != 0)
         return cli_fail(error, CLI_USAGE,
                         "--root=" CLI_NAME " is not a value of 64 bits: give a number like 0x5003",
                         value);
@@ -60,7 +61,7 @@ set_format(struct walk_options *options, const char *value, struct cli_error *er
 static int
 set_object_pages(struct walk_options *options, const char *value, struct cli_error *error)
 {
-    if (options_parse_number(value, &options->tables.object_pages) != 0)
+    if (value_number(value, &options->tables.object_pages) != 0)
         return cli_fail(error, CLI_USAGE,
                         "--object-pages=" CLI_NAME " is not a number of pages: give one like 16384",
                         value);
@@ -73,7 +74,7 @@ set_maxphyaddr(struct walk_options *options, const char *value, struct cli_error
 {
     uint64_t bits;
 
-    if (options_parse_number(value, &bits) != 0 || bits < X86_WALK_MAXPHYADDR_MIN ||
+    if (value_number(value, &bits) != 0 || bits < X86_WALK_MAXPHYADDR_MIN ||
         bits > X86_WALK_MAXPHYADDR_MAX)
         return cli_fail(error, CLI_USAGE,
                         "--maxphyaddr=" CLI_NAME " is not possible: give %d to %d", value,
@@ -145,21 +146,12 @@ fill_long_options(struct option *longs)
 static int
 take_option(struct walk_options *options, int c, char **argv, struct cli_error *error)
 {
-    const char *word = argv[optind - 1];
-
     if (c >= ROW_BASE)
         return walk_table[c - ROW_BASE].set(options, optarg, error);
     if (c == 'h')
         return set_help(options, NULL, error);
-    if (c == ':')
-        return cli_fail(error, CLI_USAGE, "%.512s needs a value: see 'vkvm walk --help'", word);
-    if (optopt >= ROW_BASE)
-        return cli_fail(error, CLI_USAGE, CLI_NAME ": --%s takes no value", word,
-                        walk_table[optopt - ROW_BASE].name);
-    if (optopt != 0)
-        return cli_fail(error, CLI_USAGE, "unknown option -%c: see 'vkvm walk --help'", optopt);
-    return cli_fail(error, CLI_USAGE,
-                    "unknown or ambiguous option " CLI_NAME ": see 'vkvm walk --help'", word);
+    return cli_bad_option("walk", c, argv[optind - 1],
+                          optopt >= ROW_BASE ? walk_table[optopt - ROW_BASE].name : NULL, error);
 }
 
 /* A bare table address is what most people have at hand: it gets the usual attributes. */
@@ -260,7 +252,7 @@ parse_access(const char *text, const struct walk_options *options, const char *w
     static const char letters[] = "rwx"; /* letter i is protection bit i */
     const char *letter = *text != '\0' ? strchr(letters, *text) : NULL;
 
-    if (letter == NULL || text[1] != ':' || options_parse_number(text + 2, &access->address) != 0)
+    if (letter == NULL || text[1] != ':' || value_number(text + 2, &access->address) != 0)
         return cli_fail(error, CLI_USAGE,
                         "%s" CLI_NAME " is not an access: give r:ADDR, w:ADDR or x:ADDR", where,
                         text);
@@ -305,8 +297,9 @@ is_blank(int c)
 }
 
 /*
- * Read a line without its end and the blanks around it, cut to what fits; a NUL, which
- * would hide what follows, becomes a character that no access has.
+ * Read a line without its end and the blanks around it.  A NUL, which would hide what follows,
+ * becomes a character that no access has; so does the end of a line that is too long, which
+ * is not read to its end: it may have none.
  * Returns false when there is no line left.
  */
 static bool
@@ -318,8 +311,13 @@ read_line(FILE *input, char line[LINE_SIZE])
     if (c == EOF)
         return false;
     for (; c != EOF && c != '\n'; c = getc(input)) {
-        if ((length != 0 || !is_blank(c)) && length < LINE_SIZE - 1)
-            line[length++] = (char)(c != '\0' ? c : 0x7f);
+        if (is_blank(c) && (length == 0 || length == LINE_SIZE - 1))
+            continue;
+        if (length == LINE_SIZE - 1) {
+            line[length - 1] = NO_ACCESS;
+            break;
+        }
+        line[length++] = (char)(c != '\0' ? c : NO_ACCESS);
     }
     while (length > 0 && is_blank(line[length - 1]))
         length--;

@@ -411,8 +411,8 @@ kvm_pmap_abort(struct kvm_pmap *kpmap)
 {
     vm_mutex_lock(&kpmap->foreign_lock);
     kpmap->aborted = true;
-    for (unsigned i = 0; i < kpmap->nwindows; i++) {
-        struct kvm_window *kw = kpmap->windows[i];
+    for (unsigned i = 0; i < kpmap->windows.n; i++) {
+        const struct kvm_window *kw = kpmap->windows.ranges[i].owner;
         void *at = kvm_window_address(kpmap, kw->first);
         (void)mprotect(at, kw->npages << PAGE_SHIFT, PROT_NONE);
         (void)uffd_wake(&kpmap->uffd, at, kw->npages);
@@ -517,13 +517,12 @@ kvm_pmap_create(struct kvm_host *host, struct vm_system *sys, struct kvm_pmap **
 void
 kvm_pmap_destroy(struct kvm_pmap *kpmap)
 {
-    assert(kpmap->nwindows == 0);
     munmap(kpmap->space, KVM_PMAP_SPACE);
     close(kpmap->placeholder);
     uffd_fini(&kpmap->uffd);
     memslots_fini(&kpmap->slots);
     vm_mutex_fini(&kpmap->foreign_lock);
-    free(kpmap->windows);
+    vm_ranges_fini(&kpmap->windows);
     free(kpmap->failed);
     free(kpmap);
 }
@@ -564,6 +563,6 @@ kvm_pmap_statistics(struct kvm_pmap *kpmap, struct kvm_pmap_statistics *out)
     out->foreign_pages = atomic_load_explicit(&kpmap->foreign_pages, memory_order_relaxed);
     vm_mutex_lock(&kpmap->foreign_lock);
     out->foreign_evictions = kpmap->foreign_evictions;
-    out->windows = kpmap->nwindows;
+    out->windows = kpmap->windows.n;
     vm_mutex_unlock(&kpmap->foreign_lock);
 }

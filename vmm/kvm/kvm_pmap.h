@@ -9,7 +9,7 @@
  * process comes near vm.max_map_count the oldest foreign mappings are dropped,
  * a chunk at a time, without telling the engine: the next touch faults, and
  * pmap_enter of the page that it believes mapped puts it back.
- * Source: DESIGN section 5, facts 1 to 10, cited by number in the code.
+ * Source: the facts of docs/hosts.md, cited by number in the code.
  */
 #ifndef KVM_PMAP_H
 #define KVM_PMAP_H
@@ -63,7 +63,7 @@ uint64_t kvm_pmap_wakeups(const struct kvm_pmap *kpmap, gpa_t gpa);
 
 /*
  * Make the access of a blocked vCPU fail: page at gpa becomes inaccessible and
- * its waiters wake, so that their KVM_RUN returns EFAULT (DESIGN fact 6).
+ * its waiters wake, so that their KVM_RUN returns EFAULT (fact 6).
  * Counts; each success is undone by one kvm_pmap_unfail.
  * Returns 0; -EAGAIN when a wake-up came in between: the vCPU may have gone on,
  * nothing is changed, waiters were woken and report again if they still must;

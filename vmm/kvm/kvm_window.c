@@ -16,7 +16,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 
 static uint64_t
@@ -352,56 +351,30 @@ kvm_window_remap(struct kvm_pmap *kp, struct kvm_window *kw, uint64_t page, unsi
 
 /* --- windows ------------------------------------------------------------- */
 
-/* Index of the first window that ends after `page`. */
-static unsigned
-window_index(const struct kvm_pmap *kp, uint64_t page)
-{
-    unsigned low = 0;
-    unsigned high = kp->nwindows;
-
-    while (low < high) {
-        unsigned middle = low + (high - low) / 2;
-        if (kp->windows[middle]->first + kp->windows[middle]->npages <= page)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
 struct kvm_window *
 kvm_window_find(struct kvm_pmap *kp, uint64_t page)
 {
-    unsigned i = window_index(kp, page);
+    struct kvm_window *kw = vm_ranges_after(&kp->windows, page);
 
-    if (i == kp->nwindows || kp->windows[i]->first > page)
-        return NULL;
-    return kp->windows[i];
+    return kw != NULL && kw->first <= page ? kw : NULL;
 }
 
 static int
 list_insert(struct kvm_pmap *kp, struct kvm_window *kw) VM_REQUIRES(kp->foreign_lock)
 {
-    unsigned i = window_index(kp, kw->first);
-    struct kvm_window **grown = reallocarray(kp->windows, kp->nwindows + 1, sizeof(*grown));
+    int error = vm_ranges_reserve(&kp->windows);
 
-    if (grown == NULL)
-        return -ENOMEM;
-    kp->windows = grown;
-    memmove(grown + i + 1, grown + i, (kp->nwindows - i) * sizeof(*grown));
-    grown[i] = kw;
-    kp->nwindows++;
-    return 0;
+    if (error == 0)
+        vm_ranges_insert(&kp->windows, vm_ranges_search(&kp->windows, kw->first),
+                         kw->first + kw->npages, kw);
+    return error;
 }
 
 static void
 list_remove(struct kvm_pmap *kp, const struct kvm_window *kw) VM_REQUIRES(kp->foreign_lock)
 {
-    unsigned i = window_index(kp, kw->first);
-
-    assert(kp->windows[i] == kw);
-    kp->nwindows--;
-    memmove(kp->windows + i, kp->windows + i + 1, (kp->nwindows - i) * sizeof(kp->windows[0]));
+    assert(kvm_window_find(kp, kw->first) == kw);
+    vm_ranges_remove(&kp->windows, vm_ranges_search(&kp->windows, kw->first));
 }
 
 static void

@@ -68,8 +68,7 @@ struct kvm_pmap {
     uint8_t *space;                            /* (c) owned: KVM_PMAP_SPACE bytes */
     int placeholder;                           /* (c) owned: a file without content */
     struct vm_mutex foreign_lock;              /* F */
-    struct kvm_window **windows;               /* F: owned, sorted by first */
-    unsigned nwindows;                         /* F */
+    struct vm_ranges windows;                  /* F: struct kvm_window, owned by the pmap's */
     struct foreign_queue foreign;              /* F: oldest first */
     uint64_t vmas;                             /* F: most VMAs that foreign pages can have made */
     uint64_t vma_limit;                        /* F */

@@ -2,7 +2,7 @@
 /*
  * userfaultfd's range operations with all their odd answers taken care of:
  * partial counts, EAGAIN, pages that are already there, frames that are or are
- * not filled, ranges that cross VMAs (DESIGN fact 4).
+ * not filled, ranges that cross VMAs (fact 4 of docs/hosts.md).
  *
  * Addresses are host addresses of windows; the ranges lie in registered
  * mappings of shared memory.  Nothing here takes a lock.

@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/*
- * The file pager: preadv and pwritev between the file and the direct map.
- *
- * Reading and writing are one loop, transfer_run: it moves the bytes of a run of
- * pages, goes on after a partial transfer, and steps over a page that fails.
- * Pages whose frames are neighbours share one iovec.
- */
+/* The file pager: preadv and pwritev between the file and the direct map; see page_io.h. */
 #include "vmm/pager/file_pager.h"
+
+#include "vmm/pager/page_io.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,24 +11,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define IOV_BATCH 32
-
 struct file_pager {
     int fd;                         /* (c) owned */
     unsigned flags;                 /* (c) FILE_PAGER_* */
     uint64_t offset;                /* (c) of page 0, bytes */
     const struct file_pager_io *io; /* (c) borrowed */
     _Atomic int error;              /* (a) negative errno of the latest failure */
-};
-
-/* A transfer under way: the pages m[0..count) and the bytes of the file that belong to them. */
-struct transfer {
-    struct file_pager *pager;
-    struct vm_page **m;
-    bool *done;     /* per page; true until it fails */
-    uint64_t start; /* byte of the file where m[0] begins */
-    uint64_t size;  /* bytes from there that the file has, at most count pages */
-    uint64_t at;    /* bytes moved or given up so far */
 };
 
 static off_t
@@ -113,76 +97,13 @@ file_haspage(struct vm_object *object, vm_pindex_t pindex, unsigned *before, uns
     return pindex < object->size;
 }
 
-/* The memory of what is still to be moved, as far as iov reaches.  Returns the entries used. */
-static int
-transfer_iov(const struct transfer *t, struct iovec *iov)
-{
-    int count = 0;
-    uint64_t at = t->at;
-
-    while (at < t->size) {
-        uint64_t skip = at & PAGE_MASK;
-        uint64_t length = PAGE_SIZE - skip;
-        uint8_t *base = (uint8_t *)vm_page_address(t->m[at >> PAGE_SHIFT]) + skip;
-
-        if (length > t->size - at)
-            length = t->size - at;
-        if (count > 0 && (uint8_t *)iov[count - 1].iov_base + iov[count - 1].iov_len == base) {
-            iov[count - 1].iov_len += length;
-        } else if (count == IOV_BATCH) {
-            break;
-        } else {
-            iov[count++] = (struct iovec){ .iov_base = base, .iov_len = length };
-        }
-        at += length;
-    }
-    return count;
-}
-
-/* The page at t->at cannot be moved: note why and go on behind it. */
-static void
-transfer_fail_page(struct transfer *t, int error)
-{
-    uint64_t page = t->at >> PAGE_SHIFT;
-
-    atomic_store(&t->pager->error, error);
-    t->done[page] = false;
-    t->at = (page + 1) << PAGE_SHIFT;
-}
-
-/*
- * Move all bytes by `move`.  A read that finds the file's end early (it was
- * truncated meanwhile) shortens t->size.
- */
-static void
-transfer_run(struct transfer *t,
-             ssize_t (*move)(int fd, const struct iovec *iov, int count, off_t offset),
-             bool reading)
-{
-    struct iovec iov[IOV_BATCH];
-
-    while (t->at < t->size) {
-        int count = transfer_iov(t, iov);
-        ssize_t moved = move(t->pager->fd, iov, count, (off_t)(t->start + t->at));
-
-        if (moved > 0)
-            t->at += (uint64_t)moved;
-        else if (moved == 0 && reading)
-            t->size = t->at;
-        else if (moved == 0)
-            transfer_fail_page(t, -EIO);
-        else if (errno != EINTR)
-            transfer_fail_page(t, -errno);
-    }
-}
-
 /*
  * Prepare the transfer of `count` pages: clip it to the file's end; done[] is
  * true for the pages of which the file has a byte.
  * Returns the number of these pages, or -errno with done[] all false.
  */
 static int
-transfer_init(struct transfer *t, struct vm_object *object, struct vm_page **m, unsigned count,
+transfer_init(struct page_io *io, struct file_pager *pager, struct vm_page **m, unsigned count,
               bool *done)
 {
     vm_pindex_t pindex = vm_page_pindex(m[0]);
@@ -190,49 +111,60 @@ transfer_init(struct transfer *t, struct vm_object *object, struct vm_page **m, 
     unsigned present;
     int error;
 
-    *t = (struct transfer){ .pager = pager_of(object), .m = m, .done = done };
+    *io = (struct page_io){ .fd = pager->fd, .m = m, .done = done };
     memset(done, 0, count * sizeof(*done));
-    error = pager_bytes_from(t->pager, pindex, &size);
+    error = pager_bytes_from(pager, pindex, &size);
     if (error != 0)
         return error;
-    t->start = t->pager->offset + (pindex << PAGE_SHIFT);
-    t->size = size < (uint64_t)count << PAGE_SHIFT ? size : (uint64_t)count << PAGE_SHIFT;
-    present = (unsigned)pages_of(t->size);
+    io->start = pager->offset + (pindex << PAGE_SHIFT);
+    io->size = size < (uint64_t)count << PAGE_SHIFT ? size : (uint64_t)count << PAGE_SHIFT;
+    present = (unsigned)pages_of(io->size);
     for (unsigned i = 0; i < present; i++)
         done[i] = true;
     return (int)present;
 }
 
+static void
+note_error(struct file_pager *pager, int error)
+{
+    if (error != 0)
+        atomic_store(&pager->error, error);
+}
+
 /* After a read: zero the rest of a short last page, and forget pages beyond the end. */
 static void
-read_finish(struct transfer *t, unsigned present)
+read_finish(const struct page_io *io, unsigned present)
 {
-    uint64_t skip = t->size & PAGE_MASK;
-    uint64_t pages = pages_of(t->size);
+    uint64_t skip = io->size & PAGE_MASK;
+    uint64_t pages = pages_of(io->size);
 
-    if (skip != 0 && t->done[pages - 1])
-        memset((uint8_t *)vm_page_address(t->m[pages - 1]) + skip, 0, PAGE_SIZE - skip);
+    if (skip != 0 && io->done[pages - 1])
+        memset((uint8_t *)vm_page_address(io->m[pages - 1]) + skip, 0, PAGE_SIZE - skip);
     for (uint64_t i = pages; i < present; i++)
-        t->done[i] = false;
+        io->done[i] = false;
 }
 
 static enum vm_pager_result
 file_getpages(struct vm_object *object, struct vm_page **m, unsigned count, unsigned reqpage,
               bool *done)
 {
-    struct transfer t;
-    int present = transfer_init(&t, object, m, count, done);
+    struct file_pager *pager = pager_of(object);
+    struct page_io io;
+    int present = transfer_init(&io, pager, m, count, done);
 
     if (present < 0)
         return VM_PAGER_ERROR;
     for (int i = 0; i < present; i++)
         vm_page_flag_clear(m[i], VM_PAGE_ZERO);
-    transfer_run(&t, t.pager->io->read, true);
-    read_finish(&t, (unsigned)present);
+    io.call = pager->io->read;
+    io.may_end = true;
+    page_io_run(&io);
+    note_error(pager, io.error);
+    read_finish(&io, (unsigned)present);
     if (done[reqpage])
         return VM_PAGER_OK;
-    if (reqpage >= pages_of(t.size))
-        atomic_store(&t.pager->error, -ENXIO);
+    if (reqpage >= pages_of(io.size))
+        note_error(pager, -ENXIO);
     return VM_PAGER_ERROR;
 }
 
@@ -240,33 +172,42 @@ file_getpages(struct vm_object *object, struct vm_page **m, unsigned count, unsi
  * Dirty is cleared before the bytes are taken and set again if that fails, so
  * that a page modified meanwhile is still dirty afterwards.
  */
+static void
+write_pages(struct page_io *io, unsigned present)
+{
+    for (unsigned i = 0; i < present; i++)
+        atomic_store(&io->m[i]->dirty, 0);
+    page_io_run(io);
+    for (unsigned i = 0; i < present; i++) {
+        if (!io->done[i])
+            vm_page_dirty(io->m[i]);
+    }
+}
+
 static enum vm_pager_result
 file_putpages(struct vm_object *object, struct vm_page **m, unsigned count, bool *done)
 {
-    struct transfer t;
+    struct file_pager *pager = pager_of(object);
+    struct page_io io;
     unsigned i = 0;
     int present;
 
-    if (!flags_write(pager_of(object)->flags)) {
+    if (!flags_write(pager->flags)) {
         memset(done, 0, count * sizeof(*done));
         return VM_PAGER_FAIL;
     }
-    present = transfer_init(&t, object, m, count, done);
+    present = transfer_init(&io, pager, m, count, done);
     if (present < 0)
         return VM_PAGER_ERROR;
-    for (int j = 0; j < present; j++)
-        atomic_store(&m[j]->dirty, 0);
-    transfer_run(&t, t.pager->io->write, false);
-    for (int j = 0; j < present; j++) {
-        if (!done[j])
-            vm_page_dirty(m[j]);
-    }
+    io.call = pager->io->write;
+    write_pages(&io, (unsigned)present);
+    note_error(pager, io.error);
     while (i < count && done[i])
         i++;
     if (i == count)
         return VM_PAGER_OK;
     if (i == (unsigned)present)
-        atomic_store(&t.pager->error, -ENXIO);
+        note_error(pager, -ENXIO);
     return VM_PAGER_ERROR;
 }
 

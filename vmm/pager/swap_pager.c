@@ -2,47 +2,21 @@
 /*
  * The swap pager; see swap_pager.h.
  *
- * Slots of a device are bits in a bitmap.  An allocation asks for a run and takes the
- * first that is long enough from where the last one ended, in a part of the device that
- * is about twice what is in use; if there is none, for half as many.  A length that was not found is not looked for again until something is
- * freed, so a nearly full device costs little.
- *
  * An object's index is a tree of blocks, each with the slots of BLOCK_PAGES pages; a
  * block without a slot is freed.
  *
- * Invariants:
- *  1. A bit of the device is set exactly while one page of one object has the slot, or
- *     one thread is about to give it to one.
- *  2. A page's slot changes only while the page is busy with the caller or not
- *     resident with O held.
+ * Invariant: a page's slot changes only while the page is busy with the caller or not
+ * resident with O held.
  */
 #include "vmm/pager/swap_pager.h"
 
 #include <bsd/sys/tree.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#define IOV_BATCH 32
 #define BLOCK_PAGES 16
-#define SPARE_SLOTS 1024
 #define NO_SLOT UINT32_MAX
-
-struct swap_device {
-    int fd;                          /* (c) owned */
-    uint64_t npages;                 /* (c) */
-    const struct swap_device_io *io; /* (c) borrowed */
-    _Atomic int error;               /* (a) negative errno of the latest failure */
-    struct vm_mutex lock;            /* guards what follows */
-    uint64_t *bitmap;                /* owned; bits beyond npages are set */
-    uint64_t used;
-    uint64_t next;    /* where to look first */
-    unsigned longest; /* no free run is known to be longer */
-};
 
 /* The slots of pages [key * BLOCK_PAGES, (key + 1) * BLOCK_PAGES). */
 struct swap_block {
@@ -61,121 +35,6 @@ struct swap_index {
     struct swap_tree blocks;
     uint64_t count; /* slots */
 };
-
-static const struct swap_device_io host_io = {
-    .read = preadv,
-    .write = pwritev,
-};
-
-/* ---- Slots of a device. ---- */
-
-static bool
-slot_used(const struct swap_device *device, uint64_t slot)
-{
-    return (device->bitmap[slot / 64] >> (slot % 64) & 1) != 0;
-}
-
-/* The first free slot at or after `slot`, or npages. */
-static uint64_t
-slot_next_free(const struct swap_device *device, uint64_t slot)
-{
-    uint64_t words = (device->npages + 63) / 64;
-    uint64_t word = slot / 64;
-    uint64_t bits;
-
-    if (slot >= device->npages)
-        return device->npages;
-    bits = ~device->bitmap[word] & (UINT64_MAX << (slot % 64));
-    while (bits == 0) {
-        if (++word == words)
-            return device->npages;
-        bits = ~device->bitmap[word];
-    }
-    return word * 64 + (unsigned)__builtin_ctzll(bits);
-}
-
-/* How many free slots follow each other from `slot` on, at most max. */
-static unsigned
-slot_run(const struct swap_device *device, uint64_t slot, unsigned max)
-{
-    unsigned run = 0;
-
-    while (run < max && slot + run < device->npages && !slot_used(device, slot + run))
-        run++;
-    return run;
-}
-
-/* A run of n free slots that begins in [from, end); npages if there is none. */
-static uint64_t
-slot_find(const struct swap_device *device, uint64_t from, uint64_t end, unsigned n)
-{
-    while ((from = slot_next_free(device, from)) < end) {
-        unsigned run = slot_run(device, from, n);
-
-        if (run == n)
-            return from;
-        from += run;
-    }
-    return device->npages;
-}
-
-static void
-slot_mark(struct swap_device *device, uint64_t slot, unsigned n)
-{
-    for (unsigned i = 0; i < n; i++)
-        device->bitmap[(slot + i) / 64] |= (uint64_t)1 << ((slot + i) % 64);
-    device->used += n;
-    device->next = slot + n;
-}
-
-/*
- * Runs begin below this: only about half of it is in use, so there are long ones, and
- * slots are used again before a file grows.
- */
-static uint64_t
-slots_end(const struct swap_device *device)
-{
-    uint64_t end = 2 * device->used + SPARE_SLOTS;
-
-    return end < device->npages ? end : device->npages;
-}
-
-/* Take up to n slots in a row.  Returns how many, 0 = there is none; *slot is the first. */
-static unsigned
-slots_alloc(struct swap_device *device, unsigned n, uint64_t *slot)
-{
-    uint64_t found = device->npages, end;
-
-    vm_mutex_lock(&device->lock);
-    end = slots_end(device);
-    if (n > device->longest)
-        n = device->longest;
-    while (n != 0) {
-        found = slot_find(device, device->next, end, n);
-        if (found == device->npages)
-            found = slot_find(device, 0, device->next < end ? device->next : end, n);
-        if (found != device->npages)
-            break;
-        n /= 2;
-        device->longest = n;
-    }
-    if (n != 0)
-        slot_mark(device, found, n);
-    vm_mutex_unlock(&device->lock);
-    *slot = found;
-    return n;
-}
-
-static void
-slot_free(struct swap_device *device, uint64_t slot)
-{
-    vm_mutex_lock(&device->lock);
-    assert(slot < device->npages && slot_used(device, slot));
-    device->bitmap[slot / 64] &= ~((uint64_t)1 << (slot % 64));
-    device->used--;
-    device->longest = SWAP_CLUSTER;
-    vm_mutex_unlock(&device->lock);
-}
 
 /* ---- An object's index. ---- */
 
@@ -258,7 +117,7 @@ index_clear(struct swap_index *index, vm_pindex_t pindex)
     struct swap_block *block = block_find(index, pindex);
 
     if (block != NULL && block->slot[pindex % BLOCK_PAGES] != NO_SLOT)
-        slot_free(index->device, block_take(index, block, (unsigned)(pindex % BLOCK_PAGES)));
+        swap_slot_free(index->device, block_take(index, block, (unsigned)(pindex % BLOCK_PAGES)));
 }
 
 static struct swap_index *
@@ -283,73 +142,6 @@ index_run(struct swap_index *index, vm_pindex_t pindex, int step, uint64_t room)
         run++;
     }
     return run;
-}
-
-/* ---- Moving bytes. ---- */
-
-/* A transfer between pages in a row and slots in a row. */
-struct transfer {
-    struct swap_device *device;
-    struct vm_page **m;
-    bool *done; /* per page: true until it fails */
-    unsigned count;
-    uint64_t slot; /* of m[0] */
-    uint64_t at;   /* bytes moved or given up so far */
-};
-
-/* The memory of what is still to be moved; pages whose frames are neighbours share an entry. */
-static int
-transfer_iov(const struct transfer *t, struct iovec *iov)
-{
-    uint64_t size = (uint64_t)t->count << PAGE_SHIFT;
-    int count = 0;
-
-    for (uint64_t at = t->at; at < size; at = (at | PAGE_MASK) + 1) {
-        uint64_t skip = at & PAGE_MASK;
-        uint8_t *base = (uint8_t *)vm_page_address(t->m[at >> PAGE_SHIFT]) + skip;
-        size_t length = PAGE_SIZE - skip;
-
-        if (count > 0 && (uint8_t *)iov[count - 1].iov_base + iov[count - 1].iov_len == base)
-            iov[count - 1].iov_len += length;
-        else if (count == IOV_BATCH)
-            break;
-        else
-            iov[count++] = (struct iovec){ .iov_base = base, .iov_len = length };
-    }
-    return count;
-}
-
-/* Move all bytes by `move`; a page that cannot be moved is stepped over. */
-static void
-transfer_run(struct transfer *t,
-             ssize_t (*move)(int fd, const struct iovec *iov, int count, off_t offset))
-{
-    uint64_t size = (uint64_t)t->count << PAGE_SHIFT;
-    struct iovec iov[IOV_BATCH];
-
-    while (t->at < size) {
-        int count = transfer_iov(t, iov);
-        ssize_t moved = move(t->device->fd, iov, count, (off_t)((t->slot << PAGE_SHIFT) + t->at));
-
-        if (moved > 0) {
-            t->at += (uint64_t)moved;
-        } else if (moved == 0 || errno != EINTR) {
-            atomic_store(&t->device->error, moved == 0 ? -EIO : -errno);
-            t->done[t->at >> PAGE_SHIFT] = false;
-            t->at = (t->at | PAGE_MASK) + 1;
-        }
-    }
-}
-
-static void
-transfer_pages(struct swap_device *device, struct vm_page **m, unsigned count, uint64_t slot,
-               bool *done, bool reading)
-{
-    struct transfer t = { .device = device, .m = m, .done = done, .count = count, .slot = slot };
-
-    for (unsigned i = 0; i < count; i++)
-        done[i] = true;
-    transfer_run(&t, reading ? device->io->read : device->io->write);
 }
 
 /* ---- The pager. ---- */
@@ -401,7 +193,7 @@ swap_getpages(struct vm_object *object, struct vm_page **m, unsigned count, unsi
         run = read_run(index, &m[i], count - i, &slot);
         for (unsigned j = i; j < i + run; j++)
             vm_page_flag_clear(m[j], VM_PAGE_ZERO);
-        transfer_pages(index->device, &m[i], run, slot, &done[i], true);
+        swap_device_transfer(index->device, &m[i], run, slot, &done[i], true);
         if (reqpage >= i && reqpage < i + run)
             result = done[reqpage] ? VM_PAGER_OK : VM_PAGER_ERROR;
     }
@@ -426,7 +218,7 @@ static unsigned
 write_prepare(struct swap_index *index, vm_pindex_t pindex, unsigned count, uint64_t *slot,
               enum vm_pager_result *result)
 {
-    unsigned run = slots_alloc(index->device, count, slot);
+    unsigned run = swap_slots_alloc(index->device, count, slot);
     unsigned noted = 0;
 
     if (run == 0) {
@@ -438,9 +230,9 @@ write_prepare(struct swap_index *index, vm_pindex_t pindex, unsigned count, uint
         noted++;
     vm_mutex_unlock(&index->lock);
     for (unsigned i = noted; i < run; i++)
-        slot_free(index->device, *slot + i);
+        swap_slot_free(index->device, *slot + i);
     if (noted == 0) {
-        atomic_store(&index->device->error, -ENOMEM);
+        swap_device_note(index->device, -ENOMEM);
         *result = VM_PAGER_ERROR;
     }
     return noted;
@@ -479,7 +271,7 @@ swap_putpages(struct vm_object *object, struct vm_page **m, unsigned count, bool
         run = write_prepare(index, pindex + i, count - i, &slot, &result);
         if (run == 0)
             break;
-        transfer_pages(index->device, &m[i], run, slot, &done[i], false);
+        swap_device_transfer(index->device, &m[i], run, slot, &done[i], false);
         if (!write_finish(index, &m[i], run, &done[i]))
             result = VM_PAGER_ERROR;
     }
@@ -505,7 +297,7 @@ swap_freespace(struct vm_object *object, vm_pindex_t pindex, uint64_t npages)
                 continue;
             left--;
             if (first + i >= pindex && first + i - pindex < npages)
-                slot_free(index->device, block_take(index, block, i));
+                swap_slot_free(index->device, block_take(index, block, i));
         }
     }
     vm_mutex_unlock(&index->lock);
@@ -562,7 +354,7 @@ move_block(struct swap_index *from, struct swap_block *block, struct vm_object *
             continue;
         left--;
         if (first + i < offset || !move_wanted(to, first + i - offset)) {
-            slot_free(from->device, block_take(from, block, i));
+            swap_slot_free(from->device, block_take(from, block, i));
             continue;
         }
         if (!index_set(index_of(to), first + i - offset, block->slot[i]))
@@ -620,132 +412,10 @@ swap_pager_count(struct vm_object *object)
     return count;
 }
 
-/* ---- The device. ---- */
-
-/* How many pages the device has: what was asked for, or what its size says. */
-static int
-device_size(int fd, uint64_t max_pages, uint64_t *npages)
-{
-    struct stat st;
-    off_t size;
-
-    if (fstat(fd, &st) != 0)
-        return -errno;
-    if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
-        return -ENODEV;
-    size = lseek(fd, 0, SEEK_END);
-    if (size < 0)
-        return -errno;
-    if (S_ISBLK(st.st_mode) && max_pages > (uint64_t)size >> PAGE_SHIFT)
-        return -ENOSPC;
-    *npages = max_pages != 0 ? max_pages : (uint64_t)size >> PAGE_SHIFT;
-    if (*npages > SWAP_PAGES_MAX)
-        return -EOVERFLOW;
-    return *npages == 0 ? -EINVAL : 0;
-}
-
-static int
-device_check(int fd, uint64_t max_pages, uint64_t *npages)
-{
-    int error = device_size(fd, max_pages, npages);
-
-    if (error != 0)
-        return error;
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0)
-        return errno == EWOULDBLOCK ? -EBUSY : -errno;
-    return 0;
-}
-
-static struct swap_device *
-device_new(int fd, uint64_t npages, const struct swap_device_io *io)
-{
-    struct swap_device *device = malloc(sizeof(*device));
-    uint64_t words = (npages + 63) / 64;
-
-    if (device == NULL)
-        return NULL;
-    *device = (struct swap_device){ .fd = fd, .npages = npages, .io = io, .longest = SWAP_CLUSTER };
-    device->bitmap = calloc(words, sizeof(*device->bitmap));
-    if (device->bitmap == NULL) {
-        free(device);
-        return NULL;
-    }
-    if (npages % 64 != 0)
-        device->bitmap[words - 1] = UINT64_MAX << (npages % 64);
-    vm_mutex_init(&device->lock);
-    return device;
-}
-
-int
-swap_device_open_io(const char *path, uint64_t max_pages, const struct swap_device_io *io,
-                    struct swap_device **devicep)
-{
-    /* Opening a FIFO must not wait for its other end; files and block devices ignore the flag. */
-    const int flags = O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
-    int fd = open(path, max_pages != 0 ? flags | O_CREAT : flags, 0600);
-    struct swap_device *device;
-    uint64_t npages = 0;
-    int error;
-
-    if (fd < 0)
-        return errno == ENOENT && max_pages == 0 ? -EINVAL : -errno;
-    error = device_check(fd, max_pages, &npages);
-    if (error != 0) {
-        close(fd);
-        return error;
-    }
-    device = device_new(fd, npages, io);
-    if (device == NULL) {
-        close(fd);
-        return -ENOMEM;
-    }
-    *devicep = device;
-    return 0;
-}
-
-int
-swap_device_open(const char *path, uint64_t max_pages, struct swap_device **devicep)
-{
-    return swap_device_open_io(path, max_pages, &host_io, devicep);
-}
-
-void
-swap_device_close(struct swap_device *device)
-{
-    assert(device->used == 0);
-    vm_mutex_fini(&device->lock);
-    close(device->fd);
-    free(device->bitmap);
-    free(device);
-}
-
 void
 swap_device_attach(struct swap_device *device, struct vm_system *sys)
 {
     assert(sys->swap == NULL);
     sys->swap = device;
     sys->swap_pager = &swap_pager_ops;
-}
-
-uint64_t
-swap_device_pages(const struct swap_device *device)
-{
-    return device->npages;
-}
-
-uint64_t
-swap_device_used(struct swap_device *device)
-{
-    uint64_t used;
-
-    vm_mutex_lock(&device->lock);
-    used = device->used;
-    vm_mutex_unlock(&device->lock);
-    return used;
-}
-
-int
-swap_device_error(const struct swap_device *device)
-{
-    return atomic_load(&device->error);
 }

@@ -41,12 +41,12 @@ pmap_fini(struct pmap *pmap)
 {
     struct vm_system *sys = pmap->sys;
 
-    while (pmap->nwindows != 0)
-        (void)pmap_window_remove(pmap, pmap->windows[0]->start);
+    while (pmap->windows.n != 0)
+        (void)pmap_window_remove(pmap, pmap_window_at(pmap, 0)->start);
     vm_rwlock_write_lock(&sys->pmaps_lock);
     sys->pmaps[pmap->id - 1] = NULL;
     vm_rwlock_write_unlock(&sys->pmaps_lock);
-    free(pmap->windows);
+    vm_ranges_fini(&pmap->windows);
     vm_rwlock_fini(&pmap->windows_lock);
 }
 
@@ -219,6 +219,7 @@ enter_locked(struct enter_part *part) VM_REQUIRES_SHARED(part->pmap->windows_loc
     part->chunk = pmap_chunk_get(part->w, part->page);
     if (part->chunk == NULL)
         return -ENOMEM;
+    part->slot = pmap_chunk_slot(part->chunk, part->page);
     vm_mutex_lock(&part->chunk->lock);
     enter_choose(part);
     enter_drop_replaced(part);
@@ -258,8 +259,7 @@ pmap_enter(struct pmap *pmap, gpa_t gpa, struct vm_page *const *m, const vm_prot
     for (unsigned i = 0; i < npages; i += part.npages) {
         part.pmap = pmap;
         part.page = page + i;
-        part.slot = (unsigned)(part.page % PMAP_CHUNK_PAGES);
-        part.npages = PMAP_CHUNK_PAGES - part.slot;
+        part.npages = PMAP_CHUNK_PAGES - (unsigned)(part.page % PMAP_CHUNK_PAGES);
         if (part.npages > npages - i)
             part.npages = npages - i;
         part.demand = demand >= i ? demand - i : PMAP_CHUNK_PAGES;
@@ -293,13 +293,14 @@ where_protect(struct vm_system *sys, struct vm_page *m, uint64_t where, vm_prot_
 {
     struct pmap *pmap = pv_where_pmap(sys, where);
     uint64_t page = pv_where_page(where);
-    unsigned slot = (unsigned)(page % PMAP_CHUNK_PAGES);
     struct pmap_window *w;
     struct pmap_chunk *chunk;
+    unsigned slot;
 
     vm_rwlock_read_lock(&pmap->windows_lock);
     chunk = where_chunk(pmap, page, &w);
     if (chunk != NULL) {
+        slot = pmap_chunk_slot(chunk, page);
         vm_mutex_lock(&chunk->lock);
         if (pte_page(pte_load(chunk, slot)) != m)
             ; /* dropped since the link was read */
@@ -337,14 +338,15 @@ where_move(struct vm_system *sys, struct vm_page *from, struct vm_page *to, uint
 {
     struct pmap *pmap = pv_where_pmap(sys, where);
     uint64_t page = pv_where_page(where);
-    unsigned slot = (unsigned)(page % PMAP_CHUNK_PAGES);
     struct pmap_window *w;
     struct pmap_chunk *chunk;
+    unsigned slot;
     uint64_t pte;
 
     vm_rwlock_read_lock(&pmap->windows_lock);
     chunk = where_chunk(pmap, page, &w);
     if (chunk != NULL) {
+        slot = pmap_chunk_slot(chunk, page);
         vm_mutex_lock(&chunk->lock);
         pte = pte_load(chunk, slot);
         if (pte_page(pte) == from) {
@@ -389,7 +391,7 @@ pmap_extract(struct pmap *pmap, gpa_t gpa, struct vm_page **mp)
     w = pmap_window_find(pmap, page);
     chunk = w != NULL ? pmap_chunk_find(w, page) : NULL;
     if (chunk != NULL)
-        pte = pte_load(chunk, (unsigned)(page % PMAP_CHUNK_PAGES));
+        pte = pte_load(chunk, pmap_chunk_slot(chunk, page));
     vm_rwlock_read_unlock(&pmap->windows_lock);
     if (mp != NULL)
         *mp = pte_page(pte);
@@ -418,9 +420,12 @@ pmap_mapped_run_behind(struct pmap *pmap, gpa_t gpa, unsigned max)
     w = pmap_window_find(pmap, page);
     while (w != NULL && total < max && page > pmap_window_first_page(w)) {
         const struct pmap_chunk *chunk = pmap_chunk_find(w, page - 1);
-        unsigned slot = (unsigned)((page - 1) % PMAP_CHUNK_PAGES) + 1;
-        unsigned run = chunk != NULL ? chunk_run_behind(chunk, slot, max - total) : 0;
+        unsigned slot, run;
 
+        if (chunk == NULL)
+            break;
+        slot = pmap_chunk_slot(chunk, page - 1) + 1;
+        run = chunk_run_behind(chunk, slot, max - total);
         total += run;
         page -= run;
         if (run < slot)
@@ -460,7 +465,7 @@ chunk_audit(const struct pmap_window *w, struct pmap_chunk *chunk)
     unsigned mapped = 0;
 
     vm_mutex_lock(&chunk->lock);
-    for (unsigned slot = 0; slot < PMAP_CHUNK_PAGES; slot++) {
+    for (unsigned slot = 0; slot < chunk->npages; slot++) {
         uint64_t pte = pte_load(chunk, slot);
         const struct vm_page *m = pte_page(pte);
 
@@ -486,12 +491,13 @@ pmap_audit_one(struct pmap *pmap)
     uint64_t end = 0;
 
     vm_rwlock_read_lock(&pmap->windows_lock);
-    for (unsigned i = 0; i < pmap->nwindows; i++) {
-        const struct pmap_window *w = pmap->windows[i];
+    for (unsigned i = 0; i < pmap->windows.n; i++) {
+        const struct pmap_window *w = pmap_window_at(pmap, i);
 
         AUDIT(w->live && w->pmap == pmap);
         AUDIT(pmap_window_first_page(w) >= end);
         end = pmap_window_first_page(w) + w->npages;
+        AUDIT(pmap->windows.ranges[i].end == end);
         for (uint64_t j = 0; j < w->nchunks; j++) {
             if (w->chunks[j] != NULL)
                 mapped += chunk_audit(w, w->chunks[j]);

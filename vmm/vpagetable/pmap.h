@@ -8,7 +8,7 @@
  * may be dropped at any time, and the next touch faults again.
  *
  * A *window* is a range of guest-physical space that has host address space and
- * a memslot.  It carries a forward table in *chunks*: the pages of an aligned
+ * a memslot.  It carries a forward table in *chunks*: what it has of an aligned
  * range of PMAP_CHUNK_PAGES guest pages, allocated on first use.  A chunk's lock
  * (P) is held across the machine operation, so that table and machine agree: the
  * machine never maps what the table does not have.  (It may lose a mapping on its
@@ -20,13 +20,14 @@
  *  2. A chunk's table changes only while the windows lock is held at least shared.
  *  3. Only pages that are busy get new mappings; mappings go away at any time.
  *
- * Order: M, I, O, pmaps_lock, windows_lock, P, V.  None of the last four is held when
- * the engine's M, I or O is taken.
+ * Order: M, I, O, L (pmaps_lock), W (windows_lock), P, V.  None of the last four is held
+ * when the engine's M, I or O is taken.
  */
 #ifndef PMAP_H
 #define PMAP_H
 
 #include "vmm/vpagetable/vm_page.h"
+#include "vmm/vpagetable/vm_ranges.h"
 
 #define PMAP_CHUNK_PAGES 512
 
@@ -96,8 +97,8 @@ struct pmap_window {
     struct pmap *pmap;                    /* (c) borrowed */
     gpa_t start;                          /* (c) */
     uint64_t npages;                      /* (c) */
-    vm_frame_t natural;                   /* windows_lock: frame of page 0, or PMAP_NO_NATURAL */
-    bool live;                            /* windows_lock: created, not being destroyed */
+    vm_frame_t natural;                   /* W: frame of page 0, or PMAP_NO_NATURAL */
+    bool live;                            /* W: created, not being destroyed */
     _Atomic(struct pmap_chunk *) *chunks; /* (a) owned; NULL = nothing mapped there */
     uint64_t nchunks;                     /* (c) */
     void *md;                             /* the machine half's */
@@ -110,9 +111,8 @@ struct pmap {
     const struct pmap_ops *ops;    /* (c) borrowed */
     void *md;                      /* (c) borrowed: passed to ops */
     unsigned id;                   /* (c) 1..VM_MAX_PMAPS, in reverse links */
-    struct vm_rwlock windows_lock; /* guards windows[]; innermost but for P and V */
-    struct pmap_window **windows;  /* owned, sorted by start, disjoint */
-    unsigned nwindows;             /* windows_lock */
+    struct vm_rwlock windows_lock; /* W; innermost but for P and V */
+    struct vm_ranges windows;      /* W: struct pmap_window, owned; disjoint */
     _Atomic uint64_t mapped_pages; /* (a) */
 };
 

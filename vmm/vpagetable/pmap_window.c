@@ -2,7 +2,7 @@
 /*
  * Windows and their forward tables: what comes, goes and is dropped by range.
  *
- * A window is in windows[] from before the machine makes its host space until
+ * A window is in `windows` from before the machine makes its host space until
  * after that is gone, but only `live` in between: nothing else finds it, and no
  * lock is held while the machine works.
  */
@@ -12,9 +12,30 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 /* ---- Chunks. ---- */
+
+/* An empty chunk around a guest page of w, no larger than w; NULL = no memory. */
+static struct pmap_chunk *
+chunk_alloc(const struct pmap_window *w, uint64_t page)
+{
+    uint64_t w_first = pmap_window_first_page(w);
+    uint64_t first = page - page % PMAP_CHUNK_PAGES;
+    uint64_t end = first + PMAP_CHUNK_PAGES;
+    struct pmap_chunk *chunk;
+
+    if (first < w_first)
+        first = w_first;
+    if (end > w_first + w->npages)
+        end = w_first + w->npages;
+    chunk = calloc(1, sizeof(*chunk) + (end - first) * sizeof(chunk->pte[0]));
+    if (chunk == NULL)
+        return NULL;
+    vm_mutex_init(&chunk->lock);
+    chunk->page = first;
+    chunk->npages = (unsigned)(end - first);
+    return chunk;
+}
 
 struct pmap_chunk *
 pmap_chunk_get(struct pmap_window *w, uint64_t page)
@@ -24,11 +45,9 @@ pmap_chunk_get(struct pmap_window *w, uint64_t page)
 
     if (chunk != NULL)
         return chunk;
-    chunk = calloc(1, sizeof(*chunk));
+    chunk = chunk_alloc(w, page);
     if (chunk == NULL)
         return NULL;
-    vm_mutex_init(&chunk->lock);
-    chunk->page = page - page % PMAP_CHUNK_PAGES;
     if (atomic_compare_exchange_strong(pmap_window_chunk(w, page), &other, chunk))
         return chunk;
     vm_mutex_fini(&chunk->lock);
@@ -109,35 +128,12 @@ pmap_chunk_protect(struct pmap_window *w, struct pmap_chunk *chunk, unsigned slo
 
 /* ---- Windows. ---- */
 
-/* Index of the first window that ends after the guest page. */
-static unsigned
-windows_search(const struct pmap *pmap, uint64_t page) VM_REQUIRES_SHARED(pmap->windows_lock)
-{
-    unsigned low = 0;
-    unsigned high = pmap->nwindows;
-
-    while (low < high) {
-        unsigned middle = low + (high - low) / 2;
-        const struct pmap_window *w = pmap->windows[middle];
-
-        if (pmap_window_first_page(w) + w->npages > page)
-            high = middle;
-        else
-            low = middle + 1;
-    }
-    return low;
-}
-
 struct pmap_window *
 pmap_window_find(const struct pmap *pmap, uint64_t page)
 {
-    unsigned i = windows_search(pmap, page);
-    struct pmap_window *w;
+    struct pmap_window *w = pmap_window_after(pmap, page);
 
-    if (i == pmap->nwindows)
-        return NULL;
-    w = pmap->windows[i];
-    return w->live && pmap_window_first_page(w) <= page ? w : NULL;
+    return w != NULL && w->live && pmap_window_first_page(w) <= page ? w : NULL;
 }
 
 /* What is done to n slots of a chunk; takes P. */
@@ -177,7 +173,7 @@ window_operate(const struct pmap *pmap, struct pmap_window *w, uint64_t page, ui
         if (next > end)
             next = end;
         if (chunk != NULL)
-            operation(w, chunk, (unsigned)(page - chunk->page), (unsigned)(next - page));
+            operation(w, chunk, pmap_chunk_slot(chunk, page), (unsigned)(next - page));
     }
 }
 
@@ -188,8 +184,8 @@ windows_operate(struct pmap *pmap, gpa_t start, gpa_t end, chunk_operation *oper
     uint64_t last = end.value >> PAGE_SHIFT;
 
     vm_rwlock_read_lock(&pmap->windows_lock);
-    for (unsigned i = windows_search(pmap, first); i < pmap->nwindows; i++) {
-        struct pmap_window *w = pmap->windows[i];
+    for (unsigned i = vm_ranges_search(&pmap->windows, first); i < pmap->windows.n; i++) {
+        struct pmap_window *w = pmap_window_at(pmap, i);
         uint64_t w_first = pmap_window_first_page(w);
         uint64_t w_last = w_first + w->npages;
 
@@ -258,24 +254,21 @@ window_free(struct pmap_window *w)
     free(w);
 }
 
-/* Put w into windows[], not live yet: its range is taken from now on. */
+/* Put w into `windows`, not live yet: its range is taken from now on. */
 static int
 windows_reserve(struct pmap *pmap, struct pmap_window *w) VM_REQUIRES(pmap->windows_lock)
 {
-    unsigned i = windows_search(pmap, pmap_window_first_page(w));
-    struct pmap_window **windows;
+    uint64_t first = pmap_window_first_page(w);
+    uint64_t end = first + w->npages;
+    unsigned i = vm_ranges_search(&pmap->windows, first);
+    int error;
 
-    if (i < pmap->nwindows &&
-        pmap_window_first_page(pmap->windows[i]) < pmap_window_first_page(w) + w->npages)
+    if (i < pmap->windows.n && pmap_window_first_page(pmap_window_at(pmap, i)) < end)
         return -EEXIST;
-    windows = reallocarray(pmap->windows, pmap->nwindows + 1, sizeof(struct pmap_window *));
-    if (windows == NULL)
-        return -ENOMEM;
-    memmove(&windows[i + 1], &windows[i], (pmap->nwindows - i) * sizeof(struct pmap_window *));
-    windows[i] = w;
-    pmap->windows = windows;
-    pmap->nwindows++;
-    return 0;
+    error = vm_ranges_reserve(&pmap->windows);
+    if (error == 0)
+        vm_ranges_insert(&pmap->windows, i, end, w);
+    return error;
 }
 
 static void
@@ -284,11 +277,9 @@ windows_release(struct pmap *pmap, struct pmap_window *w)
     unsigned i;
 
     vm_rwlock_write_lock(&pmap->windows_lock);
-    i = windows_search(pmap, pmap_window_first_page(w));
-    assert(i < pmap->nwindows && pmap->windows[i] == w);
-    pmap->nwindows--;
-    memmove(&pmap->windows[i], &pmap->windows[i + 1],
-            (pmap->nwindows - i) * sizeof(struct pmap_window *));
+    i = vm_ranges_search(&pmap->windows, pmap_window_first_page(w));
+    assert(i < pmap->windows.n && pmap_window_at(pmap, i) == w);
+    vm_ranges_remove(&pmap->windows, i);
     vm_rwlock_write_unlock(&pmap->windows_lock);
     window_free(w);
 }
@@ -365,18 +356,16 @@ pmap_window_remove(struct pmap *pmap, gpa_t start)
 bool
 pmap_window_next(struct pmap *pmap, gpa_t gpa, gpa_t *start, gpa_t *end)
 {
-    bool found;
-    unsigned i;
+    const struct pmap_window *w;
 
     vm_rwlock_read_lock(&pmap->windows_lock);
-    i = windows_search(pmap, gpa.value >> PAGE_SHIFT);
-    found = i < pmap->nwindows;
-    if (found) {
-        *start = pmap->windows[i]->start;
-        *end = gpa_add(*start, pmap->windows[i]->npages << PAGE_SHIFT);
+    w = pmap_window_after(pmap, gpa.value >> PAGE_SHIFT);
+    if (w != NULL) {
+        *start = w->start;
+        *end = gpa_add(*start, w->npages << PAGE_SHIFT);
     }
     vm_rwlock_read_unlock(&pmap->windows_lock);
-    return found;
+    return w != NULL;
 }
 
 static uint64_t
@@ -435,7 +424,7 @@ window_clear_foreign(const struct pmap *pmap, struct pmap_window *w) VM_REQUIRES
         if (chunk == NULL)
             continue;
         vm_mutex_lock(&chunk->lock);
-        for (unsigned slot = 0; slot < PMAP_CHUNK_PAGES; slot++)
+        for (unsigned slot = 0; slot < chunk->npages; slot++)
             pte_store(chunk, slot, 0);
         vm_mutex_unlock(&chunk->lock);
     }

@@ -2,7 +2,7 @@
 /*
  * Windows and their forward tables.  Part of the pmap: its other half is pmap.c.
  *
- *     pmap -- windows[] (sorted) -- chunks[] -- pte[PMAP_CHUNK_PAGES]
+ *     pmap -- windows (sorted) -- chunks[] -- pte[]
  *                                                |  ^
  *                                          page  v  |  (pmap id, guest page): pv.h
  *                                              vm_page.pv
@@ -23,12 +23,13 @@
 _Static_assert(sizeof(struct vm_page) == PTE_FLAGS + 1,
                "the low bits of a page's address are free");
 
-/* The forward table of one aligned range of guest pages. */
+/* The forward table of what a window has of one aligned range of guest pages. */
 struct pmap_chunk {
-    struct vm_mutex lock;                   /* P */
-    uint64_t page;                          /* (c) guest page number of pte[0] */
-    unsigned nmapped;                       /* P */
-    _Atomic uint64_t pte[PMAP_CHUNK_PAGES]; /* P to write, (a) to read */
+    struct vm_mutex lock;   /* P */
+    uint64_t page;          /* (c) guest page number of pte[0] */
+    unsigned npages;        /* (c) */
+    unsigned nmapped;       /* P */
+    _Atomic uint64_t pte[]; /* P to write, (a) to read */
 };
 
 static inline struct vm_page *
@@ -90,6 +91,14 @@ pmap_chunk_find(const struct pmap_window *w, uint64_t page)
     return atomic_load_explicit(pmap_window_chunk(w, page), memory_order_acquire);
 }
 
+/* The index in the chunk of one of its guest pages. */
+static inline unsigned
+pmap_chunk_slot(const struct pmap_chunk *chunk, uint64_t page)
+{
+    assert(page - chunk->page < chunk->npages);
+    return (unsigned)(page - chunk->page);
+}
+
 /* The page index in the window of a slot of the chunk. */
 static inline uint64_t
 pmap_chunk_index(const struct pmap_window *w, const struct pmap_chunk *chunk, unsigned slot)
@@ -110,6 +119,20 @@ void pmap_chunk_drop(struct pmap_window *w, struct pmap_chunk *chunk, unsigned s
 /* Take write permission from n slots, a run of writable pages at a time.  Locks: P held. */
 void pmap_chunk_protect(struct pmap_window *w, struct pmap_chunk *chunk, unsigned slot, unsigned n)
     VM_REQUIRES(chunk->lock);
+
+/* The first window that ends after the guest page, live or not; NULL = none. */
+static inline struct pmap_window *
+pmap_window_after(const struct pmap *p, uint64_t page) VM_REQUIRES_SHARED(p->windows_lock)
+{
+    return vm_ranges_after(&p->windows, page);
+}
+
+/* The i-th window, by address. */
+static inline struct pmap_window *
+pmap_window_at(const struct pmap *p, unsigned i)
+{
+    return p->windows.ranges[i].owner;
+}
 
 /* The live window around the guest page, or NULL. */
 struct pmap_window *pmap_window_find(const struct pmap *pmap, uint64_t page)

@@ -22,12 +22,12 @@ copy_size(gpa_t gpa, size_t size)
 
 /* Copy up to the end of one page: to the guest if `from`, else to `to`. */
 static enum vm_result
-copy_page(struct vm_map *map, gpa_t gpa, void *to, const void *from, size_t size,
+copy_page(struct vm_map *map, gpa_t gpa, void *to, const void *from, size_t size, unsigned flags,
           struct vm_fault_info *info)
 {
     vm_prot_t access = from != NULL ? VM_PROT_WRITE : VM_PROT_READ;
     struct vm_page *m;
-    enum vm_result result = vm_fault_page(map, gpa, access, VM_FAULT_NORMAL, &m, info);
+    enum vm_result result = vm_fault_page(map, gpa, access, flags, &m, info);
     uint8_t *bytes;
 
     if (result != VM_OK)
@@ -44,7 +44,7 @@ copy_page(struct vm_map *map, gpa_t gpa, void *to, const void *from, size_t size
 
 static enum vm_result
 copy_range(struct vm_map *map, gpa_t gpa, uint8_t *to, const uint8_t *from, size_t size,
-           struct vm_fault_info *info)
+           unsigned flags, struct vm_fault_info *info)
 {
     vm_prot_t access = from != NULL ? VM_PROT_WRITE : VM_PROT_READ;
     enum vm_result result = VM_OK;
@@ -57,7 +57,7 @@ copy_range(struct vm_map *map, gpa_t gpa, uint8_t *to, const uint8_t *from, size
     while (size != 0 && result == VM_OK) {
         size_t part = copy_size(gpa, size);
 
-        result = copy_page(map, gpa, to, from, part, info);
+        result = copy_page(map, gpa, to, from, part, flags, info);
         gpa = gpa_add(gpa, part);
         size -= part;
         if (from != NULL)
@@ -71,12 +71,18 @@ copy_range(struct vm_map *map, gpa_t gpa, uint8_t *to, const uint8_t *from, size
 enum vm_result
 vm_map_read(struct vm_map *map, gpa_t gpa, void *to, size_t size, struct vm_fault_info *info)
 {
-    return copy_range(map, gpa, to, NULL, size, info);
+    return copy_range(map, gpa, to, NULL, size, VM_FAULT_NORMAL, info);
+}
+
+enum vm_result
+vm_map_peek(struct vm_map *map, gpa_t gpa, void *to, size_t size, struct vm_fault_info *info)
+{
+    return copy_range(map, gpa, to, NULL, size, VM_FAULT_QUIET, info);
 }
 
 enum vm_result
 vm_map_write(struct vm_map *map, gpa_t gpa, const void *from, size_t size,
              struct vm_fault_info *info)
 {
-    return copy_range(map, gpa, NULL, from, size, info);
+    return copy_range(map, gpa, NULL, from, size, VM_FAULT_NORMAL, info);
 }

@@ -24,6 +24,8 @@ vm_errand_init(struct vm_errand *errand, struct vm_system *sys)
     errand->limited = false;
     errand->stream.behind = NULL;
     errand->stream.ahead = NULL;
+    errand->collapse = NULL;
+    errand->holding = 0;
     errand->npages = 0;
 }
 
@@ -80,6 +82,19 @@ vm_errand_fini(struct vm_errand *errand)
     if (errand->first)
         vm_pageout_release(errand->sys, errand);
     errand_stream(&errand->stream);
+    if (errand->collapse != NULL) {
+        vm_object_collapse(errand->collapse);
+        vm_object_unref(errand->collapse);
+    }
+}
+
+void
+vm_errand_leave_collapse(struct vm_errand *errand, struct vm_object *object)
+{
+    if (errand->collapse != NULL)
+        return;
+    object->ref_count++;
+    errand->collapse = object;
 }
 
 void
@@ -216,7 +231,7 @@ vm_errand_drop(struct vm_errand *errand, struct vm_object *object, vm_pindex_t p
     if (known == NULL || known->m == NULL)
         return;
     page = errand_page_remove(errand, (unsigned)(known - errand->pages));
-    assert(page.m->hold_count != 0 && object->ref_count > 1);
+    assert(page.m->hold_count > page.m->hold_refs && object->ref_count > 1);
     page.m->hold_count--;
     object->ref_count--;
 }
@@ -285,7 +300,7 @@ errand_memory(struct vm_errand *errand)
     vm_meter_add(sys, v_pfwait, 1);
     errand->first = errand->first || vm_pageout_claim(sys, errand);
     if (errand->first) {
-        errand->exhausted = vm_waitpfault(sys, errand->npages) != 0;
+        errand->exhausted = vm_waitpfault(sys, errand->npages + errand->holding) != 0;
     } else {
         errand_release_pages(errand);
         vm_pageout_wait_turn(sys);

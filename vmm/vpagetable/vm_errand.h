@@ -65,6 +65,8 @@ struct vm_errand {
     bool limited;              /* vm_fault_ratelimit had its say */
     unsigned delay;            /* MEMORY: just sleep so long, microseconds; 0 = wait for memory */
     struct vm_errand_stream stream;
+    struct vm_object *collapse; /* counted: its chain can perhaps be made shorter; NULL = none */
+    unsigned holding;           /* pages that the fault's caller holds */
     unsigned npages;
     struct vm_errand_page pages[VM_ERRAND_PAGES];
 };
@@ -72,8 +74,8 @@ struct vm_errand {
 void vm_errand_init(struct vm_errand *errand, struct vm_system *sys);
 
 /*
- * Let go of what the errands brought, and do what a stream left: the page is mapped
- * by now, and its waiter goes on.  Locks: none held; takes O, sleeps.
+ * Let go of what the errands brought, and do what a stream or a copy left: the page is
+ * mapped by now, and its waiter goes on.  Locks: none held; takes S, O, sleeps.
  */
 void vm_errand_fini(struct vm_errand *errand);
 
@@ -120,6 +122,10 @@ void vm_errand_keep(struct vm_errand *errand, struct vm_object *object, struct v
 void vm_errand_found(struct vm_errand *errand, struct vm_object *first, vm_pindex_t first_pindex,
                      struct vm_page *m, bool read, enum vm_map_advice advice)
     VM_REQUIRES(first->lock);
+
+/* Collapse the object's chain (vm_object_collapse) when the fault is over.  Locks: O held. */
+void vm_errand_leave_collapse(struct vm_errand *errand, struct vm_object *object)
+    VM_REQUIRES(object->lock);
 
 /*
  * Let go of what an errand brought for (object, pindex), if it did, before the page is

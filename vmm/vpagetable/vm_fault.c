@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The fault engine: one attempt after the other until one of them need not wait.
+ * The fault engine: one attempt after the other until one of them need not wait.  The walk,
+ * the search for the page, and the calls that hold it are in files of their own: vm_fault_state.h.
  *
  *   vm_fault_attempt                         M shared from lookup to the end
  *     vm_map_lookup
@@ -13,6 +14,7 @@
  *       vm_fault_fill                        no O: copy or zero the page
  *       vm_fault_enter or vm_fault_hold      no O: pmap_enter; then O, nothing is busy any more
  *   vm_errand_run                            no lock: what the attempt could not wait for
+ *   vm_errand_fini                           no lock, the waiter goes on: read ahead, collapse
  *
  * What becomes of (object, pindex):
  *
@@ -35,332 +37,9 @@
  */
 #include "vmm/vpagetable/vm_fault.h"
 
-#include "vmm/vpagetable/vm_errand.h"
-#include "vmm/vpagetable/vm_page.h"
-#include "vmm/vpagetable/vm_pageout.h"
+#include "vmm/vpagetable/vm_fault_state.h"
+
 #include "vmm/vpagetable/vm_pager.h"
-#include "vmm/vpagetable/vm_prefault.h"
-#include "vmm/vpagetable/vm_shadow.h"
-
-#include <errno.h>
-
-/* How the page came about: one of the v_kind_* counters. */
-enum fault_kind {
-    FAULT_RESIDENT,
-    FAULT_ZERO_FILL,
-    FAULT_PAGE_IN,
-    FAULT_COW
-};
-
-struct faultstate {
-    struct vm_system *sys;
-    struct vm_map *map; /* NULL: vm_fault_object_page, which has no address either */
-    struct vm_fault_info *info;
-    gpa_t gpa; /* of the page */
-    vm_prot_t access;
-    unsigned flags;        /* VM_FAULT_* */
-    struct vm_page **held; /* vm_fault_page: where the page goes; NULL: enter it */
-    struct vm_errand errand;
-    /* One attempt's. */
-    struct vm_map_lookup lookup;
-    struct vm_object *first_object; /* borrowed from the entry */
-    unsigned cluster;               /* VPAGETABLE: pages beyond the first that are interlocked */
-    struct vpte_walk walk;          /* VPAGETABLE */
-    bool unread_table;              /* VPAGETABLE: m is a table page that is not valid yet */
-    vm_pindex_t pindex;             /* of m in first_object */
-    struct vm_page *m;              /* busy: the page */
-    struct vm_page *source;         /* busy: copy it to m first; or NULL */
-    bool sole_view;                 /* source: first_object shows in this entry only */
-    bool collapse;                  /* the chain can perhaps be made shorter */
-    enum fault_kind kind;
-    struct vm_prefault_run run;
-};
-
-static bool
-fault_is_vpagetable(const struct faultstate *fs)
-{
-    return fs->lookup.entry->maptype == VM_MAPTYPE_VPAGETABLE;
-}
-
-static enum vm_result
-fault_host_failure(struct faultstate *fs, int error, const char *cause)
-{
-    fs->info->error = error;
-    fs->info->cause = cause;
-    return VM_HOST_FAILURE;
-}
-
-/* ---- Finding or making the page. ---- */
-
-/* A new busy page, not valid, at (object, pindex), which has none. */
-static enum vm_result
-fault_alloc(struct faultstate *fs, struct vm_object *object, vm_pindex_t pindex,
-            struct vm_page **mp) VM_REQUIRES(object->lock)
-{
-    enum vm_result result = vm_errand_admit(&fs->errand);
-
-    if (result != VM_OK)
-        return result;
-    *mp = vm_page_alloc(object, pindex);
-    if (*mp != NULL)
-        return VM_OK;
-    if (vm_page_is_freeing(object, pindex))
-        return vm_errand_leave_wait(&fs->errand, object, pindex);
-    result = vm_errand_leave_memory(&fs->errand);
-    if (result == VM_HOST_FAILURE)
-        return fault_host_failure(fs, -ENOMEM, VM_PAGEOUT_NO_MEMORY);
-    return result;
-}
-
-/*
- * May a backing object's page just change its place?  Nobody else may see the object it
- * is in, now or later: it has one shadow, no reference but that (and the one of the
- * errand that brought the page), no handle, a type that cannot be looked up, and is
- * the first object's own backing object.  That the map is still what it was at the
- * lookup goes without saying: M is held since, and after a sleep all is looked up again.
- */
-static bool
-fault_may_move(const struct faultstate *fs, const struct vm_object *object, vm_pindex_t pindex,
-               const struct vm_page *m) VM_REQUIRES(object->lock, fs->first_object->lock)
-{
-    const struct vm_errand_page *known = vm_errand_find(&fs->errand, object, pindex);
-    unsigned own = known != NULL && known->m != NULL;
-
-    return object == fs->first_object->backing_object && object->shadow_count == 1 &&
-           object->ref_count == 1 + own && object->handle == NULL &&
-           (object->type == OBJT_DEFAULT || object->type == OBJT_SWAP) && m->hold_count == own &&
-           m->wire_count == 0 && !vm_page_is_freeing(fs->first_object, fs->pindex);
-}
-
-/* A write finds the page in a backing object: move it to the first one, or make one to copy it to. */
-static enum vm_result
-fault_cow(struct faultstate *fs, struct vm_object *object, vm_pindex_t pindex, struct vm_page *m)
-    VM_REQUIRES(object->lock, fs->first_object->lock)
-{
-    enum vm_result result;
-
-    if (fault_may_move(fs, object, pindex, m)) {
-        vm_errand_drop(&fs->errand, object, pindex);
-        vm_page_busy(m);
-        fs->m = vm_shadow_move_page(m, fs->first_object, fs->pindex);
-        vm_meter_add(fs->sys, v_cow_faults, 1);
-        vm_meter_add(fs->sys, v_cow_optim, 1);
-    } else {
-        result = fault_alloc(fs, fs->first_object, fs->pindex, &fs->m);
-        if (result != VM_OK)
-            return result;
-        vm_page_busy(m);
-        fs->source = m;
-        fs->sole_view =
-            fs->first_object->ref_count == 1 && fs->map != NULL && !fault_is_vpagetable(fs);
-    }
-    fs->kind = FAULT_COW;
-    fs->collapse = object == fs->first_object->backing_object &&
-                   vm_shadow_is_ripe(fs->first_object, object, fs->pindex);
-    return VM_OK;
-}
-
-/* The page is resident in the first object, or in a backing object of it. */
-static enum vm_result
-fault_found(struct faultstate *fs, struct vm_object *object, vm_pindex_t pindex, struct vm_page *m,
-            bool write) VM_REQUIRES(object->lock) VM_REQUIRES(fs->first_object->lock)
-{
-    const struct vm_errand_page *known = vm_errand_find(&fs->errand, object, pindex);
-    bool read = known != NULL && known->read;
-    enum vm_result result;
-
-    if (vm_page_flag_test(m, VM_PAGE_BUSY))
-        return vm_errand_leave_wait(&fs->errand, object, pindex);
-    if (object != fs->first_object && write) {
-        result = fault_cow(fs, object, pindex, m);
-        if (result != VM_OK)
-            return result;
-    } else {
-        vm_page_busy(m);
-        fs->m = m;
-        fs->kind = read ? FAULT_PAGE_IN : FAULT_RESIDENT;
-    }
-    vm_errand_found(&fs->errand, fs->first_object, fs->pindex,
-                    fs->source != NULL ? fs->source : fs->m, read, fs->lookup.entry->advice);
-    return VM_OK;
-}
-
-/* The pager has the page, unless this very fault saw it fail. */
-static enum vm_result
-fault_start_page_in(struct faultstate *fs, struct vm_object *object, vm_pindex_t pindex)
-    VM_REQUIRES(object->lock)
-{
-    const struct vm_errand_page *known = vm_errand_find(&fs->errand, object, pindex);
-    struct vm_page *m;
-    enum vm_result result;
-
-    if (known != NULL && known->m == NULL)
-        return known->result;
-    result = fault_alloc(fs, object, pindex, &m);
-    if (result != VM_OK)
-        return result;
-    return vm_errand_leave_page_in(&fs->errand, object, m, fs->lookup.entry->advice);
-}
-
-/*
- * Look for the page in one object.  VM_OK with fs->m NULL: not here, look in the
- * backing object, which may be the smaller one.
- */
-static enum vm_result
-fault_look(struct faultstate *fs, struct vm_object *object, vm_pindex_t pindex, bool write)
-    VM_REQUIRES(object->lock) VM_REQUIRES(fs->first_object->lock)
-{
-    struct vm_page *m;
-
-    if ((object->flags & OBJ_DEAD) != 0)
-        return VM_OBJECT_DEAD;
-    if (pindex >= object->size)
-        return object == fs->first_object ? VM_BEYOND_OBJECT : VM_OK;
-    m = vm_page_lookup(object, pindex);
-    if (m != NULL)
-        return fault_found(fs, object, pindex, m, write);
-    if (object->type != OBJT_DEFAULT && object->pager->haspage(object, pindex, NULL, NULL))
-        return fault_start_page_in(fs, object, pindex);
-    return VM_OK;
-}
-
-/*
- * The core: bring in (first_object, pindex) for reading or for writing.
- * Locks: O of the first object, held on return too.  Those of backing objects
- * are taken hand over hand, which lock analysis cannot express.
- * Returns VM_OK: fs->m is busy; it is valid, or fs->source is to be copied to it,
- * or it has VM_PAGE_ZERO.  VM_RETRY: an errand was left.  Else: nothing is busy.
- */
-static enum vm_result
-vm_fault_object(struct faultstate *fs, vm_pindex_t pindex, bool write)
-    VM_REQUIRES(fs->first_object->lock) VM_NO_LOCK_ANALYSIS
-{
-    struct vm_object *object = fs->first_object;
-    struct vm_object *next;
-    enum vm_result result;
-
-    fs->pindex = pindex;
-    fs->m = NULL;
-    fs->source = NULL;
-    for (;;) {
-        result = fault_look(fs, object, pindex, write);
-        next = object->backing_object;
-        if (result != VM_OK || fs->m != NULL || next == NULL)
-            break;
-        pindex += object->backing_object_offset;
-        vm_mutex_lock(&next->lock);
-        if (object != fs->first_object)
-            vm_mutex_unlock(&object->lock);
-        object = next;
-    }
-    if (object != fs->first_object)
-        vm_mutex_unlock(&object->lock);
-    if (result != VM_OK || fs->m != NULL)
-        return result;
-    fs->kind = FAULT_ZERO_FILL;
-    return fault_alloc(fs, fs->first_object, fs->pindex, &fs->m);
-}
-
-/* ---- The walk. ---- */
-
-/*
- * The table page at pindex, resident and not busy, of the first object, because a
- * walk writes to it.  VM_RETRY: it must be brought in first.
- */
-static enum vm_result
-fault_table(struct faultstate *fs, vm_pindex_t pindex, struct vm_page **mp)
-    VM_REQUIRES(fs->first_object->lock)
-{
-    struct vm_page *m = vm_page_lookup(fs->first_object, pindex);
-    enum vm_result result;
-
-    if (m != NULL && !vm_page_flag_test(m, VM_PAGE_BUSY)) {
-        if (!vm_page_flag_test(m, VM_PAGE_REFERENCED))
-            vm_page_flag_set(m, VM_PAGE_REFERENCED);
-        *mp = m;
-        return VM_OK;
-    }
-    result = vm_fault_object(fs, pindex, true);
-    if (result != VM_OK)
-        return result;
-    fs->unread_table = true;
-    return VM_RETRY;
-}
-
-/* From the root to the last entry, setting A and M; tables[l] holds the entry of level l. */
-static enum vm_result
-fault_walk(struct faultstate *fs, struct vm_page **tables) VM_REQUIRES(fs->first_object->lock)
-{
-    struct vm_map_entry *entry = fs->lookup.entry;
-    struct vpte_walk *walk = &fs->walk;
-    enum vm_result result;
-
-    result = vpte_walk_start(walk, entry->format, atomic_load(&entry->root), fs->lookup.pindex,
-                             fs->access, fs->first_object->size);
-    while (result == VM_OK && !vpte_walk_done(walk)) {
-        struct vm_page *m;
-        vm_pindex_t table;
-
-        result = vpte_walk_table(walk, &table);
-        if (result == VM_OK)
-            result = fault_table(fs, table, &m);
-        if (result == VM_OK) {
-            tables[walk->level + 1] = m;
-            result = vpte_walk_step(walk, vm_page_address(m));
-        }
-    }
-    return result;
-}
-
-/*
- * Settle what a walk, and prefault with it, did: changed table pages are dirty,
- * bits are counted.
- */
-static void
-fault_walk_settle(struct faultstate *fs, struct vm_page *const *tables)
-    VM_REQUIRES(fs->first_object->lock)
-{
-    struct vm_system *sys = fs->sys;
-    const struct vpte_walk *walk = &fs->walk;
-
-    if (walk->dirtied == 0)
-        return;
-    for (unsigned level = 1; level <= walk->level; level++) {
-        if ((walk->dirtied & 1u << level) != 0)
-            vm_page_modified(tables[level]);
-    }
-    vm_meter_add(sys, v_vpte_a, walk->a_set);
-    if (walk->m_set != 0)
-        vm_meter_add(sys, v_vpte_m, walk->m_set);
-    if (walk->dir_m_set != 0)
-        vm_meter_add(sys, v_vpte_dir_m, walk->dir_m_set);
-}
-
-/* Why a walk failed, for the exception. */
-static void
-fault_walk_failed(struct faultstate *fs)
-{
-    fs->info->level = fs->walk.level;
-    fs->info->vpte = fs->walk.steps[fs->walk.level].value;
-    vm_meter_add(fs->sys, v_walk_failed, 1);
-}
-
-/* Translate the entry's page index into the object's by the guest's own tables. */
-static enum vm_result
-vm_fault_vpagetable(struct faultstate *fs, struct vm_page **tables, vm_pindex_t *pindex)
-    VM_REQUIRES(fs->first_object->lock)
-{
-    enum vm_result result = fault_walk(fs, tables);
-
-    if (result == VM_OK)
-        result = vpte_walk_result(&fs->walk, pindex);
-    if (result == VM_OK || result == VM_BAD_FRAME || result == VM_VPTE_INVALID ||
-        result == VM_VPTE_PROTECTION)
-        vm_meter_add(fs->sys, v_walks, 1);
-    if (result == VM_BAD_FRAME || result == VM_VPTE_INVALID || result == VM_VPTE_PROTECTION)
-        fault_walk_failed(fs);
-    return result;
-}
 
 /* ---- Choosing, with O held. ---- */
 
@@ -374,7 +53,7 @@ fault_protection(const struct faultstate *fs) VM_REQUIRES(fs->first_object->lock
         return VM_PROT_READ;
     if (fs->m->object != fs->first_object) /* it shows through others too */
         return VM_PROT_READ;
-    if (fault_is_vpagetable(fs)) /* the first write must be seen: it sets M */
+    if (vm_fault_is_vpagetable(fs)) /* the first write must be seen: it sets M */
         return vpte_walk_writable(&fs->walk) ? VM_PROT_RW : VM_PROT_READ;
     if (fs->access == VM_PROT_WRITE)
         return VM_PROT_RW;
@@ -387,12 +66,28 @@ fault_prefault(struct faultstate *fs) VM_REQUIRES(fs->first_object->lock)
 {
     if ((fs->flags & VM_FAULT_BURST) == 0 || fs->held != NULL || fs->lookup.wired)
         return;
-    if (fault_is_vpagetable(fs))
+    if (vm_fault_is_vpagetable(fs))
         vm_prefault_vpagetable(&fs->run, fs->map, fs->lookup.entry, fs->first_object, &fs->walk,
                                fs->cluster);
     else
         vm_prefault_normal(&fs->run, fs->map, fs->lookup.entry, fs->first_object, fs->pindex,
                            fs->kind == FAULT_ZERO_FILL);
+}
+
+/*
+ * The page is dirty from now on.  With VM_FAULT_DIRTY that may be a backing object's,
+ * which knows what it has in swap.
+ */
+static void
+fault_modified(struct faultstate *fs) VM_NO_LOCK_ANALYSIS
+{
+    struct vm_object *object = fs->m->object;
+
+    if (object != fs->first_object)
+        vm_mutex_lock(&object->lock);
+    vm_prefault_writeable(fs->lookup.entry, fs->m);
+    if (object != fs->first_object)
+        vm_mutex_unlock(&object->lock);
 }
 
 /* The page at pindex of the first object, how it is mapped, and its neighbours. */
@@ -410,7 +105,7 @@ fault_choose_page(struct faultstate *fs, vm_pindex_t pindex) VM_REQUIRES(fs->fir
     prot = fault_protection(fs);
     if (write || (fs->flags & VM_FAULT_DIRTY) != 0 ||
         (fs->held == NULL && (prot & VM_PROT_WRITE) != 0))
-        vm_prefault_writeable(fs->lookup.entry, fs->m);
+        fault_modified(fs);
     vm_prefault_init(&fs->run, fs->gpa, fs->m, prot, fs->source != NULL);
     fault_prefault(fs);
     return VM_OK;
@@ -425,7 +120,7 @@ fault_choose_walked(struct faultstate *fs) VM_REQUIRES(fs->first_object->lock)
 
     if (result == VM_OK)
         result = fault_choose_page(fs, pindex);
-    fault_walk_settle(fs, tables);
+    vm_fault_walk_settle(fs, tables);
     return result;
 }
 
@@ -434,7 +129,7 @@ fault_choose(struct faultstate *fs) VM_REQUIRES(fs->first_object->lock)
 {
     if ((fs->first_object->flags & OBJ_DEAD) != 0)
         return VM_OBJECT_DEAD;
-    if (fault_is_vpagetable(fs))
+    if (vm_fault_is_vpagetable(fs))
         return fault_choose_walked(fs);
     return fault_choose_page(fs, fs->lookup.pindex);
 }
@@ -542,7 +237,8 @@ vm_fault_enter(struct faultstate *fs)
     bool hole;
     int error;
 
-    vm_fault_fill(fs, pmap_is_natural(fs->map->pmap, fs->gpa, vm_page_frame(fs->m)));
+    vm_fault_fill(fs, vm_page_flag_test(fs->m, VM_PAGE_ZERO) &&
+                          pmap_is_natural(fs->map->pmap, fs->gpa, vm_page_frame(fs->m)));
     hole = vm_page_flag_test(fs->m, VM_PAGE_ZERO);
     error =
         pmap_enter(fs->map->pmap, gpa_from_u64(fs->gpa.value - ((uint64_t)behind << PAGE_SHIFT)),
@@ -550,7 +246,7 @@ vm_fault_enter(struct faultstate *fs)
                    &entered);
     fault_settle_run(fs, error == 0);
     if (error != 0)
-        return fault_host_failure(fs, error, "mapping the page failed");
+        return vm_fault_host_failure(fs, error, "mapping the page failed");
     if (hole) {
         vm_meter_add(sys, v_zfod, 1);
         vm_meter_add(sys, v_ozfod, 1);
@@ -570,7 +266,7 @@ vm_fault_hold(struct faultstate *fs)
 
     vm_fault_fill(fs, false);
     vm_mutex_lock(&object->lock);
-    vm_page_hold(fs->m);
+    vm_page_hold_object(fs->m);
     if ((fs->flags & VM_FAULT_UNSWAP) != 0) {
         vm_page_dirty(fs->m);
         vm_pager_unswapped(object, vm_page_pindex(fs->m));
@@ -592,7 +288,7 @@ fault_finish_table(struct faultstate *fs)
     vm_mutex_unlock(&fs->first_object->lock);
 }
 
-static enum vm_result
+enum vm_result
 vm_fault_resolve(struct faultstate *fs)
 {
     enum vm_result result;
@@ -642,17 +338,14 @@ vm_fault_attempt(struct faultstate *fs)
     result = vm_map_lookup(fs->map, fs->gpa, access, &fs->lookup);
     fs->info->entry_prot = fs->lookup.prot;
     if (result == VM_HOST_FAILURE)
-        return fault_host_failure(fs, fs->lookup.error, "shadowing or growing the entry failed");
+        return vm_fault_host_failure(fs, fs->lookup.error, "shadowing or growing the entry failed");
     if (result != VM_OK)
         return result;
     fs->first_object = fs->lookup.object;
-    fs->collapse = false;
-    if (fault_is_vpagetable(fs))
+    if (vm_fault_is_vpagetable(fs))
         result = fault_resolve_interlocked(fs);
     else
         result = vm_fault_resolve(fs);
-    if (fs->collapse)
-        vm_object_collapse(fs->first_object);
     vm_map_lookup_done(fs->map);
     return result;
 }
@@ -682,6 +375,10 @@ fault_count(const struct faultstate *fs, enum vm_result result)
 {
     struct vm_system *sys = fs->sys;
 
+    if ((fs->flags & VM_FAULT_QUIET) != 0) {
+        vm_meter_add(sys, v_lookups, 1);
+        return;
+    }
     vm_meter_add(sys, v_vm_faults, 1);
     if (result == VM_HOST_FAILURE) {
         vm_meter_add(sys, v_kind_host, 1);
@@ -696,10 +393,9 @@ fault_count(const struct faultstate *fs, enum vm_result result)
     }
 }
 
-/* Everything but where: the map and address, or the object. */
-static void
-fault_init(struct faultstate *fs, struct vm_system *sys, vm_prot_t access, unsigned flags,
-           struct vm_page **held, struct vm_fault_info *info)
+void
+vm_fault_init(struct faultstate *fs, struct vm_system *sys, vm_prot_t access, unsigned flags,
+              struct vm_page **held, struct vm_fault_info *info)
 {
     assert(access == VM_PROT_READ || access == VM_PROT_WRITE || access == VM_PROT_EXECUTE);
     fs->sys = sys;
@@ -708,11 +404,11 @@ fault_init(struct faultstate *fs, struct vm_system *sys, vm_prot_t access, unsig
     fs->flags = flags;
     fs->held = held;
     vm_errand_init(&fs->errand, sys);
+    fs->errand.holding = (flags & VM_FAULT_HOLDER) != 0;
 }
 
-/* One fault from beginning to end. */
-static enum vm_result
-fault_run(struct faultstate *fs, enum vm_result (*attempt)(struct faultstate *))
+enum vm_result
+vm_fault_run(struct faultstate *fs, enum vm_result (*attempt)(struct faultstate *))
 {
     enum vm_result result;
 
@@ -727,79 +423,22 @@ fault_run(struct faultstate *fs, enum vm_result (*attempt)(struct faultstate *))
     return result;
 }
 
-/* `held` is NULL to enter the page. */
-static enum vm_result
-fault_run_map(struct vm_map *map, gpa_t gpa, vm_prot_t access, unsigned flags,
-              struct vm_page **held, struct vm_fault_info *info)
+enum vm_result
+vm_fault_run_map(struct vm_map *map, gpa_t gpa, vm_prot_t access, unsigned flags,
+                 struct vm_page **held, struct vm_fault_info *info)
 {
     struct faultstate fs; /* each step writes what later ones read; clearing it all would cost */
 
     *info = (struct vm_fault_info){ .gpa = gpa, .access = access };
-    fault_init(&fs, map->sys, access, flags, held, info);
+    vm_fault_init(&fs, map->sys, access, flags, held, info);
     fs.map = map;
     fs.gpa = gpa_trunc_page(gpa);
-    return fault_run(&fs, vm_fault_attempt);
+    return vm_fault_run(&fs, vm_fault_attempt);
 }
 
 enum vm_result
 vm_fault(struct vm_map *map, gpa_t gpa, vm_prot_t access, unsigned flags,
          struct vm_fault_info *info)
 {
-    return fault_run_map(map, gpa, access, flags, NULL, info);
-}
-
-enum vm_result
-vm_fault_page(struct vm_map *map, gpa_t gpa, vm_prot_t access, unsigned flags, struct vm_page **mp,
-              struct vm_fault_info *info)
-{
-    return fault_run_map(map, gpa, access, flags, mp, info);
-}
-
-enum vm_result
-vm_fault_page_quick(struct vm_map *map, gpa_t gpa, vm_prot_t access, struct vm_page **mp)
-{
-    struct vm_fault_info info;
-
-    return vm_fault_page(map, gpa, access, VM_FAULT_NORMAL, mp, &info);
-}
-
-/* An attempt on an object: there is no map to look anything up in. */
-static enum vm_result
-fault_attempt_object(struct faultstate *fs)
-{
-    enum vm_result result;
-
-    fs->collapse = false;
-    result = vm_fault_resolve(fs);
-    if (fs->collapse)
-        vm_object_collapse(fs->first_object);
-    return result;
-}
-
-/* The object is resolved as if an entry mapped all of it, through the table if there is one. */
-enum vm_result
-vm_fault_object_page(struct vm_object *object, const struct vm_fault_table *table,
-                     vm_pindex_t pindex, vm_prot_t access, unsigned flags, struct vm_page **mp,
-                     struct vm_fault_info *info)
-{
-    struct vm_map_entry entry = { .object = object, .protection = access };
-    struct faultstate fs;
-
-    assert((flags & (VM_FAULT_WIRE_MASK | VM_FAULT_BURST | VM_FAULT_OVERRIDE)) == 0);
-    if (table != NULL) {
-        entry.maptype = VM_MAPTYPE_VPAGETABLE;
-        entry.format = table->format;
-        entry.root = table->root;
-    }
-    *info = (struct vm_fault_info){ .gpa = gpa_from_u64(pindex << PAGE_SHIFT),
-                                    .access = access,
-                                    .entry_prot = access };
-    fault_init(&fs, object->sys, access, flags, mp, info);
-    fs.map = NULL;
-    fs.gpa = info->gpa;
-    fs.first_object = object;
-    fs.lookup = (struct vm_map_lookup){
-        .entry = &entry, .object = object, .pindex = pindex, .access = access, .prot = access
-    };
-    return fault_run(&fs, fault_attempt_object);
+    return vm_fault_run_map(map, gpa, access, flags, NULL, info);
 }

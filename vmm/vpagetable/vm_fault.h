@@ -33,6 +33,9 @@
 #define VM_FAULT_USER_WIRE 0x20u     /* wire the page for a user; access is READ */
 #define VM_FAULT_WIRE_MASK (VM_FAULT_CHANGE_WIRING | VM_FAULT_USER_WIRE)
 #define VM_FAULT_OVERRIDE 0x40u /* the entry's max_protection counts (not for vm_fault) */
+#define VM_FAULT_QUIET 0x80u    /* the monitor's own look-up: counts as v_lookups, not as a fault */
+#define VM_FAULT_HOLDER \
+    0x100u /* the caller holds a page: not one to wait for when memory is short */
 
 /* How a fault ended; all but `result` only for reports and exceptions. */
 struct vm_fault_info {
@@ -60,8 +63,8 @@ enum vm_result vm_fault(struct vm_map *map, gpa_t gpa, vm_prot_t access, unsigne
 
 /*
  * Resolve an access without mapping: the monitor's way to guest memory.
- * Returns VM_OK and *mp, a held page (vm_page_unhold it) that is dirty if access
- * has WRITE; its bytes are at vm_page_address.  If a write had to copy the page,
+ * Returns VM_OK and *mp, a held page (vm_page_unhold it, with no lock held) that is dirty if
+ * access has WRITE; its bytes are at vm_page_address, and its object stays until then.  If a write had to copy the page,
  * the old mapping at gpa is dropped.  Errors as vm_fault; also VM_PROTECTION
  * when a write is asked for and the page can only be read.
  */
@@ -101,5 +104,12 @@ enum vm_result vm_map_read(struct vm_map *map, gpa_t gpa, void *to, size_t size,
                            struct vm_fault_info *info) __attribute__((warn_unused_result));
 enum vm_result vm_map_write(struct vm_map *map, gpa_t gpa, const void *from, size_t size,
                             struct vm_fault_info *info) __attribute__((warn_unused_result));
+
+/*
+ * vm_map_read where the guest made no access: the monitor looks something up for itself, and
+ * the guest is not to find it among its faults (VM_FAULT_QUIET).
+ */
+enum vm_result vm_map_peek(struct vm_map *map, gpa_t gpa, void *to, size_t size,
+                           struct vm_fault_info *info) __attribute__((warn_unused_result));
 
 #endif

@@ -148,7 +148,7 @@ object_add_copy(struct vm_object *object, vm_pindex_t pindex, const struct vm_pa
     struct vm_fault_info info;
     struct vm_page *m;
     enum vm_result result =
-        vm_fault_object_page(object, NULL, pindex, VM_PROT_WRITE, VM_FAULT_NORMAL, &m, &info);
+        vm_fault_object_page(object, NULL, pindex, VM_PROT_WRITE, VM_FAULT_HOLDER, &m, &info);
 
     if (result != VM_OK)
         return fault_errno(result, &info);

@@ -7,8 +7,9 @@
  * failing lock operation is a bug, not a condition.
  *
  * The lock order is written down in docs/locking.md; field comments use its
- * letters: M map, I range interlock, S shadow chains, O object, P pmap chunk, V page's mapping
- * list, Q page queues, F page-out, (c) constant after creation, (a) atomic.
+ * letters: E map edits, M map, I range interlock, S shadow chains, O object, L list of pmaps,
+ * W windows, P pmap chunk, V page's mapping list, Q page queues, F page-out, X extents,
+ * (c) constant after creation, (a) atomic.
  */
 #ifndef VM_LOCK_H
 #define VM_LOCK_H

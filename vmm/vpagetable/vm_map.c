@@ -22,7 +22,7 @@ vm_map_init(struct vm_map *map, struct vm_system *sys, struct pmap *pmap)
     *map = (struct vm_map){ .sys = sys, .pmap = pmap };
     vm_mutex_init(&map->edit_lock);
     vm_rwlock_init(&map->lock);
-    RB_INIT(&map->entries);
+    TAILQ_INIT(&map->entries);
     vm_mutex_init(&map->ilock_mutex);
     vm_cond_init(&map->ilock_cond);
     LIST_INIT(&map->ilocks);
@@ -117,10 +117,15 @@ insert_locked(struct vm_map *map, struct vm_map_entry *entry) VM_REQUIRES(map->e
     if (error != 0)
         return error;
     vm_rwlock_write_lock(&map->lock);
-    vm_map_entry_link(map, entry);
-    map->timestamp++;
+    error = vm_map_entry_reserve(map);
+    if (error == 0) {
+        vm_map_entry_link(map, entry);
+        map->timestamp++;
+    }
     vm_rwlock_write_unlock(&map->lock);
-    return 0;
+    if (error != 0)
+        vm_map_windows_trim(map, vm_map_entry_lowest(entry), entry->end);
+    return error;
 }
 
 int
@@ -144,7 +149,7 @@ vm_map_insert(struct vm_map *map, const struct vm_map_insert *args)
 
 /* ---- Remove. ---- */
 
-/* Move the entries inside [start, end) out of the tree.  From then on no fault enters a page. */
+/* Move the entries inside [start, end) out of the map.  From then on no fault enters a page. */
 static int
 entries_unlink(struct vm_map *map, gpa_t start, gpa_t end, struct vm_map_picked *removed)
     VM_REQUIRES(map->lock)
@@ -207,6 +212,7 @@ vm_map_fini(struct vm_map *map)
     assert(error == 0 || error == -ENOENT);
     (void)error;
     assert(LIST_EMPTY(&map->ilocks));
+    vm_ranges_fini(&map->ranges);
     vm_cond_fini(&map->ilock_cond);
     vm_mutex_fini(&map->ilock_mutex);
     vm_rwlock_fini(&map->lock);
@@ -597,16 +603,19 @@ entry_windows_audit(const struct vm_map *map, const struct vm_map_entry *entry)
 void
 vm_map_audit(struct vm_map *map)
 {
+    const struct vm_map_entry *e;
     uint64_t end = 0;
     unsigned count = 0;
 
     vm_rwlock_read_lock(&map->lock);
-    for (struct vm_map_entry *e = vm_map_entry_search(map, gpa_from_u64(0)); e != NULL;
-         e = vm_map_entry_next(e, gpa_from_u64(PMAP_GPA_END))) {
+    AUDIT(map->nentries == map->ranges.n && map->ranges.reserved == 0);
+    TAILQ_FOREACH (e, &map->entries, link) {
         entry_audit(e);
         entry_windows_audit(map, e);
         AUDIT(vm_map_entry_lowest(e).value >= end);
         end = e->end.value;
+        AUDIT(count < map->ranges.n && map->ranges.ranges[count].owner == e);
+        AUDIT(map->ranges.ranges[count].end == end >> PAGE_SHIFT);
         count++;
     }
     AUDIT(count == map->nentries);

@@ -33,7 +33,7 @@
 #include "vmm/vpagetable/vm_object.h"
 #include "vmm/vpagetable/vpte.h"
 
-#include <bsd/sys/tree.h>
+#include <bsd/sys/queue.h>
 
 enum vm_maptype {
     VM_MAPTYPE_NORMAL,
@@ -53,8 +53,6 @@ enum vm_map_advice {
 #define MAP_ENTRY_USER_WIRED 0x10 /* one of wired_count is the user's (not for insert) */
 
 struct vm_map_entry {
-    RB_ENTRY(vm_map_entry) link;      /* M */
-    SLIST_ENTRY(vm_map_entry) picked; /* E: an edit's list of entries, in the tree or not */
     gpa_t start;                      /* M */
     gpa_t end;                        /* M */
     uint64_t growth;                  /* M: GROWDOWN: pages reserved below `start` */
@@ -69,9 +67,11 @@ struct vm_map_entry {
     unsigned eflags;                  /* M: MAP_ENTRY_* */
     unsigned wired_count;             /* M: wirings; with any, each page of it is in `object`
                                            and wired once */
+    TAILQ_ENTRY(vm_map_entry) link;   /* M */
+    SLIST_ENTRY(vm_map_entry) picked; /* E: an edit's list of entries, in the map or not */
 };
 
-RB_HEAD(vm_map_tree, vm_map_entry);
+TAILQ_HEAD(vm_map_entries, vm_map_entry);
 
 /* Held or waited for; of two that overlap the older one goes first. */
 struct vm_map_ilock {
@@ -87,7 +87,8 @@ struct vm_map {
     struct pmap *pmap;               /* (c) borrowed */
     struct vm_mutex edit_lock;       /* E */
     struct vm_rwlock lock;           /* M */
-    struct vm_map_tree entries;      /* M, E */
+    struct vm_map_entries entries;   /* M, E: by address */
+    struct vm_ranges ranges;         /* M, E: the same, to search; hints are (a) */
     unsigned nentries;               /* M, E */
     unsigned timestamp;              /* M, E */
     struct vm_mutex ilock_mutex;     /* guards the interlocks */
@@ -100,7 +101,8 @@ struct vm_map {
 struct vm_map_insert {
     gpa_t start;
     gpa_t end;
-    struct vm_object *object; /* a reference of the caller's passes to the map on success */
+    struct vm_object *object; /* a reference of the caller's passes to the map on success; no other
+                                 map maps it: a guest's vmspaces are ranges of its one map */
     vm_pindex_t offset;
     enum vm_maptype maptype;
     const struct vpte_format *format; /* VPAGETABLE only */
@@ -248,7 +250,8 @@ int vm_map_advise(struct vm_map *map, gpa_t start, gpa_t end, enum vm_map_advice
  * Two kinds of source cannot give up their object and are copied for real, page by
  * page, into a new one (vm_fault_copy_entry): wired entries, and entries whose pages
  * must stay shared, because another entry maps them too, or the pager's copy outlives
- * the object (OBJ_WRITEBACK).  For these the copy is not of one moment.
+ * the object (OBJ_WRITEBACK).  For these the copy is not of one moment.  Others are
+ * looked for in this map only: an object is mapped by one map (struct vm_map_insert).
  *
  * A write through the direct map to a page that is held since before the copy
  * (vm_map_write under way) shows on both sides.

@@ -141,15 +141,24 @@ copy_object(const struct vm_map *map, struct vm_map_entry *to)
     return vm_object_create_default(map->sys, to->growth + vm_map_entry_pages(to), &to->object);
 }
 
-/* Make the copy of a source entry, without an object unless it is to be copied for real. */
+/*
+ * Make the copy of a source entry, with a reservation, without an object unless it is to be
+ * copied for real.
+ */
 static int
-copy_entry(const struct vm_map *map, struct copy *copy, const struct vm_map_entry *from, bool real)
+copy_entry(struct vm_map *map, struct copy *copy, const struct vm_map_entry *from, bool real)
+    VM_REQUIRES(map->lock)
 {
     uint64_t below = vm_map_range_pages(copy->src, from->start);
-    struct vm_map_entry *to = malloc(sizeof(*to));
+    struct vm_map_entry *to;
 
-    if (to == NULL)
+    if (vm_map_entry_reserve(map) != 0)
         return -ENOMEM;
+    to = malloc(sizeof(*to));
+    if (to == NULL) {
+        vm_map_entry_unreserve(map);
+        return -ENOMEM;
+    }
     *to = *from;
     to->object = NULL;
     to->start = copy_target(copy, from->start);
@@ -274,6 +283,15 @@ copy_commit(struct vm_map *map, struct copy *copy) VM_REQUIRES(map->lock)
     }
 }
 
+static void
+copy_unreserve(struct vm_map *map, const struct copy *copy) VM_REQUIRES(map->lock)
+{
+    const struct vm_map_entry *to;
+
+    SLIST_FOREACH (to, &copy->entries, picked)
+        vm_map_entry_unreserve(map);
+}
+
 static bool
 copy_valid(gpa_t src, gpa_t dst, uint64_t size)
 {
@@ -305,6 +323,8 @@ vm_map_copy(struct vm_map *map, gpa_t src, gpa_t dst, uint64_t size)
     vm_rwlock_write_lock(&map->lock);
     if (error == 0)
         copy_commit(map, &copy);
+    else
+        copy_unreserve(map, &copy);
     error = vm_map_edit_end(map, src, copy.src_end, error);
     vm_map_entries_destroy(&copy.entries);
     return error;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Entries: the tree, clipping and merging, shadowing and growing, windows.
+ * Entries: finding, clipping and merging, shadowing and growing, windows.
  */
 #include "vmm/vpagetable/vm_map_entry.h"
 
@@ -12,14 +12,6 @@
 
 /* A window is rebased only if at most this part of it is mapped: that is lost. */
 #define REBASE_PART 8
-
-static int
-entry_compare(const struct vm_map_entry *a, const struct vm_map_entry *b)
-{
-    return (a->start.value > b->start.value) - (a->start.value < b->start.value);
-}
-
-RB_GENERATE_INTERNAL(vm_map_tree, vm_map_entry, link, entry_compare, __attribute__((unused)) static)
 
 bool
 vm_map_range_valid(gpa_t start, gpa_t end)
@@ -33,24 +25,13 @@ vm_map_range_valid(gpa_t start, gpa_t end)
 struct vm_map_entry *
 vm_map_entry_search(const struct vm_map *map, gpa_t gpa)
 {
-    struct vm_map_entry *entry = RB_ROOT(&map->entries);
-    struct vm_map_entry *found = NULL;
-
-    while (entry != NULL) {
-        if (entry->end.value > gpa.value) {
-            found = entry;
-            entry = RB_LEFT(entry, link);
-        } else {
-            entry = RB_RIGHT(entry, link);
-        }
-    }
-    return found;
+    return vm_ranges_after(&map->ranges, gpa.value >> PAGE_SHIFT);
 }
 
 struct vm_map_entry *
 vm_map_entry_next(struct vm_map_entry *entry, gpa_t end)
 {
-    entry = RB_NEXT(vm_map_tree, , entry);
+    entry = TAILQ_NEXT(entry, link);
     return entry != NULL && entry->start.value < end.value ? entry : NULL;
 }
 
@@ -84,28 +65,72 @@ vm_map_range_free(const struct vm_map *map, gpa_t start, gpa_t end)
 
 /* ---- Clipping and merging. ---- */
 
+int
+vm_map_entry_reserve(struct vm_map *map)
+{
+    return vm_ranges_reserve(&map->ranges);
+}
+
+void
+vm_map_entry_unreserve(struct vm_map *map)
+{
+    vm_ranges_unreserve(&map->ranges);
+}
+
 void
 vm_map_entry_link(struct vm_map *map, struct vm_map_entry *entry)
 {
-    RB_INSERT(vm_map_tree, &map->entries, entry);
+    unsigned i = vm_ranges_search(&map->ranges, entry->start.value >> PAGE_SHIFT);
+
+    if (i < map->ranges.n)
+        TAILQ_INSERT_BEFORE((struct vm_map_entry *)map->ranges.ranges[i].owner, entry, link);
+    else
+        TAILQ_INSERT_TAIL(&map->entries, entry, link);
+    vm_ranges_insert(&map->ranges, i, entry->end.value >> PAGE_SHIFT, entry);
     map->nentries++;
+}
+
+static unsigned
+entry_index(const struct vm_map *map, const struct vm_map_entry *entry) VM_REQUIRES(map->lock)
+{
+    unsigned i = vm_ranges_search(&map->ranges, entry->start.value >> PAGE_SHIFT);
+
+    assert(i < map->ranges.n && map->ranges.ranges[i].owner == entry);
+    return i;
 }
 
 void
 vm_map_entry_unlink(struct vm_map *map, struct vm_map_entry *entry)
 {
-    RB_REMOVE(vm_map_tree, &map->entries, entry);
+    vm_ranges_remove(&map->ranges, entry_index(map, entry));
+    TAILQ_REMOVE(&map->entries, entry, link);
     map->nentries--;
 }
 
-/* A second entry like this one, with a reference of its own, not linked; NULL = no memory. */
-static struct vm_map_entry *
-entry_clone(const struct vm_map_entry *entry)
+/* Between it and `end` is nothing. */
+static void
+entry_set_end(struct vm_map *map, struct vm_map_entry *entry, gpa_t end) VM_REQUIRES(map->lock)
 {
-    struct vm_map_entry *clone = malloc(sizeof(*clone));
+    map->ranges.ranges[entry_index(map, entry)].end = end.value >> PAGE_SHIFT;
+    entry->end = end;
+}
 
-    if (clone == NULL)
+/*
+ * A second entry like this one, with a reference and a reservation of its own, not linked;
+ * NULL = no memory.
+ */
+static struct vm_map_entry *
+entry_clone(struct vm_map *map, const struct vm_map_entry *entry) VM_REQUIRES(map->lock)
+{
+    struct vm_map_entry *clone;
+
+    if (vm_map_entry_reserve(map) != 0)
         return NULL;
+    clone = malloc(sizeof(*clone));
+    if (clone == NULL) {
+        vm_map_entry_unreserve(map);
+        return NULL;
+    }
     *clone = *entry;
     if (clone->object != NULL)
         vm_object_ref(clone->object);
@@ -147,7 +172,7 @@ map_simplify(struct vm_map *map, gpa_t start, gpa_t end, struct vm_map_picked *d
             continue;
         }
         vm_map_entry_unlink(map, next);
-        entry->end = next->end;
+        entry_set_end(map, entry, next->end);
         SLIST_INSERT_HEAD(dead, next, picked);
     }
 }
@@ -235,14 +260,14 @@ clip_at(struct vm_map *map, gpa_t gpa) VM_REQUIRES(map->lock)
         if (error != 0)
             return error;
     }
-    upper = entry_clone(entry);
+    upper = entry_clone(map, entry);
     if (upper == NULL)
         return -ENOMEM;
     upper->start = gpa;
     upper->growth = 0;
     if (upper->object != NULL)
         upper->offset += vm_map_range_pages(entry->start, gpa);
-    entry->end = gpa;
+    entry_set_end(map, entry, gpa);
     vm_map_entry_link(map, upper);
     return 0;
 }
@@ -267,7 +292,7 @@ entry_extend(struct vm_map_entry *entry, uint64_t npages)
 static int
 grow_below(struct vm_map *map, struct vm_map_entry *entry, uint64_t npages) VM_REQUIRES(map->lock)
 {
-    struct vm_map_entry *below = entry_clone(entry);
+    struct vm_map_entry *below = entry_clone(map, entry);
 
     if (below == NULL)
         return -ENOMEM;

@@ -60,6 +60,14 @@ bool vm_map_range_free(const struct vm_map *map, gpa_t start, gpa_t end);
 
 /* ---- Changing.  Locks: M exclusively. ---- */
 
+/* See that one vm_map_entry_link more cannot fail.  Returns 0 or -ENOMEM. */
+int vm_map_entry_reserve(struct vm_map *map) VM_REQUIRES(map->lock)
+    __attribute__((warn_unused_result));
+
+/* The link will not come. */
+void vm_map_entry_unreserve(struct vm_map *map) VM_REQUIRES(map->lock);
+
+/* Put an entry into the map, for which there is a reservation. */
 void vm_map_entry_link(struct vm_map *map, struct vm_map_entry *entry) VM_REQUIRES(map->lock);
 void vm_map_entry_unlink(struct vm_map *map, struct vm_map_entry *entry) VM_REQUIRES(map->lock);
 
@@ -100,7 +108,7 @@ void vm_map_edit_begin(struct vm_map *map) VM_ACQUIRES(map->edit_lock, map->lock
 int vm_map_edit_end(struct vm_map *map, gpa_t start, gpa_t end, int error)
     VM_RELEASES(map->edit_lock, map->lock);
 
-/* Drop what the picked entries refer to, and them.  They are in no tree.  Locks: none held. */
+/* Drop what the picked entries refer to, and them.  They are in no map.  Locks: none held. */
 void vm_map_entries_destroy(struct vm_map_picked *picked);
 
 /* ---- Windows.  Locks: E held, M not. ---- */

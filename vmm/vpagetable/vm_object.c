@@ -245,18 +245,23 @@ object_terminate(struct vm_object *object) VM_RELEASES(object->lock)
 }
 
 /*
- * Drop one reference.  Returns the backing object of a dead one.  When only one shadow
- * is left, the rest is vm_shadow_unref's, which takes S before O.
+ * Drop one reference.  Returns the next object to be released: the backing object of a
+ * dead one; or, when only one shadow is left, that, after it was collapsed.
  */
 static struct vm_object *
 object_release(struct vm_object *object)
 {
+    struct vm_object *shadow;
+
     vm_mutex_lock(&object->lock);
     assert(object->ref_count > 0);
     if (object->ref_count == 2 && object->shadow_count == 1) {
         vm_mutex_unlock(&object->lock);
-        if (vm_shadow_unref(object))
-            return NULL;
+        if (vm_shadow_unref(object, &shadow)) {
+            if (shadow != NULL)
+                vm_object_collapse(shadow);
+            return shadow;
+        }
         vm_mutex_lock(&object->lock);
     }
     if (--object->ref_count != 0) {

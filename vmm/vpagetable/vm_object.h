@@ -5,8 +5,8 @@
  *
  * Invariants:
  *  1. Bit p of `resident` is set exactly when page p is resident.
- *  2. ref_count counts map entries, shadows and faults in flight; the object is
- *     destroyed when it reaches 0.
+ *  2. ref_count counts map entries, shadows, faults in flight and pages that are held
+ *     for a caller (vm_page_hold_object); the object is destroyed when it reaches 0.
  *  3. shadow_count is the number of objects whose backing_object this is; they are
  *     on the list `shadows`.
  *  4. While paging_in_progress != 0 the object keeps its size and its pages'
@@ -55,7 +55,7 @@ struct vm_object {
     uint64_t resident_count;           /* O: pages */
     uint64_t freeing_count;            /* O: pages */
     uint64_t *resident;                /* O: owned bitmap of size bits */
-    const struct vm_pager_ops *pager;  /* O: borrowed; changes with the type */
+    const struct vm_pager_ops *pager;  /* O: borrowed; never changes once it did I/O */
     void *swap;                        /* O: SWAP: owned, what the swap pager knows */
     unsigned scan_pins;                /* Q: page-out threads that are about to take O */
     void *handle; /* (c) the pager's; owned by it.  NULL: nobody else can look this object up */
@@ -106,8 +106,8 @@ int vm_object_shadow(struct vm_object **objectp, vm_pindex_t *offset, uint64_t n
  * nothing shows.  What the object shows stays the same.  Neither happens to an object
  * that is a file's, or while paging is in progress, nor over a busy, held or wired page.
  * Happens by itself when a reference of a backing object is dropped, before the
- * object is shadowed, and after copies on write.
- * Locks: takes S, O; M may be held.  The caller has a reference.
+ * object is shadowed (a portion of it, vm_shadow.h), and after copies on write.
+ * Locks: none held; takes S, O, in portions.  The caller has a reference.
  */
 void vm_object_collapse(struct vm_object *object);
 

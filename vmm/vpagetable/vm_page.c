@@ -72,7 +72,7 @@ static void
 assert_free(const struct vm_page *m)
 {
     assert(atomic_load(&m->flags) == 0 && m->queue == PQ_NONE);
-    assert(m->hold_count == 0 && m->wire_count == 0);
+    assert(m->hold_count == 0 && m->hold_refs == 0 && m->wire_count == 0);
     assert(m->valid == 0 && atomic_load(&m->dirty) == 0);
 }
 
@@ -91,7 +91,10 @@ assert_resident(const struct vm_page *m)
     assert(vm_page_flag_test(m, VM_PAGE_BUSY) || m->valid);
     assert(!vm_page_flag_test(m, VM_PAGE_ZERO) || (m->hold_count == 0 && m->queue == PQ_NONE));
     assert(m->wire_count == 0 || m->queue == PQ_NONE);
+    assert(m->hold_count != 0 || m->hold_refs == 0);
     assert(m->queue != PQ_HOLD && m->queue < PQ_COUNT);
+    assert(m->queue != PQ_CACHE || vm_page_flag_test(m, VM_PAGE_BUSY) ||
+           atomic_load_explicit(&m->dirty, memory_order_relaxed) == 0);
 }
 
 void
@@ -362,6 +365,14 @@ vm_page_hold(struct vm_page *m)
     vm_page_assert_state(m);
 }
 
+void
+vm_page_hold_object(struct vm_page *m)
+{
+    vm_page_hold(m);
+    m->hold_refs++;
+    m->object->ref_count++;
+}
+
 /* The last hold of a FREEING page is gone: it becomes FREE. */
 static void
 page_free_held(struct vm_page *m)
@@ -394,12 +405,18 @@ void
 vm_page_unhold(struct vm_page *m)
 {
     struct vm_object *object = m->object;
+    unsigned refs = 0;
 
     vm_mutex_lock(&object->lock);
     assert(m->hold_count > 0);
-    if (--m->hold_count == 0)
+    if (--m->hold_count == 0) {
+        refs = m->hold_refs;
+        m->hold_refs = 0;
         page_unhold_last(m);
+    }
     vm_mutex_unlock(&object->lock);
+    while (refs-- != 0)
+        vm_object_unref(object);
 }
 
 void
@@ -560,6 +577,8 @@ vm_page_rename(struct vm_page *m, struct vm_object *object, vm_pindex_t pindex)
     frames_exchange(object->sys, m, to);
     m->object = NULL;
     vm_page_dirty(to);
+    if (to->queue == PQ_CACHE)
+        vm_page_deactivate(to);
     vm_page_assert_state(m);
     vm_page_assert_state(to);
     return to;

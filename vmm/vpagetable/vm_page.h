@@ -25,6 +25,8 @@
  *  6. wire_count != 0 or hold_count != 0: never paged out.
  *  7. The frame of a FREE slot is a hole.
  *  8. FREEING pages, and only they, are on PQ_HOLD; a wired page is on no queue.
+ *  9. A page on PQ_CACHE that is not busy is clean and not mapped: who is about to write
+ *     to it where it lies takes it off first.
  *
  * Locks: fields with two letters are read with either and written with both.
  * `flags` is atomic because the busy thread changes some of its bits without O.
@@ -68,7 +70,8 @@ struct vm_page {
     _Atomic uint8_t dirty;      /* (a) differs from the pager's copy */
     uint8_t queue;              /* O Q: enum vm_page_queue */
     uint8_t act_count;          /* O */
-    uint32_t spare;
+    uint16_t hold_refs;         /* O: references of the object that go with the last hold */
+    uint16_t spare;
 };
 _Static_assert(sizeof(struct vm_page) <= 64, "bookkeeping stays under 2 % of a page");
 
@@ -158,6 +161,14 @@ void vm_page_sleep_busy(struct vm_object *object, vm_pindex_t pindex) VM_REQUIRE
 void vm_page_hold(struct vm_page *m);
 void vm_page_unhold(struct vm_page *m);
 
+/*
+ * The same for who has no reference of the object and might be its last user: a reference
+ * goes with the hold, until nobody holds the page any more.  Without it that thread could
+ * come to end the object (vm_object_unref) and wait for its own hold.
+ * Locks: O held.  vm_page_unhold then takes S too, and may sleep for the object's end.
+ */
+void vm_page_hold_object(struct vm_page *m);
+
 /* Count a wiring; a wired page is on no queue.  Locks: O held. */
 void vm_page_wire(struct vm_page *m);
 void vm_page_unwire(struct vm_page *m, bool activate);
@@ -193,7 +204,8 @@ void vm_page_copy(const struct vm_page *src, struct vm_page *dst);
  * Move a busy page to (object, pindex), which must have no page, resident or
  * FREEING: the frames of the two slots change places, nothing is copied.  The
  * page is valid, unmapped, unwired and unheld.  The result is dirty and busy, on
- * the queue the page was on.  Locks: O of both objects held.
+ * the queue the page was on; not in the cache, but inactive.  Locks: O of both objects
+ * held, takes Q.
  * Returns the page's new struct; the old one is FREE.
  */
 struct vm_page *vm_page_rename(struct vm_page *m, struct vm_object *object, vm_pindex_t pindex)

@@ -49,6 +49,7 @@ struct scan {
     uint64_t hopeful;           /* pages that may leave in a later pass */
     uint64_t busy;              /* pages passed over because somebody has them busy */
     uint64_t held;              /* ... or held */
+    uint64_t stuck;             /* INACTIVE: pages passed over, whatever for: no supply */
     const char *failed;         /* why a write failed; NULL = none did */
     bool wrote;
 };
@@ -70,18 +71,6 @@ struct batch {
     bool mapped[BATCH_MAX];
     enum verdict verdict[BATCH_MAX];
 };
-
-static uint64_t
-pageout_min(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
-static uint64_t
-pageout_max(uint64_t a, uint64_t b)
-{
-    return a > b ? a : b;
-}
 
 /* ---- What may leave. ---- */
 
@@ -196,6 +185,7 @@ batch_consider(struct scan *scan, struct batch *batch, struct vm_page *m)
     scan->held += !busy && m->hold_count != 0;
     if (busy || m->hold_count != 0 || !page_can_leave(m) ||
         (batch->object->flags & OBJ_DEAD) != 0) {
+        scan->stuck += batch->queue == PQ_INACTIVE;
         vm_page_requeue(m);
         return;
     }
@@ -286,12 +276,12 @@ judge_inactive(const struct scan *scan, const struct batch *batch, unsigned i)
         return VERDICT_ACTIVATE;
     if (m->hold_count != 0)
         return VERDICT_STAY;
-    if (batch->queue == PQ_CACHE && (batch->mapped[i] || atomic_load(&m->dirty) != 0))
-        return VERDICT_DEACTIVATE;
     if (batch->mapped[i] && scan->pass == 0)
         return VERDICT_STAY;
     if (atomic_load(&m->dirty) == 0 && page_comes_back(batch->object, m))
         return VERDICT_FREE;
+    if (batch->queue == PQ_CACHE) /* to be written, which only inactive pages are */
+        return VERDICT_DEACTIVATE;
     vm_page_dirty(m);
     return object_writes(batch->object) ? VERDICT_WRITE : VERDICT_ACTIVATE;
 }
@@ -306,7 +296,7 @@ judge_active(struct scan *scan, struct vm_page *m, bool mapped)
 {
     if (vm_page_flag_test(m, VM_PAGE_REFERENCED)) {
         vm_page_flag_clear(m, VM_PAGE_REFERENCED);
-        m->act_count = (uint8_t)pageout_min(m->act_count + ACT_ADVANCE, ACT_MAX);
+        m->act_count = (uint8_t)vm_min(m->act_count + ACT_ADVANCE, ACT_MAX);
     } else if (scan->pass == 0 && !mapped) {
         m->act_count = (uint8_t)(m->act_count > ACT_DECLINE ? m->act_count - ACT_DECLINE : 0);
     }
@@ -434,7 +424,7 @@ batch_free_run(struct scan *scan, struct batch *batch, unsigned first, unsigned 
 
     if (batch->verdict[first] != VERDICT_FREE || needed == 0)
         return 0;
-    count = (unsigned)pageout_min(count, needed);
+    count = (unsigned)vm_min(count, needed);
     vm_page_free_run(&batch->m[first], count);
     scan->freed += count;
     return count;
@@ -509,7 +499,7 @@ scan_batch(const struct scan *scan, enum vm_page_queue queue, uint64_t left)
 {
     uint64_t most = queue == PQ_ACTIVE ? BATCH_HEADS : scan->target - scan->freed;
 
-    return (unsigned)pageout_min(pageout_min(left, most), BATCH_HEADS);
+    return (unsigned)vm_min(vm_min(left, most), BATCH_HEADS);
 }
 
 /* Look at each page of the queue at most once, at `most` of them. */
@@ -517,7 +507,7 @@ static void
 scan_queue(struct scan *scan, enum vm_page_queue queue, uint64_t most)
 {
     struct vm_system *sys = scan->sys;
-    uint64_t left = pageout_min(queue_length(sys, queue), most);
+    uint64_t left = vm_min(queue_length(sys, queue), most);
 
     while (left != 0 && !scan_satisfied(scan, queue)) {
         struct vm_object *object = queue_head(sys, queue);
@@ -538,6 +528,7 @@ scan_active(struct scan *scan, uint64_t most)
     uint64_t wanted = scan->sys->pageout.inactive_target;
     uint64_t length = queue_length(scan->sys, PQ_INACTIVE);
 
+    length -= vm_min(length, scan->stuck);
     if (scan->freed < scan->target)
         wanted += scan->target - scan->freed;
     scan->wanted = wanted > length ? wanted - length : 0;
@@ -551,12 +542,13 @@ scan_pass(struct scan *scan)
     scan->hopeful = 0;
     scan->busy = 0;
     scan->held = 0;
+    scan->stuck = 0;
     scan_queue(scan, PQ_CACHE, UINT64_MAX);
     scan_queue(scan, PQ_INACTIVE, UINT64_MAX);
     if (scan->freed < scan->target)
         scan_active(scan, UINT64_MAX);
     else /* sampling has its price: in proportion to what was freed */
-        scan_active(scan, pageout_max(2 * scan->target, BATCH_HEADS));
+        scan_active(scan, vm_max(2 * scan->target, BATCH_HEADS));
 }
 
 /* Tell when pages cannot be written any more; a scan that could write ends that. */

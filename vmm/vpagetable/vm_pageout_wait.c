@@ -18,18 +18,6 @@
 /* The most pages that a waiter frees before it goes on. */
 #define WAIT_SCAN_MAX 128
 
-static uint64_t
-pageout_min(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
-static uint64_t
-pageout_max(uint64_t a, uint64_t b)
-{
-    return a > b ? a : b;
-}
-
 /* ---- The thread. ---- */
 
 uint64_t
@@ -170,9 +158,9 @@ vm_waitpfault(struct vm_system *sys, unsigned held)
 {
     for (unsigned i = 0; i < WAIT_TIMES; i++) {
         struct vm_pageout_outcome outcome;
-        uint64_t target = pageout_max(vm_pageout_shortage(sys), 1);
+        uint64_t target = vm_max(vm_pageout_shortage(sys), 1);
 
-        vm_pageout_try(sys, pageout_min(target, WAIT_SCAN_MAX), &outcome);
+        vm_pageout_try(sys, vm_min(target, WAIT_SCAN_MAX), &outcome);
         if (outcome.freed != 0 || vm_page_free_count(sys) != 0)
             return 0;
         if (!wait_has_hope(sys, &outcome, held))
@@ -224,9 +212,9 @@ pageout_marks(struct vm_system *sys)
     po->wake_at = UINT64_MAX;
     if (budget == UINT64_MAX)
         return;
-    po->free_min = pageout_min(budget / 8, pageout_max(512, budget / 256));
+    po->free_min = vm_min(budget / 8, vm_max(512, budget / 256));
     po->free_target = po->free_min + po->free_min / 2;
-    po->free_severe = pageout_max(po->free_min / 8, 1);
+    po->free_severe = vm_max(po->free_min / 8, 1);
     po->inactive_target = budget / 4;
     po->wake_at = budget - po->free_min;
 }

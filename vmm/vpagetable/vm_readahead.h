@@ -18,6 +18,11 @@
  * idle.)  A stream whose mark was mapped along unseen is found again by the next
  * page that must be read: the pages directly before it are resident.
  *
+ * What it costs others: the thread serves no further fault until the read is done.  A
+ * fault ends with one such read at most, which is one call of the pager for at most
+ * VM_READAHEAD_MAX pages with consecutive indexes (384 KiB); so no vCPU waits for more
+ * than that and the one page that the fault itself needed, read in at most as many.
+ *
  * Nothing here may fail a fault: a neighbour that cannot be had is left out.
  *
  * Source: DragonFly vm_fault_object, vm_fault_additional_pages.

@@ -4,8 +4,8 @@
  *
  * A collapse goes in batches: both objects are locked, looked at afresh, and some
  * pages go up or away.  In between the chain is in order, only its pages are spread
- * differently.  So a page that is in use just ends it, and it costs nobody more than a
- * batch's time to wait for.
+ * differently.  So a page that is in use just ends it, and who waits for one of the
+ * objects or for S waits for a portion, which is VM_SHADOW_STEPS batches, at most.
  *
  * Locks: shadow_..., collapse_..., bypass: S held, which lock analysis cannot tell to
  * be the same for all objects of a system.
@@ -16,6 +16,8 @@
 
 #include "vmm/vpagetable/pmap.h"
 #include "vmm/vpagetable/vm_pager.h"
+
+#include <time.h>
 
 /* Pages of a backing object that nobody sees, busy. */
 struct shadow_run {
@@ -62,24 +64,6 @@ vm_shadow_detach(struct vm_object *object)
     }
     vm_mutex_unlock(&sys->shadow_lock);
     return backing;
-}
-
-int
-vm_object_shadow(struct vm_object **objectp, vm_pindex_t *offset, uint64_t npages)
-{
-    struct vm_object *backing = *objectp;
-    struct vm_object *object;
-    int error = vm_object_create_default(backing->sys, npages, &object);
-
-    if (error != 0)
-        return error;
-    vm_object_collapse(backing);
-    vm_mutex_lock(&backing->lock);
-    vm_shadow_attach(object, backing, *offset);
-    vm_mutex_unlock(&backing->lock);
-    *objectp = object;
-    *offset = 0;
-    return 0;
 }
 
 /* ---- Pages of the two. ---- */
@@ -334,12 +318,39 @@ bypass(struct vm_object *object, struct vm_object *backing, struct vm_object **l
 
 /* ---- Both. ---- */
 
+/* What may be done before S is let go of. */
+struct portion {
+    unsigned steps;             /* left */
+    struct vm_object_list dead; /* to be destroyed without S */
+    struct vm_object *left;     /* its backing object is its alone now: that can be collapsed too */
+};
+
+static void
+portion_init(struct portion *portion)
+{
+    portion->steps = VM_SHADOW_STEPS;
+    LIST_INIT(&portion->dead);
+    portion->left = NULL;
+}
+
+/* Without S. */
+static void
+portion_finish(struct portion *portion)
+{
+    struct vm_object *object;
+
+    while ((object = LIST_FIRST(&portion->dead)) != NULL) {
+        LIST_REMOVE(object, shadow_link);
+        vm_object_destroy(object);
+    }
+}
+
 /*
- * One step to make the chain behind the object shorter; false when there is none.  Without
- * `left` only a collapse counts.
+ * One step to make the chain behind the object shorter; false when there is none.
+ * `alone`: only a collapse counts.
  */
 static bool
-shadow_step(struct vm_object *object, struct vm_object_list *dead, struct vm_object **left)
+shadow_step(struct portion *portion, struct vm_object *object, bool alone)
 {
     struct vm_object *backing;
     bool more = false;
@@ -350,9 +361,9 @@ shadow_step(struct vm_object *object, struct vm_object_list *dead, struct vm_obj
         vm_mutex_lock(&backing->lock);
         if (object_is_quiet(object) && object_is_quiet(backing)) {
             if (backing->ref_count == 1)
-                more = collapse_step(object, backing, dead);
-            else if (left != NULL)
-                more = bypass(object, backing, left);
+                more = collapse_step(object, backing, &portion->dead);
+            else if (!alone)
+                more = bypass(object, backing, &portion->left);
         }
         vm_mutex_unlock(&backing->lock);
     }
@@ -360,30 +371,49 @@ shadow_step(struct vm_object *object, struct vm_object_list *dead, struct vm_obj
     return more;
 }
 
-static void
-shadow_collapse(struct vm_object *object, struct vm_object_list *dead)
+/* Returns whether there may be more to do: the portion is used up, or portion->left is set. */
+static bool
+shadow_steps(struct portion *portion, struct vm_object *object, bool alone)
 {
-    struct vm_object *left = NULL;
-
-    while (shadow_step(object, dead, &left)) {
-        while (left != NULL && shadow_step(left, dead, NULL))
-            ;
-        left = NULL;
+    while (portion->steps != 0 && portion->left == NULL) {
+        portion->steps--;
+        if (!shadow_step(portion, object, alone))
+            return false;
     }
+    return true;
 }
 
-static void
-shadow_destroy(struct vm_object_list *dead)
+/* A reference of an object that S alone kept from going away; false: it is going. */
+static bool
+shadow_ref(struct vm_object *object)
 {
-    struct vm_object *object;
+    bool alive;
 
-    while ((object = LIST_FIRST(dead)) != NULL) {
-        LIST_REMOVE(object, shadow_link);
-        vm_object_destroy(object);
-    }
+    vm_mutex_lock(&object->lock);
+    alive = object->ref_count != 0;
+    object->ref_count += alive;
+    vm_mutex_unlock(&object->lock);
+    return alive;
 }
 
-/* Most objects have none: they need not wait for S, which others may hold for many pages' time. */
+/* A portion with S from beginning to end.  *left has a reference of the caller's. */
+static bool
+shadow_portion(struct vm_object *object, bool alone, struct vm_object **left)
+{
+    struct vm_system *sys = object->sys;
+    struct portion portion;
+    bool more;
+
+    portion_init(&portion);
+    vm_mutex_lock(&sys->shadow_lock);
+    more = shadow_steps(&portion, object, alone);
+    *left = portion.left != NULL && shadow_ref(portion.left) ? portion.left : NULL;
+    vm_mutex_unlock(&sys->shadow_lock);
+    portion_finish(&portion);
+    return more;
+}
+
+/* Most objects have none: they need not wait for S. */
 static bool
 has_backing(struct vm_object *object)
 {
@@ -395,39 +425,93 @@ has_backing(struct vm_object *object)
     return has;
 }
 
+/*
+ * Between portions.  A mutex goes to who is awake: one that is let go of and taken again at once
+ * never gets to who sleeps for it.
+ */
+static void
+let_others(void)
+{
+    const struct timespec moment = { .tv_nsec = 1 };
+
+    (void)nanosleep(&moment, NULL);
+}
+
 void
 vm_object_collapse(struct vm_object *object)
 {
-    struct vm_object_list dead = LIST_HEAD_INITIALIZER(dead);
-    struct vm_system *sys = object->sys;
+    struct vm_object *left;
+    bool more = has_backing(object);
 
-    if (!has_backing(object))
-        return;
-    vm_mutex_lock(&sys->shadow_lock);
-    shadow_collapse(object, &dead);
-    vm_mutex_unlock(&sys->shadow_lock);
-    shadow_destroy(&dead);
+    while (more) {
+        struct vm_object *none;
+
+        more = shadow_portion(object, false, &left);
+        if (more)
+            let_others();
+        if (left == NULL)
+            continue;
+        while (shadow_portion(left, true, &none))
+            let_others();
+        vm_object_unref(left);
+    }
 }
 
 bool
-vm_shadow_unref(struct vm_object *object)
+vm_shadow_unref(struct vm_object *object, struct vm_object **shadow)
 {
-    struct vm_object_list dead = LIST_HEAD_INITIALIZER(dead);
     struct vm_system *sys = object->sys;
-    struct vm_object *shadow = NULL;
     bool last;
 
+    *shadow = NULL;
     vm_mutex_lock(&sys->shadow_lock);
     vm_mutex_lock(&object->lock);
     last = object->ref_count == 1;
     if (!last && --object->ref_count == 1 && object->shadow_count == 1)
-        shadow = LIST_FIRST(&object->shadows);
+        *shadow = LIST_FIRST(&object->shadows);
     vm_mutex_unlock(&object->lock);
-    if (shadow != NULL)
-        shadow_collapse(shadow, &dead);
+    if (*shadow != NULL && !shadow_ref(*shadow))
+        *shadow = NULL;
     vm_mutex_unlock(&sys->shadow_lock);
-    shadow_destroy(&dead);
     return !last;
+}
+
+/* One portion at most, and no reference that might be the last: M is held. */
+static void
+shadow_collapse_some(struct vm_object *object)
+{
+    struct vm_system *sys = object->sys;
+    struct portion portion;
+    struct vm_object *left;
+
+    if (!has_backing(object))
+        return;
+    portion_init(&portion);
+    vm_mutex_lock(&sys->shadow_lock);
+    while (shadow_steps(&portion, object, false) && (left = portion.left) != NULL) {
+        portion.left = NULL;
+        (void)shadow_steps(&portion, left, true);
+    }
+    vm_mutex_unlock(&sys->shadow_lock);
+    portion_finish(&portion);
+}
+
+int
+vm_object_shadow(struct vm_object **objectp, vm_pindex_t *offset, uint64_t npages)
+{
+    struct vm_object *backing = *objectp;
+    struct vm_object *object;
+    int error = vm_object_create_default(backing->sys, npages, &object);
+
+    if (error != 0)
+        return error;
+    shadow_collapse_some(backing);
+    vm_mutex_lock(&backing->lock);
+    vm_shadow_attach(object, backing, *offset);
+    vm_mutex_unlock(&backing->lock);
+    *objectp = object;
+    *offset = 0;
+    return 0;
 }
 
 bool

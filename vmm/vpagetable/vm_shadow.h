@@ -16,6 +16,14 @@
  * own (or a page that was in use when it was looked at last): a chain is never longer
  * than the number of entries that hang on it.
  *
+ * What it costs: a collapse moves the pages of the object that goes, one by one, however
+ * few the other one has; the other way round each page would still have to be told its new
+ * object.  So it is as dear as the copies that made it possible, and is done where nobody
+ * waits: by who dropped the reference, or by the fault that copied, after its waiter was
+ * woken and M let go of.  With M held (vm_object_shadow) no more than a portion is done;
+ * a look for what still shows through, where the backing object has swap, is not counted:
+ * it asks the pager about each page of the object, some 7 ns each.
+ *
  * Locks: S is sys->shadow_lock: whoever unlinks an object from its backing object
  * has it, so that with S both stay where they are without a reference.  Order: M, I, S, O.
  * Nobody sleeps for a page or I/O with S held: what is in use stays where it is.
@@ -28,6 +36,9 @@
 
 /* Pages looked at without letting others to the objects. */
 #define VM_SHADOW_BATCH 256
+
+/* Batches without letting others to S. */
+#define VM_SHADOW_STEPS 16
 
 /* vm_object.showing: not known. */
 #define VM_SHADOW_UNKNOWN UINT64_MAX
@@ -47,11 +58,11 @@ void vm_shadow_attach(struct vm_object *object, struct vm_object *backing, vm_pi
 struct vm_object *vm_shadow_detach(struct vm_object *object);
 
 /*
- * Drop a reference that is not the last one of an object with one shadow, and collapse
- * it into that if it is the only one that remains.
+ * Drop a reference that is not the last one.  *shadow: if only one shadow is left to
+ * refer to the object, that, with a reference of the caller's, to be collapsed; else NULL.
  * Locks: none held; takes S, O.  Returns false, and nothing is done, if it is the last.
  */
-bool vm_shadow_unref(struct vm_object *object);
+bool vm_shadow_unref(struct vm_object *object, struct vm_object **shadow);
 
 /*
  * Might the page that is about to be put at pindex of `object` make a collapse or

@@ -49,7 +49,7 @@ enum vm_page_queue {
  * Counters, the seed's names first.  Every vm_fault, vm_fault_page and
  * vm_fault_object_page call counts once in v_vm_faults and, when it ends, once
  * in exactly one of the v_kind_* counters, so that
- * v_vm_faults == sum of v_kind_*.
+ * v_vm_faults == sum of v_kind_*.  With VM_FAULT_QUIET it counts in v_lookups instead.
  */
 #define VM_METER_FIELDS(X)                                                \
     X(v_vm_faults, "faults taken by the engine")                          \
@@ -86,7 +86,8 @@ enum vm_page_queue {
     X(v_dfree, "pages page-out freed")                                    \
     X(v_reactivated, "pages page-out found in use again")                 \
     X(v_pfwait, "faults that waited for memory")                          \
-    X(v_pflimit, "faults that were slowed down by vm_fault_ratelimit")
+    X(v_pflimit, "faults that were slowed down by vm_fault_ratelimit")    \
+    X(v_lookups, "looked up by the monitor for itself: not among the faults")
 
 struct vmmeter {
 #define VM_METER_FIELD(name, text) _Atomic uint64_t name; /* (a) */
@@ -160,13 +161,13 @@ struct vm_system {
     _Atomic uint64_t wired_pages;     /* (a) of these, wired ones */
     _Atomic uint64_t *moved;          /* (c) owned, (a) words: bit per slot whose frame was moved */
     _Atomic uint64_t moved_slots;     /* (a) bits set in moved */
-    struct vm_mutex extent_lock;      /* guards extents */
-    struct vm_extents *extents;       /* owned */
+    struct vm_mutex extent_lock;      /* X */
+    struct vm_extents *extents;       /* X: owned */
     struct vm_mutex shadow_lock;      /* S: links between objects (vm_shadow.h) */
     struct vm_mutex pv_lock;          /* V: every page's mapping list */
     uint64_t pv_links;                /* V: how many reverse links there are */
-    struct vm_rwlock pmaps_lock;      /* guards pmaps; outermost of the pmap's locks */
-    struct pmap *pmaps[VM_MAX_PMAPS]; /* borrowed; the pmap of id i + 1, or NULL */
+    struct vm_rwlock pmaps_lock;      /* L; outermost of the pmap's locks */
+    struct pmap *pmaps[VM_MAX_PMAPS]; /* L: borrowed; the pmap of id i + 1, or NULL */
     struct vm_mutex queue_lock;       /* Q */
     struct vm_cond scan_ended;        /* Q: an object's scan_pins dropped to 0 */
     struct vm_pageq queues[PQ_COUNT]; /* Q */

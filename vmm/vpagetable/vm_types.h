@@ -80,6 +80,18 @@ gva_to_u64(gva_t gva)
     return gva.value;
 }
 
+static inline uint64_t
+vm_min(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline uint64_t
+vm_max(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
 /*
  * What became of an operation on guest memory.  Everything but VM_HOST_FAILURE
  * is something a guest can cause; VM_HOST_FAILURE stands for a host operation

@@ -131,7 +131,18 @@ vpte_mark_directory(struct vpte_walk *walk, unsigned level)
     return VM_RETRY;
 }
 
-/* W1, W4 to W7 for the entry that the step of the walk's level has read. */
+/* W1, W9 for the walk's last entry. */
+static enum vm_result
+vpte_check_last(const struct vpte_walk *walk, vm_prot_t access)
+{
+    enum vm_result result = vpte_check(walk->steps[walk->level].value, access);
+
+    if (result == VM_OK && vpte_walk_target(walk) >= walk->object_pages)
+        result = VM_BAD_FRAME;
+    return result;
+}
+
+/* W1, W4 to W7, W9 for the entry that the step of the walk's level has read. */
 static enum vm_result
 vpte_touch(struct vpte_walk *walk, vm_prot_t access)
 {
@@ -139,7 +150,7 @@ vpte_touch(struct vpte_walk *walk, vm_prot_t access)
     vpte_t bits = (access & VM_PROT_WRITE) != 0 ? VPTE_AM : VPTE_A; /* W6 */
 
     for (unsigned tries = 0; tries < VPTE_TRIES; tries++) {
-        enum vm_result result = vpte_check(step->value, access);
+        enum vm_result result = vpte_check_last(walk, access);
 
         if (result != VM_OK) /* W5 */
             return result;
@@ -154,11 +165,19 @@ vpte_touch(struct vpte_walk *walk, vm_prot_t access)
     return VM_RETRY;
 }
 
-/* Pages that one entry at the walk's level translates. */
-static uint64_t
-vpte_span(const struct vpte_walk *walk)
+/* The bits of an entry that the access passes without changing anything (W1, W6). */
+static vpte_t
+vpte_settled(vm_prot_t access)
 {
-    return (uint64_t)1 << walk->shift;
+    vpte_t bits = VPTE_V | VPTE_A;
+
+    if ((access & VM_PROT_READ) != 0)
+        bits |= VPTE_R;
+    if ((access & VM_PROT_WRITE) != 0)
+        bits |= VPTE_W | VPTE_M;
+    if ((access & VM_PROT_EXECUTE) != 0)
+        bits |= VPTE_X;
+    return bits;
 }
 
 /* Index in its table page of the entry that the walk's level uses. */
@@ -178,6 +197,7 @@ vpte_walk_start(struct vpte_walk *walk, const struct vpte_format *format, vpte_t
     walk->access = access;
     walk->pindex = pindex;
     walk->object_pages = object_pages;
+    walk->settled = vpte_settled(access);
     walk->level = 0;
     walk->shift = format->frame_end - PAGE_SHIFT;
     walk->steps[0] = (struct vpte_step){ .entry = NULL, .value = root, .before = root };
@@ -192,53 +212,27 @@ vpte_walk_start(struct vpte_walk *walk, const struct vpte_format *format, vpte_t
     return result;
 }
 
-bool
-vpte_walk_done(const struct vpte_walk *walk)
-{
-    return walk->shift == 0 || (walk->steps[walk->level].value & VPTE_PS) != 0; /* W2 */
-}
-
-static vm_pindex_t
-vpte_frame(const struct vpte_walk *walk)
-{
-    return (walk->steps[walk->level].value & walk->format->frame_mask) >> PAGE_SHIFT;
-}
-
-enum vm_result
-vpte_walk_table(const struct vpte_walk *walk, vm_pindex_t *table)
-{
-    vm_pindex_t frame = vpte_frame(walk);
-
-    if (frame >= walk->object_pages) /* W9 */
-        return VM_BAD_FRAME;
-    *table = frame;
-    return VM_OK;
-}
-
 enum vm_result
 vpte_walk_step(struct vpte_walk *walk, void *table)
 {
-    struct vpte_step *step;
+    struct vpte_step *step = &walk->steps[walk->level + 1];
 
     assert(!vpte_walk_done(walk));
     walk->shift -= walk->format->page_bits;
     walk->level++;
-    step = &walk->steps[walk->level];
     step->entry = (uint8_t *)table + vpte_index(walk) * walk->format->entry_size;
     step->value = vpte_load(walk->format, step->entry);
     step->before = step->value;
+    if ((step->value & walk->settled) == walk->settled &&
+        vpte_walk_target(walk) < walk->object_pages)
+        return VM_OK; /* as nearly always: vpte_touch would find nothing to do */
     return vpte_touch(walk, walk->access);
 }
 
 enum vm_result
 vpte_walk_result(const struct vpte_walk *walk, vm_pindex_t *pindex)
 {
-    vm_pindex_t result = vpte_frame(walk) + (walk->pindex & (vpte_span(walk) - 1)); /* W3 */
-
-    if (result >= walk->object_pages) /* W9 */
-        return VM_BAD_FRAME;
-    *pindex = result;
-    return VM_OK;
+    return vpte_walk_table(walk, pindex);
 }
 
 bool

@@ -5,21 +5,25 @@
  * Pure: no locks, no objects.  The caller finds each table page and hands in its
  * address; vm_fault_vpagetable does that for faults.
  *
- * Rules (DESIGN: "the engine's rules"), cited by number in the code and tests:
+ * Rules, cited by number in the code and tests:
  *  W1. Every level is checked, the root included: V; R for a read; W for a
  *      write; X for a fetch.
  *  W2. PS ends the walk at any level; PS in the root is a linear map.
  *  W3. Result = (frame >> 12) + (pindex & low bits): an addition, not an or.
  *  W4. A and M are set with compare-exchange on the value that was checked; if it
  *      changed meanwhile, check again.
- *  W5. Nothing is set on an entry that fails its check.
+ *  W5. Nothing is set on an entry that fails its check (W1) or leads out of the
+ *      object (W9).  What upper entries got before stays: they were used, and a write
+ *      did come through them.  So a failed write leaves M only above the entry that
+ *      failed it, never in one that could have been mapped.
  *  W6. A write sets A and M at each level it passes; a read or fetch sets A.
  *  W7. When the walk is about to change an entry, the entry one level up, which
  *      points to the changed table page, gets A and M first (whatever its W), and
  *      so on upwards.  First, so that a guest that swaps the upper entry out
  *      either sees M or stops this walk.
  *  W8. The root has no memory: it never gets A or M.
- *  W9. A table page or a result beyond the object is VM_BAD_FRAME.
+ *  W9. A table page or a result beyond the object is VM_BAD_FRAME.  Each entry is
+ *      checked for that after W1, as part of the same value.
  */
 #ifndef VPTE_H
 #define VPTE_H
@@ -61,10 +65,13 @@ const struct vpte_format *vpte_format_find(const char *name);
 /* W1.  Returns VM_OK, VM_VPTE_INVALID or VM_VPTE_PROTECTION. */
 enum vm_result vpte_check(vpte_t vpte, vm_prot_t access);
 
-/* One level of a walk.  Level 0 is the root; it has no memory (`entry` NULL). */
+/*
+ * One level of a walk.  Level 0 is the root; it has no memory (`entry` NULL).  The two
+ * values are not neighbours: stored as one, `value` could not be read back at once.
+ */
 struct vpte_step {
-    void *entry;   /* address in the direct map of the entry; NULL for the root */
     vpte_t value;  /* the value that was checked, with the bits the walk has set */
+    void *entry;   /* address in the direct map of the entry; NULL for the root */
     vpte_t before; /* the value first read */
 };
 
@@ -73,6 +80,7 @@ struct vpte_walk {
     vm_prot_t access;      /* exactly one of READ, WRITE, EXECUTE */
     vm_pindex_t pindex;    /* what is translated */
     uint64_t object_pages; /* W9 */
+    vpte_t settled;        /* an entry with these bits allows the access and has its A and M */
     unsigned level;        /* of the last step taken */
     unsigned shift;        /* index bits still untranslated */
     struct vpte_step steps[VPTE_MAX_LEVELS + 1];
@@ -92,22 +100,51 @@ enum vm_result vpte_walk_start(struct vpte_walk *walk, const struct vpte_format 
                                uint64_t object_pages);
 
 /* Has the walk reached its last entry (PS, or no bits left)? */
-bool vpte_walk_done(const struct vpte_walk *walk);
+static inline bool
+vpte_walk_done(const struct vpte_walk *walk)
+{
+    return walk->shift == 0 || (walk->steps[walk->level].value & VPTE_PS) != 0; /* W2 */
+}
 
 /*
- * The page index of the next table page.  Returns VM_OK, or VM_BAD_FRAME (W9).
+ * The page of the object that the walk's last entry leads to, perhaps beyond its end: a
+ * table page, or the result (W3).
  */
-enum vm_result vpte_walk_table(const struct vpte_walk *walk, vm_pindex_t *table);
+static inline vm_pindex_t
+vpte_walk_target(const struct vpte_walk *walk)
+{
+    vpte_t value = walk->steps[walk->level].value;
+    vm_pindex_t frame = (value & walk->format->frame_mask) >> PAGE_SHIFT;
+
+    if ((value & VPTE_PS) != 0)
+        frame += walk->pindex & (((uint64_t)1 << walk->shift) - 1);
+    return frame;
+}
+
+/*
+ * The page index of the next table page.  Returns VM_OK, or VM_BAD_FRAME (W9): only of
+ * the root, since vpte_walk_step checks its entry itself.
+ */
+static inline enum vm_result
+vpte_walk_table(const struct vpte_walk *walk, vm_pindex_t *table)
+{
+    vm_pindex_t target = vpte_walk_target(walk);
+
+    if (target >= walk->object_pages) /* W9 */
+        return VM_BAD_FRAME;
+    *table = target;
+    return VM_OK;
+}
 
 /*
  * Take the step into the table page at `table`: read the entry, check it, set A and M.
  * The pages of all earlier steps must still be addressable.
- * Returns VM_OK; VM_VPTE_INVALID or VM_VPTE_PROTECTION; VM_RETRY when an upper
- * entry changed under the walk or this one keeps changing: start over.
+ * Returns VM_OK; VM_VPTE_INVALID, VM_VPTE_PROTECTION or VM_BAD_FRAME; VM_RETRY when an
+ * upper entry changed under the walk or this one keeps changing: start over.
  */
 enum vm_result vpte_walk_step(struct vpte_walk *walk, void *table);
 
-/* The result of a finished walk (W3).  Returns VM_OK or VM_BAD_FRAME (W9). */
+/* The result of a finished walk (W3).  Returns VM_OK, or VM_BAD_FRAME (W9) of a PS root. */
 enum vm_result vpte_walk_result(const struct vpte_walk *walk, vm_pindex_t *pindex);
 
 /* May the page be mapped writable: W at every level and M set in the last entry (or a PS root

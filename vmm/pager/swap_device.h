@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A swap device: a file or a block device, cut into *slots* of one page.
+ *
+ * It knows which slots are in use and moves pages to and from them; whose page a slot
+ * holds the swap pager knows (swap_pager.h).  What was in swap is meaningless when the
+ * device is closed.
+ *
+ * Invariant: a slot is in use exactly while one page of one object has it, or one
+ * thread is about to give it to one.
+ *
+ * Locks: the device's own for its slots; innermost, never held during I/O.
+ */
+#ifndef SWAP_DEVICE_H
+#define SWAP_DEVICE_H
+
+#include "vmm/vpagetable/vm_page.h"
+
+#include <sys/types.h>
+#include <sys/uio.h>
+
+struct swap_device; /* swap_device.c */
+
+/* Most slots a device can have, and most that are allocated in a row. */
+#define SWAP_PAGES_MAX ((uint64_t)UINT32_MAX - 1)
+#define SWAP_CLUSTER 32
+
+/* The host's side; tests replace it.  Errors are -1 and errno, as from the system calls. */
+struct swap_device_io {
+    ssize_t (*read)(int fd, const struct iovec *iov, int count, off_t offset);
+    ssize_t (*write)(int fd, const struct iovec *iov, int count, off_t offset);
+};
+
+/*
+ * Open a file or block device for swapping; its contents are lost.
+ * max_pages: how many pages it may take, 0 = as many as its size says.  A file that
+ * does not exist is created, and one that is too short grows as it is used.
+ * Owns: the caller closes the device, after the system it was attached to.
+ * Returns 0 and *devicep; -ENODEV neither file nor block device; -EINVAL no page fits
+ * (max_pages 0 and an empty or missing file); -ENOSPC a block device smaller than
+ * max_pages; -EOVERFLOW more than SWAP_PAGES_MAX pages; -EBUSY another process, or
+ * device, swaps there; -ENOMEM; -errno of open.
+ */
+int swap_device_open(const char *path, uint64_t max_pages, struct swap_device **devicep)
+    __attribute__((warn_unused_result));
+
+/* The same with another host side, which is borrowed. */
+int swap_device_open_io(const char *path, uint64_t max_pages, const struct swap_device_io *io,
+                        struct swap_device **devicep) __attribute__((warn_unused_result));
+
+/* Close it.  No object has a slot any more. */
+void swap_device_close(struct swap_device *device);
+
+/* How many slots there are, and how many are in use. */
+uint64_t swap_device_pages(const struct swap_device *device);
+uint64_t swap_device_used(struct swap_device *device);
+
+/* The negative errno of the device's latest failure, 0 if there was none. */
+int swap_device_error(const struct swap_device *device);
+
+/* ---- For the swap pager. ---- */
+
+/* Take up to n slots in a row.  Returns how many, 0 = there is none; *slot is the first. */
+unsigned swap_slots_alloc(struct swap_device *device, unsigned n, uint64_t *slot);
+
+/* Give a slot back. */
+void swap_slot_free(struct swap_device *device, uint64_t slot);
+
+/* Note a failure that was not the device's I/O: swap_device_error tells it. */
+void swap_device_note(struct swap_device *device, int error);
+
+/*
+ * Read or write `count` busy pages from or to slots in a row.  A page that cannot be
+ * moved is stepped over and noted.  Locks: none held.
+ * Returns nothing but done[i]: was page i moved?
+ */
+void swap_device_transfer(struct swap_device *device, struct vm_page **m, unsigned count,
+                          uint64_t slot, bool *done, bool reading);
+
+#endif

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The state of one fault, and what the files of the fault engine call in each other.
+ * Internal to vm_fault*.c; callers use vm_fault.h, and the picture of it all is in vm_fault.c.
+ *
+ *     vm_fault.c         the driver: attempts, choosing, filling, mapping, counting
+ *     vm_fault_walk.c    vm_fault_vpagetable: from the root to the page index
+ *     vm_fault_object.c  vm_fault_object: from the page index to a busy page
+ *     vm_fault_page.c    vm_fault_page, vm_fault_page_quick, vm_fault_object_page
+ *
+ * Locks: a faultstate belongs to its thread.
+ */
+#ifndef VM_FAULT_STATE_H
+#define VM_FAULT_STATE_H
+
+#include "vmm/vpagetable/vm_errand.h"
+#include "vmm/vpagetable/vm_fault.h"
+#include "vmm/vpagetable/vm_prefault.h"
+
+/* How the page came about: one of the v_kind_* counters. */
+enum fault_kind {
+    FAULT_RESIDENT,
+    FAULT_ZERO_FILL,
+    FAULT_PAGE_IN,
+    FAULT_COW
+};
+
+struct faultstate {
+    struct vm_system *sys;
+    struct vm_map *map; /* NULL: vm_fault_object_page, which has no address either */
+    struct vm_fault_info *info;
+    gpa_t gpa; /* of the page */
+    vm_prot_t access;
+    unsigned flags;        /* VM_FAULT_* */
+    struct vm_page **held; /* vm_fault_page: where the page goes; NULL: enter it */
+    struct vm_errand errand;
+    /* One attempt's. */
+    struct vm_map_lookup lookup;
+    struct vm_object *first_object; /* borrowed from the entry */
+    unsigned cluster;               /* VPAGETABLE: pages beyond the first that are interlocked */
+    struct vpte_walk walk;          /* VPAGETABLE */
+    bool unread_table;              /* VPAGETABLE: m is a table page that is not valid yet */
+    vm_pindex_t pindex;             /* of m in first_object */
+    struct vm_page *m;              /* busy: the page */
+    struct vm_page *source;         /* busy: copy it to m first; or NULL */
+    bool sole_view;                 /* source: first_object shows in this entry only */
+    enum fault_kind kind;
+    struct vm_prefault_run run;
+};
+
+static inline bool
+vm_fault_is_vpagetable(const struct faultstate *fs)
+{
+    return fs->lookup.entry->maptype == VM_MAPTYPE_VPAGETABLE;
+}
+
+static inline enum vm_result
+vm_fault_host_failure(struct faultstate *fs, int error, const char *cause)
+{
+    fs->info->error = error;
+    fs->info->cause = cause;
+    return VM_HOST_FAILURE;
+}
+
+/* ---- vm_fault_object.c ---- */
+
+/*
+ * The core: bring in (first_object, pindex) for reading or for writing.
+ * Locks: O of the first object, held on return too.  Those of backing objects
+ * are taken hand over hand, which lock analysis cannot express.
+ * Returns VM_OK: fs->m is busy; it is valid, or fs->source is to be copied to it,
+ * or it has VM_PAGE_ZERO.  VM_RETRY: an errand was left.  Else: nothing is busy.
+ */
+enum vm_result vm_fault_object(struct faultstate *fs, vm_pindex_t pindex, bool write)
+    VM_REQUIRES(fs->first_object->lock);
+
+/* ---- vm_fault_walk.c ---- */
+
+/*
+ * Translate the entry's page index into the object's by the guest's own tables, setting A
+ * and M; tables[l] becomes the table page that holds the entry of level l.
+ * Locks: O of the first object, held on return too: vm_fault_walk_settle comes before it is
+ * let go of, whatever the result.
+ * Returns VM_OK and *pindex; VM_VPTE_INVALID, VM_VPTE_PROTECTION, VM_BAD_FRAME with the
+ * details in fs->info; VM_RETRY: an errand was left, or fs->unread_table says that fs->m, busy,
+ * is a table page to be made first; else as vm_fault_object.
+ */
+enum vm_result vm_fault_vpagetable(struct faultstate *fs, struct vm_page **tables,
+                                   vm_pindex_t *pindex) VM_REQUIRES(fs->first_object->lock);
+
+/*
+ * Settle what a walk, and prefault with it, did: changed table pages are dirty,
+ * bits are counted.
+ */
+void vm_fault_walk_settle(struct faultstate *fs, struct vm_page *const *tables)
+    VM_REQUIRES(fs->first_object->lock);
+
+/* ---- vm_fault.c ---- */
+
+/* Everything but where: the map and address, or the object.  `held` is NULL to enter the page. */
+void vm_fault_init(struct faultstate *fs, struct vm_system *sys, vm_prot_t access, unsigned flags,
+                   struct vm_page **held, struct vm_fault_info *info);
+
+/*
+ * One attempt at fs->first_object, with fs->lookup filled: choose, fill, enter or hold.
+ * Locks: none of O held; with a map, M held shared and, through a virtual page table, I.
+ * Returns VM_RETRY when an errand was left.
+ */
+enum vm_result vm_fault_resolve(struct faultstate *fs);
+
+/* One fault from beginning to end: attempts and errands by turns.  Locks: none held; sleeps. */
+enum vm_result vm_fault_run(struct faultstate *fs,
+                            enum vm_result (*attempt)(struct faultstate *fs));
+
+/* The same for an address of a map; `held` is NULL to enter the page. */
+enum vm_result vm_fault_run_map(struct vm_map *map, gpa_t gpa, vm_prot_t access, unsigned flags,
+                                struct vm_page **held, struct vm_fault_info *info);
+
+#endif
