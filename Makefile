@@ -54,7 +54,7 @@ KVM_SRCS := vmm/kvm/delay_line.c vmm/kvm/fault_service.c vmm/kvm/kvm_host.c vmm/
 	vmm/kvm/kvm_window.c vmm/kvm/memslot.c vmm/kvm/uffd.c vmm/kvm/vcpu.c
 ARCH_SRCS := vmm/x86_64/boot.c vmm/x86_64/call.c vmm/x86_64/cpu.c vmm/x86_64/exception.c
 VM_SRCS := vmm/cli/cmd_run.c vmm/console.c vmm/doorbell.c vmm/file_map.c vmm/pageout_thread.c \
-	vmm/vm.c   
+	vmm/vm.c vmm/vm_parts.c vmm/vm_watch.c vmm/vmspace.c
 VMM_SRCS := $(ENGINE_SRCS) $(CLI_SRCS) $(PURE_ARCH_SRCS) $(KVM_SRCS) $(ARCH_SRCS) $(VM_SRCS)
 MAIN_SRC := vmm/main.c
 
@@ -83,14 +83,14 @@ UNIT_SRCS := tests/unit/alloc_failure.c tests/unit/audit.c tests/unit/fake_pmap.
 SANITIZER_SRCS := tests/unit/sanitizer.c
 
 # tests/kvm/NAME.c, with NAME*.S if there is one: a program of its own.
-HOST_TESTS :=  host_fault host_pmap  host_vm 
+HOST_TESTS := host_failure host_fault host_pmap host_service host_vm host_window
 # ... and these with the machine of kvm_rig.h.
-HOST_RIG_TESTS :=   
-HOST_RIG_SRCS := 
-HOST_TEST_SRCS := $(HOST_TESTS:%=tests/kvm/%.c)  tests/kvm/host_fault.S \
+HOST_RIG_TESTS := host_pmap host_service host_window
+HOST_RIG_SRCS := tests/kvm/kvm_rig.c
+HOST_TEST_SRCS := $(HOST_TESTS:%=tests/kvm/%.c) tests/kvm/host_failure.S tests/kvm/host_fault.S \
 	tests/kvm/host_vm.S
 # What the tests of the program need: a terminal.
-PTY_SRCS := 
+PTY_SRCS := tests/cli/pty.c
 HOST_CHECK_SRCS := tests/npt/host_check.c vmm/kvm/kvm_host.c
 BENCH_SRCS := tests/bench/baseline.c tests/bench/bench.c  \
 	   \
@@ -104,19 +104,19 @@ GUEST_IMAGES := hello vkernel
 GUEST_hello_SRCS := guest/hello/hello.c
 GUEST_vkernel_SRCS := guest/vkernel/fault.c guest/vkernel/main.c guest/vkernel/page.c \
 	guest/vkernel/proc.c guest/vkernel/scan.c guest/vkernel/shm.c guest/vkernel/space.c \
-	  guest/vkernel/swap.c \
+	guest/vkernel/space_copy.c guest/vkernel/space_vpte.c guest/vkernel/swap.c \
 	guest/vkernel/trap.c guest/vkernel/user_bad.c guest/vkernel/user_fork.c \
 	guest/vkernel/user_lib.c guest/vkernel/user_main.c guest/vkernel/user_mappings.c \
 	guest/vkernel/user_scan.c guest/vkernel/user_sieve.c guest/vkernel/user_sort.c \
-	guest/vkernel/user_stress.c 
+	guest/vkernel/user_stress.c guest/vkernel/user_times.c
 # guest/tests/NAME.c: an image of its own.
-GUEST_TESTS := accessed_modified  bad_frame both_mappings budget  copy \
+GUEST_TESTS := accessed_modified advise bad_frame both_mappings budget checksum copy \
 	directory_modified file_map hostile inval invalid linear_root page_size permission \
 	read_then_write remap_hammer setmap statistics unmapped vcpus ve_busy vmspace wire \
 	write_protect zero_fill
 
 # Scripts and data the NPT lane needs besides the programs.
-TEST_FILES := docs/vkvm.1  tests/cli/run.sh  \
+TEST_FILES := docs/vkvm.1 tests/cli/odd.sh tests/cli/run.sh tests/cli/terminal.sh \
 	tests/cli/walk.sh tests/kvm/run.sh tests/kvm/tests.cfg tests/run.sh
 
 # --------------------------------------------------------------- packages

@@ -11,7 +11,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 int64_t
@@ -62,13 +61,6 @@ range_is_valid(uint64_t start, uint64_t size)
 {
     return size != 0 && ((start | size) & PAGE_MASK) == 0 && size - 1 <= UINT64_MAX - start &&
            start + size != 0;
-}
-
-static bool
-range_is_in_window_space(uint64_t start, uint64_t size)
-{
-    return range_is_valid(start, size) && start >= VKVM_WINDOW_BASE && start < VKVM_WINDOW_END &&
-           size <= VKVM_WINDOW_END - start;
 }
 
 /* Permissions from VKVM_MAP_*.  The second stage has no write without read (SDM vol. 3, 28.3.3.1). */
@@ -128,6 +120,10 @@ fill_statistics(struct vm *vm, struct vkvm_statistics *s)
         .resident_pages = atomic_load(&vm->sys.resident_pages),
         .invals = METER(v_inval),
         .setmaps = METER(v_setmap),
+        .pages_in = METER(v_pagein),
+        .pages_out = METER(v_pageout),
+        .time_ns = vm_now_ns() - vm->started_ns,
+        .delivered = vm_exceptions(vm),
     };
 #undef METER
 }
@@ -191,247 +187,6 @@ call_inval(const struct caller *caller, const uint64_t *argument)
     return result_of(vm_map_inval(&caller->vm->map, start, gpa_add(start, argument[1])));
 }
 
-/*
- * vmspaces and windows.  locked: S
- */
-
-static int
-window_compare(const struct vmspace_window *a, const struct vmspace_window *b)
-{
-    uint64_t x = gpa_to_u64(a->start), y = gpa_to_u64(b->start);
-
-    return x < y ? -1 : x > y;
-}
-
-RB_GENERATE_INTERNAL(vmspace_window_tree, vmspace_window, by_start, window_compare,
-                     __attribute__((unused)) static)
-
-/* The window at `start`, whoever owns it, or NULL. */
-static struct vmspace_window *
-window_at_locked(struct vm *vm, uint64_t start)
-{
-    struct vmspace_window key = { .start = gpa_from_u64(start) };
-
-    return RB_FIND(vmspace_window_tree, &vm->spaces.windows, &key);
-}
-
-/*
- * Is the range exactly one window?
- * Returns 0; -EINVAL (alignment, part of a window or more), -ENOENT (no window starts there).
- */
-static int
-check_window_locked(struct vm *vm, uint64_t start, uint64_t size)
-{
-    const struct vmspace_window *window;
-
-    if (!range_is_in_window_space(start, size))
-        return -EINVAL;
-    window = window_at_locked(vm, start);
-    if (window == NULL)
-        return -ENOENT;
-    return gpa_to_u64(window->end) - start == size ? 0 : -EINVAL;
-}
-
-static struct vmspace *
-vmspace_find_locked(struct vm *vm, uint64_t id)
-{
-    struct vmspace *space;
-
-    LIST_FOREACH (space, &vm->spaces.buckets[id % VMSPACE_BUCKETS], link) {
-        if (space->id == id)
-            return space;
-    }
-    return NULL;
-}
-
-static struct vmspace_window *
-vmspace_window_find_locked(struct vmspace *space, uint64_t start, uint64_t size)
-{
-    struct vmspace_window *window;
-
-    LIST_FOREACH (window, &space->windows, link) {
-        if (gpa_to_u64(window->start) == start && gpa_to_u64(window->end) - start == size)
-            return window;
-    }
-    return NULL;
-}
-
-static int
-vmspace_create_locked(struct vm *vm, uint64_t id)
-{
-    struct vmspace *space;
-
-    if (vmspace_find_locked(vm, id) != NULL)
-        return -EEXIST;
-    space = calloc(1, sizeof(*space));
-    if (space == NULL)
-        return -ENOMEM;
-    space->id = (uint16_t)id;
-    LIST_INIT(&space->windows);
-    LIST_INSERT_HEAD(&vm->spaces.buckets[id % VMSPACE_BUCKETS], space, link);
-    return 0;
-}
-
-/* Without the object's reference unless it succeeds. */
-static int
-vmspace_insert(struct vm *vm, struct vmspace_window *window, vpte_t root,
-               const struct vpte_format *format, vm_prot_t prot)
-{
-    struct vm_map_insert args = {
-        .start = window->start,
-        .end = window->end,
-        .object = vm->ram,
-        .maptype = VM_MAPTYPE_VPAGETABLE,
-        .format = format,
-        .root = root,
-        .protection = prot,
-        .max_protection = VM_PROT_ALL,
-    };
-    int ret;
-
-    vm_object_ref(vm->ram);
-    ret = vm_map_insert(&vm->map, &args);
-    if (ret != 0)
-        vm_object_unref(vm->ram);
-    return ret;
-}
-
-/* A window of the vmspace, not known yet.  Returns 0, -ENOENT or -ENOMEM. */
-static int
-vmspace_window_new_locked(struct vm *vm, uint64_t id, uint64_t start, uint64_t size,
-                          struct vmspace_window **windowp)
-{
-    struct vmspace_window *window;
-
-    if (vmspace_find_locked(vm, id) == NULL)
-        return -ENOENT;
-    window = calloc(1, sizeof(*window));
-    if (window == NULL)
-        return -ENOMEM;
-    window->start = gpa_from_u64(start);
-    window->end = gpa_add(window->start, size);
-    *windowp = window;
-    return 0;
-}
-
-/* The window was mapped, or not: make it known or free it.  Returns the error. */
-static int
-vmspace_window_done_locked(struct vm *vm, uint64_t id, struct vmspace_window *window, int error)
-{
-    if (error != 0) {
-        free(window);
-        return error;
-    }
-    RB_INSERT(vmspace_window_tree, &vm->spaces.windows, window);
-    LIST_INSERT_HEAD(&vmspace_find_locked(vm, id)->windows, window, link);
-    return 0;
-}
-
-static int
-vmspace_map_locked(struct vm *vm, const uint64_t *argument, const struct vpte_format *format,
-                   vm_prot_t prot)
-{
-    struct vmspace_window *window;
-    int ret;
-
-    ret = vmspace_window_new_locked(vm, argument[0], argument[1], argument[2], &window);
-    if (ret != 0)
-        return ret;
-    ret = vmspace_insert(vm, window, argument[3], format, prot);
-    return vmspace_window_done_locked(vm, argument[0], window, ret);
-}
-
-/* Map zero-fill memory. */
-static int
-region_insert(struct vm *vm, const struct vmspace_window *window, vm_prot_t prot)
-{
-    struct vm_map_insert args = {
-        .start = window->start,
-        .end = window->end,
-        .maptype = VM_MAPTYPE_NORMAL,
-        .protection = prot,
-        .max_protection = VM_PROT_ALL,
-    };
-    uint64_t npages = (gpa_to_u64(window->end) - gpa_to_u64(window->start)) >> PAGE_SHIFT;
-    int ret;
-
-    ret = vm_object_create_default(&vm->sys, npages, &args.object);
-    if (ret != 0)
-        return ret;
-    ret = vm_map_insert(&vm->map, &args);
-    if (ret != 0)
-        vm_object_unref(args.object);
-    return ret;
-}
-
-static int
-region_map_locked(struct vm *vm, const uint64_t *argument, vm_prot_t prot)
-{
-    struct vmspace_window *window;
-    int ret;
-
-    ret = vmspace_window_new_locked(vm, argument[0], argument[1], argument[2], &window);
-    if (ret != 0)
-        return ret;
-    window->region = true;
-    ret = region_insert(vm, window, prot);
-    return vmspace_window_done_locked(vm, argument[0], window, ret);
-}
-
-static int
-region_copy_locked(struct vm *vm, const uint64_t *argument)
-{
-    uint64_t id = argument[0], src = argument[1], dst = argument[2], size = argument[3];
-    struct vmspace_window *window;
-    int ret;
-
-    ret = check_window_locked(vm, src, size);
-    if (ret == 0 && !window_at_locked(vm, src)->region)
-        ret = -EINVAL;
-    if (ret == 0)
-        ret = vmspace_window_new_locked(vm, id, dst, size, &window);
-    if (ret != 0)
-        return ret;
-    window->region = true;
-    ret = vm_map_copy(&vm->map, gpa_from_u64(src), gpa_from_u64(dst), size);
-    return vmspace_window_done_locked(vm, id, window, ret);
-}
-
-/* Unmap and forget a window.  On failure it stays. */
-static int
-vmspace_unmap_locked(struct vm *vm, struct vmspace_window *window)
-{
-    int ret;
-
-    ret = vm_map_remove(&vm->map, window->start, window->end);
-    if (ret != 0)
-        return ret;
-    RB_REMOVE(vmspace_window_tree, &vm->spaces.windows, window);
-    LIST_REMOVE(window, link);
-    free(window);
-    return 0;
-}
-
-/* On failure the vmspace stays, with the windows that are left. */
-static int
-vmspace_destroy_locked(struct vm *vm, uint64_t id)
-{
-    struct vmspace *space = vmspace_find_locked(vm, id);
-    struct vmspace_window *window;
-    int ret;
-
-    if (space == NULL)
-        return -ENOENT;
-    while ((window = LIST_FIRST(&space->windows)) != NULL) {
-        ret = vmspace_unmap_locked(vm, window);
-        if (ret != 0)
-            return ret;
-    }
-    LIST_REMOVE(space, link);
-    free(space);
-    return 0;
-}
-
 static int64_t
 call_setmap(const struct caller *caller, const uint64_t *argument)
 {
@@ -440,7 +195,7 @@ call_setmap(const struct caller *caller, const uint64_t *argument)
     int ret;
 
     vm_mutex_lock(&vm->spaces_lock);
-    ret = check_window_locked(vm, argument[0], argument[1]);
+    ret = vmspace_check_window_locked(vm, argument[0], argument[1]);
     if (ret == 0)
         ret = vm_map_setmap(&vm->map, start, gpa_add(start, argument[1]), argument[2]);
     vm_mutex_unlock(&vm->spaces_lock);
@@ -458,11 +213,44 @@ call_protect(const struct caller *caller, const uint64_t *argument)
     if (!permissions_from_flags(argument[2], &prot))
         return -VKVM_EINVAL;
     vm_mutex_lock(&vm->spaces_lock);
-    ret = check_window_locked(vm, argument[0], argument[1]);
+    ret = vmspace_check_window_locked(vm, argument[0], argument[1]);
     if (ret == 0)
         ret = vm_map_protect(&vm->map, start, gpa_add(start, argument[1]), prot);
     vm_mutex_unlock(&vm->spaces_lock);
     return result_of(ret);
+}
+
+/* May more entries be made?  Only calls that hold S make any. */
+static bool
+has_entries_locked(const struct vm *vm, unsigned nentries_max)
+{
+    return vm->map.nentries < nentries_max;
+}
+
+/*
+ * Inside RAM or one window?  A part of these may cut an entry in three, which the limit is
+ * for; the whole never does.
+ * Returns 0, -EINVAL, -ENOENT (nothing there), -ENOSPC.
+ */
+static int
+check_advise_locked(struct vm *vm, uint64_t start, uint64_t size)
+{
+    uint64_t memory_size = vm->config.memory_size;
+    bool is_whole;
+    int ret;
+
+    if (!range_is_valid(start, size))
+        return -EINVAL;
+    if (start < memory_size) {
+        ret = size <= memory_size - start ? 0 : -EINVAL;
+        is_whole = size == memory_size;
+    } else {
+        ret = vmspace_check_part_locked(vm, start, size);
+        is_whole = ret == 0 && vmspace_check_window_locked(vm, start, size) == 0;
+    }
+    if (ret == 0 && !is_whole && !has_entries_locked(vm, DOORBELL_ENTRIES_MAX))
+        ret = -ENOSPC;
+    return ret;
 }
 
 static int64_t
@@ -475,13 +263,12 @@ call_advise(const struct caller *caller, const uint64_t *argument)
     };
     struct vm *vm = caller->vm;
     gpa_t start = gpa_from_u64(argument[0]);
-    int ret = 0;
+    int ret;
 
     if (argument[2] >= sizeof(advice) / sizeof(advice[0]))
         return -VKVM_EINVAL;
     vm_mutex_lock(&vm->spaces_lock);
-    if (argument[0] != 0 || argument[1] != vm->config.memory_size)
-        ret = check_window_locked(vm, argument[0], argument[1]);
+    ret = check_advise_locked(vm, argument[0], argument[1]);
     if (ret == 0)
         ret = vm_map_advise(&vm->map, start, gpa_add(start, argument[1]), advice[argument[2]]);
     vm_mutex_unlock(&vm->spaces_lock);
@@ -525,7 +312,7 @@ call_vmspace_map(const struct caller *caller, const uint64_t *argument)
 
     if ((flags & VKVM_MAP_VPTE32) != 0)
         format = &vpte32_format;
-    if (!range_is_in_window_space(argument[1], argument[2]) ||
+    if (!vmspace_range_is_valid(argument[1], argument[2]) ||
         !permissions_from_flags(flags & ~(uint64_t)VKVM_MAP_VPTE32, &prot))
         return -VKVM_EINVAL;
     vm_mutex_lock(&vm->spaces_lock);
@@ -542,7 +329,7 @@ call_vmspace_unmap(const struct caller *caller, const uint64_t *argument)
     struct vmspace *space;
     int ret = -ENOENT;
 
-    if (!range_is_in_window_space(argument[1], argument[2]))
+    if (!vmspace_range_is_valid(argument[1], argument[2]))
         return -VKVM_EINVAL;
     vm_mutex_lock(&vm->spaces_lock);
     space = vmspace_find_locked(vm, argument[0]);
@@ -561,11 +348,11 @@ call_region_map(const struct caller *caller, const uint64_t *argument)
     vm_prot_t prot;
     int ret;
 
-    if (!range_is_in_window_space(argument[1], argument[2]) ||
+    if (!vmspace_range_is_valid(argument[1], argument[2]) ||
         !permissions_from_flags(argument[3], &prot))
         return -VKVM_EINVAL;
     vm_mutex_lock(&vm->spaces_lock);
-    ret = region_map_locked(vm, argument, prot);
+    ret = vmspace_region_map_locked(vm, argument, prot);
     vm_mutex_unlock(&vm->spaces_lock);
     return result_of(ret);
 }
@@ -574,19 +361,21 @@ static int64_t
 call_copy(const struct caller *caller, const uint64_t *argument)
 {
     struct vm *vm = caller->vm;
-    int ret;
+    int ret = -ENOSPC;
 
-    if (!range_is_in_window_space(argument[2], argument[3]))
+    if (!vmspace_range_is_valid(argument[2], argument[3]))
         return -VKVM_EINVAL;
     vm_mutex_lock(&vm->spaces_lock);
-    ret = region_copy_locked(vm, argument);
+    /* The copy is cut where the region was: at worst it has as many entries as there are. */
+    if (has_entries_locked(vm, DOORBELL_ENTRIES_MAX / 2))
+        ret = vmspace_region_copy_locked(vm, argument);
     vm_mutex_unlock(&vm->spaces_lock);
     return result_of(ret);
 }
 
 /*
- * WIRE, and UNWIRE with a higher limit, so that what was wired can be unwired.  A window's pages cannot be wired: which they
- * are is the guest's to change.
+ * WIRE, and UNWIRE with a higher limit, so that what was wired can be unwired.  A window's
+ * pages cannot be wired: which they are is the guest's to change.
  */
 static int64_t
 change_wiring(const struct caller *caller, const uint64_t *argument, unsigned nentries_max,
@@ -599,8 +388,7 @@ change_wiring(const struct caller *caller, const uint64_t *argument, unsigned ne
     if (!range_is_valid(argument[0], argument[1]))
         return -VKVM_EINVAL;
     vm_mutex_lock(&vm->spaces_lock);
-    /* Only calls that hold S change the number of entries. */
-    if (vm->map.nentries < nentries_max)
+    if (has_entries_locked(vm, nentries_max))
         ret = change(&vm->map, start, gpa_add(start, argument[1]), true);
     vm_mutex_unlock(&vm->spaces_lock);
     return result_of(ret == -EOPNOTSUPP ? -EINVAL : ret);
@@ -662,37 +450,4 @@ doorbell_call(struct vm *vm, struct vcpu *vcpu)
         result = calls[call.number](&caller, call.argument);
     call.result = (uint64_t)result;
     return arch_call_set(&vcpu->arch, &call);
-}
-
-int
-vmspaces_add_window(struct vmspaces *spaces, gpa_t start, gpa_t end, bool region)
-{
-    struct vmspace_window *window = calloc(1, sizeof(*window));
-
-    if (window == NULL)
-        return -ENOMEM;
-    window->start = start;
-    window->end = end;
-    window->region = region;
-    RB_INSERT(vmspace_window_tree, &spaces->windows, window);
-    return 0;
-}
-
-void
-vmspaces_free(struct vmspaces *spaces)
-{
-    struct vmspace_window *window;
-    struct vmspace *space;
-    unsigned i;
-
-    while ((window = RB_MIN(vmspace_window_tree, &spaces->windows)) != NULL) {
-        RB_REMOVE(vmspace_window_tree, &spaces->windows, window);
-        free(window);
-    }
-    for (i = 0; i < VMSPACE_BUCKETS; i++) {
-        while ((space = LIST_FIRST(&spaces->buckets[i])) != NULL) {
-            LIST_REMOVE(space, link);
-            free(space);
-        }
-    }
 }

@@ -1,53 +1,22 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The doorbell calls of vkvm_abi.h, and the vmspaces they manage.
+ * The doorbell calls of vkvm_abi.h: what a guest may ask for, checked.  vmspace.h does what
+ * concerns vmspaces and their windows.
  *
- * A vmspace is nothing but an id that owns windows inside
- * [VKVM_WINDOW_BASE, VKVM_WINDOW_END): VPAGETABLE entries on the RAM object, and
- * regions, which are NORMAL entries on objects of their own.  Windows and files of the
- * command line belong to none.  Each window takes a KVM memslot.
- *
- * SETMAP, PROTECT and ADVISE act on exactly one window (ADVISE also on all of
- * RAM), COPY on one region: a guest that could cut entries into pages would fill the
- * host with them.  WIRE and UNWIRE cut, so they stop at DOORBELL_ENTRIES_MAX entries,
- * UNWIRE at twice as many.
+ * A guest that could cut entries of the map into pages without limit would fill the host
+ * with them.  SETMAP and PROTECT act on exactly one window and COPY on one region; ADVISE and
+ * WIRE may cut, up to DOORBELL_ENTRIES_MAX entries.  UNWIRE stops at twice as many, so
+ * that what was wired can be unwired, and COPY, which copies the cuts, at half as many.
  */
 #ifndef DOORBELL_H
 #define DOORBELL_H
 
 #include "vmm/vpagetable/vm_types.h"
 
-#include <bsd/sys/queue.h>
-#include <bsd/sys/tree.h>
-
 struct vcpu;
 struct vm;
 
 #define DOORBELL_ENTRIES_MAX 65536u
-
-struct vmspace_window {
-    RB_ENTRY(vmspace_window) by_start; /* S: in vmspaces.windows */
-    LIST_ENTRY(vmspace_window) link;   /* S: in vmspace.windows; not of the command line's */
-    gpa_t start;                       /* (c) */
-    gpa_t end;                         /* (c) */
-    bool region;                       /* (c) NORMAL: a region or a mapped file */
-};
-
-struct vmspace {
-    LIST_ENTRY(vmspace) link;            /* S */
-    uint16_t id;                         /* (c) */
-    LIST_HEAD(, vmspace_window) windows; /* S: owned */
-};
-
-#define VMSPACE_BUCKETS 256u
-
-RB_HEAD(vmspace_window_tree, vmspace_window);
-
-/* All vmspaces of a VM, by id, and all windows. */
-struct vmspaces {
-    LIST_HEAD(, vmspace) buckets[VMSPACE_BUCKETS]; /* S: owned */
-    struct vmspace_window_tree windows;            /* S: owned */
-};
 
 /*
  * Answer the call that the vCPU's OUT to VKVM_PORT_DOORBELL made.
@@ -62,12 +31,5 @@ int doorbell_call(struct vm *vm, struct vcpu *vcpu) __attribute__((warn_unused_r
  * negative errno, or another vm_result.  Errors a guest cannot cause are -VKVM_EIO.
  */
 int64_t doorbell_error(enum vm_result result, int error);
-
-/* Make a window or region known that belongs to no vmspace.  Returns 0 or -ENOMEM. */
-int vmspaces_add_window(struct vmspaces *spaces, gpa_t start, gpa_t end, bool region)
-    __attribute__((warn_unused_result));
-
-/* Free the bookkeeping of all vmspaces and windows; their map entries stay. */
-void vmspaces_free(struct vmspaces *spaces);
 
 #endif

@@ -99,7 +99,9 @@ file_error_set(const struct vm_file_config *config, int error, struct host_error
 
     if (error == -EEXIST)
         why = "something else is mapped there";
-    return host_error_set(to, error, "cannot map file %.*s at guest address 0x%" PRIx64 ": %s",
+    return host_error_set(to, error,
+                          "cannot map file %.*s at guest address 0x%" PRIx64
+                          ": %s: give --map another",
                           (int)(config->path_size > 128 ? 128 : config->path_size), config->path,
                           gpa_to_u64(config->start), why);
 }

@@ -8,8 +8,11 @@
 #include "vmm/cli/cmd_run.h"
 #include "vmm/cli/cmd_walk.h"
 
+#include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct cli_command *const commands[] = {
     &cmd_run,
@@ -96,10 +99,30 @@ dispatch(int argc, char **argv)
     return command->run(argc - 1, argv + 1);
 }
 
+/*
+ * A standard stream that is closed must not become some other file that is opened, which would
+ * then get what is printed.  What stands in its place fails as the closed one would.
+ */
+static void
+keep_streams(void)
+{
+    int fd;
+
+    do
+        fd = open("/dev/null", O_PATH | O_CLOEXEC);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
 int
 main(int argc, char **argv)
 {
-    int status = dispatch(argc, argv);
+    int status;
+
+    keep_streams();
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error like a full disk */
+    status = dispatch(argc, argv);
 
     if (fflush(stdout) != 0 || ferror(stdout)) {
         cli_complain("cannot write to standard output: is the disk full?");

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What vm.c and doorbell.c share: struct vm.
+ * What vm*.c, vmspace.c and doorbell.c share: struct vm.
  *
  * Letters beside fields: (c) constant after vm_create, (a) atomic, S
  * vm->spaces_lock, F vm->end_lock.  S comes before every lock of the engine; F
@@ -15,6 +15,9 @@
 #include "vmm/kvm/vcpu.h"
 #include "vmm/pageout_thread.h"
 #include "vmm/vm.h"
+#include "vmm/vmspace.h"
+
+#include <time.h>
 
 struct vm {
     struct vm_config config;  /* (c) */
@@ -43,9 +46,28 @@ struct vm {
     struct vm_cond end_cond;   /* F: broadcast when shared.ending was set */
     struct vm_outcome outcome; /* F */
 
+    uint64_t started_ns;        /* (c) when vm_create began */
     uint64_t create_ns;         /* (c) */
     uint64_t run_ns;            /* vm_run's */
     struct fault_report faults; /* vm_run's */
 };
+
+/*
+ * Tell config.warn, unless it was told the same just before.  `message` lives for ever.
+ * Any thread.
+ */
+void vm_warn(struct vm *vm, const char *message);
+
+/* How many exceptions all vCPUs were given because of faults.  Any thread. */
+uint64_t vm_exceptions(struct vm *vm);
+
+static inline uint64_t
+vm_now_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
 
 #endif

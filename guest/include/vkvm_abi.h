@@ -54,32 +54,32 @@
                                       8-byte aligned and in RAM, else -EINVAL, -EFAULT */
 #define VKVM_CALL_SETMAP 4          /* (start, size, root) */
 #define VKVM_CALL_INVAL 5           /* (start, size) */
-#define VKVM_CALL_ADVISE 6          /* (start, size, VKVM_ADVICE_*) */
+#define VKVM_CALL_ADVISE 6          /* (start, size, VKVM_ADVICE_*): a part of one mapping */
 #define VKVM_CALL_VMSPACE_CREATE 7  /* (id 1..65535) */
-#define VKVM_CALL_VMSPACE_DESTROY 8 /* (id): with all its windows */
+#define VKVM_CALL_VMSPACE_DESTROY 8 /* (id): with all its windows and regions */
 #define VKVM_CALL_VMSPACE_MAP \
     9                              /* (id, start, size, root, VKVM_MAP_*): a window of virtual
                                       page table on all of RAM */
-#define VKVM_CALL_VMSPACE_UNMAP 10 /* (id, start, size): exactly one window */
-#define VKVM_CALL_PROTECT 11       /* (start, size, VKVM_MAP_* permissions) of one window */
+#define VKVM_CALL_VMSPACE_UNMAP 10 /* (id, start, size): exactly one window or region */
+#define VKVM_CALL_PROTECT 11       /* (start, size, VKVM_MAP_* permissions): exactly one mapping */
 #define VKVM_CALL_SYNC 12          /* (start, size): write back what was written to a file */
 #define VKVM_CALL_REGION_MAP 13    /* (id, start, size, VKVM_MAP_* permissions): zero-fill memory */
-#define VKVM_CALL_COPY 14          /* (id, src, dst, size): virtual copy of exactly one region */
+#define VKVM_CALL_COPY 14          /* (id, src, dst, size): virtual copy of one region or file */
 #define VKVM_CALL_WIRE 15          /* (start, size): keep resident, until UNWIRE */
 #define VKVM_CALL_UNWIRE 16        /* (start, size): as it was wired, or a part of that */
 #define VKVM_CALL_COUNT 17
 
 /* Errors, negated in RAX.  Values follow Linux. */
 #define VKVM_ENOENT 2
+#define VKVM_EIO 5
 #define VKVM_ENOMEM 12
 #define VKVM_EACCES 13
 #define VKVM_EFAULT 14
 #define VKVM_EBUSY 16
 #define VKVM_EEXIST 17
 #define VKVM_EINVAL 22
-#define VKVM_ENOSYS 38
-#define VKVM_EIO 5
 #define VKVM_ENOSPC 28
+#define VKVM_ENOSYS 38
 
 /* Fault delivery modes. */
 #define VKVM_DELIVER_PF 0 /* #PF, vector 14: CR2 and error code */
@@ -89,7 +89,7 @@
 #define VKVM_ADVICE_RANDOM 1
 #define VKVM_ADVICE_SEQUENTIAL 2
 
-/* Flags of VMSPACE_MAP and PROTECT. */
+/* Flags of VMSPACE_MAP, REGION_MAP and PROTECT. */
 #define VKVM_MAP_READ 0x1
 #define VKVM_MAP_WRITE 0x2
 #define VKVM_MAP_EXECUTE 0x4
@@ -156,8 +156,12 @@ struct vkvm_statistics {
     uint64_t resident_pages;
     uint64_t invals;
     uint64_t setmaps;
+    uint64_t pages_in;  /* pages read from swap or a file */
+    uint64_t pages_out; /* pages written there */
+    uint64_t time_ns;   /* since the start, by the host's clock */
+    uint64_t delivered; /* exceptions; a fault that is reported again may have failed more often */
 };
-_Static_assert(sizeof(struct vkvm_statistics) == 128, "ABI size");
+_Static_assert(sizeof(struct vkvm_statistics) == 160, "ABI size");
 
 #endif
 #endif

@@ -79,18 +79,6 @@ access_init(void)
     doorbell_fault_delivery(deliver_ve ? VKVM_DELIVER_VE : VKVM_DELIVER_PF, &ve_area);
 }
 
-unsigned
-access_vector(void)
-{
-    return deliver_ve ? TRAP_VE : TRAP_PF;
-}
-
-unsigned
-access_ring(void)
-{
-    return ring;
-}
-
 void
 access_set_repair(access_repair_fn *repair, void *context)
 {
@@ -146,7 +134,7 @@ access_faulted_with(const struct access_fault *fault, uint64_t error)
 {
     uint64_t kind = error & VKVM_PF_WRITE ? VKVM_VE_WRITE : VKVM_VE_READ;
 
-    if (fault->count != 1 || fault->vector != access_vector())
+    if (fault->count != 1 || fault->vector != (deliver_ve ? TRAP_VE : TRAP_PF))
         return false;
     if (fault->vector == TRAP_PF)
         return fault->error == (error | (ring == 3 ? VKVM_PF_USER : 0));

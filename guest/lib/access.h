@@ -30,10 +30,6 @@ typedef bool access_repair_fn(void *context, const struct access_fault *fault);
 /* Install the handlers and the delivery the boot arguments ask for.  Call first, on vCPU 0. */
 void access_init(void);
 
-/* The vector that faults arrive as, and the ring they come from. */
-unsigned access_vector(void);
-unsigned access_ring(void);
-
 /* Faults of later accesses are offered to repair(context); NULL: given up at once. */
 void access_set_repair(access_repair_fn *repair, void *context);
 
@@ -42,9 +38,9 @@ uint64_t access_load(uint64_t address, struct access_fault *fault);
 void access_store(uint64_t address, uint64_t value, struct access_fault *fault);
 
 /*
- * Did exactly one fault come with these error code bits (VKVM_PF_PRESENT, _WRITE, _RESERVED; _USER is
- * added by the ring)?  For #VE the qualification is checked for the access kind and the result
- * code for what the bits say.
+ * Did exactly one fault come with these error code bits (VKVM_PF_PRESENT, _WRITE, _RESERVED;
+ * _USER is added by the ring)?  For #VE the qualification is checked for the access kind and the
+ * result code for what the bits say.
  */
 bool access_faulted_with(const struct access_fault *fault, uint64_t error);
 

@@ -118,13 +118,10 @@ static void
 fdt_read_windows(const void *tree, struct fdt_machine *machine)
 {
     int windows = fdt_path_offset(tree, "/windows");
-    uint64_t size;
     int node;
 
     if (windows < 0)
         fdt_bad("windows node");
-    fdt_read_reg(tree, windows, "window range", &machine->window_start, &size);
-    machine->window_end = machine->window_start + size;
     fdt_for_each_subnode (node, tree, windows) {
         if (machine->nwindows < FDT_MAX_WINDOWS)
             fdt_read_window(tree, node, &machine->windows[machine->nwindows++]);

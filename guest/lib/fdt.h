@@ -38,9 +38,7 @@ struct fdt_machine {
     uint64_t tree_start;   /* the tree itself: page-aligned bounds */
     uint64_t tree_end;
     unsigned ncpus;
-    const char *bootargs;  /* arguments of the image, "" if none */
-    uint64_t window_start; /* where windows may lie: [start, end) */
-    uint64_t window_end;
+    const char *bootargs; /* arguments of the image, "" if none */
     unsigned nwindows;
     struct fdt_window windows[FDT_MAX_WINDOWS];
     unsigned nfiles;

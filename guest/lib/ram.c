@@ -18,7 +18,6 @@ static bool ram_ready;
 static uint64_t ram_next; /* never handed out: [ram_next, ram_end), but for the tree */
 static uint64_t ram_end;
 static uint64_t ram_freed; /* first of the list, 0 = empty */
-static uint64_t ram_nfreed;
 
 static void
 ram_init(void)
@@ -63,7 +62,6 @@ ram_alloc(void)
     if (gpa == 0)
         return ram_alloc_run(1, PAGE_SIZE);
     ram_freed = *(uint64_t *)gpa;
-    ram_nfreed--;
     memset((void *)gpa, 0, PAGE_SIZE);
     return gpa;
 }
@@ -73,19 +71,4 @@ ram_free(uint64_t gpa)
 {
     *(uint64_t *)gpa = ram_freed;
     ram_freed = gpa;
-    ram_nfreed++;
-}
-
-uint64_t
-ram_available(void)
-{
-    const struct fdt_machine *machine = fdt_machine();
-    uint64_t bytes;
-
-    if (!ram_ready)
-        ram_init();
-    bytes = ram_end - ram_next;
-    if (machine->tree_start >= ram_next && machine->tree_end <= ram_end)
-        bytes -= machine->tree_end - machine->tree_start;
-    return ram_nfreed + (bytes >> PAGE_SHIFT);
 }

@@ -27,7 +27,4 @@ uint64_t ram_alloc_run(uint64_t npages, uint64_t align);
 /* Give one page back (of a run, too). */
 void ram_free(uint64_t gpa);
 
-/* Pages that ram_alloc can still hand out. */
-uint64_t ram_available(void);
-
 #endif

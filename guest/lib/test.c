@@ -73,12 +73,6 @@ test_end(void)
     }
 }
 
-unsigned
-test_failed(void)
-{
-    return test_nfailed;
-}
-
 int
 test_summary(void)
 {

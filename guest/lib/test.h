@@ -48,9 +48,6 @@ void test_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The running test ends: print its line, unless FAIL was printed already. */
 void test_end(void);
 
-/* How many tests failed so far. */
-unsigned test_failed(void);
-
 /* Print the closing line; returns the status to exit with. */
 int test_summary(void);
 

@@ -20,14 +20,10 @@
 #define TRAP_STUB_SIZE 16
 #define TRAP_VECTORS 32
 
-#define TRAP_DE 0
-#define TRAP_DB 1
 #define TRAP_NMI 2
 #define TRAP_BP 3
 #define TRAP_SYSCALL 4 /* `int $4` */
-#define TRAP_UD 6
 #define TRAP_DF 8
-#define TRAP_GP 13
 #define TRAP_PF 14
 #define TRAP_MC 18
 #define TRAP_VE 20
@@ -63,13 +59,6 @@ void trap_dispatch(struct trap_frame *frame);
 
 /* Print the one line about a trap nobody handles and end the VM. */
 _Noreturn void trap_fatal(const struct trap_frame *frame);
-
-/* Is it a trap from ring 3? */
-static inline int
-trap_from_user(const struct trap_frame *frame)
-{
-    return (frame->cs & 3) == 3;
-}
 
 #endif
 #endif

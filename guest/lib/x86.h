@@ -13,27 +13,12 @@
 #define RFLAGS_ARITHMETIC 0xcd5u /* CF PF AF ZF SF DF OF */
 
 static inline uint64_t
-x86_read_cr2(void)
-{
-    uint64_t value;
-
-    __asm__ volatile("mov %%cr2, %0" : "=r"(value));
-    return value;
-}
-
-static inline uint64_t
 x86_read_cr3(void)
 {
     uint64_t value;
 
     __asm__ volatile("mov %%cr3, %0" : "=r"(value));
     return value;
-}
-
-static inline void
-x86_write_cr3(uint64_t value)
-{
-    __asm__ volatile("mov %0, %%cr3" ::"r"(value) : "memory");
 }
 
 /* Any ring: the current privilege level, 0 or 3. */
@@ -44,6 +29,16 @@ x86_cpl(void)
 
     __asm__ volatile("mov %%cs, %0" : "=r"(cs));
     return cs & 3;
+}
+
+/* Any ring: cycles of the time-stamp counter. */
+static inline uint64_t
+x86_read_tsc(void)
+{
+    uint32_t low, high;
+
+    __asm__ volatile("rdtsc" : "=a"(low), "=d"(high)::"memory");
+    return (uint64_t)high << 32 | low;
 }
 
 /* Any ring: inside a spin loop. */

@@ -62,7 +62,7 @@ random_argument(const struct window *window)
 static void
 random_call(const struct window *window)
 {
-    uint64_t number = VKVM_CALL_SETMAP + random64() % 12;
+    uint64_t number = VKVM_CALL_SETMAP + random64() % (VKVM_CALL_COUNT - VKVM_CALL_SETMAP);
     uint64_t argument[5];
 
     for (unsigned i = 0; i < 5; i++)

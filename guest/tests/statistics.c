@@ -7,6 +7,8 @@
 #include "guest/lib/test.h"
 #include "guest/lib/window.h"
 
+#include <stddef.h>
+
 static uint64_t
 sum_of_kinds(const struct vkvm_statistics *s)
 {
@@ -49,6 +51,18 @@ guest_main(void)
     EXPECT(after.failed == before.failed + 1, "%lu failed", after.failed - before.failed);
     EXPECT(after.invals == before.invals + 1, "INVAL");
     EXPECT(after.setmaps == before.setmaps + 1, "SETMAP");
+    test_end();
+
+    test_begin("time passes, and a guest that asks for fewer bytes gets those");
+    before.invals = 12345;
+    EXPECT(doorbell_call(VKVM_CALL_STATISTICS,
+                         (uint64_t[5]){ (uint64_t)&before,
+                                        offsetof(struct vkvm_statistics, invals) },
+                         NULL) == (int64_t)offsetof(struct vkvm_statistics, invals),
+           "size");
+    EXPECT(before.faults >= after.faults && before.invals == 12345, "more or less was written");
+    doorbell_statistics(&before);
+    EXPECT(before.time_ns > after.time_ns, "%lu, then %lu", after.time_ns, before.time_ns);
     test_end();
     return test_summary();
 }

@@ -21,6 +21,7 @@
 #define USER_END (USER_BASE + USER_SIZE)
 #define USER_HEAP (USER_BASE + 0x400000u)
 #define USER_MAPPINGS (USER_BASE + 0x2800000u)
+#define USER_MAPPINGS_END (USER_END - 0x200000u) /* a large page of x86 has one or the other */
 #define USER_STACK 0x10000u
 
 enum vkernel_call {
@@ -33,7 +34,9 @@ enum vkernel_call {
     CALL_GROW,        /* (npages): more zeroed heap -> its address */
     CALL_MAP_SHARED,  /* (key, npages): memory all mappings of `key` share -> address */
     CALL_MAP_PRIVATE, /* (key, npages): the same, but own writes are private -> address */
-    CALL_SCAN         /* (address, npages, struct scan_result *): look at A and M, clear them */
+    CALL_SCAN,        /* (address, npages, struct scan_result *): look at A and M, clear them;
+                         only mappings have any in a process forked by COPY (space.h) */
+    CALL_TIMED        /* (cycles, npages, cycles): so long a fork took, and writing to the pages */
 };
 
 #define STATUS_KILLED 137 /* of a process the kernel ended */
@@ -55,6 +58,7 @@ enum vkernel_program {
     PROGRAM_SCAN,
     PROGRAM_STRESS,
     PROGRAM_BAD,
+    PROGRAM_TIMES,
     PROGRAM_COUNT
 };
 

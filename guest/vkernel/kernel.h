@@ -34,22 +34,29 @@
  *
  * Boot arguments:
  *   fault=pf|ve    how vkvm reports faults (pf)
+ *   fork=vpte|copy how processes keep and fork their memory (vpte); see below
  *   vpte=64|32     table format (64)
  *   kernel=ring3|ring0  where vkernel runs (ring3)
  *   cluster=N      most pages filled by one fault (16)
  *   swap=N         pages of the swap area (2048)
  *   only=NAME      run just this program; "together": just all at once
+ *
+ * All this is how a process's memory is kept with fork=vpte.  With fork=copy it is memory of
+ * vkvm's, virtually copied by a fork, and only shared and private mappings are made of vptes;
+ * space.h compares the two.  Both are timed in every run.
  */
 #ifndef VKERNEL_KERNEL_H
 #define VKERNEL_KERNEL_H
 
 #include "guest/lib/vpte.h"
+#include "guest/vkernel/space.h"
 
 #include <stdint.h>
 
 /* What the kernel counts, all processes together. */
 #define KERNEL_COUNTS(X)                                          \
     X(faults, "faults delivered to the kernel")                   \
+    X(vpte_faults, "  ... at pages that vptes arrange")           \
     X(spurious, "  ... that found their vpte in order")           \
     X(filled, "vptes filled")                                     \
     X(zero, "  ... with a page of zeros")                         \
@@ -58,6 +65,8 @@
     X(cow_copies, "copy-on-write: pages copied")                  \
     X(cow_kept, "copy-on-write: pages that had become exclusive") \
     X(forks, "forks")                                             \
+    X(host_regions, "host regions made")                          \
+    X(host_copies, "host regions copied by forks")                \
     X(kills, "processes killed")                                  \
     X(invals, "INVAL calls")                                      \
     X(scanned, "vptes scanned")                                   \
@@ -77,9 +86,20 @@ struct kernel_counts {
 
 extern struct kernel_counts kernel_counts;
 
+/* What PROGRAM_TIMES measured, in cycles. */
+struct kernel_times {
+    uint64_t forks;
+    uint64_t fork_cycles;
+    uint64_t pages; /* written after a fork */
+    uint64_t page_cycles;
+};
+
+extern struct kernel_times kernel_times[SPACE_KINDS];
+
 struct kernel_options {
     const struct vpte_format *format;
-    unsigned delivery; /* VKVM_DELIVER_* */
+    enum space_kind kind; /* of the processes the kernel starts */
+    unsigned delivery;    /* VKVM_DELIVER_* */
     unsigned cluster;
 };
 

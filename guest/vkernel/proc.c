@@ -42,11 +42,11 @@ proc_start(struct proc *proc)
 
 /* proc_spawn with the lock held. */
 static uint32_t
-proc_spawn_locked(enum vkernel_program program, uint64_t quota)
+proc_spawn_locked(enum vkernel_program program, enum space_kind kind, uint64_t quota)
 {
     struct proc *proc = proc_alloc(0);
 
-    if (proc == NULL || !space_create(&proc->space, quota))
+    if (proc == NULL || !space_create(&proc->space, kind, quota))
         return 0;
     ring3_init(&proc->context, (uint64_t)user_start, program, USER_END);
     proc_start(proc);
@@ -54,12 +54,12 @@ proc_spawn_locked(enum vkernel_program program, uint64_t quota)
 }
 
 uint32_t
-proc_spawn(enum vkernel_program program, uint64_t quota)
+proc_spawn(enum vkernel_program program, enum space_kind kind, uint64_t quota)
 {
     uint32_t pid;
 
     sync_lock(&proc_lock);
-    pid = proc_spawn_locked(program, quota);
+    pid = proc_spawn_locked(program, kind, quota);
     sync_unlock(&proc_lock);
     return pid;
 }

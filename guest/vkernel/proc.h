@@ -35,7 +35,7 @@ struct proc {
 };
 
 /* Start a program on behalf of the kernel: its pid, or 0.  Takes and drops the kernel lock. */
-uint32_t proc_spawn(enum vkernel_program program, uint64_t quota);
+uint32_t proc_spawn(enum vkernel_program program, enum space_kind kind, uint64_t quota);
 
 /* A copy of the process; returns its pid, or 0.  It will see 0 as result of its system call. */
 uint32_t proc_fork(struct proc *parent);

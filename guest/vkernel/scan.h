@@ -8,6 +8,9 @@
  * them anew: vkvm resolves it, the kernel is not called.  Where A was clear
  * vkvm had nothing mapped, and no INVAL is needed.
  *
+ * Only vptes have such bits: what vkvm keeps of a process forked by COPY (space.h) is not looked
+ * at here, and paged out by vkvm.
+ *
  * A makes a page older in the good sense (its age grows), no A lets the age fall;
  * M is noted in page->dirty.
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The swap area: slots of one page each.  Here it is RAM of its own; nothing but
- * swap.c knows that.
+ * The swap area: slots of one page each, for pages that vptes arrange.  Here it is RAM of its
+ * own; nothing but swap.c knows that.
  *
  * A swapped page leaves its slot number in the vpte (V clear: vkvm does not look at the
  * rest).  Such a vpte is a reference of the slot.  A slot is free when it has no

@@ -3,7 +3,7 @@
  * Traps of processes.
  *
  * A fault that vkvm could not resolve comes as #PF with the process's address in CR2,
- * or as #VE with the guest-physical address, which lies in the process's window.  A #PF
+ * or as #VE with the guest-physical address, which lies in the process's space.  A #PF
  * for an address outside [USER_BASE, USER_END) is the processor's own: a bad pointer.
  */
 #include "guest/vkernel/trap.h"
@@ -12,7 +12,6 @@
 #include "guest/lib/cpu.h"
 #include "guest/lib/doorbell.h"
 #include "guest/lib/ram.h"
-#include "guest/vkernel/fault.h"
 #include "guest/vkernel/kernel.h"
 #include "guest/vkernel/scan.h"
 
@@ -43,7 +42,7 @@ trap_kill(struct proc *proc)
     proc_exit(proc, STATUS_KILLED);
 }
 
-/* A fault at a page of the process's window. */
+/* A fault at a page of the process. */
 static void
 trap_fault(struct proc *proc, uint64_t offset, bool write)
 {
@@ -52,7 +51,7 @@ trap_fault(struct proc *proc, uint64_t offset, bool write)
         return;
     }
     kernel_counts.faults++;
-    if (!fault_resolve(&proc->space, offset >> PAGE_SHIFT, write))
+    if (!space_fault(&proc->space, offset >> PAGE_SHIFT, write))
         trap_kill(proc);
 }
 
@@ -73,7 +72,8 @@ trap_virtualization_exception(struct proc *proc)
     area->busy = 0;
     if (copy.reason != VKVM_VE_REASON)
         kernel_panic("a #VE without its area");
-    trap_fault(proc, copy.gpa - proc->space.window, (copy.qualification & VKVM_VE_WRITE) != 0);
+    trap_fault(proc, space_offset(&proc->space, copy.gpa),
+               (copy.qualification & VKVM_VE_WRITE) != 0);
 }
 
 static uint64_t
@@ -136,6 +136,19 @@ trap_call_fork(struct proc *proc)
     return pid != 0 ? pid : (uint64_t)-1;
 }
 
+static uint64_t
+trap_call_timed(const struct proc *proc, uint64_t fork_cycles, uint64_t npages,
+                uint64_t page_cycles)
+{
+    struct kernel_times *times = &kernel_times[proc->space.kind];
+
+    times->forks++;
+    times->fork_cycles += fork_cycles;
+    times->pages += npages;
+    times->page_cycles += page_cycles;
+    return 0;
+}
+
 /* Copies what a process may name and no more: every argument is checked where it is used. */
 static void
 trap_call(struct proc *proc)
@@ -173,6 +186,9 @@ trap_call(struct proc *proc)
         return;
     case CALL_SCAN:
         frame->rax = trap_call_scan(proc, frame->rdi, frame->rsi, frame->rdx);
+        return;
+    case CALL_TIMED:
+        frame->rax = trap_call_timed(proc, frame->rdi, frame->rsi, frame->rdx);
         return;
     default:
         frame->rax = (uint64_t)-1;

@@ -95,6 +95,7 @@ int user_mappings(void);
 int user_scan(void);
 int user_stress(void);
 int user_bad(void);
+int user_times(void);
 
 /* Where a process starts, with the program's number. */
 _Noreturn void user_start(uint64_t program);

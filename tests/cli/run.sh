@@ -397,6 +397,10 @@ test_guests() {
 
 # shellcheck source=tests/cli/walk.sh
 . "$(dirname "$0")/walk.sh"
+# shellcheck source=tests/cli/terminal.sh
+. "$(dirname "$0")/terminal.sh"
+# shellcheck source=tests/cli/odd.sh
+. "$(dirname "$0")/odd.sh"
 
 good
 elf spin "$endless"
@@ -406,8 +410,11 @@ test_images
 test_help
 test_json_without_vm
 test_walk
+test_odd
 if unusable=$("$build/host_check" 2>&1); then
     test_guests
+    test_odd_guests
+    test_terminal
 else
     skip 'everything that runs a guest' "${unusable:-host_check failed}"
 fi

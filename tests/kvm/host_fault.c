@@ -133,7 +133,7 @@ make_trial(const struct trial *trial, const struct trial_options *options)
     return vm;
 }
 
-/* A guest asks for #VE by a doorbell call: code to be entered at `at`, which then goes on to the trial. */
+/* A guest asks for #VE by a doorbell call: code to be entered at `at`, which goes on to the trial. */
 static void
 write_ve_prologue(struct vm *vm, uint64_t at)
 {

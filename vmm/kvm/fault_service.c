@@ -47,7 +47,7 @@
  * while the host's cores are near each other, 140 when they are not; each costs a fault some 20 ns. */
 #define DELAY_LENGTH 192u
 
-/* One fault thread serves this many vCPUs. */
+/* A fault thread that spins serves this many vCPUs. */
 #define VCPUS_PER_THREAD 4u
 
 struct vcpu_record {
@@ -433,17 +433,34 @@ init_records(struct fault_service *service)
     }
 }
 
-/* Spinning takes a core that no vCPU needs. */
-static void
-choose_placement(struct fault_service *service)
+static unsigned
+count_cores(void)
 {
-    const struct fault_service_config *config = &service->config;
     cpu_set_t set;
-    int cores = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
 
-    service->spin = config->placement == FAULT_PLACE_SPIN ||
-                    (config->placement == FAULT_PLACE_AUTO && (unsigned)cores > config->nvcpus);
-    delay_line_init(&service->delay, config->host->uffd, service->spin ? DELAY_LENGTH : 0);
+    return sched_getaffinity(0, sizeof(set), &set) == 0 ? (unsigned)CPU_COUNT(&set) : 1;
+}
+
+/* Spinning takes a core that no vCPU needs. */
+static bool
+choose_spin(const struct fault_service_config *config, unsigned cores)
+{
+    return config->placement == FAULT_PLACE_SPIN ||
+           (config->placement == FAULT_PLACE_AUTO && cores > config->nvcpus);
+}
+
+/*
+ * Threads that block cost nothing while they do, and with one for each vCPU a fault is
+ * served on the core that the vCPU has just left.
+ */
+static unsigned
+choose_nthreads(const struct fault_service_config *config, bool spin, unsigned cores)
+{
+    if (config->nthreads != 0)
+        return config->nthreads;
+    if (spin)
+        return (config->nvcpus + VCPUS_PER_THREAD - 1) / VCPUS_PER_THREAD;
+    return config->nvcpus < cores ? config->nvcpus : cores;
 }
 
 static void
@@ -457,38 +474,43 @@ service_free(struct fault_service *service)
     free(service);
 }
 
-static struct fault_service *
-service_alloc(const struct fault_service_config *config, unsigned nthreads)
+static int
+service_alloc(const struct fault_service_config *config, struct fault_service **servicep)
 {
     struct fault_service *service = calloc(1, sizeof(*service));
+    unsigned cores = count_cores();
+    int error;
 
     if (service == NULL)
-        return NULL;
+        return -ENOMEM;
     service->config = *config;
-    service->nthreads = nthreads;
+    service->spin = choose_spin(config, cores);
+    service->nthreads = choose_nthreads(config, service->spin, cores);
     service->delay.epoll_fd = -1;
     service->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    error = service->stop_fd < 0 ? -errno : 0;
     service->vcpus = calloc(config->nvcpus, sizeof(service->vcpus[0]));
-    service->threads = calloc(nthreads, sizeof(service->threads[0]));
-    if (service->stop_fd >= 0 && service->vcpus != NULL && service->threads != NULL)
-        return service;
-    service_free(service);
-    return NULL;
+    service->threads = calloc(service->nthreads, sizeof(service->threads[0]));
+    if (error == 0 && (service->vcpus == NULL || service->threads == NULL))
+        error = -ENOMEM;
+    if (error != 0)
+        service_free(service);
+    else
+        *servicep = service;
+    return error;
 }
 
 int
 fault_service_start(const struct fault_service_config *config, struct fault_service **service)
 {
-    unsigned nthreads = config->nthreads != 0
-                            ? config->nthreads
-                            : (config->nvcpus + VCPUS_PER_THREAD - 1) / VCPUS_PER_THREAD;
-    struct fault_service *made = service_alloc(config, nthreads);
+    struct fault_service *made;
+    int error = service_alloc(config, &made);
 
-    if (made == NULL)
-        return -ENOMEM;
+    if (error != 0)
+        return error;
     init_records(made);
-    choose_placement(made);
-    int error = start_threads(made);
+    delay_line_init(&made->delay, config->host->uffd, made->spin ? DELAY_LENGTH : 0);
+    error = start_threads(made);
     if (error != 0) {
         service_free(made);
         return error;

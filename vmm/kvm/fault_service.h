@@ -64,7 +64,7 @@ void fault_service_attach(struct fault_service *service, unsigned index);
  * KVM_RUN of vCPU `index` returned EFAULT (or KVM_EXIT_MMIO): was a failure
  * recorded for it?  Called by that vCPU's thread.
  * true: *info says what to inject; the page's protection is restored.
- * false: nothing recorded (DESIGN fact 2): run it again.  Failures of other vCPUs
+ * false: nothing recorded (fact 2 of docs/hosts.md): run it again.  Failures of other vCPUs
  * that these have not asked for in a while are taken back, so that a page they
  * keep inaccessible cannot hold this one up: whoever still must fail faults again.
  */

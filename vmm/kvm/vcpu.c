@@ -9,7 +9,7 @@
  *                   emulator has no way to ask user space (locked operations,
  *                   instruction fetch, iretq, int)
  * The same three also come when the page was only inaccessible for a moment
- * (DESIGN fact 2); then the access is made, or repeated.
+ * (fact 2 of docs/hosts.md); then the access is made, or repeated.
  */
 #include "vmm/kvm/vcpu.h"
 
@@ -40,6 +40,7 @@
 #define EMULATE_MAX 64u
 
 #define JOIN_KICK_NS 10000000
+#define PAUSE_POLL_NS 200000
 
 #define VCPU_REQUEST_CHECK 0x1u /* look whether the vCPU makes progress */
 
@@ -191,9 +192,9 @@ inject(struct vcpu *vcpu, const struct vm_fault_info *info, unsigned flags)
     if (ret != 0)
         return ret;
     if (ve)
-        vcpu->counters.exceptions_ve++;
+        atomic_fetch_add_explicit(&vcpu->counters.exceptions_ve, 1, memory_order_relaxed);
     else
-        vcpu->counters.exceptions_pf++;
+        atomic_fetch_add_explicit(&vcpu->counters.exceptions_pf, 1, memory_order_relaxed);
     return 0;
 }
 
@@ -418,6 +419,30 @@ handle_exit(struct vcpu *vcpu)
     }
 }
 
+/* Say that KVM_RUN is next; or, while the VM is paused, wait a moment and return false. */
+static bool
+enter_guest(struct vcpu *vcpu)
+{
+    const struct timespec moment = { .tv_nsec = PAUSE_POLL_NS };
+
+    atomic_store(&vcpu->in_guest, true);
+    if (!atomic_load(&vcpu->vm->paused))
+        return true;
+    atomic_store(&vcpu->in_guest, false);
+    (void)nanosleep(&moment, NULL);
+    return false;
+}
+
+void
+vcpu_await_pause(struct vcpu *vcpu)
+{
+    const struct timespec moment = { .tv_nsec = PAUSE_POLL_NS };
+
+    vcpu_kick(vcpu);
+    while (atomic_load(&vcpu->in_guest))
+        (void)nanosleep(&moment, NULL);
+}
+
 /* One KVM_RUN and its exit.  See vcpu.h for the order of the first two steps. */
 static void
 run_once(struct vcpu *vcpu)
@@ -427,9 +452,10 @@ run_once(struct vcpu *vcpu)
     __atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
     if ((atomic_exchange(&vcpu->requests, 0) & VCPU_REQUEST_CHECK) != 0)
         check_progress(vcpu);
-    if (vcpu_vm_is_ending(vcpu->vm))
+    if (vcpu_vm_is_ending(vcpu->vm) || !enter_guest(vcpu))
         return;
     error = ioctl(vcpu->fd, KVM_RUN, NULL) < 0 ? errno : 0;
+    atomic_store(&vcpu->in_guest, false);
     if (vcpu_vm_is_ending(vcpu->vm))
         return;
     switch (error) {

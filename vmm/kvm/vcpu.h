@@ -51,6 +51,7 @@ struct vcpu_vm {
     const struct vcpu_ops *ops;    /* (c) borrowed */
     void *context;                 /* (c) of the ops */
     _Atomic bool ending;           /* (a) set once: the threads end */
+    _Atomic bool paused;           /* (a) the threads stay out of KVM_RUN */
 };
 
 /* Positions seen by consecutive checks. */
@@ -65,8 +66,8 @@ struct vcpu_counters {
     uint64_t console;
     uint64_t mmio;
     uint64_t efault;
-    uint64_t exceptions_pf;
-    uint64_t exceptions_ve;
+    _Atomic uint64_t exceptions_pf; /* (a) */
+    _Atomic uint64_t exceptions_ve; /* (a) */
 };
 
 struct vcpu {
@@ -77,6 +78,7 @@ struct vcpu {
     struct arch_vcpu arch;         /* T */
     pthread_t thread;              /* (c) valid while `started` */
     _Atomic bool started;          /* (a) created and not joined */
+    _Atomic bool in_guest;         /* (a) in KVM_RUN, or about to be */
     _Atomic unsigned requests;     /* (a) VCPU_REQUEST_* (vcpu.c) */
     _Atomic uint64_t suspect_gpa;  /* (a) what a check is about */
     struct vcpu_watch watch;       /* T: of checks */
@@ -84,7 +86,7 @@ struct vcpu {
     uint64_t refused_at;           /* T: when KVM_RUN was entered again after the last one, ns */
     uint64_t unexplained_rip;      /* T: last failure that the instruction did not explain */
     gpa_t unexplained_gpa;         /* T */
-    struct vcpu_counters counters; /* T; anybody's when the thread has ended */
+    struct vcpu_counters counters; /* T but for (a); anybody's when the thread has ended */
 };
 
 static inline bool
@@ -112,6 +114,12 @@ void vcpu_join(struct vcpu *vcpu);
 
 /* Make the thread leave KVM_RUN, or not enter it, if there is a thread. */
 void vcpu_kick(struct vcpu *vcpu);
+
+/*
+ * Wait until the thread is out of KVM_RUN; with vcpu_vm.paused set before, it stays out.
+ * May sleep: what the vCPU waits for in KVM_RUN, a fault thread must be able to answer.
+ */
+void vcpu_await_pause(struct vcpu *vcpu);
 
 /*
  * Have the vCPU check its own progress; gpa is what it keeps faulting on.  When

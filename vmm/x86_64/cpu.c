@@ -132,7 +132,7 @@ cpu_read(struct arch_vcpu *vcpu, struct vm_map *map, gva_t gva, void *to, size_t
             n = size - done;
         if (!cpu_translate(vcpu, gva_from_u64(address + done), &gpa))
             break;
-        if (vm_map_read(map, gpa, bytes + done, n, &info) != VM_OK)
+        if (vm_map_peek(map, gpa, bytes + done, n, &info) != VM_OK)
             break;
     }
     return done;

@@ -260,7 +260,7 @@ ve_area_write(const struct arch_vcpu *vcpu, struct vm_map *map, const struct vm_
     struct vm_fault_info unused;
     uint32_t busy;
 
-    if (vm_map_read(map, gpa_add(vcpu->ve_area, offsetof(struct vkvm_ve_area, busy)), &busy,
+    if (vm_map_peek(map, gpa_add(vcpu->ve_area, offsetof(struct vkvm_ve_area, busy)), &busy,
                     sizeof(busy), &unused) != VM_OK)
         return -EFAULT;
     if (busy != 0)

@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Making and unmaking what a VM consists of, part by part.  A part that cannot be made leaves
+ * nothing of itself.
+ */
+#include "vmm/vm_parts.h"
+
+#include "guest/include/vkvm_abi.h"
+#include "vmm/pager/swap_pager.h"
+#include "vmm/vm_internal.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+/* Slots of the frame store: 1 TiB, all holes. */
+#define VM_STORE_PAGES ((uint64_t)1 << 28)
+
+static int
+open_host(struct vm *vm, struct host_error *error)
+{
+    int ret;
+
+    ret = kvm_host_open(&vm->host, error);
+    if (ret != 0)
+        return ret;
+    if (vm->config.nvcpus <= vm->host.max_vcpus)
+        return 0;
+    ret = host_error_set(error, -EINVAL, "%u vCPUs: KVM allows %u here", vm->config.nvcpus,
+                         vm->host.max_vcpus);
+    kvm_host_close(&vm->host);
+    return ret;
+}
+
+static int
+swap_error_set(const char *path, int error, struct host_error *to)
+{
+    switch (-error) {
+    case ENODEV:
+        return host_error_set(to, error,
+                              "cannot swap to %s: neither a file nor a block device: give "
+                              "--swap another",
+                              path);
+    case EBUSY:
+        return host_error_set(to, error, "cannot swap to %s: another VM does: give it its own",
+                              path);
+    default:
+        return host_error_set(to, error, "cannot swap to %s: %s: give --swap another", path,
+                              strerror(-error));
+    }
+}
+
+/*
+ * A file grows as it is used, up to what the frame store has pages for: more can never
+ * be paged out.  A block device is as large as it is.
+ */
+static int
+make_swap(struct vm *vm, struct host_error *error)
+{
+    const char *path = vm->config.swap;
+    int ret, whole;
+
+    if (path == NULL)
+        return 0;
+    ret = swap_device_open(path, VM_STORE_PAGES, &vm->swap);
+    if (ret == -ENOSPC) {
+        whole = swap_device_open(path, 0, &vm->swap);
+        if (whole != -EINVAL) /* else it is no small device: no file could be made */
+            ret = whole;
+    }
+    return ret == 0 ? 0 : swap_error_set(path, ret, error);
+}
+
+static void
+unmake_swap(struct vm *vm)
+{
+    if (vm->swap != NULL)
+        swap_device_close(vm->swap);
+}
+
+static void
+on_pageout_error(void *context, const char *message)
+{
+    vm_warn(context, message);
+}
+
+static int
+make_system(struct vm *vm, struct host_error *error)
+{
+    const struct vm_system_config config = {
+        .store_pages = VM_STORE_PAGES,
+        .ram_budget = (vm->config.ram_budget + PAGE_MASK) >> PAGE_SHIFT,
+    };
+    int ret;
+
+    ret = vm_system_init(&vm->sys, &config);
+    if (ret != 0)
+        return host_error_set(error, ret, "cannot make the frame store: %s", strerror(-ret));
+    vm->sys.tunables.fast_fault = vm->config.fast_fault;
+    vm->sys.tunables.prefault_pages = vm->config.prefault_pages;
+    vm->sys.pageout_error = on_pageout_error;
+    vm->sys.pageout_error_context = vm;
+    if (vm->swap != NULL)
+        swap_device_attach(vm->swap, &vm->sys);
+    return 0;
+}
+
+static int
+make_kpmap(struct vm *vm, struct host_error *error)
+{
+    int ret;
+
+    ret = kvm_pmap_create(&vm->host, &vm->sys, &vm->kpmap);
+    if (ret != 0)
+        return host_error_set(error, ret, "cannot make the address space of the windows: %s",
+                              strerror(-ret));
+    return 0;
+}
+
+static int
+make_pmap(struct vm *vm, struct host_error *error)
+{
+    int ret;
+
+    ret = pmap_init(&vm->pmap, &vm->sys, &kvm_pmap_ops, vm->kpmap);
+    if (ret != 0)
+        return host_error_set(error, ret, "cannot make the physical map: %s", strerror(-ret));
+    return 0;
+}
+
+static int
+make_ram(struct vm *vm, struct host_error *error)
+{
+    int ret;
+
+    vm_map_init(&vm->map, &vm->sys, &vm->pmap);
+    ret = vm_object_create_default(&vm->sys, vm->config.memory_size >> PAGE_SHIFT, &vm->ram);
+    if (ret != 0) {
+        vm_map_fini(&vm->map);
+        return host_error_set(error, ret, "cannot make %" PRIu64 " bytes of guest memory: %s",
+                              vm->config.memory_size, strerror(-ret));
+    }
+    return 0;
+}
+
+/* Map all of RAM's object somewhere; the map counts a reference of its own. */
+static int
+map_ram(struct vm *vm, struct vm_map_insert *args)
+{
+    int ret;
+
+    args->object = vm->ram;
+    args->max_protection = VM_PROT_ALL;
+    vm_object_ref(vm->ram);
+    ret = vm_map_insert(&vm->map, args);
+    if (ret != 0)
+        vm_object_unref(vm->ram);
+    return ret;
+}
+
+static int
+map_window(struct vm *vm, unsigned index, struct host_error *error)
+{
+    const struct vm_window_config *window = &vm->config.windows[index];
+    struct vm_map_insert args = {
+        .start = window->start,
+        .end = gpa_add(window->start, window->size),
+        .maptype = VM_MAPTYPE_VPAGETABLE,
+        .format = window->format,
+        .root = window->root,
+        .protection = window->protection,
+    };
+    int ret;
+
+    ret = map_ram(vm, &args);
+    if (ret == 0)
+        ret = vmspaces_add_window(&vm->spaces, args.start, args.end, false);
+    if (ret != 0)
+        return host_error_set(error, ret, "cannot map window %u at guest address 0x%" PRIx64 ": %s",
+                              index, gpa_to_u64(window->start), strerror(-ret));
+    return 0;
+}
+
+static int
+map_memory(struct vm *vm, struct host_error *error)
+{
+    struct vm_map_insert args = {
+        .end = gpa_from_u64(vm->config.memory_size),
+        .maptype = VM_MAPTYPE_NORMAL,
+        .protection = VM_PROT_ALL,
+    };
+    unsigned i;
+    int ret;
+
+    ret = map_ram(vm, &args);
+    if (ret != 0)
+        return host_error_set(error, ret, "cannot map guest memory: %s", strerror(-ret));
+    for (i = 0; i < vm->config.nwindows && ret == 0; i++)
+        ret = map_window(vm, i, error);
+    if (ret == 0)
+        ret = arch_boot_prepare(&vm->map, vm->config.memory_size, error);
+    return ret;
+}
+
+static void
+destroy_vcpus(struct vm *vm)
+{
+    unsigned i;
+
+    for (i = 0; i < vm->config.nvcpus; i++)
+        vcpu_destroy(&vm->vcpus[i]);
+    free(vm->vcpus);
+}
+
+static int
+make_vcpus(struct vm *vm, struct host_error *error)
+{
+    unsigned i;
+    int ret = 0;
+
+    vm->vcpus = calloc(vm->config.nvcpus, sizeof(*vm->vcpus));
+    if (vm->vcpus == NULL)
+        return host_error_set(error, -ENOMEM, "cannot make %u vCPUs: %s", vm->config.nvcpus,
+                              strerror(ENOMEM));
+    vm->shared.host = &vm->host;
+    for (i = 0; i < vm->config.nvcpus; i++)
+        vm->vcpus[i].fd = -1;
+    for (i = 0; i < vm->config.nvcpus && ret == 0; i++)
+        ret = vcpu_create(&vm->shared, i, &vm->vcpus[i], error);
+    if (ret != 0)
+        destroy_vcpus(vm);
+    return ret;
+}
+
+static int
+make_rest(struct vm *vm, struct host_error *error)
+{
+    int ret;
+
+    vm->ended_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (vm->ended_fd < 0) {
+        ret = -errno;
+        return host_error_set(error, ret, "cannot make an eventfd: %s", strerror(-ret));
+    }
+    console_init(&vm->console, STDIN_FILENO, STDOUT_FILENO);
+    vm_mutex_init(&vm->spaces_lock);
+    vm_mutex_init(&vm->end_lock);
+    vm_cond_init(&vm->end_cond);
+    return 0;
+}
+
+static void
+unmake_rest(struct vm *vm)
+{
+    vmspaces_free(&vm->spaces);
+    vm_cond_fini(&vm->end_cond);
+    vm_mutex_fini(&vm->end_lock);
+    vm_mutex_fini(&vm->spaces_lock);
+    console_fini(&vm->console);
+    close(vm->ended_fd);
+}
+
+static void
+unmake_ram(struct vm *vm)
+{
+    vm_map_fini(&vm->map);
+    vm_object_unref(vm->ram);
+}
+
+static int
+make_memory(struct vm *vm, struct host_error *error)
+{
+    int ret;
+
+    ret = make_ram(vm, error);
+    if (ret != 0)
+        return ret;
+    ret = map_memory(vm, error);
+    if (ret != 0)
+        unmake_ram(vm);
+    return ret;
+}
+
+static int
+make_files(struct vm *vm, struct host_error *error)
+{
+    int ret;
+
+    ret = file_maps_init(&vm->files, &vm->map, vm->config.files, vm->config.nfiles, error);
+    for (unsigned i = 0; i < vm->config.nfiles && ret == 0; i++) {
+        const struct vm_file_config *file = &vm->config.files[i];
+
+        ret = vmspaces_add_window(&vm->spaces, file->start, gpa_add(file->start, file->size), true);
+        if (ret != 0)
+            (void)host_error_set(error, ret, "cannot map files: %s", strerror(-ret));
+    }
+    if (ret != 0)
+        file_maps_fini(&vm->files);
+    return ret;
+}
+
+static void
+unmake_files(struct vm *vm)
+{
+    file_maps_fini(&vm->files);
+}
+
+static void
+unmake_kpmap(struct vm *vm)
+{
+    kvm_pmap_destroy(vm->kpmap);
+}
+
+static void
+unmake_pmap(struct vm *vm)
+{
+    pmap_fini(&vm->pmap);
+}
+
+static void
+unmake_system(struct vm *vm)
+{
+    vm_system_fini(&vm->sys);
+}
+
+static void
+unmake_host(struct vm *vm)
+{
+    kvm_host_close(&vm->host);
+}
+
+/* The parts of a VM in the order they are made; they go in the reverse order. */
+static const struct vm_part {
+    int (*make)(struct vm *vm, struct host_error *error);
+    void (*unmake)(struct vm *vm);
+} vm_parts[] = {
+    { make_rest, unmake_rest },     { open_host, unmake_host },   { make_swap, unmake_swap },
+    { make_system, unmake_system }, { make_kpmap, unmake_kpmap }, { make_pmap, unmake_pmap },
+    { make_memory, unmake_ram },    { make_files, unmake_files }, { make_vcpus, destroy_vcpus },
+};
+#define VM_PARTS (sizeof(vm_parts) / sizeof(vm_parts[0]))
+
+static void
+unmake_first(struct vm *vm, size_t nparts)
+{
+    while (nparts-- != 0)
+        vm_parts[nparts].unmake(vm);
+}
+
+int
+vm_parts_make(struct vm *vm, struct host_error *error)
+{
+    size_t i;
+    int ret;
+
+    for (i = 0; i < VM_PARTS; i++) {
+        ret = vm_parts[i].make(vm, error);
+        if (ret != 0) {
+            unmake_first(vm, i);
+            return ret;
+        }
+    }
+    return 0;
+}
+
+void
+vm_parts_unmake(struct vm *vm)
+{
+    unmake_first(vm, VM_PARTS);
+}
