@@ -30,6 +30,7 @@
 #define CPUID_ENTRIES 256
 
 struct monitor {
+    enum baseline_kind kind;
     int kvm;
     int vm;
     int vcpu;
@@ -39,6 +40,7 @@ struct monitor {
     uint8_t *memory;
     struct kvm_run *run;
     size_t run_size;
+    pthread_t handler;
     int stop[2]; /* pipe that ends the handler */
 };
 
@@ -193,30 +195,78 @@ textbook_handler(void *context)
     }
 }
 
-static int
-start_textbook(struct monitor *m, const struct touch_params *params, pthread_t *thread)
+/* The touched part of memory. */
+static struct uffdio_range
+touched_range(const struct monitor *m, const struct touch_params *params)
 {
-    struct uffdio_api api = { .api = UFFD_API, .features = UFFD_FEATURE_MISSING_SHMEM };
-    struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+    return (struct uffdio_range){ .start = (uintptr_t)m->memory + params->base,
+                                  .len = m->size - params->base };
+}
+
+static int
+open_uffd(struct monitor *m, const struct touch_params *params, uint64_t features, uint64_t mode)
+{
+    struct uffdio_api api = { .api = UFFD_API, .features = features };
+    struct uffdio_register reg = { .range = touched_range(m, params), .mode = mode };
 
     m->uffd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
-    if (m->uffd < 0)
+    if (m->uffd < 0 || ioctl(m->uffd, UFFDIO_API, &api) < 0 ||
+        ioctl(m->uffd, UFFDIO_REGISTER, &reg) < 0)
         return -errno;
-    reg.range.start = (uintptr_t)m->memory + params->base;
-    reg.range.len = m->size - params->base;
-    if (ioctl(m->uffd, UFFDIO_API, &api) < 0 || ioctl(m->uffd, UFFDIO_REGISTER, &reg) < 0 ||
-        pipe(m->stop) < 0)
+    return 0;
+}
+
+static int
+start_textbook(struct monitor *m, const struct touch_params *params)
+{
+    int error = open_uffd(m, params, UFFD_FEATURE_MISSING_SHMEM, UFFDIO_REGISTER_MODE_MISSING);
+
+    if (error)
+        return error;
+    if (pipe(m->stop) < 0)
         return -errno;
-    return -pthread_create(thread, NULL, textbook_handler, m);
+    return -pthread_create(&m->handler, NULL, textbook_handler, m);
 }
 
 static void
-stop_textbook(struct monitor *m, pthread_t thread)
+stop_textbook(struct monitor *m)
 {
     (void)!write(m->stop[1], "", 1);
-    pthread_join(thread, NULL);
+    pthread_join(m->handler, NULL);
     close(m->stop[0]);
     close(m->stop[1]);
+}
+
+/* Fill what is going to be touched, so that the host has nothing left to do. */
+static void
+populate(struct monitor *m, const struct touch_params *params)
+{
+    for (uint64_t i = 0; i < params->count; i++)
+        m->memory[params->base + (i * params->stride & params->mask)] = 1;
+}
+
+static int
+protect(struct monitor *m, const struct touch_params *params)
+{
+    struct uffdio_writeprotect wp = { .range = touched_range(m, params),
+                                      .mode = UFFDIO_WRITEPROTECT_MODE_WP };
+    int error = open_uffd(m, params, UFFD_FEATURE_WP_HUGETLBFS_SHMEM, UFFDIO_REGISTER_MODE_WP);
+
+    if (!error && ioctl(m->uffd, UFFDIO_WRITEPROTECT, &wp) < 0)
+        error = -errno;
+    return error;
+}
+
+/* Bring memory into the state that is to be measured. */
+static int
+prepare(struct monitor *m, const struct touch_params *params)
+{
+    if (m->kind == BASELINE_TEXTBOOK)
+        return start_textbook(m, params);
+    if (m->kind == BASELINE_KERNEL)
+        return 0;
+    populate(m, params);
+    return m->kind == BASELINE_PROTECTED ? protect(m, params) : 0;
 }
 
 static int
@@ -230,31 +280,41 @@ run_guest(struct monitor *m)
     return 0;
 }
 
+static void
+write_guest(struct monitor *m, const struct touch_params *params)
+{
+    struct touch_shared shared = { .ncpus = 1 };
+
+    write_tables(m->memory);
+    memcpy(m->memory + TOUCH_CODE, touch_begin, (size_t)(touch_end - touch_begin));
+    memcpy(m->memory + TOUCH_SHARED, &shared, sizeof shared);
+    memcpy(m->memory + TOUCH_PARAMS(0), params, sizeof *params);
+}
+
 int
 baseline_run(enum baseline_kind kind, uint64_t memory, struct touch_params *params)
 {
-    struct monitor m = { .kvm = -1, .vm = -1, .vcpu = -1, .memfd = -1, .uffd = -1, .size = memory };
-    pthread_t thread;
+    struct monitor m = {
+        .kind = kind, .kvm = -1, .vm = -1, .vcpu = -1, .memfd = -1, .uffd = -1, .size = memory
+    };
     cpu_set_t saved;
     int error = open_vm(&m);
 
     if (error)
         goto out;
     (void)sched_getaffinity(0, sizeof saved, &saved);
-    write_tables(m.memory);
-    memcpy(m.memory + TOUCH_CODE, touch_begin, (size_t)(touch_end - touch_begin));
-    memcpy(m.memory + TOUCH_PARAMS, params, sizeof *params);
+    write_guest(&m, params);
     error = set_registers(m.vcpu);
-    if (!error && kind == BASELINE_TEXTBOOK)
-        error = start_textbook(&m, params, &thread);
+    if (!error)
+        error = prepare(&m, params);
     if (error)
         goto out;
     pin(0);
     error = run_guest(&m);
     (void)sched_setaffinity(0, sizeof saved, &saved);
     if (kind == BASELINE_TEXTBOOK)
-        stop_textbook(&m, thread);
-    memcpy(params, m.memory + TOUCH_PARAMS, sizeof *params);
+        stop_textbook(&m);
+    memcpy(params, m.memory + TOUCH_PARAMS(0), sizeof *params);
 out:
     close_vm(&m);
     return error;

@@ -8,13 +8,15 @@
 #include "tests/bench/touch.h"
 
 enum baseline_kind {
-    BASELINE_KERNEL,  /* guest memory is a memfd mapping: the kernel pages on demand */
-    BASELINE_TEXTBOOK /* userfaultfd, one thread on another core: read, copy one page, again */
+    BASELINE_KERNEL,    /* guest memory is a memfd mapping: the kernel pages on demand */
+    BASELINE_TEXTBOOK,  /* userfaultfd, one thread on another core: read, copy one page, again */
+    BASELINE_POPULATED, /* every page is there and writable: only KVM has work left */
+    BASELINE_PROTECTED  /* the same, write-protected by userfaultfd: for reads */
 };
 
 /*
  * Run touch.S once in a fresh VM with `memory` bytes at GPA 0; addresses in *params
- * are guest-physical.  Fills params->cycles.  Returns 0 or -errno.
+ * are guest-physical.  Fills params->begin and end.  Returns 0 or -errno.
  */
 int baseline_run(enum baseline_kind kind, uint64_t memory, struct touch_params *params)
     __attribute__((warn_unused_result));

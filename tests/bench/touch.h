@@ -6,12 +6,19 @@
 #define TOUCH_H
 
 #define TOUCH_CODE 0x200000   /* the code is copied here */
-#define TOUCH_PARAMS 0x201000 /* struct touch_params */
-#define TOUCH_STACK 0x203000  /* top of the stack, both rings */
-#define TOUCH_GDT 0x203000
-#define TOUCH_TSS 0x203800
-#define TOUCH_IDT 0x204000
+#define TOUCH_SHARED 0x201000 /* struct touch_shared */
+#define TOUCH_CPUS 0x202000   /* what each vCPU has of its own, one after the other */
+
+#define TOUCH_CPU_SHIFT 14
+/* In a vCPU's own part, at its start: struct touch_params. */
+#define TOUCH_STACK 0x2000 /* top of the stack, both rings */
+#define TOUCH_GDT 0x2000
+#define TOUCH_TSS 0x2800
+#define TOUCH_IDT 0x3000
+#define TOUCH_DESCRIPTOR 0x3800 /* for lgdt and lidt */
 #define TOUCH_SEL_TSS 0x28
+
+#define TOUCH_MAX_CPUS 2
 
 #ifndef __ASSEMBLER__
 #include <stdint.h>
@@ -22,9 +29,19 @@ struct touch_params {
     uint64_t count;
     uint64_t stride;
     uint64_t mask;
-    uint64_t write;
-    uint64_t cycles; /* result: TSC cycles of the loop */
+    uint64_t write; /* else read */
+    uint64_t warm;  /* read all of it once before */
+    uint64_t begin; /* result: TSC */
+    uint64_t end;   /* result: TSC */
 };
+
+struct touch_shared {
+    uint32_t ncpus;
+    uint32_t ready; /* vCPUs that are about to begin ... */
+    uint32_t done;  /* ... and that are through */
+};
+
+#define TOUCH_PARAMS(cpu) (TOUCH_CPUS + ((uint64_t)(cpu) << TOUCH_CPU_SHIFT))
 
 extern const uint8_t touch_begin[];
 extern const uint8_t touch_end[];

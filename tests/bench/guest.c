@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A VM that runs touch.S; see guest.h. */
+#include "tests/bench/guest.h"
+
+#include "tests/bench/bench.h"
+
+void
+bench_guest_init(struct bench_guest *guest, uint64_t memory)
+{
+    *guest = (struct bench_guest){
+        .config = { .memory_size = memory,
+                    .nvcpus = 1,
+                    .timeout_ms = 60000,
+                    .prefault_pages = VM_PREFAULT_DEFAULT,
+                    .fast_fault = true },
+    };
+}
+
+void
+bench_guest_poke(struct vm_map *map, uint64_t gpa, const void *data, size_t size)
+{
+    struct vm_fault_info info;
+
+    if (vm_map_write(map, gpa_from_u64(gpa), data, size, &info) != VM_OK)
+        bench_fail("writing guest memory", vm_result_name(info.result));
+}
+
+static void
+peek(struct vm_map *map, uint64_t gpa, void *data, size_t size)
+{
+    struct vm_fault_info info;
+
+    if (vm_map_read(map, gpa_from_u64(gpa), data, size, &info) != VM_OK)
+        bench_fail("reading guest memory", vm_result_name(info.result));
+}
+
+void
+bench_guest_populate(struct vm_map *map, const struct touch_params *touch)
+{
+    struct vm_fault_info info;
+
+    for (uint64_t i = 0; i < touch->count; i++) {
+        gpa_t gpa = gpa_from_u64(touch->base + (i * touch->stride & touch->mask));
+
+        if (pmap_extract(map->pmap, gpa, NULL) != VM_PROT_RW &&
+            vm_fault(map, gpa, VM_PROT_WRITE, VM_FAULT_BURST, &info) != VM_OK)
+            bench_fail("populating guest memory", vm_result_name(info.result));
+    }
+}
+
+struct vm_page *
+bench_pin(struct vm_map *map, uint64_t gpa)
+{
+    struct vm_page *m;
+
+    if (vm_fault_page_quick(map, gpa_from_u64(gpa), VM_PROT_READ, &m) != VM_OK)
+        bench_fail("pinning a page", "it is not there");
+    vm_mutex_lock(&m->object->lock);
+    vm_page_wire(m);
+    vm_mutex_unlock(&m->object->lock);
+    vm_page_unhold(m);
+    return m;
+}
+
+void
+bench_unpin(struct vm_page *m)
+{
+    struct vm_object *object = m->object;
+
+    vm_mutex_lock(&object->lock);
+    vm_page_unwire(m, true);
+    vm_mutex_unlock(&object->lock);
+}
+
+void
+bench_guest_add_region(struct vm_map *map, uint64_t gpa, uint64_t npages)
+{
+    struct vm_map_insert args = {
+        .start = gpa_from_u64(gpa),
+        .end = gpa_from_u64(gpa + (npages << PAGE_SHIFT)),
+        .maptype = VM_MAPTYPE_NORMAL,
+        .protection = VM_PROT_ALL,
+        .max_protection = VM_PROT_ALL,
+    };
+
+    bench_check(vm_object_create_default(map->sys, npages, &args.object), "making memory");
+    bench_check(vm_map_insert(map, &args), "mapping memory");
+}
+
+static void
+load(struct bench_guest *guest, struct vm_map *map)
+{
+    struct touch_shared shared = { .ncpus = guest->config.nvcpus };
+
+    bench_guest_poke(map, TOUCH_CODE, touch_begin, (size_t)(touch_end - touch_begin));
+    bench_guest_poke(map, TOUCH_SHARED, &shared, sizeof shared);
+    for (unsigned i = 0; i < guest->config.nvcpus; i++)
+        bench_guest_poke(map, TOUCH_PARAMS(i), &guest->touch[i], sizeof guest->touch[i]);
+}
+
+static double
+elapsed(const struct bench_guest *guest)
+{
+    uint64_t begin = UINT64_MAX, end = 0;
+
+    for (unsigned i = 0; i < guest->config.nvcpus; i++) {
+        begin = guest->touch[i].begin < begin ? guest->touch[i].begin : begin;
+        end = guest->touch[i].end > end ? guest->touch[i].end : end;
+    }
+    return (double)(end - begin) / bench_cycles_per_ns();
+}
+
+double
+bench_guest_run(struct bench_guest *guest)
+{
+    struct host_error error = { 0 };
+    struct vm_outcome outcome;
+    struct vm_map *map;
+    struct vm *vm;
+
+    if (vm_create(&guest->config, &vm, &error))
+        bench_fail("creating a VM", error.message);
+    map = vm_map_of(vm);
+    if (guest->prepare != NULL)
+        guest->prepare(guest, map);
+    load(guest, map);
+    vm_run(vm, gpa_from_u64(TOUCH_CODE), gpa_from_u64(0), &outcome);
+    if (outcome.end != VM_END_GUEST)
+        bench_fail("running the guest", outcome.message);
+    for (unsigned i = 0; i < guest->config.nvcpus; i++)
+        peek(map, TOUCH_PARAMS(i), &guest->touch[i], sizeof guest->touch[i]);
+    if (guest->finish != NULL)
+        guest->finish(guest, map);
+    vm_destroy(vm);
+    return elapsed(guest);
+}
+
+double
+bench_guest_us_per_page(struct bench_guest *guest)
+{
+    uint64_t pages = 0;
+    double ns = bench_guest_run(guest);
+
+    for (unsigned i = 0; i < guest->config.nvcpus; i++)
+        pages += guest->touch[i].count;
+    return ns / 1e3 / (double)pages;
+}
