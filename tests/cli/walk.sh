@@ -119,7 +119,7 @@ test_walk_vpte64() {
     line r 0x3000 invalid 4 '' $upper "$(e 4 0x4018 0 0)" >"$wanted"
     prints 'vpte64: invalid at the last level' --root 0x101d r:0x3000
     line r 0x4000 bad_frame 4 '' "$(e 1 0x1000 0x201d 0x207d)" "$(e 2 0x2000 0x301d 0x307d)" \
-        "$(e 3 0x3000 0x401d 0x403d)" "$(e 4 0x4020 0x4001d 0x4001d)" >"$wanted"
+        "$(e 3 0x3000 0x401d 0x407d)" "$(e 4 0x4020 0x4001d 0x4003d)" >"$wanted"
     prints 'vpte64: a result beyond the object' --root 0x101d r:0x4000
     line r 0x4000 ok 4 0x40000 "$(e 1 0x1000 0x201d 0x207d)" "$(e 2 0x2000 0x301d 0x307d)" \
         "$(e 3 0x3000 0x401d 0x407d)" "$(e 4 0x4020 0x4001d 0x4003d)" >"$wanted"
@@ -128,11 +128,10 @@ test_walk_vpte64() {
     line r 0x203456 ok 3 0xb456 "$(e 1 0x1000 0x201d 0x207d)" "$(e 2 0x2000 0x301d 0x307d)" \
         "$(e 3 0x3008 0x801f 0x803f)" >"$wanted"
     prints 'vpte64: PS ends the walk' --root 0x101d r:0x203456
-    line r 0x400000 bad_frame 3 '' "$(e 1 0x1000 0x201d 0x207d)" "$(e 2 0x2000 0x301d 0x303d)" \
-        "$(e 3 0x3010 0x4001d 0x4001d)" >"$wanted"
-    prints 'vpte64: a table page beyond the object' --root 0x101d r:0x400000
     set -- "$(e 1 0x1000 0x201d 0x207d)" "$(e 2 0x2000 0x301d 0x307d)" \
         "$(e 3 0x3010 0x4001d 0x4003d)"
+    line r 0x400000 bad_frame 3 '' "$@" >"$wanted"
+    prints 'vpte64: a table page beyond the object' --root 0x101d r:0x400000
     line r 0x400000 bad_frame 3 '' "$@" >"$wanted"
     prints 'vpte64: a table page beyond the file, inside the object' --root 0x101d \
             --object-pages 1000 r:0x400000

@@ -144,10 +144,10 @@ walk(const struct cell *cell, vm_prot_t access, vpte_t bits, struct page **found
         return result;
     frame = ((value & format->frame_mask) >> PAGE_SHIFT) +
             (cell->pindex & (((uint64_t)1 << shift) - 1));
-    if (frame >= cell->memory->npages)
-        return VM_BAD_FRAME;
     for (unsigned i = 0; i < depth; i++)
         property_entry_set(tables[i], indexes[i], entry_get(tables[i], indexes[i]) | bits);
+    if (frame >= cell->memory->npages)
+        return VM_BAD_FRAME;
     *found = cell->memory->pages[frame];
     return VM_OK;
 }

@@ -97,7 +97,7 @@ Test(vpte, every_combination_of_accessed_and_modified_at_all_levels)
     }
 }
 
-Test(vpte, an_entry_that_leads_out_of_the_object_is_a_bad_frame_and_gets_neither_a_nor_m)
+Test(vpte, an_entry_that_leads_out_of_the_object_is_a_bad_frame_with_a_and_m_set)
 {
     static const uint64_t beyond[] = { OBJECT_PAGES - 1, OBJECT_PAGES, 0xFFFFF };
 
@@ -117,31 +117,6 @@ Test(vpte, an_entry_that_leads_out_of_the_object_is_a_bad_frame_and_gets_neither
                     }
                 }
             }
-        }
-    }
-}
-
-/* Not only by whoever would follow it. */
-Test(vpte, an_entry_that_leads_out_of_the_object_fails_its_own_step_with_nothing_to_set_either)
-{
-    const struct vpte_format *format = &vpte64_format;
-
-    for (unsigned bad = 1; bad <= format->levels; bad++) {
-        struct vpte_model model;
-        struct vpte_walk walk;
-        vm_pindex_t table;
-
-        model_init(&model, format, 3);
-        model.entry[bad] += (uint64_t)OBJECT_PAGES << 12;
-        path_write(&model);
-        cr_assert(eq(int,
-                     vpte_walk_start(&walk, format, model.entry[0], model.page, VM_PROT_WRITE,
-                                     OBJECT_PAGES),
-                     VM_OK));
-        for (unsigned level = 1; level <= bad; level++) {
-            cr_assert(eq(int, vpte_walk_table(&walk, &table), VM_OK));
-            cr_assert(
-                eq(int, vpte_walk_step(&walk, store[table]), level == bad ? VM_BAD_FRAME : VM_OK));
         }
     }
 }

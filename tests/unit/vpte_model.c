@@ -49,7 +49,7 @@ verdict(const struct vpte_model *model, unsigned level)
     return entry & BIT(needs[model->access]) ? MODEL_OK : MODEL_PROTECTION;
 }
 
-/* Find the deciding level; all levels before it have passed.  Returns whether it has too. */
+/* Find the deciding level; all levels before it have passed, it may or may not have. */
 static bool
 decide(struct vpte_model *model, const struct shape *shape)
 {
@@ -64,7 +64,7 @@ decide(struct vpte_model *model, const struct shape *shape)
             return false;
         if (model->page >= BIT(shape->low_bits[0]) || target >= model->object_pages) {
             model->result = MODEL_BAD_FRAME;
-            return false;
+            return true;
         }
         if (last) {
             model->answer = target;

@@ -131,18 +131,7 @@ vpte_mark_directory(struct vpte_walk *walk, unsigned level)
     return VM_RETRY;
 }
 
-/* W1, W9 for the walk's last entry. */
-static enum vm_result
-vpte_check_last(const struct vpte_walk *walk, vm_prot_t access)
-{
-    enum vm_result result = vpte_check(walk->steps[walk->level].value, access);
-
-    if (result == VM_OK && vpte_walk_target(walk) >= walk->object_pages)
-        result = VM_BAD_FRAME;
-    return result;
-}
-
-/* W1, W4 to W7, W9 for the entry that the step of the walk's level has read. */
+/* W1, W4 to W7 for the entry that the step of the walk's level has read. */
 static enum vm_result
 vpte_touch(struct vpte_walk *walk, vm_prot_t access)
 {
@@ -150,7 +139,7 @@ vpte_touch(struct vpte_walk *walk, vm_prot_t access)
     vpte_t bits = (access & VM_PROT_WRITE) != 0 ? VPTE_AM : VPTE_A; /* W6 */
 
     for (unsigned tries = 0; tries < VPTE_TRIES; tries++) {
-        enum vm_result result = vpte_check_last(walk, access);
+        enum vm_result result = vpte_check(step->value, access);
 
         if (result != VM_OK) /* W5 */
             return result;
@@ -223,8 +212,7 @@ vpte_walk_step(struct vpte_walk *walk, void *table)
     step->entry = (uint8_t *)table + vpte_index(walk) * walk->format->entry_size;
     step->value = vpte_load(walk->format, step->entry);
     step->before = step->value;
-    if ((step->value & walk->settled) == walk->settled &&
-        vpte_walk_target(walk) < walk->object_pages)
+    if ((step->value & walk->settled) == walk->settled)
         return VM_OK; /* as nearly always: vpte_touch would find nothing to do */
     return vpte_touch(walk, walk->access);
 }

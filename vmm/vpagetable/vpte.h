@@ -12,18 +12,17 @@
  *  W3. Result = (frame >> 12) + (pindex & low bits): an addition, not an or.
  *  W4. A and M are set with compare-exchange on the value that was checked; if it
  *      changed meanwhile, check again.
- *  W5. Nothing is set on an entry that fails its check (W1) or leads out of the
- *      object (W9).  What upper entries got before stays: they were used, and a write
- *      did come through them.  So a failed write leaves M only above the entry that
- *      failed it, never in one that could have been mapped.
+ *  W5. Nothing is set on an entry that fails its check (W1).  What upper entries got
+ *      before stays: they were used.  An entry that passes gets its bits before it is
+ *      followed, so one that then leads out of the object (W9) has them too, as in the
+ *      seed and in a processor.
  *  W6. A write sets A and M at each level it passes; a read or fetch sets A.
  *  W7. When the walk is about to change an entry, the entry one level up, which
  *      points to the changed table page, gets A and M first (whatever its W), and
  *      so on upwards.  First, so that a guest that swaps the upper entry out
  *      either sees M or stops this walk.
  *  W8. The root has no memory: it never gets A or M.
- *  W9. A table page or a result beyond the object is VM_BAD_FRAME.  Each entry is
- *      checked for that after W1, as part of the same value.
+ *  W9. A table page or a result beyond the object is VM_BAD_FRAME.
  */
 #ifndef VPTE_H
 #define VPTE_H
@@ -121,10 +120,7 @@ vpte_walk_target(const struct vpte_walk *walk)
     return frame;
 }
 
-/*
- * The page index of the next table page.  Returns VM_OK, or VM_BAD_FRAME (W9): only of
- * the root, since vpte_walk_step checks its entry itself.
- */
+/* The page index of the next table page.  Returns VM_OK, or VM_BAD_FRAME (W9). */
 static inline enum vm_result
 vpte_walk_table(const struct vpte_walk *walk, vm_pindex_t *table)
 {
@@ -139,12 +135,12 @@ vpte_walk_table(const struct vpte_walk *walk, vm_pindex_t *table)
 /*
  * Take the step into the table page at `table`: read the entry, check it, set A and M.
  * The pages of all earlier steps must still be addressable.
- * Returns VM_OK; VM_VPTE_INVALID, VM_VPTE_PROTECTION or VM_BAD_FRAME; VM_RETRY when an
- * upper entry changed under the walk or this one keeps changing: start over.
+ * Returns VM_OK; VM_VPTE_INVALID or VM_VPTE_PROTECTION; VM_RETRY when an upper
+ * entry changed under the walk or this one keeps changing: start over.
  */
 enum vm_result vpte_walk_step(struct vpte_walk *walk, void *table);
 
-/* The result of a finished walk (W3).  Returns VM_OK, or VM_BAD_FRAME (W9) of a PS root. */
+/* The result of a finished walk (W3).  Returns VM_OK or VM_BAD_FRAME (W9). */
 enum vm_result vpte_walk_result(const struct vpte_walk *walk, vm_pindex_t *pindex);
 
 /* May the page be mapped writable: W at every level and M set in the last entry (or a PS root
