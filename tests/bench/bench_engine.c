@@ -9,7 +9,6 @@
 #define COPY (PAGES << PAGE_SHIFT)
 #define WINDOW (COPY * 4)
 #define TABLES PAGES /* page index of the window's root table */
-#define FLAGS (VPTE_V | VPTE_R | VPTE_W | VPTE_X | VPTE_A | VPTE_M)
 
 static uint64_t
 scattered(uint64_t i, const void *context)
@@ -107,41 +106,6 @@ measure_cow(const struct bench_row *row)
     return ns;
 }
 
-static void
-set_entry(struct bench_engine *engine, uint64_t table, uint64_t index, vm_pindex_t frame)
-{
-    vpte_t entry = frame << PAGE_SHIFT | FLAGS;
-    struct vm_fault_info info;
-
-    if (vm_map_write(&engine->map, gpa_from_u64((table << PAGE_SHIFT) + index * sizeof entry),
-                     &entry, sizeof entry, &info) != VM_OK)
-        bench_fail("writing a table", vm_result_name(info.result));
-}
-
-/* A window whose page i is page i of the region; A and M are set. */
-static void
-map_window(struct bench_engine *engine, struct vm_object *object)
-{
-    struct vm_map_insert args = {
-        .start = gpa_from_u64(WINDOW),
-        .end = gpa_from_u64(WINDOW + (PAGES << PAGE_SHIFT)),
-        .object = object,
-        .maptype = VM_MAPTYPE_VPAGETABLE,
-        .format = &vpte64_format,
-        .root = TABLES << PAGE_SHIFT | FLAGS,
-        .protection = VM_PROT_ALL,
-        .max_protection = VM_PROT_ALL,
-    };
-
-    set_entry(engine, TABLES, 0, TABLES + 1);
-    set_entry(engine, TABLES + 1, 0, TABLES + 2);
-    for (uint64_t i = 0; i < PAGES; i++) {
-        set_entry(engine, TABLES + 2, i / 512, TABLES + 3 + i / 512);
-        set_entry(engine, TABLES + 3 + i / 512, i % 512, i);
-    }
-    bench_check(vm_map_insert(&engine->map, &args), "mapping a window");
-}
-
 static double
 measure_window(const struct bench_row *row)
 {
@@ -156,7 +120,7 @@ measure_window(const struct bench_row *row)
     vm_object_ref(object);
     bench_engine_map(&engine, REGION, npages, object, 0);
     bench_engine_populate(&engine, REGION, PAGES);
-    map_window(&engine, object);
+    bench_engine_map_window(&engine, WINDOW, PAGES, object, TABLES, 1);
     ns = bench_engine_ns_per_fault(&engine, PAGES, in_window, NULL, VM_PROT_READ);
     bench_engine_fini(&engine);
     return ns;

@@ -18,7 +18,6 @@
 #define TABLES (PAGES * 16) /* page index of the window's root table */
 #define OBJECT_PAGES (TABLES + 3 + PAGES / 512)
 #define SCATTER 7919ull
-#define FLAGS (VPTE_V | VPTE_R | VPTE_W | VPTE_X | VPTE_A | VPTE_M)
 
 enum {
     NORMAL,
@@ -55,41 +54,12 @@ bookkeeping(struct bench_engine *engine, const struct vm_object *object)
            resident_bytes(sys->moved, words * sizeof sys->moved[0]);
 }
 
-static void
-set_entry(struct bench_engine *engine, uint64_t table, uint64_t index, vm_pindex_t frame)
-{
-    vpte_t entry = frame << PAGE_SHIFT | FLAGS;
-    struct vm_fault_info info;
-
-    if (vm_map_write(&engine->map, gpa_from_u64((table << PAGE_SHIFT) + index * sizeof entry),
-                     &entry, sizeof entry, &info) != VM_OK)
-        bench_fail("writing a table", vm_result_name(info.result));
-}
-
 /* A window that shows the first PAGES pages in another order, and all its mappings. */
 static void
 fill_window(struct bench_engine *engine, struct vm_object *object)
 {
-    struct vm_map_insert args = {
-        .start = gpa_from_u64(WINDOW),
-        .end = gpa_from_u64(WINDOW + (PAGES << PAGE_SHIFT)),
-        .object = object,
-        .maptype = VM_MAPTYPE_VPAGETABLE,
-        .format = &vpte64_format,
-        .root = TABLES << PAGE_SHIFT | FLAGS,
-        .protection = VM_PROT_ALL,
-        .max_protection = VM_PROT_ALL,
-    };
-
-    set_entry(engine, TABLES, 0, TABLES + 1);
-    set_entry(engine, TABLES + 1, 0, TABLES + 2);
-    for (uint64_t i = 0; i < PAGES; i++) {
-        if (i % 512 == 0)
-            set_entry(engine, TABLES + 2, i / 512, TABLES + 3 + i / 512);
-        set_entry(engine, TABLES + 3 + i / 512, i % 512, i * SCATTER % PAGES);
-    }
     vm_object_ref(object);
-    bench_check(vm_map_insert(&engine->map, &args), "mapping a window");
+    bench_engine_map_window(engine, WINDOW, PAGES, object, TABLES, SCATTER);
     bench_engine_populate(engine, WINDOW, PAGES);
 }
 

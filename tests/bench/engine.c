@@ -110,6 +110,44 @@ bench_engine_map(struct bench_engine *engine, uint64_t gpa, uint64_t npages,
     bench_check(vm_map_insert(&engine->map, &args), "mapping memory");
 }
 
+#define WINDOW_FLAGS (VPTE_V | VPTE_R | VPTE_W | VPTE_X | VPTE_A | VPTE_M)
+
+static void
+set_entry(struct bench_engine *engine, uint64_t table, uint64_t index, vm_pindex_t frame)
+{
+    vpte_t entry = frame << PAGE_SHIFT | WINDOW_FLAGS;
+    struct vm_fault_info info;
+
+    if (vm_map_write(&engine->map, gpa_from_u64((table << PAGE_SHIFT) + index * sizeof entry),
+                     &entry, sizeof entry, &info) != VM_OK)
+        bench_fail("writing a table", vm_result_name(info.result));
+}
+
+void
+bench_engine_map_window(struct bench_engine *engine, uint64_t gpa, uint64_t npages,
+                        struct vm_object *object, vm_pindex_t tables, uint64_t step)
+{
+    struct vm_map_insert args = {
+        .start = gpa_from_u64(gpa),
+        .end = gpa_from_u64(gpa + (npages << PAGE_SHIFT)),
+        .object = object,
+        .maptype = VM_MAPTYPE_VPAGETABLE,
+        .format = &vpte64_format,
+        .root = tables << PAGE_SHIFT | WINDOW_FLAGS,
+        .protection = VM_PROT_ALL,
+        .max_protection = VM_PROT_ALL,
+    };
+
+    set_entry(engine, tables, 0, tables + 1);
+    set_entry(engine, tables + 1, 0, tables + 2);
+    for (uint64_t i = 0; i < npages; i++) {
+        if (i % 512 == 0)
+            set_entry(engine, tables + 2, i / 512, tables + 3 + i / 512);
+        set_entry(engine, tables + 3 + i / 512, i % 512, i * step % npages);
+    }
+    bench_check(vm_map_insert(&engine->map, &args), "mapping a window");
+}
+
 void
 bench_engine_unmap(struct bench_engine *engine, uint64_t gpa, uint64_t npages)
 {

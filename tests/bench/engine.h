@@ -29,6 +29,14 @@ void bench_engine_fini(struct bench_engine *engine);
 void bench_engine_map(struct bench_engine *engine, uint64_t gpa, uint64_t npages,
                       struct vm_object *object, vm_pindex_t offset);
 
+/*
+ * A window of vpte64 at gpa, below 1 GiB in size, whose page i is page i * step modulo npages of the
+ * object, which is mapped at 0 too; A and M are set.  Its tables are the object's pages from `tables`
+ * on.  Takes over a reference.
+ */
+void bench_engine_map_window(struct bench_engine *engine, uint64_t gpa, uint64_t npages,
+                             struct vm_object *object, vm_pindex_t tables, uint64_t step);
+
 void bench_engine_unmap(struct bench_engine *engine, uint64_t gpa, uint64_t npages);
 
 /* One fault, which must succeed. */
