@@ -43,8 +43,8 @@
 #define SPIN_MIN_NS 50000u
 #define SPIN_MAX_NS 200000u
 
-/* Entries of the delay line: enough for a zero-fill fault to end before its vCPU sleeps.  80 do
- * while the host's cores are near each other, 140 when they are not; each costs a fault some 20 ns. */
+/* Entries of the delay line: enough for a zero-fill fault to end before its vCPU sleeps.  Most
+ * of the time 80 do, now and then it takes more (docs/hosts.md); each costs a fault some 20 ns. */
 #define DELAY_LENGTH 192u
 
 /* A fault thread that spins serves this many vCPUs. */
