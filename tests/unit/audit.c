@@ -7,6 +7,7 @@
 
 #include "vmm/pager/swap_pager.h"
 #include "vmm/vpagetable/pmap_window.h"
+#include "vmm/vpagetable/pv.h"
 #include "vmm/vpagetable/vm_map_entry.h"
 #include "vmm/vpagetable/vm_page.h"
 #include "vmm/vpagetable/vm_pager.h"
@@ -341,7 +342,7 @@ audit_free_slot(const struct auditor *a, uint64_t slot, const struct vm_page *m)
     AUDIT(atomic_load(&m->flags) == 0 && m->queue == PQ_NONE, "slot %" PRIu64, slot);
     AUDIT(m->hold_count == 0 && m->wire_count == 0, "slot %" PRIu64, slot);
     AUDIT(m->valid == 0 && atomic_load(&m->dirty) == 0, "slot %" PRIu64, slot);
-    AUDIT(m->pv.where == 0 && m->pv.more == NULL, "slot %" PRIu64 " is mapped", slot);
+    AUDIT(pv_none(m), "slot %" PRIu64 " is mapped", slot);
     if (a->audit->frames) {
         off_t offset = (off_t)((slot + (uint64_t)m->frame_delta) << PAGE_SHIFT);
 
@@ -372,7 +373,7 @@ audit_page(struct auditor *a, const struct record *record, uint64_t slot, struct
     a->wired += m->wire_count != 0;
     if (m->queue == PQ_CACHE) {
         AUDIT(atomic_load(&m->dirty) == 0, "slot %" PRIu64 " is dirty in the cache", slot);
-        AUDIT(m->pv.where == 0 && m->pv.more == NULL, "slot %" PRIu64 " is mapped", slot);
+        AUDIT(pv_none(m), "slot %" PRIu64 " is mapped", slot);
     }
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The pmap: every line of its contract about mappings, over the fake machine half. */
 #include "vmm/vpagetable/pmap.h"
+#include "vmm/vpagetable/pv.h"
 
 #include "tests/unit/alloc_failure.h"
 #include "tests/unit/pmap_rig.h"
@@ -257,14 +258,34 @@ CHECKED_TEST(pmap, without_memory_for_a_reverse_link_only_that_page_is_not_enter
     unsigned entered;
 
     cr_assert(pmap_enter(&pmap, foreign_at(0), m, prot, 3, 0, NULL) == 0);
+    cr_assert(pmap_enter(&pmap, foreign_at(10), m, prot, 3, 0, NULL) == 0);
     cr_assert(enter(natural_at(20), page(20), VM_PROT_READ) == 0, "natural_at has its chunk");
-    alloc_failure_set(2);
+    alloc_failure_set(3); /* two links of each page go to the heap: the first of page 1 fails */
     cr_expect(pmap_enter(&pmap, natural_at(0), m, prot, 3, 0, &entered) == 0);
     cr_expect(entered == 2 && maps_nothing(natural_at(1)));
+    for (unsigned n = 1; n <= 2; n++) {
+        alloc_failure_set(n);
+        cr_expect(pmap_enter(&pmap, natural_at(1), &m[1], prot, 1, 0, &entered) == -ENOMEM);
+        cr_expect(entered == 0 && maps_nothing(natural_at(1)));
+        cr_expect(maps(foreign_at(1), page(1), VM_PROT_RW));
+        cr_expect(maps(foreign_at(11), page(1), VM_PROT_RW));
+        pmap_audit(&pmap);
+    }
+    cr_expect(enter(natural_at(1), page(1), VM_PROT_RW) == 0);
+}
+
+CHECKED_TEST(pmap, a_page_at_two_places_needs_no_memory)
+{
+    cr_assert(enter(natural_at(20), page(20), VM_PROT_READ) == 0, "natural_at has its chunk");
+    cr_assert(enter(foreign_at(20), page(20), VM_PROT_READ) == 0, "so has foreign_at");
     alloc_failure_set(1);
-    cr_expect(pmap_enter(&pmap, natural_at(1), &m[1], prot, 1, 0, &entered) == -ENOMEM);
-    cr_expect(entered == 0 && maps_nothing(natural_at(1)));
-    cr_expect(maps(foreign_at(1), page(1), VM_PROT_RW));
+    for (unsigned i = 0; i < 10; i++) {
+        cr_expect(enter(natural_at(1), page(1), VM_PROT_READ) == 0);
+        cr_expect(enter(foreign_at(1), page(1), VM_PROT_READ) == 0);
+        pmap_remove(&pmap, i % 2 == 0 ? natural_at(1) : foreign_at(1),
+                    i % 2 == 0 ? natural_at(2) : foreign_at(2));
+    }
+    alloc_failure_set(0);
 }
 
 CHECKED_TEST(pmap, without_memory_for_a_table_nothing_is_entered)
@@ -295,6 +316,44 @@ CHECKED_TEST(pmap, a_page_may_be_mapped_at_any_number_of_places)
     pmap_audit(&pmap);
     pmap_page_protect(m, VM_PROT_NONE);
     cr_expect(!pmap_page_is_mapped(m) && sys.pv_links == 0 && fake_pmap_mapped(&fake) == 0);
+}
+
+/* The page's links, in order, are those places of foreign_at whose bit is set. */
+static bool
+links_are(const struct vm_page *m, unsigned places)
+{
+    uint64_t where = 0;
+
+    for (unsigned i = 0; i < 5; i++) {
+        if ((places >> i & 1) == 0)
+            continue;
+        where = pv_next(&sys, m, where);
+        if (where != pv_where(&pmap, gpa_to_u64(foreign_at(i)) >> PAGE_SHIFT))
+            return false;
+    }
+    return pv_next(&sys, m, where) == 0;
+}
+
+/* From any set of places to any other, over the border between page and tree and back. */
+CHECKED_TEST(pmap, a_page_keeps_its_links_in_order_whatever_comes_and_goes)
+{
+    struct vm_page *m = page(0);
+    unsigned places = 0;
+    uint64_t random = 1;
+
+    for (unsigned n = 0; n < 5000; n++) {
+        unsigned i;
+
+        random = random * 6364136223846793005 + 1442695040888963407;
+        i = (unsigned)(random >> 33) % 5;
+        if ((places >> i & 1) == 0)
+            cr_assert(enter(foreign_at(i), m, VM_PROT_READ) == 0);
+        else
+            pmap_remove(&pmap, foreign_at(i), foreign_at(i + 1));
+        places ^= 1u << i;
+        cr_assert(links_are(m, places), "step %u: %#x", n, places);
+        cr_assert(sys.pv_links == (unsigned)__builtin_popcount(places));
+    }
 }
 
 CHECKED_TEST(pmap, page_protect_reaches_every_mapping_in_every_pmap)
@@ -443,23 +502,29 @@ exchange_frames(struct vm_page *a, struct vm_page *b)
 
 CHECKED_TEST(pmap, mappings_move_with_the_page)
 {
-    struct vm_page *from = page(1);
-    struct vm_page *to = page(2);
+    for (unsigned places = 1; places <= 6; places++) {
+        struct vm_page *from = page(2 * places);
+        struct vm_page *to = page(2 * places + 1);
+        unsigned enters = fake.enters, removes = fake.removes;
 
-    cr_assert(enter(natural_at(1), from, VM_PROT_RW) == 0);
-    for (unsigned i = 0; i < 5; i++)
-        cr_assert(enter(foreign_at(i), from, VM_PROT_READ) == 0);
-    vm_page_zero_fill(to);
-    exchange_frames(from, to);
-    pmap_page_moved(from, to);
-    vm_page_flag_set(to, VM_PAGE_WRITEABLE);
-    cr_expect(!pmap_page_is_mapped(from) && maps(natural_at(1), to, VM_PROT_RW));
-    for (unsigned i = 0; i < 5; i++)
-        cr_expect(maps(foreign_at(i), to, VM_PROT_READ));
-    cr_expect(fake.enters == 6 && fake.removes == 0 && fake.protects == 0);
-    pmap_audit(&pmap);
-    pmap_page_protect(to, VM_PROT_NONE);
-    cr_expect(!pmap_page_is_mapped(to) && fake_pmap_mapped(&fake) == 0);
+        cr_assert(enter(natural_at(1), from, VM_PROT_RW) == 0);
+        for (unsigned i = 1; i < places; i++)
+            cr_assert(enter(foreign_at(i), from, VM_PROT_READ) == 0);
+        vm_page_zero_fill(to);
+        exchange_frames(from, to);
+        alloc_failure_set(1); /* it needs no memory */
+        pmap_page_moved(from, to);
+        alloc_failure_set(0);
+        vm_page_flag_set(to, VM_PAGE_WRITEABLE);
+        cr_expect(!pmap_page_is_mapped(from) && maps(natural_at(1), to, VM_PROT_RW));
+        for (unsigned i = 1; i < places; i++)
+            cr_expect(maps(foreign_at(i), to, VM_PROT_READ));
+        cr_expect(fake.enters == enters + places && fake.removes == removes);
+        cr_expect(fake.protects == 0);
+        pmap_audit(&pmap);
+        pmap_page_protect(to, VM_PROT_NONE);
+        cr_expect(!pmap_page_is_mapped(to) && fake_pmap_mapped(&fake) == 0);
+    }
 }
 
 /* ---- The audits see what they are for. ---- */
@@ -467,7 +532,7 @@ CHECKED_TEST(pmap, mappings_move_with_the_page)
 CHECKED_TEST(pmap, the_audit_sees_a_lost_reverse_link, .signal = SIGABRT)
 {
     cr_assert(enter(natural_at(1), page(1), VM_PROT_RW) == 0);
-    page(1)->pv.where = 0;
+    page(1)->pv.first = 0;
     pmap_audit(&pmap);
 }
 

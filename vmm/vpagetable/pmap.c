@@ -364,7 +364,7 @@ pmap_page_moved(struct vm_page *from, struct vm_page *to)
     struct vm_system *sys = from->object->sys;
     uint64_t where;
 
-    assert(to->pv.where == 0 && to->pv.more == NULL);
+    assert(pv_none(to));
     vm_rwlock_read_lock(&sys->pmaps_lock);
     for (where = pv_next(sys, from, 0); where != 0; where = pv_next(sys, from, where))
         where_move(sys, from, to, where);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Reverse links.  A page's first one sits in the page, so that nearly no page
- * needs memory for any; the others are in a tree that hangs off the page.
+ * Reverse links.  Two sit in the page, because few pages have more: memory is mapped
+ * where it lies and once more in a window.  From the third on all but the first are in
+ * a tree that hangs off the page; it stays one until it is empty.
  */
 #include "vmm/vpagetable/pv.h"
 
@@ -23,44 +24,86 @@ pv_entry_compare(const struct pv_entry *a, const struct pv_entry *b)
 
 RB_GENERATE_INTERNAL(pv_tree, pv_entry, link, pv_entry_compare, __attribute__((unused)) static)
 
+/* A place has a pmap's id, which is not 0, where an address of user space has zeros. */
+static bool
+pv_is_place(uint64_t rest)
+{
+    return rest >> PV_PAGE_BITS != 0;
+}
+
+static struct pv_tree
+pv_tree_get(const struct vm_page *m)
+{
+    uint64_t root = pv_is_place(m->pv.rest) ? 0 : m->pv.rest;
+
+    return (struct pv_tree){ .rbh_root = (struct pv_entry *)(uintptr_t)root };
+}
+
+static void
+pv_tree_set(struct vm_page *m, struct pv_tree tree)
+{
+    m->pv.rest = (uintptr_t)tree.rbh_root;
+    assert(!pv_is_place(m->pv.rest));
+}
+
 static void
 pv_tree_insert(struct vm_page *m, struct pv_entry *entry)
 {
-    struct pv_tree tree = { .rbh_root = m->pv.more };
+    struct pv_tree tree = pv_tree_get(m);
     struct pv_entry *twin = RB_INSERT(pv_tree, &tree, entry);
 
     assert(twin == NULL); /* invariant 1 of pmap.h */
     (void)twin;
-    m->pv.more = tree.rbh_root;
+    pv_tree_set(m, tree);
 }
 
 static struct pv_entry *
 pv_tree_remove(struct vm_page *m, uint64_t where)
 {
-    struct pv_tree tree = { .rbh_root = m->pv.more };
+    struct pv_tree tree = pv_tree_get(m);
     struct pv_entry key = { .where = where };
     struct pv_entry *entry = RB_FIND(pv_tree, &tree, &key);
 
     assert(entry != NULL); /* invariant 1 of pmap.h */
     RB_REMOVE(pv_tree, &tree, entry);
-    m->pv.more = tree.rbh_root;
+    pv_tree_set(m, tree);
     return entry;
+}
+
+static bool
+pv_tree_add(struct vm_page *m, uint64_t where)
+{
+    struct pv_entry *entry = malloc(sizeof(*entry));
+
+    if (entry == NULL)
+        return false;
+    entry->where = where;
+    pv_tree_insert(m, entry);
+    return true;
+}
+
+/* Make `rest` a tree.  The page loses nothing if it cannot be. */
+static bool
+pv_tree_make(struct vm_page *m)
+{
+    uint64_t second = m->pv.rest;
+
+    m->pv.rest = 0;
+    if (pv_tree_add(m, second))
+        return true;
+    m->pv.rest = second;
+    return false;
 }
 
 bool
 pv_link(struct vm_system *sys, struct vm_page *m, uint64_t where)
 {
-    struct pv_entry *entry;
-
-    if (m->pv.where == 0) {
-        m->pv.where = where;
-    } else {
-        entry = malloc(sizeof(*entry));
-        if (entry == NULL)
-            return false;
-        entry->where = where;
-        pv_tree_insert(m, entry);
-    }
+    if (m->pv.first == 0)
+        m->pv.first = where;
+    else if (m->pv.rest == 0)
+        m->pv.rest = where;
+    else if ((pv_is_place(m->pv.rest) && !pv_tree_make(m)) || !pv_tree_add(m, where))
+        return false;
     sys->pv_links++;
     return true;
 }
@@ -68,37 +111,52 @@ pv_link(struct vm_system *sys, struct vm_page *m, uint64_t where)
 void
 pv_unlink(struct vm_system *sys, struct vm_page *m, uint64_t where)
 {
-    if (m->pv.where == where)
-        m->pv.where = 0;
+    if (m->pv.first == where)
+        m->pv.first = 0;
+    else if (m->pv.rest == where)
+        m->pv.rest = 0;
     else
         free(pv_tree_remove(m, where));
     sys->pv_links--;
 }
 
+/* `to` gets the shape of `from`, link by link. */
 void
 pv_move(struct vm_system *sys, struct vm_page *from, struct vm_page *to, uint64_t where)
 {
     vm_mutex_lock(&sys->pv_lock);
-    if (from->pv.where == where) {
-        assert(to->pv.where == 0);
-        from->pv.where = 0;
-        to->pv.where = where;
+    if (from->pv.first == where) {
+        assert(to->pv.first == 0);
+        from->pv.first = 0;
+        to->pv.first = where;
+    } else if (from->pv.rest == where) {
+        assert(to->pv.rest == 0);
+        from->pv.rest = 0;
+        to->pv.rest = where;
     } else {
         pv_tree_insert(to, pv_tree_remove(from, where));
     }
     vm_mutex_unlock(&sys->pv_lock);
 }
 
+/* The lower one of `next` (0 = none yet) and a place, if that is after `where`. */
+static uint64_t
+pv_nearer(uint64_t next, uint64_t place, uint64_t where)
+{
+    return place > where && (next == 0 || place < next) ? place : next;
+}
+
 static uint64_t
 pv_next_locked(const struct vm_page *m, uint64_t where)
 {
-    struct pv_tree tree = { .rbh_root = m->pv.more };
+    struct pv_tree tree = pv_tree_get(m);
     struct pv_entry key = { .where = where + 1 };
     struct pv_entry *entry = RB_NFIND(pv_tree, &tree, &key);
+    uint64_t next = entry != NULL ? entry->where : 0;
 
-    if (m->pv.where > where && (entry == NULL || m->pv.where < entry->where))
-        return m->pv.where;
-    return entry != NULL ? entry->where : 0;
+    if (pv_is_place(m->pv.rest))
+        next = pv_nearer(next, m->pv.rest, where);
+    return pv_nearer(next, m->pv.first, where);
 }
 
 uint64_t

@@ -4,7 +4,7 @@
  *
  * A place packs a pmap's id and a guest page number into a word that is never 0.
  * A guest may map one page at any number of places, so a page's links are in
- * order of place and none is searched for one by one.
+ * order of place and none is searched for one by one.  Two need no memory.
  *
  * Locks: V (sys->pv_lock).  That a link and its pte come and go together is the
  * caller's business (invariant 1 of pmap.h).
@@ -35,6 +35,13 @@ static inline uint64_t
 pv_where_page(uint64_t where)
 {
     return where & (((uint64_t)1 << PV_PAGE_BITS) - 1);
+}
+
+/* Has the page no link at all?  For who knows that nobody changes its links. */
+static inline bool
+pv_none(const struct vm_page *m)
+{
+    return m->pv.first == 0 && m->pv.rest == 0;
 }
 
 /* Add a link the page does not have.  Locks: V held.  Returns false when there is no memory. */

@@ -36,8 +36,6 @@
 
 #include "vmm/vpagetable/vm_object.h"
 
-struct pv_entry;
-
 #define VM_PAGE_BUSY 0x0001       /* exclusively owned by one thread */
 #define VM_PAGE_WANTED 0x0002     /* somebody waits for the busy bit, a hold or FREEING to end */
 #define VM_PAGE_REFERENCED 0x0004 /* touched since the last look */
@@ -52,17 +50,20 @@ struct pv_entry;
 #define ACT_INIT 5
 #define ACT_MAX 64
 
-/* The first reverse mapping sits in the page, the others in a tree (pv.c). */
-struct pv_link {
-    uint64_t where;        /* V: packed (pmap id, GPA page); 0 = none (see pmap.h) */
-    struct pv_entry *more; /* V: owned, further mappings */
+/*
+ * Where the page is mapped, for pv.c alone.  A place packs a pmap's id and a guest page
+ * (pv.h).  Two fit here: of more, `rest` is the address of a tree that has all but the first.
+ */
+struct pv_links {
+    uint64_t first; /* V: a place, 0 = none */
+    uint64_t rest;  /* V: a place; or the address of a struct pv_entry, owned; 0 = none */
 };
 
 struct vm_page {
     struct vm_object *object;   /* O Q: borrowed; NULL = FREE.  Stable while busy or held */
     TAILQ_ENTRY(vm_page) pageq; /* Q */
     int64_t frame_delta;        /* O busy: frame - slot; 0 unless the page was moved */
-    struct pv_link pv;          /* V */
+    struct pv_links pv;         /* V */
     _Atomic uint16_t flags;     /* (a) BUSY, WANTED, FREEING: O to write; ZERO: busy to write */
     uint16_t hold_count;        /* O */
     uint32_t wire_count;        /* O */
