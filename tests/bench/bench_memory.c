@@ -14,15 +14,17 @@
 #include <sys/mman.h>
 
 #define PAGES 65536ull
-#define WINDOW ((uint64_t)1 << 36)
-#define TABLES (PAGES * 16) /* page index of the window's root table */
-#define OBJECT_PAGES (TABLES + 3 + PAGES / 512)
+#define WINDOW(i) ((uint64_t)(1 + (i)) << 36)
+#define WINDOW_TABLES (3 + PAGES / 512)
+#define TABLES(i) (PAGES * 16 + (i)*WINDOW_TABLES) /* page index of window i's root table */
+#define OBJECT_PAGES TABLES(2)
 #define SCATTER 7919ull
 
 enum {
     NORMAL,
     SPARSE,
     BOTH,
+    TWO_WINDOWS,
     WINDOW_ONLY
 };
 
@@ -54,13 +56,13 @@ bookkeeping(struct bench_engine *engine, const struct vm_object *object)
            resident_bytes(sys->moved, words * sizeof sys->moved[0]);
 }
 
-/* A window that shows the first PAGES pages in another order, and all its mappings. */
+/* Window i shows the first PAGES pages in another order; all its mappings. */
 static void
-fill_window(struct bench_engine *engine, struct vm_object *object)
+fill_window(struct bench_engine *engine, struct vm_object *object, unsigned i)
 {
     vm_object_ref(object);
-    bench_engine_map_window(engine, WINDOW, PAGES, object, TABLES, SCATTER);
-    bench_engine_populate(engine, WINDOW, PAGES);
+    bench_engine_map_window(engine, WINDOW(i), PAGES, object, TABLES(i), SCATTER);
+    bench_engine_populate(engine, WINDOW(i), PAGES);
 }
 
 /* PAGES pages of the object become resident: next to each other, or one in 16. */
@@ -87,8 +89,10 @@ measure_memory(const struct bench_row *row)
     before = bookkeeping(&engine, object);
     if (row->a != WINDOW_ONLY)
         fill_normal(&engine, row->a == SPARSE);
-    if (row->a == BOTH || row->a == WINDOW_ONLY)
-        fill_window(&engine, object);
+    if (row->a >= BOTH)
+        fill_window(&engine, object, 0);
+    if (row->a == TWO_WINDOWS)
+        fill_window(&engine, object, 1);
     resident = atomic_load(&engine.sys.resident_pages);
     before = bookkeeping(&engine, object) - before;
     bench_engine_fini(&engine);
@@ -100,6 +104,7 @@ static const struct bench_row rows[] = {
     { "64k pages, one in 16 of a NORMAL entry", measure_memory, SPARSE, 0 },
     { "64k pages, mapped in a NORMAL entry and in a window", measure_memory, BOTH, 0 },
     { "64k pages, mapped in a window alone", measure_memory, WINDOW_ONLY, 0 },
+    { "64k pages, mapped in a NORMAL entry and in two windows", measure_memory, TWO_WINDOWS, 0 },
 };
 
 static const struct bench_ratio ratios[] = {

@@ -475,12 +475,12 @@ audit_chunk(const struct vm_map *map, const struct pmap_chunk *chunk)
     unsigned count = 0;
 
     for (unsigned slot = 0; slot < chunk->npages; slot++) {
-        uint64_t pte = pte_load(chunk, slot);
+        pmap_pte_t pte = pte_load(chunk, slot);
 
-        if (pte_page(pte) == NULL)
+        if (pte_prot(pte) == VM_PROT_NONE)
             continue;
-        audit_mapping(map, gpa_from_u64((chunk->page + slot) << PAGE_SHIFT), pte_page(pte),
-                      (pte & PTE_WRITE) != 0);
+        audit_mapping(map, gpa_from_u64((chunk->page + slot) << PAGE_SHIFT),
+                      pte_page(map->sys, pte), pte_prot(pte) == VM_PROT_RW);
         count++;
     }
     AUDIT(count == chunk->nmapped, "chunk of page %#" PRIx64 ": %u counted, %u found", chunk->page,

@@ -5,6 +5,7 @@
 
 #include "tests/unit/alloc_failure.h"
 #include "tests/unit/pmap_rig.h"
+#include "tests/unit/sanitized.h"
 #include "vmm/vpagetable/pmap_window.h"
 
 #include <criterion/criterion.h>
@@ -296,6 +297,31 @@ CHECKED_TEST(pmap, without_memory_for_a_table_nothing_is_entered)
     cr_expect(enter(natural_at(0), m, VM_PROT_READ) == -ENOMEM);
     cr_expect(!pmap_page_is_mapped(m) && fake.enters == 0);
     cr_expect(enter(natural_at(0), m, VM_PROT_READ) == 0);
+}
+
+/* The last slot of the largest store: all bits of a pte. */
+Test(pmap_store, the_last_page_of_the_largest_store_is_mapped_as_any_other, .disabled = SANITIZED)
+{
+    const struct vm_system_config config = { .store_pages = VM_STORE_PAGES_MAX };
+    const vm_pindex_t half = VM_STORE_PAGES_MAX / 2;
+    struct vm_object *first;
+    struct vm_page *m;
+
+    cr_assert(vm_system_init(&sys, &config) == 0);
+    cr_assert(vm_object_create_default(&sys, half, &first) == 0);
+    cr_assert(vm_object_create_default(&sys, half, &object) == 0);
+    fake_pmap_init(&fake);
+    cr_assert(pmap_init(&pmap, &sys, &fake_pmap_ops, &fake) == 0);
+    cr_assert(pmap_window_add(&pmap, natural_at(0), 1, object->extent + half - 1) == 0);
+    cr_assert(pmap_window_add(&pmap, foreign_at(0), 1, PMAP_NO_NATURAL) == 0);
+    m = page(half - 1);
+    cr_expect(vm_page_slot(m) == VM_STORE_PAGES_MAX - 1);
+    cr_expect(enter(natural_at(0), m, VM_PROT_RW) == 0);
+    cr_expect(enter(foreign_at(0), m, VM_PROT_READ) == 0);
+    cr_expect(maps(natural_at(0), m, VM_PROT_RW) && maps(foreign_at(0), m, VM_PROT_READ));
+    pmap_page_protect(m, VM_PROT_NONE);
+    vm_object_unref(first);
+    pmap_teardown();
 }
 
 /* ---- One page at many places. ---- */

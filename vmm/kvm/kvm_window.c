@@ -116,19 +116,19 @@ chunk_set_npages(struct kvm_pmap *kp, struct foreign_chunk *fc, unsigned npages)
     atomic_store_explicit(&fc->npages, npages, memory_order_release);
 }
 
-/* Record what the VMA at `page` maps. */
+/* Record what the VMA at `page` maps: a frame, or FOREIGN_NONE. */
 static void
 chunk_note(struct kvm_pmap *kp, struct foreign_chunk *fc, uint64_t page, vm_frame_t frame)
     VM_REQUIRES(kp->foreign_lock)
 {
-    vm_frame_t *old = &fc->frame[page % PMAP_CHUNK_PAGES];
+    uint32_t *old = &fc->frame[page % PMAP_CHUNK_PAGES];
     unsigned npages = atomic_load_explicit(&fc->npages, memory_order_relaxed);
 
     if (*old == FOREIGN_NONE && frame != FOREIGN_NONE)
         chunk_set_npages(kp, fc, npages + 1);
     if (*old != FOREIGN_NONE && frame == FOREIGN_NONE)
         chunk_set_npages(kp, fc, npages - 1);
-    *old = frame;
+    *old = (uint32_t)frame;
 }
 
 /* The record of the chunk around `page`, made if need be; NULL without memory.  P and F held. */

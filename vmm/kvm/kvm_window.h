@@ -30,7 +30,9 @@
 
 #include <stdatomic.h>
 
-#define FOREIGN_NONE UINT64_MAX /* the page is home */
+#define FOREIGN_NONE UINT32_MAX /* the page is home */
+
+_Static_assert(VM_STORE_PAGES_MAX <= FOREIGN_NONE, "a frame fits foreign_chunk.frame");
 
 #define WAKEUP_COUNTERS 1024
 
@@ -38,11 +40,11 @@ struct kvm_window;
 
 /* Foreign pages of one aligned range of PMAP_CHUNK_PAGES guest pages. */
 struct foreign_chunk {
-    TAILQ_ENTRY(foreign_chunk) link;    /* F: on kvm_pmap.foreign while npages != 0 */
-    struct kvm_window *window;          /* (c) borrowed */
-    uint64_t first;                     /* (c) guest page number of frame[0] */
-    _Atomic unsigned npages;            /* (a) F to write: foreign pages */
-    vm_frame_t frame[PMAP_CHUNK_PAGES]; /* F */
+    TAILQ_ENTRY(foreign_chunk) link;  /* F: on kvm_pmap.foreign while npages != 0 */
+    struct kvm_window *window;        /* (c) borrowed */
+    uint64_t first;                   /* (c) guest page number of frame[0] */
+    _Atomic unsigned npages;          /* (a) F to write: foreign pages */
+    uint32_t frame[PMAP_CHUNK_PAGES]; /* F: a vm_frame_t, or FOREIGN_NONE */
 };
 TAILQ_HEAD(foreign_queue, foreign_chunk);
 

@@ -80,13 +80,13 @@ enter_choose(struct enter_part *part) VM_REQUIRES(part->chunk->lock)
 {
     for (unsigned i = 0; i < part->npages; i++) {
         struct pmap_frame *f = &part->frames[i];
-        uint64_t pte = pte_load(part->chunk, part->slot + i);
+        pmap_pte_t pte = pte_load(part->chunk, part->slot + i);
 
         f->prot = VM_PROT_NONE;
         if (part->m[i] == NULL)
             continue;
         assert(vm_page_flag_test(part->m[i], VM_PAGE_BUSY)); /* 3 */
-        f->same = pte_page(pte) == part->m[i];
+        f->same = pte_page(part->pmap->sys, pte) == part->m[i];
         if (f->same && i != part->demand)
             continue;
         f->frame = vm_page_frame(part->m[i]);
@@ -169,7 +169,8 @@ enter_commit(struct enter_part *part, unsigned first, unsigned n) VM_REQUIRES(pa
             vm_page_flag_clear(part->m[i], VM_PAGE_ZERO);
         if ((f->prot & VM_PROT_WRITE) != 0)
             vm_page_flag_set(part->m[i], VM_PAGE_WRITEABLE);
-        pte_store(part->chunk, part->slot + i, pte_make(part->m[i], f->prot, foreign));
+        pte_store(part->chunk, part->slot + i,
+                  pte_make(part->pmap->sys, part->m[i], f->prot, foreign));
         added += !f->same;
     }
     part->chunk->nmapped += added;
@@ -302,7 +303,7 @@ where_protect(struct vm_system *sys, struct vm_page *m, uint64_t where, vm_prot_
     if (chunk != NULL) {
         slot = pmap_chunk_slot(chunk, page);
         vm_mutex_lock(&chunk->lock);
-        if (pte_page(pte_load(chunk, slot)) != m)
+        if (pte_page(sys, pte_load(chunk, slot)) != m)
             ; /* dropped since the link was read */
         else if (prot == VM_PROT_NONE)
             pmap_chunk_drop(w, chunk, slot, 1);
@@ -341,7 +342,7 @@ where_move(struct vm_system *sys, struct vm_page *from, struct vm_page *to, uint
     struct pmap_window *w;
     struct pmap_chunk *chunk;
     unsigned slot;
-    uint64_t pte;
+    pmap_pte_t pte;
 
     vm_rwlock_read_lock(&pmap->windows_lock);
     chunk = where_chunk(pmap, page, &w);
@@ -349,9 +350,9 @@ where_move(struct vm_system *sys, struct vm_page *from, struct vm_page *to, uint
         slot = pmap_chunk_slot(chunk, page);
         vm_mutex_lock(&chunk->lock);
         pte = pte_load(chunk, slot);
-        if (pte_page(pte) == from) {
+        if (pte_page(sys, pte) == from) {
             pv_move(sys, from, to, where);
-            pte_store(chunk, slot, pte_make(to, pte_prot(pte), (pte & PTE_FOREIGN) != 0));
+            pte_store(chunk, slot, pte_make(sys, to, pte_prot(pte), (pte & PTE_FOREIGN) != 0));
         }
         vm_mutex_unlock(&chunk->lock);
     }
@@ -385,7 +386,7 @@ pmap_extract(struct pmap *pmap, gpa_t gpa, struct vm_page **mp)
     uint64_t page = gpa.value >> PAGE_SHIFT;
     struct pmap_window *w;
     struct pmap_chunk *chunk;
-    uint64_t pte = 0;
+    pmap_pte_t pte = 0;
 
     vm_rwlock_read_lock(&pmap->windows_lock);
     w = pmap_window_find(pmap, page);
@@ -394,7 +395,7 @@ pmap_extract(struct pmap *pmap, gpa_t gpa, struct vm_page **mp)
         pte = pte_load(chunk, pmap_chunk_slot(chunk, page));
     vm_rwlock_read_unlock(&pmap->windows_lock);
     if (mp != NULL)
-        *mp = pte_page(pte);
+        *mp = pte_page(pmap->sys, pte);
     return pte_prot(pte);
 }
 
@@ -404,7 +405,7 @@ chunk_run_behind(const struct pmap_chunk *chunk, unsigned slot, unsigned max)
 {
     unsigned run = 0;
 
-    while (run < max && run < slot && pte_page(pte_load(chunk, slot - run - 1)) != NULL)
+    while (run < max && run < slot && pte_prot(pte_load(chunk, slot - run - 1)) != VM_PROT_NONE)
         run++;
     return run;
 }
@@ -466,8 +467,8 @@ chunk_audit(const struct pmap_window *w, struct pmap_chunk *chunk)
 
     vm_mutex_lock(&chunk->lock);
     for (unsigned slot = 0; slot < chunk->npages; slot++) {
-        uint64_t pte = pte_load(chunk, slot);
-        const struct vm_page *m = pte_page(pte);
+        pmap_pte_t pte = pte_load(chunk, slot);
+        const struct vm_page *m = pte_page(pmap->sys, pte);
 
         if (m == NULL)
             continue;

@@ -55,19 +55,14 @@ pmap_chunk_get(struct pmap_window *w, uint64_t page)
     return other;
 }
 
-/* How many slots from `slot` on, at most n, have a page and all the flags. */
+/* How many slots from `slot` on, at most n, have a writable page. */
 static unsigned
-chunk_run(const struct pmap_chunk *chunk, unsigned slot, unsigned n, uint64_t flags)
+chunk_writable_run(const struct pmap_chunk *chunk, unsigned slot, unsigned n)
 {
     unsigned run = 0;
 
-    while (run < n) {
-        uint64_t pte = pte_load(chunk, slot + run);
-
-        if (pte_page(pte) == NULL || (pte & flags) != flags)
-            break;
+    while (run < n && pte_prot(pte_load(chunk, slot + run)) == VM_PROT_RW)
         run++;
-    }
     return run;
 }
 
@@ -82,11 +77,12 @@ chunk_forget(struct pmap_window *w, struct pmap_chunk *chunk, unsigned slot, uns
 
     vm_mutex_lock(&sys->pv_lock);
     for (unsigned i = slot; i < slot + n; i++) {
-        uint64_t pte = pte_load(chunk, i);
+        pmap_pte_t pte = pte_load(chunk, i);
+        struct vm_page *m = pte_page(sys, pte);
 
-        if (pte_page(pte) == NULL)
+        if (m == NULL)
             continue;
-        pv_unlink(sys, pte_page(pte), pv_where(pmap, chunk->page + i));
+        pv_unlink(sys, m, pv_where(pmap, chunk->page + i));
         pte_store(chunk, i, pte & PTE_FOREIGN);
         dropped++;
     }
@@ -99,9 +95,9 @@ chunk_forget(struct pmap_window *w, struct pmap_chunk *chunk, unsigned slot, uns
 void
 pmap_chunk_drop(struct pmap_window *w, struct pmap_chunk *chunk, unsigned slot, unsigned n)
 {
-    while (n > 0 && pte_page(pte_load(chunk, slot)) == NULL)
+    while (n > 0 && pte_prot(pte_load(chunk, slot)) == VM_PROT_NONE)
         slot++, n--;
-    while (n > 0 && pte_page(pte_load(chunk, slot + n - 1)) == NULL)
+    while (n > 0 && pte_prot(pte_load(chunk, slot + n - 1)) == VM_PROT_NONE)
         n--;
     if (n == 0)
         return;
@@ -115,7 +111,7 @@ pmap_chunk_protect(struct pmap_window *w, struct pmap_chunk *chunk, unsigned slo
     unsigned run;
 
     for (unsigned i = slot; i < slot + n; i += run) {
-        run = chunk_run(chunk, i, slot + n - i, PTE_WRITE);
+        run = chunk_writable_run(chunk, i, slot + n - i);
         if (run == 0) {
             run = 1;
             continue;

@@ -7,51 +7,53 @@
  *                                          page  v  |  (pmap id, guest page): pv.h
  *                                              vm_page.pv
  *
- * A pte is the page's address with flags in its low bits; 0 but for PTE_FOREIGN
- * means nothing is mapped.  It is written under P and may be read without a lock.
- * `page` is a guest page number, `slot` an index in a chunk.
+ * A pte is the page's slot in the frame store above three flags.  It is written under P
+ * and may be read without a lock.  `page` is a guest page number, `slot` an index in a
+ * chunk.
  */
 #ifndef PMAP_WINDOW_H
 #define PMAP_WINDOW_H
 
 #include "vmm/vpagetable/pmap.h"
 
-#define PTE_WRITE ((uint64_t)0x1)
-#define PTE_FOREIGN ((uint64_t)0x2) /* what is mapped, or was last, is not the natural frame */
-#define PTE_FLAGS ((uint64_t)0x3f)
+typedef uint32_t pmap_pte_t;
 
-_Static_assert(sizeof(struct vm_page) == PTE_FLAGS + 1,
-               "the low bits of a page's address are free");
+#define PTE_VALID 0x1u /* something is mapped */
+#define PTE_WRITE 0x2u
+#define PTE_FOREIGN 0x4u /* what is mapped, or was last, is not the natural frame */
+#define PTE_SLOT_SHIFT 3
+
+_Static_assert(VM_STORE_PAGES_MAX - 1 <= UINT32_MAX >> PTE_SLOT_SHIFT, "a slot fits a pte");
 
 /* The forward table of what a window has of one aligned range of guest pages. */
 struct pmap_chunk {
-    struct vm_mutex lock;   /* P */
-    uint64_t page;          /* (c) guest page number of pte[0] */
-    unsigned npages;        /* (c) */
-    unsigned nmapped;       /* P */
-    _Atomic uint64_t pte[]; /* P to write, (a) to read */
+    struct vm_mutex lock;     /* P */
+    uint64_t page;            /* (c) guest page number of pte[0] */
+    unsigned npages;          /* (c) */
+    unsigned nmapped;         /* P */
+    _Atomic pmap_pte_t pte[]; /* P to write, (a) to read */
 };
 
+/* The page, or NULL when nothing is mapped. */
 static inline struct vm_page *
-pte_page(uint64_t pte)
+pte_page(const struct vm_system *system, pmap_pte_t pte)
 {
-    return (struct vm_page *)(uintptr_t)(pte & ~PTE_FLAGS);
+    return (pte & PTE_VALID) != 0 ? &system->pages[pte >> PTE_SLOT_SHIFT] : NULL;
 }
 
 static inline vm_prot_t
-pte_prot(uint64_t pte)
+pte_prot(pmap_pte_t pte)
 {
-    if (pte_page(pte) == NULL)
+    if ((pte & PTE_VALID) == 0)
         return VM_PROT_NONE;
     return (pte & PTE_WRITE) != 0 ? VM_PROT_RW : VM_PROT_READ;
 }
 
-static inline uint64_t
-pte_make(struct vm_page *m, vm_prot_t prot, bool foreign)
+static inline pmap_pte_t
+pte_make(const struct vm_system *system, const struct vm_page *m, vm_prot_t prot, bool foreign)
 {
-    uint64_t pte = (uint64_t)(uintptr_t)m;
+    pmap_pte_t pte = (pmap_pte_t)(m - system->pages) << PTE_SLOT_SHIFT | PTE_VALID;
 
-    assert((pte & PTE_FLAGS) == 0);
     if ((prot & VM_PROT_WRITE) != 0)
         pte |= PTE_WRITE;
     if (foreign)
@@ -59,14 +61,14 @@ pte_make(struct vm_page *m, vm_prot_t prot, bool foreign)
     return pte;
 }
 
-static inline uint64_t
+static inline pmap_pte_t
 pte_load(const struct pmap_chunk *chunk, unsigned slot)
 {
     return atomic_load_explicit(&chunk->pte[slot], memory_order_acquire);
 }
 
 static inline void
-pte_store(struct pmap_chunk *chunk, unsigned slot, uint64_t pte) VM_REQUIRES(chunk->lock)
+pte_store(struct pmap_chunk *chunk, unsigned slot, pmap_pte_t pte) VM_REQUIRES(chunk->lock)
 {
     atomic_store_explicit(&chunk->pte[slot], pte, memory_order_release);
 }

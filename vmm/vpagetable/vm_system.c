@@ -23,7 +23,6 @@
 #include <unistd.h>
 
 #define STORE_PAGES_DEFAULT ((uint64_t)1 << 28)
-#define STORE_ORDER_MAX 40
 
 /* One host page of the page array describes the slots of one word of `moved`. */
 #define SLOTS_PER_WORD 64
@@ -39,8 +38,8 @@ struct vm_extent {
 RB_HEAD(vm_extent_tree, vm_extent);
 
 struct vm_extents {
-    struct vm_extent_tree used;                      /* extent_lock: owned */
-    struct vm_extent_tree free[STORE_ORDER_MAX + 1]; /* extent_lock: owned, by order */
+    struct vm_extent_tree used;                         /* extent_lock: owned */
+    struct vm_extent_tree free[VM_STORE_ORDER_MAX + 1]; /* extent_lock: owned, by order */
 };
 
 static int
@@ -72,7 +71,7 @@ extent_new(uint64_t first, unsigned order)
     return extent;
 }
 
-/* The smallest order whose blocks hold npages; more than STORE_ORDER_MAX if none does. */
+/* The smallest order whose blocks hold npages; more than VM_STORE_ORDER_MAX if none does. */
 static unsigned
 extent_order(uint64_t npages)
 {
@@ -83,7 +82,7 @@ extent_order(uint64_t npages)
 static void
 extent_release(struct vm_extents *extents, struct vm_extent *extent)
 {
-    while (extent->order < STORE_ORDER_MAX) {
+    while (extent->order < VM_STORE_ORDER_MAX) {
         struct vm_extent_tree *tree = &extents->free[extent->order];
         uint64_t npages = (uint64_t)1 << extent->order;
         struct vm_extent *buddy = extent_find(tree, extent->first ^ npages);
@@ -118,7 +117,7 @@ extent_cut(struct vm_extents *extents, struct vm_extent *extent, unsigned order)
 static struct vm_extent *
 extent_take(struct vm_extents *extents, unsigned order)
 {
-    for (unsigned i = order; i <= STORE_ORDER_MAX; i++) {
+    for (unsigned i = order; i <= VM_STORE_ORDER_MAX; i++) {
         struct vm_extent *extent = RB_MIN(vm_extent_tree, &extents->free[i]);
 
         if (extent != NULL) {
@@ -164,7 +163,7 @@ extents_destroy(struct vm_extents *extents)
     if (extents == NULL)
         return;
     assert(RB_EMPTY(&extents->used));
-    for (unsigned i = 0; i <= STORE_ORDER_MAX; i++)
+    for (unsigned i = 0; i <= VM_STORE_ORDER_MAX; i++)
         extent_tree_destroy(&extents->free[i]);
     free(extents);
 }
@@ -179,7 +178,7 @@ extents_create(uint64_t store_pages)
     if (extents == NULL)
         return NULL;
     RB_INIT(&extents->used);
-    for (unsigned i = 0; i <= STORE_ORDER_MAX; i++)
+    for (unsigned i = 0; i <= VM_STORE_ORDER_MAX; i++)
         RB_INIT(&extents->free[i]);
     while (first < store_pages) {
         unsigned order = 63 - (unsigned)__builtin_clzll(store_pages - first);
@@ -260,7 +259,7 @@ vm_system_init(struct vm_system *sys, const struct vm_system_config *config)
     uint64_t store_pages = config->store_pages != 0 ? config->store_pages : STORE_PAGES_DEFAULT;
     int error;
 
-    if (store_pages > (uint64_t)1 << STORE_ORDER_MAX ||
+    if (store_pages > VM_STORE_PAGES_MAX ||
         (config->ram_budget != 0 && config->ram_budget < VM_RAM_BUDGET_MIN))
         return -EINVAL;
     memset(sys, 0, sizeof(*sys));

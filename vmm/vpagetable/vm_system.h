@@ -109,8 +109,12 @@ struct vm_tunables {
 #define VM_PREFAULT_MAX 128
 #define VM_PREFAULT_DEFAULT 128
 
+/* The most slots a frame store has, 2 TiB: a page's entry in a forward table is 32 bits. */
+#define VM_STORE_ORDER_MAX 29
+#define VM_STORE_PAGES_MAX ((uint64_t)1 << VM_STORE_ORDER_MAX)
+
 struct vm_system_config {
-    uint64_t store_pages; /* slots of the frame store; 0 = 2^28 (1 TiB, all holes) */
+    uint64_t store_pages; /* slots of the frame store, <= VM_STORE_PAGES_MAX; 0 = 2^28 (1 TiB) */
     uint64_t ram_budget;  /* most resident pages, VM_RAM_BUDGET_MIN or more; 0 = no limit */
 };
 
@@ -177,7 +181,7 @@ struct vm_system {
 /*
  * Make an empty memory system in the caller's storage.
  * Returns 0, or -errno of memfd_create, ftruncate or mmap; -ENOMEM; -EINVAL for
- * store_pages above 2^40 or a RAM budget below VM_RAM_BUDGET_MIN.  On failure nothing
+ * store_pages above VM_STORE_PAGES_MAX or a RAM budget below VM_RAM_BUDGET_MIN.  On failure nothing
  * is held.
  */
 int vm_system_init(struct vm_system *sys, const struct vm_system_config *config)
