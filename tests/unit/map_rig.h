@@ -7,12 +7,10 @@
 #ifndef MAP_RIG_H
 #define MAP_RIG_H
 
+#include "tests/unit/busy_pages.h"
 #include "tests/unit/checked_test.h"
 #include "tests/unit/fake_pmap.h"
 #include "vmm/vpagetable/vm_map.h"
-#include "vmm/vpagetable/vm_page.h"
-
-#include <assert.h>
 
 #define OBJECT_PAGES 1024
 
@@ -41,15 +39,6 @@ vm_map_setup(void)
 }
 
 static inline void
-pages_wakeup(void)
-{
-    vm_mutex_lock(&object->lock);
-    for (vm_pindex_t i = 0; (i = vm_object_next_resident(object, i)) < object->size; i++)
-        vm_page_wakeup(vm_page_lookup(object, i));
-    vm_mutex_unlock(&object->lock);
-}
-
-static inline void
 vm_map_teardown(void)
 {
     vm_map_audit(&map);
@@ -59,7 +48,7 @@ vm_map_teardown(void)
     pmap_fini(&pmap);
     fake_pmap_fini(&fake);
     cr_assert(object->ref_count == 1, "the map gave its references back");
-    pages_wakeup();
+    busy_pages_wakeup(object);
     vm_object_unref(object);
     vm_system_fini(&sys);
 }
@@ -68,17 +57,7 @@ vm_map_teardown(void)
 static inline struct vm_page *
 page(vm_pindex_t i)
 {
-    struct vm_page *m;
-
-    vm_mutex_lock(&object->lock);
-    m = vm_page_lookup(object, i);
-    if (m == NULL) {
-        m = vm_page_alloc(object, i);
-        assert(m != NULL);
-        m->valid = 1;
-    }
-    vm_mutex_unlock(&object->lock);
-    return m;
+    return busy_page(object, i);
 }
 
 static inline int

@@ -8,12 +8,9 @@
 #ifndef PMAP_RIG_H
 #define PMAP_RIG_H
 
+#include "tests/unit/busy_pages.h"
 #include "tests/unit/checked_test.h"
 #include "tests/unit/fake_pmap.h"
-#include "vmm/vpagetable/vm_object.h"
-#include "vmm/vpagetable/vm_page.h"
-
-#include <criterion/criterion.h>
 
 #define OBJECT_PAGES 4096
 #define WINDOW_PAGES 1100
@@ -57,44 +54,22 @@ pmap_setup(void)
 }
 
 static inline void
-pages_wakeup(void)
-{
-    vm_mutex_lock(&object->lock);
-    for (vm_pindex_t i = 0; (i = vm_object_next_resident(object, i)) < object->size; i++) {
-        struct vm_page *m = vm_page_lookup(object, i);
-
-        if (vm_page_flag_test(m, VM_PAGE_BUSY))
-            vm_page_wakeup(m);
-    }
-    vm_mutex_unlock(&object->lock);
-}
-
-static inline void
 pmap_teardown(void)
 {
     pmap_audit(&pmap);
     fake_pmap_audit(&fake);
     pmap_fini(&pmap);
     fake_pmap_fini(&fake);
-    pages_wakeup();
+    busy_pages_wakeup(object);
     vm_object_unref(object);
     vm_system_fini(&sys);
 }
 
+/* The object's page i, busy and valid. */
 static inline struct vm_page *
 page(vm_pindex_t i)
 {
-    struct vm_page *m;
-
-    vm_mutex_lock(&object->lock);
-    m = vm_page_lookup(object, i);
-    if (m == NULL) {
-        m = vm_page_alloc(object, i);
-        cr_assert(m != NULL);
-        m->valid = 1;
-    }
-    vm_mutex_unlock(&object->lock);
-    return m;
+    return busy_page(object, i);
 }
 
 static inline int
