@@ -2,8 +2,6 @@
 /* The file pager: preadv and pwritev between the file and the direct map; see page_io.h. */
 #include "vmm/pager/file_pager.h"
 
-#include "vmm/pager/page_io.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>

@@ -17,10 +17,8 @@
 #ifndef FILE_PAGER_H
 #define FILE_PAGER_H
 
+#include "vmm/pager/page_io.h"
 #include "vmm/vpagetable/vm_pager.h"
-
-#include <sys/types.h>
-#include <sys/uio.h>
 
 /*
  * Without flags the object is private: its dirty pages are never written back.
@@ -35,8 +33,8 @@
 
 /* The host's side; tests replace it.  Errors are -1 and errno, as from the system calls. */
 struct file_pager_io {
-    ssize_t (*read)(int fd, const struct iovec *iov, int count, off_t offset);
-    ssize_t (*write)(int fd, const struct iovec *iov, int count, off_t offset);
+    page_io_call read;
+    page_io_call write;
     off_t (*size)(int fd);
 };
 

@@ -9,8 +9,6 @@
  */
 #include "vmm/pager/swap_device.h"
 
-#include "vmm/pager/page_io.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>

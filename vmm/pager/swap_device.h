@@ -14,10 +14,7 @@
 #ifndef SWAP_DEVICE_H
 #define SWAP_DEVICE_H
 
-#include "vmm/vpagetable/vm_page.h"
-
-#include <sys/types.h>
-#include <sys/uio.h>
+#include "vmm/pager/page_io.h"
 
 struct swap_device; /* swap_device.c */
 
@@ -27,8 +24,8 @@ struct swap_device; /* swap_device.c */
 
 /* The host's side; tests replace it.  Errors are -1 and errno, as from the system calls. */
 struct swap_device_io {
-    ssize_t (*read)(int fd, const struct iovec *iov, int count, off_t offset);
-    ssize_t (*write)(int fd, const struct iovec *iov, int count, off_t offset);
+    page_io_call read;
+    page_io_call write;
 };
 
 /*
