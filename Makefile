@@ -95,7 +95,8 @@ HOST_CHECK_SRCS := tests/npt/host_check.c vmm/kvm/kvm_host.c
 BENCH_SRCS := tests/bench/baseline.c tests/bench/bench.c tests/bench/bench_copy.c \
 	tests/bench/bench_engine.c tests/bench/bench_fault.c tests/bench/bench_memory.c \
 	tests/bench/bench_process.c tests/bench/bench_scale.c tests/bench/bench_touch.c \
-	tests/bench/bench_walk.c tests/bench/engine.c tests/bench/guest.c tests/bench/touch.S
+	tests/bench/bench_walk.c tests/bench/cores.c tests/bench/engine.c tests/bench/guest.c \
+	tests/bench/touch.S
 
 GUEST_LIB_SRCS := guest/lib/access.c guest/lib/console.c guest/lib/cpu.c guest/lib/fdt.c \
 	guest/lib/ram.c guest/lib/ring3.c guest/lib/smp.c guest/lib/start.S guest/lib/string.c \

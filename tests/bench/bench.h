@@ -77,6 +77,10 @@ double bench_cpu_ns(void);
 /* TSC cycles per nanosecond; measured once, at the start. */
 double bench_cycles_per_ns(void);
 
+/* cores.c: nanoseconds a cache line takes from the first allowed processor to the second and back. */
+#define BENCH_CORES_NAME "(a cache line to the other processor and back, ns)"
+double bench_measure_cores(const struct bench_row *row);
+
 /* A number that looks random and is the same in every run; all i < 2^32 give different ones. */
 static inline uint64_t
 bench_scatter(uint64_t i)

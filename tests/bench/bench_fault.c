@@ -180,6 +180,7 @@ enum {
     ROW_SWAP_CLUSTER,
     ROW_SWAP_SHORT,
     ROW_SWAP_SHORT_IN_ORDER,
+    ROW_CORES,
     ROW_COUNT
 };
 
@@ -194,6 +195,7 @@ static const struct bench_row rows[ROW_COUNT] = {
     [ROW_SWAP_SHORT] = { "swap-in, RAM for half of it, scattered", measure_swap, 1, BUDGET },
     [ROW_SWAP_SHORT_IN_ORDER] = { "swap-in, RAM for half of it, in order", measure_swap, 0,
                                   BUDGET },
+    [ROW_CORES] = { BENCH_CORES_NAME, bench_measure_cores, 0, 0 },
 };
 
 static const struct bench_ratio ratios[] = {
@@ -232,6 +234,7 @@ measure_rate(const struct bench_row *row)
 static const struct bench_row rate_rows[] = {
     { "1 vCPU", measure_rate, 1, 0 },
     { "2 vCPUs", measure_rate, 2, 0 },
+    { BENCH_CORES_NAME, bench_measure_cores, 0, 0 },
 };
 
 static const struct bench_ratio rate_ratios[] = {
@@ -242,7 +245,7 @@ const struct bench_group bench_rate_group = {
     .name = "rate",
     .title = "isolated zero-fill faults, thousands per second",
     .rows = rate_rows,
-    .nrows = 2,
+    .nrows = sizeof rate_rows / sizeof rate_rows[0],
     .ratios = rate_ratios,
     .nratios = 1,
 };

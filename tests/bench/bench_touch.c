@@ -119,6 +119,7 @@ enum {
     ROW_SEQUENTIAL,
     ROW_VPT_READ,
     ROW_VPT_WRITE,
+    ROW_CORES,
     ROW_COUNT
 };
 
@@ -135,6 +136,7 @@ static const struct bench_row rows[ROW_COUNT] = {
     [ROW_VPT_READ] = { "vkvm sequential read, scattered vpagetable", measure_window, 0, 0 },
     [ROW_VPT_WRITE] = { "vkvm sequential write, scattered vpagetable, M set", measure_window, 1,
                         0 },
+    [ROW_CORES] = { BENCH_CORES_NAME, bench_measure_cores, 0, 0 },
 };
 
 static const struct bench_ratio ratios[] = {

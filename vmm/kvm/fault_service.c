@@ -15,6 +15,16 @@
  * message, then blocks.  The time grows while it pays off and shrinks while it
  * does not, so an idle guest costs one short spin per fault at most.
  *
+ * Spinning: a message is seen in time if it is read before its sender has begun to
+ * walk the delay line; a read that comes later waits for the end of that (the kernel
+ * holds the wait queue's lock), and the sender sleeps.  Which of two ways sees more
+ * of them in time depends on how long a cache line takes between the two
+ * processors (docs/hosts.md):
+ *   read, again and again      when they are near each other
+ *   poll, and read what is     when they are not: poll takes none of the locks that
+ *   there                      the sender needs
+ * A thread goes over to the other way when too many were late.
+ *
  * Locks: each vCPU's record has its mutex (R), before the pmap's F; each thread's
  * report has one (T), outermost.
  */
@@ -43,6 +53,13 @@
 #define SPIN_MIN_NS 50000u
 #define SPIN_MAX_NS 200000u
 
+/* A look at the userfaultfd that took longer waited for the end of a delay line. */
+#define LATE_NS 2000u
+
+/* Messages after which a way of spinning is judged, and how many of them may be late. */
+#define SPIN_JUDGED 64u
+#define SPIN_LATE_MAX 16u
+
 /* Entries of the delay line: enough for a zero-fill fault to end before its vCPU sleeps.  Most
  * of the time 80 do, now and then it takes more (docs/hosts.md); each costs a fault some 20 ns. */
 #define DELAY_LENGTH 192u
@@ -67,6 +84,9 @@ struct fault_thread {
     pthread_t thread;              /* (c) */
     _Atomic bool kill;             /* (a) */
     uint64_t spin_ns;              /* the thread's own */
+    bool spin_polls;               /* the thread's own: it spins with poll */
+    unsigned spin_found;           /* the thread's own: messages found so since it was judged ... */
+    unsigned spin_late;            /* the thread's own: ... and late ones of these */
     struct vm_mutex lock;          /* T */
     struct fault_report report;    /* T */
 };
@@ -326,16 +346,46 @@ told_to_end(const struct fault_thread *thread)
            atomic_load_explicit(&thread->kill, memory_order_relaxed);
 }
 
+/* One look for a message while spinning.  Returns as read_message. */
+static int
+look_for_message(const struct fault_thread *thread, struct uffd_msg *msg)
+{
+    struct pollfd fd = { .fd = thread->service->config.host->uffd, .events = POLLIN };
+
+    if (thread->spin_polls && poll(&fd, 1, 0) == 0)
+        return -EAGAIN;
+    return read_message(thread->service, msg);
+}
+
+/* A message was found by a look that took so long. */
+static void
+judge_spinning(struct fault_thread *thread, uint64_t ns)
+{
+    thread->spin_found++;
+    thread->spin_late += ns > LATE_NS;
+    if (thread->spin_found < SPIN_JUDGED)
+        return;
+    if (thread->spin_late > SPIN_LATE_MAX)
+        thread->spin_polls = !thread->spin_polls;
+    thread->spin_found = 0;
+    thread->spin_late = 0;
+}
+
 /* Spin for a message.  Returns as read_message: -EAGAIN when the time was up. */
 static int
 spin_for_message(struct fault_thread *thread, struct uffd_msg *msg)
 {
     uint64_t start = now_ns();
+    uint64_t now = start, before;
     int error;
 
-    do
-        error = read_message(thread->service, msg);
-    while (error == -EAGAIN && !told_to_end(thread) && now_ns() - start < thread->spin_ns);
+    do {
+        before = now;
+        error = look_for_message(thread, msg);
+        now = now_ns();
+    } while (error == -EAGAIN && !told_to_end(thread) && now - start < thread->spin_ns);
+    if (error == 0)
+        judge_spinning(thread, now - before);
     if (error == -EAGAIN)
         thread->spin_ns = thread->spin_ns / 2 > SPIN_MIN_NS ? thread->spin_ns / 2 : SPIN_MIN_NS;
     else
