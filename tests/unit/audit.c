@@ -377,6 +377,18 @@ audit_page(struct auditor *a, const struct record *record, uint64_t slot, struct
     }
 }
 
+/* Some slot that has another's frame in a ring with this one is in use. */
+static void
+audit_moved(const struct auditor *a, uint64_t slot)
+{
+    uint64_t next = slot;
+
+    while (a->sys->pages[next].object == NULL) {
+        next += (uint64_t)a->sys->pages[next].frame_delta;
+        AUDIT(next != slot, "slot %" PRIu64 " could have its own frame", slot);
+    }
+}
+
 /* Each frame belongs to one slot, and slots with another's frame are known. */
 static void
 audit_frame(const struct auditor *a, uint64_t slot, const struct vm_page *m, uint64_t *frames)
@@ -388,6 +400,8 @@ audit_frame(const struct auditor *a, uint64_t slot, const struct vm_page *m, uin
     AUDIT((frames[frame / 64] >> (frame % 64) & 1) == 0,
           "frame %" PRIu64 " belongs to two slots, one is %" PRIu64, frame, slot);
     AUDIT(moved == (m->frame_delta != 0), "slot %" PRIu64, slot);
+    if (moved != 0)
+        audit_moved(a, slot);
     frames[frame / 64] |= (uint64_t)1 << (frame % 64);
 }
 

@@ -74,6 +74,42 @@ CHECKED_TEST(vm_page, a_page_that_moves_there_and_back_has_its_own_frame_again)
     vm_page_wakeup(m);
 }
 
+/* Whichever of the two slots is given up first. */
+CHECKED_TEST(vm_page, frames_go_home_when_both_slots_are_free)
+{
+    for (unsigned first = 0; first < 2; first++) {
+        struct vm_page *to = move_page(new_busy_page(object, 7, 'a'), other, 9);
+        struct vm_page *m = alloc_page(object, 7);
+
+        cr_assert_eq(atomic_load(&sys.moved_slots), 2);
+        m->valid = 1;
+        vm_page_free(first == 0 ? m : to);
+        cr_assert_eq(atomic_load(&sys.moved_slots), 2);
+        vm_page_free(first == 0 ? to : m);
+        cr_assert_eq(atomic_load(&sys.moved_slots), 0);
+        cr_assert(m->frame_delta == 0 && to->frame_delta == 0);
+    }
+}
+
+/* Three slots that have each other's frames, given up in every order. */
+CHECKED_TEST(vm_page, frames_go_home_from_a_longer_way)
+{
+    static const unsigned char orders[6][3] = { { 0, 1, 2 }, { 0, 2, 1 }, { 1, 0, 2 },
+                                                { 1, 2, 0 }, { 2, 0, 1 }, { 2, 1, 0 } };
+
+    for (unsigned i = 0; i < 6; i++) {
+        struct vm_page *m[3];
+
+        m[2] = move_page(move_page(new_busy_page(object, 1, 'a'), object, 2), object, 3);
+        m[0] = new_busy_page(object, 1, 'b');
+        m[1] = new_busy_page(object, 2, 'c');
+        cr_assert_eq(atomic_load(&sys.moved_slots), 3);
+        for (unsigned j = 0; j < 3; j++)
+            vm_page_free(m[orders[i][j]]);
+        cr_assert_eq(atomic_load(&sys.moved_slots), 0, "order %u", i);
+    }
+}
+
 CHECKED_TEST(vm_page, a_page_can_move_inside_its_object)
 {
     struct vm_page *m = move_page(new_busy_page(object, 7, 'a'), object, 200);
@@ -194,6 +230,15 @@ CHECKED_TEST(vm_page, frames_stay_a_permutation_of_slots_through_any_moves)
         cr_assert_eq(fake_frame_is_hole(&sys, frame), m == NULL);
         cr_assert(m == NULL || page_is(m, tags[i]));
     }
+    for (unsigned i = 0; i < 2 * OBJECT_PAGES; i++) {
+        struct vm_page *m = lookup(objects[i / OBJECT_PAGES], i % OBJECT_PAGES);
+
+        if (m == NULL)
+            continue;
+        vm_page_busy(m);
+        vm_page_free(m);
+    }
+    cr_assert_eq(atomic_load(&sys.moved_slots), 0);
 }
 
 CHECKED_TEST(vm_page, an_object_that_ends_frees_its_own_frames_wherever_they_are_and_no_others)

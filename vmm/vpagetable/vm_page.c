@@ -191,6 +191,67 @@ vm_page_lookup(struct vm_object *object, vm_pindex_t pindex)
     return slot_page(object, pindex);
 }
 
+/* Let the slots of two pages exchange their frames. */
+static void
+frames_exchange(struct vm_system *sys, struct vm_page *a, struct vm_page *b)
+{
+    uint64_t slot_a = (uint64_t)(a - sys->pages);
+    uint64_t slot_b = (uint64_t)(b - sys->pages);
+    int64_t frame_a = (int64_t)slot_a + a->frame_delta;
+    int64_t frame_b = (int64_t)slot_b + b->frame_delta;
+
+    a->frame_delta = frame_b - (int64_t)slot_a;
+    b->frame_delta = frame_a - (int64_t)slot_b;
+    vm_slot_set_moved(sys, slot_a, a->frame_delta != 0);
+    vm_slot_set_moved(sys, slot_b, b->frame_delta != 0);
+}
+
+/*
+ * A slot has become FREE: it gives a FREE slot's frame back for the one that has, and so on.
+ * Each step brings one frame home, and the last of a ring of slots to become FREE all of them. 7.
+ */
+static void
+frame_go_home(struct vm_system *sys, struct vm_page *m) VM_REQUIRES(sys->moved_lock)
+{
+    while (m->frame_delta != 0) {
+        struct vm_page *home = m + m->frame_delta;
+
+        if (home->object != NULL)
+            break;
+        frames_exchange(sys, m, home);
+    }
+}
+
+/* A FREE slot becomes one of the object's pages, or its page goes.  See D in docs/locking.md. */
+static void
+slot_take(struct vm_page *m, struct vm_object *object)
+{
+    struct vm_system *sys = object->sys;
+
+    if (!vm_slot_is_moved(sys, (uint64_t)(m - sys->pages))) {
+        m->object = object;
+        return;
+    }
+    vm_mutex_lock(&sys->moved_lock);
+    m->object = object;
+    vm_mutex_unlock(&sys->moved_lock);
+}
+
+static void
+slot_give(struct vm_page *m)
+{
+    struct vm_system *sys = m->object->sys;
+
+    if (!vm_slot_is_moved(sys, vm_page_slot(m))) {
+        m->object = NULL;
+        return;
+    }
+    vm_mutex_lock(&sys->moved_lock);
+    m->object = NULL;
+    frame_go_home(sys, m);
+    vm_mutex_unlock(&sys->moved_lock);
+}
+
 struct vm_page *
 vm_page_alloc(struct vm_object *object, vm_pindex_t pindex)
 {
@@ -204,7 +265,7 @@ vm_page_alloc(struct vm_object *object, vm_pindex_t pindex)
     if (m->object != NULL || !budget_take(object->sys))
         return NULL;
     assert_free(m);
-    m->object = object;
+    slot_take(m, object);
     m->act_count = 0;
     atomic_store_explicit(&m->flags, VM_PAGE_BUSY | VM_PAGE_ZERO, memory_order_relaxed);
     resident_set(object, pindex);
@@ -254,7 +315,7 @@ page_remove(struct vm_page *m)
 static void
 page_finish(struct vm_page *m)
 {
-    m->object = NULL;
+    slot_give(m);
     assert_free(m);
 }
 
@@ -530,29 +591,13 @@ vm_page_copy(const struct vm_page *src, struct vm_page *dst)
     vm_page_flag_clear(dst, VM_PAGE_ZERO);
 }
 
-/* Let the slots of two pages exchange their frames. */
+/* Hand the state of a busy page over to that of another slot. */
 static void
-frames_exchange(struct vm_system *sys, struct vm_page *a, struct vm_page *b)
-{
-    uint64_t slot_a = (uint64_t)(a - sys->pages);
-    uint64_t slot_b = (uint64_t)(b - sys->pages);
-    int64_t frame_a = (int64_t)slot_a + a->frame_delta;
-    int64_t frame_b = (int64_t)slot_b + b->frame_delta;
-
-    a->frame_delta = frame_b - (int64_t)slot_a;
-    b->frame_delta = frame_a - (int64_t)slot_b;
-    vm_slot_set_moved(sys, slot_a, a->frame_delta != 0);
-    vm_slot_set_moved(sys, slot_b, b->frame_delta != 0);
-}
-
-/* Hand the state of a busy page over to a FREE slot's, which becomes resident in `object`. */
-static void
-page_hand_over(struct vm_page *from, struct vm_page *to, struct vm_object *object)
+page_hand_over(struct vm_page *from, struct vm_page *to)
 {
     const unsigned kept = ~(unsigned)(VM_PAGE_WANTED | VM_PAGE_WRITEABLE);
     unsigned flags = atomic_exchange_explicit(&from->flags, 0, memory_order_relaxed);
 
-    to->object = object;
     to->valid = from->valid;
     to->act_count = from->act_count;
     atomic_store_explicit(&to->flags, (uint16_t)(flags & kept), memory_order_relaxed);
@@ -571,11 +616,12 @@ vm_page_rename(struct vm_page *m, struct vm_object *object, vm_pindex_t pindex)
     assert(vm_page_flag_test(m, VM_PAGE_BUSY) && m->valid);
     assert(m->wire_count == 0 && m->hold_count == 0);
     assert(!pmap_page_is_mapped(m) && to->object == NULL);
-    page_hand_over(m, to, object);
+    slot_take(to, object);
+    page_hand_over(m, to);
     resident_clear(m->object, vm_page_pindex(m));
     resident_set(object, pindex);
     frames_exchange(object->sys, m, to);
-    m->object = NULL;
+    slot_give(m);
     vm_page_dirty(to);
     if (to->queue == PQ_CACHE)
         vm_page_deactivate(to);

@@ -23,7 +23,8 @@
  *     cleared by whoever fills the frame; a held or queued page never has it.
  *  5. A page with mappings is never freed: pmap_page_protect(m, NONE) first.
  *  6. wire_count != 0 or hold_count != 0: never paged out.
- *  7. The frame of a FREE slot is a hole.
+ *  7. The frame of a FREE slot is a hole.  Slots that have each other's frames have their own
+ *     again when all of them are FREE.
  *  8. FREEING pages, and only they, are on PQ_HOLD; a wired page is on no queue.
  *  9. A page on PQ_CACHE that is not busy is clean and not mapped: who is about to write
  *     to it where it lies takes it off first.
@@ -60,9 +61,10 @@ struct pv_links {
 };
 
 struct vm_page {
-    struct vm_object *object;   /* O Q: borrowed; NULL = FREE.  Stable while busy or held */
+    struct vm_object *object;   /* O Q, D if moved: borrowed; NULL = FREE.  Stable while busy
+                                   or held */
     TAILQ_ENTRY(vm_page) pageq; /* Q */
-    int64_t frame_delta;        /* O busy: frame - slot; 0 unless the page was moved */
+    int64_t frame_delta;        /* busy; D of a FREE slot: frame - slot; 0 unless it was moved */
     struct pv_links pv;         /* V */
     _Atomic uint16_t flags;     /* (a) BUSY, WANTED, FREEING: O to write; ZERO: busy to write */
     uint16_t hold_count;        /* O */

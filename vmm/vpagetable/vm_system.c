@@ -273,6 +273,7 @@ vm_system_init(struct vm_system *sys, const struct vm_system_config *config)
         return error;
     }
     vm_mutex_init(&sys->extent_lock);
+    vm_mutex_init(&sys->moved_lock);
     vm_mutex_init(&sys->shadow_lock);
     vm_mutex_init(&sys->pv_lock);
     vm_rwlock_init(&sys->pmaps_lock);
@@ -295,6 +296,7 @@ vm_system_fini(struct vm_system *sys)
     vm_rwlock_fini(&sys->pmaps_lock);
     vm_mutex_fini(&sys->pv_lock);
     vm_mutex_fini(&sys->shadow_lock);
+    vm_mutex_fini(&sys->moved_lock);
     vm_mutex_fini(&sys->extent_lock);
 }
 
@@ -379,4 +381,10 @@ vm_slot_set_moved(struct vm_system *sys, uint64_t slot, bool moved)
         atomic_fetch_add(&sys->moved_slots, 1);
     else if (!moved && (old & bit) != 0)
         atomic_fetch_sub(&sys->moved_slots, 1);
+}
+
+bool
+vm_slot_is_moved(struct vm_system *sys, uint64_t slot)
+{
+    return (atomic_load(&sys->moved[slot / SLOTS_PER_WORD]) >> slot % SLOTS_PER_WORD & 1) != 0;
 }

@@ -8,7 +8,7 @@
  * `extent + pindex`.  Holes cost nothing.  Each slot owns exactly one frame,
  * normally the frame of the same number; moving a page between objects
  * exchanges the frames of two slots, so frames stay a permutation of slots and
- * no frame allocator exists.
+ * no frame allocator exists.  They go home when nobody needs them elsewhere.
  *
  * Page array: `struct vm_page pages[]`, indexed by slot, sparse as the file is.
  * Looking a page up is an addition.
@@ -165,6 +165,7 @@ struct vm_system {
     _Atomic uint64_t wired_pages;     /* (a) of these, wired ones */
     _Atomic uint64_t *moved;          /* (c) owned, (a) words: bit per slot whose frame was moved */
     _Atomic uint64_t moved_slots;     /* (a) bits set in moved */
+    struct vm_mutex moved_lock;       /* D: frames of FREE slots, and which of the moved ones are */
     struct vm_mutex extent_lock;      /* X */
     struct vm_extents *extents;       /* X: owned */
     struct vm_mutex shadow_lock;      /* S: links between objects (vm_shadow.h) */
@@ -221,8 +222,11 @@ int vm_frame_punch_run(struct vm_system *sys, vm_frame_t frame, uint64_t npages)
 /*
  * Say that the slot's frame is (or is no longer) another than its own, so that
  * its element of the page array must outlive the object.
- * Locks: O of the object the slot belongs to.
+ * Locks: who may change the frame (vm_page.h).
  */
 void vm_slot_set_moved(struct vm_system *sys, uint64_t slot, bool moved);
+
+/* Is it?  Locks: the same, or O of the object that a FREE slot belongs to: it may only end. */
+bool vm_slot_is_moved(struct vm_system *sys, uint64_t slot);
 
 #endif
