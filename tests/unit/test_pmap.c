@@ -553,6 +553,26 @@ CHECKED_TEST(pmap, mappings_move_with_the_page)
     }
 }
 
+CHECKED_TEST(pmap, one_mapping_moves_alone)
+{
+    struct vm_page *from = page(1);
+    struct vm_page *to = page(2);
+
+    vm_page_zero_fill(to);
+    pmap_mapping_moved(&pmap, natural_at(1), from, to); /* there is none */
+    cr_expect(maps_nothing(natural_at(1)));
+    cr_assert(enter(natural_at(1), from, VM_PROT_READ) == 0);
+    cr_assert(enter(foreign_at(1), from, VM_PROT_READ) == 0);
+    pmap_mapping_moved(&pmap, natural_at(1), from, to);
+    pmap_page_protect(from, VM_PROT_NONE);
+    vm_page_exchange_frames(from, to);
+    cr_expect(maps_nothing(foreign_at(1)) && !pmap_page_is_mapped(from));
+    cr_expect(maps(natural_at(1), to, VM_PROT_READ));
+    cr_expect(fake.enters == 2 && fake.removes == 1 && fake.removed_pages == 1);
+    cr_expect(enter(natural_at(1), to, VM_PROT_RW) == 0);
+    cr_expect(maps(natural_at(1), to, VM_PROT_RW));
+}
+
 /* ---- The audits see what they are for. ---- */
 
 CHECKED_TEST(pmap, the_audit_sees_a_lost_reverse_link, .signal = SIGABRT)

@@ -136,6 +136,136 @@ Test(vm_fault_chain, a_cached_page_that_would_not_come_back_leaves_the_cache_bef
     close(fd);
 }
 
+/* ---- Who gets the frame of a page that is copied. ---- */
+
+#define COPY UINT64_C(0x20000000)
+#define COPIED 16u
+
+/* RAM's first pages with values, mapped, and a copy of them, mapped too. */
+static void
+copied_init(struct rig *rig)
+{
+    rig_init(rig, 0);
+    for (unsigned p = 0; p < COPIED; p++)
+        rig_store(rig, PAGE(p), 100 + p);
+    cr_assert(zero(int, vm_map_copy(&rig->map, gpa_from_u64(0), gpa_from_u64(COPY), PAGE(COPIED))));
+    for (unsigned p = 0; p < COPIED; p++)
+        cr_assert(eq(u64, rig_load(rig, COPY + PAGE(p)), 100 + p));
+}
+
+/* Write to page 5 at `start`: the page that is there afterwards, in the entry's own object. */
+static struct vm_page *
+write_copied(struct rig *rig, uint64_t start)
+{
+    struct vm_page *m;
+
+    rig_store(rig, start + PAGE(5), 7);
+    m = rig_page(rig_entry(rig, start)->object, 5);
+    cr_assert(m != NULL && m->object != rig->ram);
+    cr_assert(eq(u64, rig_load(rig, start + PAGE(5)), 7));
+    return m;
+}
+
+static void
+copied_fini(struct rig *rig, uint64_t other)
+{
+    cr_assert(eq(u64, rig_load(rig, other + PAGE(5)), 105));
+    rig_audit(rig);
+    rig_fini(rig);
+}
+
+/* Whoever writes first. */
+Test(vm_fault_chain, who_writes_to_a_copied_page_keeps_its_frame_and_mapping)
+{
+    for (uint64_t start = 0; start <= COPY; start += COPY) {
+        struct vm_page *source, *m;
+        struct rig rig;
+        vm_frame_t frame;
+        unsigned removed;
+
+        copied_init(&rig);
+        source = rig_page(rig.ram, 5);
+        frame = vm_page_frame(source);
+        removed = rig.fake.removed_pages;
+        m = write_copied(&rig, start);
+        cr_assert(vm_page_frame(m) == frame && vm_page_frame(source) != frame);
+        cr_assert(eq(uint, rig_mapped(&rig, start + PAGE(5)), VM_PROT_RW));
+        cr_assert(eq(uint, rig.fake.removed_pages, removed + 1), "only the other side's");
+        cr_assert(eq(uint, rig_mapped(&rig, COPY - start + PAGE(5)), VM_PROT_NONE));
+        copied_fini(&rig, COPY - start);
+    }
+}
+
+Test(vm_fault_chain, a_copied_page_that_is_not_mapped_is_entered_with_its_old_frame)
+{
+    struct rig rig;
+    vm_frame_t frame;
+
+    copied_init(&rig);
+    frame = vm_page_frame(rig_page(rig.ram, 5));
+    pmap_remove(&rig.pmap, gpa_from_u64(0), gpa_from_u64(PAGE(COPIED)));
+    cr_assert(vm_page_frame(write_copied(&rig, 0)) == frame);
+    copied_fini(&rig, COPY);
+}
+
+/* Somebody reads or writes the source's bytes by its frame. */
+Test(vm_fault_chain, the_frame_of_a_held_page_stays_its_own_when_it_is_copied)
+{
+    struct vm_page *source;
+    struct rig rig;
+    vm_frame_t frame;
+
+    copied_init(&rig);
+    cr_assert(eq(int,
+                 vm_fault_page(&rig.map, gpa_from_u64(COPY + PAGE(5)), VM_PROT_READ,
+                               VM_FAULT_NORMAL, &source, &rig_info),
+                 VM_OK));
+    frame = vm_page_frame(source);
+    cr_assert(vm_page_frame(write_copied(&rig, 0)) != frame);
+    cr_assert(vm_page_frame(source) == frame);
+    cr_assert(eq(u64, *(uint64_t *)vm_page_address(source), 105));
+    vm_page_unhold(source);
+    copied_fini(&rig, COPY);
+}
+
+Test(vm_fault_chain, the_frame_of_a_wired_page_stays_its_own_when_it_is_copied)
+{
+    struct vm_page *source;
+    struct rig rig;
+    vm_frame_t frame;
+
+    copied_init(&rig);
+    source = rig_page(rig.ram, 5);
+    vm_mutex_lock(&rig.ram->lock);
+    vm_page_wire(source);
+    vm_mutex_unlock(&rig.ram->lock);
+    frame = vm_page_frame(source);
+    cr_assert(vm_page_frame(write_copied(&rig, 0)) != frame);
+    cr_assert(vm_page_frame(source) == frame);
+    vm_mutex_lock(&rig.ram->lock);
+    vm_page_unwire(source, true);
+    vm_mutex_unlock(&rig.ram->lock);
+    copied_fini(&rig, COPY);
+}
+
+/* The page lies elsewhere: nothing is gained by its frame. */
+Test(vm_fault_chain, a_copied_page_that_is_not_in_its_natural_frame_keeps_it)
+{
+    struct vm_page *source;
+    struct rig rig;
+    vm_frame_t frame;
+
+    copied_init(&rig);
+    (void)write_copied(&rig, 0);
+    source = rig_page(rig.ram, 5);
+    frame = vm_page_frame(source);
+    cr_assert(
+        zero(int, vm_map_copy(&rig.map, gpa_from_u64(COPY), gpa_from_u64(2 * COPY), PAGE(COPIED))));
+    cr_assert(vm_page_frame(write_copied(&rig, COPY)) != frame);
+    cr_assert(vm_page_frame(source) == frame);
+    copied_fini(&rig, 2 * COPY);
+}
+
 /* ---- One page at several addresses. ---- */
 
 /*

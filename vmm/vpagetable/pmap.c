@@ -372,6 +372,17 @@ pmap_page_moved(struct vm_page *from, struct vm_page *to)
     vm_rwlock_read_unlock(&sys->pmaps_lock);
 }
 
+void
+pmap_mapping_moved(struct pmap *pmap, gpa_t gpa, struct vm_page *from, struct vm_page *to)
+{
+    struct vm_system *sys = pmap->sys;
+
+    assert(pv_none(to));
+    vm_rwlock_read_lock(&sys->pmaps_lock);
+    where_move(sys, from, to, pv_where(pmap, gpa.value >> PAGE_SHIFT));
+    vm_rwlock_read_unlock(&sys->pmaps_lock);
+}
+
 /* ---- Questions. ---- */
 
 bool

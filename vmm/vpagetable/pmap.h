@@ -213,6 +213,12 @@ void pmap_wake(struct pmap *pmap, gpa_t gpa);
  */
 void pmap_page_moved(struct vm_page *from, struct vm_page *to);
 
+/*
+ * The same for one mapping: that of `from` at gpa, if there is one, becomes one of `to`, which
+ * is about to get the frame of `from`.  Both are busy, `to` has no mappings.
+ */
+void pmap_mapping_moved(struct pmap *pmap, gpa_t gpa, struct vm_page *from, struct vm_page *to);
+
 /* Abort unless forward tables and reverse links of the whole system agree (tests). */
 void pmap_audit(struct pmap *pmap);
 

@@ -144,6 +144,18 @@ fault_unmap(const struct faultstate *fs)
 }
 
 /*
+ * The new page gets the source's frame with the mapping here, which pmap_enter makes writable;
+ * the source gets the copy.  Its other mappings show a frame that is not its own any more.
+ */
+static void
+fault_keep_frame(const struct faultstate *fs)
+{
+    pmap_mapping_moved(fs->map->pmap, fs->gpa, fs->source, fs->m);
+    pmap_page_protect(fs->source, VM_PROT_NONE);
+    vm_page_exchange_frames(fs->source, fs->m);
+}
+
+/*
  * Copy on write: the first object gets a page of its own.  Nobody may go on
  * reading the old one where the first object is mapped.  If that is just here (one
  * NORMAL entry refers to it and nobody else), pmap_enter replaces the mapping.  Else
@@ -158,7 +170,9 @@ fault_copy(struct faultstate *fs)
 
     vm_page_copy(source, fs->m);
     vm_page_dirty(fs->m);
-    if (!fs->sole_view)
+    if (fs->keep_frame)
+        fault_keep_frame(fs);
+    else if (!fs->sole_view)
         pmap_page_protect(source, VM_PROT_NONE);
     else if (fs->held != NULL)
         fault_unmap(fs);

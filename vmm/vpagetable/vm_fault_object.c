@@ -55,6 +55,20 @@ fault_may_move(const struct faultstate *fs, const struct vm_object *object, vm_p
            m->wire_count == 0 && !vm_page_is_freeing(fs->first_object, fs->pindex);
 }
 
+/*
+ * A page that is copied and lies in its natural frame at the faulting address: may the copy go
+ * to the backing object, and the first one have that frame?  Then the guest's mapping need not
+ * change but for its protection, and its memory stays in one piece.  Nobody else may count on
+ * the frame.
+ */
+static bool
+fault_may_keep_frame(const struct faultstate *fs, const struct vm_page *m)
+{
+    return fs->map != NULL && fs->held == NULL && m->hold_count == 0 && m->wire_count == 0 &&
+           !vm_page_flag_test(m, VM_PAGE_ZERO) &&
+           pmap_is_natural(fs->map->pmap, fs->gpa, vm_page_frame(m));
+}
+
 /* A write finds the page in a backing object: move it to the first one, or make one to copy it to. */
 static enum vm_result
 fault_cow(struct faultstate *fs, struct vm_object *object, vm_pindex_t pindex, struct vm_page *m)
@@ -74,6 +88,7 @@ fault_cow(struct faultstate *fs, struct vm_object *object, vm_pindex_t pindex, s
             return result;
         vm_page_busy(m);
         fs->source = m;
+        fs->keep_frame = fault_may_keep_frame(fs, m);
         fs->sole_view =
             fs->first_object->ref_count == 1 && fs->map != NULL && !vm_fault_is_vpagetable(fs);
     }

@@ -44,6 +44,7 @@ struct faultstate {
     struct vm_page *m;              /* busy: the page */
     struct vm_page *source;         /* busy: copy it to m first; or NULL */
     bool sole_view;                 /* source: first_object shows in this entry only */
+    bool keep_frame; /* source: its frame stays where it is mapped, and becomes m's */
     enum fault_kind kind;
     struct vm_prefault_run run;
 };

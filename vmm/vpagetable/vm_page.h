@@ -204,6 +204,12 @@ void vm_page_zero_fill(struct vm_page *m);
 void vm_page_copy(const struct vm_page *src, struct vm_page *dst);
 
 /*
+ * Let two busy pages exchange their frames, and so their bytes.  Neither is held, wired or has
+ * VM_PAGE_ZERO, and what is mapped of either is about to be the other's (pmap_mapping_moved).
+ */
+void vm_page_exchange_frames(struct vm_page *a, struct vm_page *b);
+
+/*
  * Move a busy page to (object, pindex), which must have no page, resident or
  * FREEING: the frames of the two slots change places, nothing is copied.  The
  * page is valid, unmapped, unwired and unheld.  The result is dirty and busy, on
