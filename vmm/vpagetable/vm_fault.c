@@ -177,6 +177,7 @@ fault_copy(struct faultstate *fs)
     else if (fs->held != NULL)
         fault_unmap(fs);
     vm_mutex_lock(&object->lock);
+    assert(!fs->keep_frame || source->hold_count == 0); /* a busy page gets no hold */
     vm_page_deactivate(source);
     vm_page_wakeup(source);
     vm_mutex_unlock(&object->lock);

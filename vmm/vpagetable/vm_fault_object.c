@@ -65,7 +65,6 @@ static bool
 fault_may_keep_frame(const struct faultstate *fs, const struct vm_page *m)
 {
     return fs->map != NULL && fs->held == NULL && m->hold_count == 0 && m->wire_count == 0 &&
-           !vm_page_flag_test(m, VM_PAGE_ZERO) &&
            pmap_is_natural(fs->map->pmap, fs->gpa, vm_page_frame(m));
 }
 

@@ -591,18 +591,11 @@ vm_page_copy(const struct vm_page *src, struct vm_page *dst)
     vm_page_flag_clear(dst, VM_PAGE_ZERO);
 }
 
-static void
-assert_exchangeable(const struct vm_page *m)
-{
-    assert(vm_page_flag_test(m, VM_PAGE_BUSY) && !vm_page_flag_test(m, VM_PAGE_ZERO));
-    assert(m->hold_count == 0 && m->wire_count == 0);
-}
-
 void
 vm_page_exchange_frames(struct vm_page *a, struct vm_page *b)
 {
-    assert_exchangeable(a);
-    assert_exchangeable(b);
+    assert(vm_page_flag_test(a, VM_PAGE_BUSY) && !vm_page_flag_test(a, VM_PAGE_ZERO));
+    assert(vm_page_flag_test(b, VM_PAGE_BUSY) && !vm_page_flag_test(b, VM_PAGE_ZERO));
     frames_exchange(a->object->sys, a, b);
 }
 

@@ -204,8 +204,9 @@ void vm_page_zero_fill(struct vm_page *m);
 void vm_page_copy(const struct vm_page *src, struct vm_page *dst);
 
 /*
- * Let two busy pages exchange their frames, and so their bytes.  Neither is held, wired or has
+ * Let two busy pages exchange their frames, and so their bytes.  Neither is held or has
  * VM_PAGE_ZERO, and what is mapped of either is about to be the other's (pmap_mapping_moved).
+ * Locks: O need not be held.
  */
 void vm_page_exchange_frames(struct vm_page *a, struct vm_page *b);
 
