@@ -246,6 +246,8 @@ fake_remove(void *md, struct pmap_window *w, uint64_t first, uint64_t npages)
     struct fake_page *pages = ((struct fake_window *)w->md)->pages;
 
     fake_check_range(w, first, npages);
+    if (fake->before_remove != NULL)
+        fake->before_remove(fake, gpa_add(w->start, first << PAGE_SHIFT));
     vm_mutex_lock(&fake->lock);
     fake->removes++;
     for (uint64_t i = first; i < first + npages; i++) {

@@ -248,6 +248,40 @@ Test(vm_fault_chain, the_frame_of_a_wired_page_stays_its_own_when_it_is_copied)
     copied_fini(&rig, COPY);
 }
 
+#define SHARER UINT64_C(0x50000000)
+
+/* The last moment a guest can write there. */
+static void
+write_before_remove(struct fake_pmap *fake, gpa_t gpa)
+{
+    if (gpa.value == SHARER + PAGE(5))
+        cr_assert(fake_guest_store(fake, gpa, 55));
+}
+
+/* RAM itself shows somewhere else too, and a vCPU writes there while the page is copied. */
+Test(vm_fault_chain, what_others_write_to_the_source_until_the_end_stays_theirs)
+{
+    struct rig rig;
+
+    copied_init(&rig);
+    vm_object_ref(rig.ram);
+    cr_assert(zero(int, vm_map_insert(&rig.map, &(struct vm_map_insert){
+                                                    .start = gpa_from_u64(SHARER),
+                                                    .end = gpa_from_u64(SHARER + PAGE(COPIED)),
+                                                    .object = rig.ram,
+                                                    .maptype = VM_MAPTYPE_NORMAL,
+                                                    .protection = VM_PROT_ALL,
+                                                    .max_protection = VM_PROT_ALL,
+                                                })));
+    rig_store(&rig, SHARER + PAGE(5), 105);
+    rig.fake.before_remove = write_before_remove;
+    (void)write_copied(&rig, 0);
+    rig.fake.before_remove = NULL;
+    cr_assert(eq(u64, rig_load(&rig, SHARER + PAGE(5)), 55));
+    rig_store(&rig, SHARER + PAGE(5), 105);
+    copied_fini(&rig, COPY);
+}
+
 /* The page lies elsewhere: nothing is gained by its frame. */
 Test(vm_fault_chain, a_copied_page_that_is_not_in_its_natural_frame_keeps_it)
 {

@@ -145,37 +145,46 @@ fault_unmap(const struct faultstate *fs)
 
 /*
  * The new page gets the source's frame with the mapping here, which pmap_enter makes writable;
- * the source gets the copy.  Its other mappings show a frame that is not its own any more.
+ * the source gets the copy.  Its other mappings go before that is made: where the source's object
+ * shows without a copy, it may be written to until then.
  */
 static void
-fault_keep_frame(const struct faultstate *fs)
+fault_copy_keep_frame(const struct faultstate *fs)
 {
     pmap_mapping_moved(fs->map->pmap, fs->gpa, fs->source, fs->m);
     pmap_page_protect(fs->source, VM_PROT_NONE);
+    vm_page_copy(fs->source, fs->m);
     vm_page_exchange_frames(fs->source, fs->m);
 }
 
 /*
- * Copy on write: the first object gets a page of its own.  Nobody may go on
- * reading the old one where the first object is mapped.  If that is just here (one
- * NORMAL entry refers to it and nobody else), pmap_enter replaces the mapping.  Else
- * such places cannot be told from others: all mappings go, and come back as they are
- * touched.
+ * The new page gets a copy.  Nobody may go on reading the source where the first object is
+ * mapped.  If that is just here (one NORMAL entry refers to it and nobody else), pmap_enter
+ * replaces the mapping.  Else such places cannot be told from others: all mappings go, and
+ * come back as they are touched.
  */
+static void
+fault_copy_page(const struct faultstate *fs)
+{
+    vm_page_copy(fs->source, fs->m);
+    if (!fs->sole_view)
+        pmap_page_protect(fs->source, VM_PROT_NONE);
+    else if (fs->held != NULL)
+        fault_unmap(fs);
+}
+
+/* Copy on write: the first object gets a page of its own. */
 static void
 fault_copy(struct faultstate *fs)
 {
     struct vm_page *source = fs->source;
     struct vm_object *object = source->object;
 
-    vm_page_copy(source, fs->m);
-    vm_page_dirty(fs->m);
     if (fs->keep_frame)
-        fault_keep_frame(fs);
-    else if (!fs->sole_view)
-        pmap_page_protect(source, VM_PROT_NONE);
-    else if (fs->held != NULL)
-        fault_unmap(fs);
+        fault_copy_keep_frame(fs);
+    else
+        fault_copy_page(fs);
+    vm_page_dirty(fs->m);
     vm_mutex_lock(&object->lock);
     assert(!fs->keep_frame || source->hold_count == 0); /* a busy page gets no hold */
     vm_page_deactivate(source);
