@@ -67,6 +67,10 @@ for group; do
         echo "$group: a sanitizer complained, see above"
         status=1
     fi
+    if grep -q 'Tested: 0 ' "$work/output"; then
+        echo "$group: UNIT_ARGS selects no test"
+        status=1
+    fi
     if [ "$status" -eq 0 ]; then
         verdict=passed
     else
