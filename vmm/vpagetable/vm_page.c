@@ -619,17 +619,21 @@ struct vm_page *
 vm_page_rename(struct vm_page *m, struct vm_object *object, vm_pindex_t pindex)
 {
     struct vm_page *to = slot_page(object, pindex);
+    struct vm_system *sys = object->sys;
 
     vm_page_assert_state(m);
     assert(vm_page_flag_test(m, VM_PAGE_BUSY) && m->valid);
     assert(m->wire_count == 0 && m->hold_count == 0);
     assert(!pmap_page_is_mapped(m) && to->object == NULL);
-    slot_take(to, object);
-    page_hand_over(m, to);
     resident_clear(m->object, vm_page_pindex(m));
     resident_set(object, pindex);
-    frames_exchange(object->sys, m, to);
-    slot_give(m);
+    vm_mutex_lock(&sys->moved_lock);
+    to->object = object;
+    page_hand_over(m, to);
+    frames_exchange(sys, m, to);
+    m->object = NULL;
+    frame_go_home(sys, m);
+    vm_mutex_unlock(&sys->moved_lock);
     vm_page_dirty(to);
     if (to->queue == PQ_CACHE)
         vm_page_deactivate(to);

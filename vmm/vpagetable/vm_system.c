@@ -370,21 +370,25 @@ vm_frame_punch(struct vm_system *sys, vm_frame_t frame)
     return vm_frame_punch_run(sys, frame, 1);
 }
 
+bool
+vm_slot_is_moved(struct vm_system *sys, uint64_t slot)
+{
+    return (atomic_load(&sys->moved[slot / SLOTS_PER_WORD]) >> slot % SLOTS_PER_WORD & 1) != 0;
+}
+
 void
 vm_slot_set_moved(struct vm_system *sys, uint64_t slot, bool moved)
 {
     _Atomic uint64_t *word = &sys->moved[slot / SLOTS_PER_WORD];
     uint64_t bit = (uint64_t)1 << (slot % SLOTS_PER_WORD);
-    uint64_t old = moved ? atomic_fetch_or(word, bit) : atomic_fetch_and(word, ~bit);
 
-    if (moved && (old & bit) == 0)
+    if (vm_slot_is_moved(sys, slot) == moved)
+        return;
+    if (moved) {
+        atomic_fetch_or(word, bit);
         atomic_fetch_add(&sys->moved_slots, 1);
-    else if (!moved && (old & bit) != 0)
+    } else {
+        atomic_fetch_and(word, ~bit);
         atomic_fetch_sub(&sys->moved_slots, 1);
-}
-
-bool
-vm_slot_is_moved(struct vm_system *sys, uint64_t slot)
-{
-    return (atomic_load(&sys->moved[slot / SLOTS_PER_WORD]) >> slot % SLOTS_PER_WORD & 1) != 0;
+    }
 }
