@@ -60,8 +60,8 @@
 #define SPIN_JUDGED 64u
 #define SPIN_LATE_MAX 16u
 
-/* Entries of the delay line: enough for a zero-fill fault to end before its vCPU sleeps.  Most
- * of the time 80 do, now and then it takes more (docs/hosts.md); each costs a fault some 20 ns. */
+/* Entries of the delay line: enough for a zero-fill fault to end before its vCPU sleeps; what
+ * others gave is in docs/hosts.md.  Each costs a fault some 20 ns. */
 #define DELAY_LENGTH 192u
 
 /* A fault thread that spins serves this many vCPUs. */

@@ -208,7 +208,8 @@ frames_exchange(struct vm_system *sys, struct vm_page *a, struct vm_page *b)
 
 /*
  * A slot has become FREE: it gives a FREE slot's frame back for the one that has, and so on.
- * Each step brings one frame home, and the last of a ring of slots to become FREE all of them. 7.
+ * Each step brings one frame home, and the last of a ring of slots to become FREE all of them
+ * (invariant 7).
  */
 static void
 frame_go_home(struct vm_system *sys, struct vm_page *m) VM_REQUIRES(sys->moved_lock)
