@@ -134,6 +134,78 @@ no_write_is_lost_or_unseen_while_a_page_is_remapped_under_a_writer(void)
     check_hammer(NATURAL, false);
 }
 
+#define TABLE_LINEAR (UINT64_C(3) << 30) /* mapped by a table in page 0 of the window ... */
+#define TABLE_TARGET 512u                /* ... onto this page of it, and the 511 behind */
+
+static _Atomic bool table_stop;
+
+static void *
+table_reader(void *argument)
+{
+    struct guest *g = argument;
+
+    while (!table_stop && g->result == 0)
+        g->result = guest_do(g, GUEST_LOAD, gpa_from_u64(TABLE_LINEAR), PMAP_CHUNK_PAGES, 0);
+    return NULL;
+}
+
+/* Two frames with the same page table, and the guest's tables lead to it. */
+static void
+make_tables(struct pmap_frame *frames)
+{
+    const uint64_t entry = (WINDOW_GPA + TABLE_TARGET * PAGE_SIZE) | 0xe7;
+
+    for (unsigned i = 0; i < 2; i++) {
+        frames[i] = (struct pmap_frame){ .frame = m.frames + 9 * i, .prot = VM_PROT_READ };
+        *frame_word(frames[i].frame) = entry;
+    }
+    guest_set_table(TABLE_LINEAR, gpa_from_u64(WINDOW_GPA));
+}
+
+/*
+ * KVM reads a guest's page tables itself where the host has no second stage, and whenever it
+ * emulates.  What it cannot read is to it an entry that is not present, and the guest gets a
+ * page fault of which nobody else learns.  This one, without an IDT, ends with a triple fault.
+ */
+static void
+check_table_remapped(bool continue_wp)
+{
+    struct pmap_frame frames[2];
+    struct guest g;
+    pthread_t thread;
+
+    machine_open(PMAP_NO_NATURAL, true);
+    m.kp->uffd.continue_wp = m.kp->uffd.continue_wp && continue_wp;
+    plan(2 * PMAP_CHUNK_PAGES, 7, VM_PROT_READ, false);
+    fill_frames(2 * PMAP_CHUNK_PAGES);
+    m.run = 64;
+    guest_open(&g, 0, NULL);
+    make_tables(frames);
+    m.plan[0] = frames[0];
+    table_stop = false;
+    MUST(pthread_create(&thread, NULL, table_reader, &g) == 0);
+    for (unsigned i = 0; i < 2000 && g.result == 0; i++) {
+        pthread_mutex_lock(&m.p);
+        kvm_pmap_ops.remove(m.kp, &m.w, TABLE_TARGET, PMAP_CHUNK_PAGES);
+        m.plan[0] = frames[i % 2];
+        CHECK(enter_planned(0, 1, false) == 0);
+        pthread_mutex_unlock(&m.p);
+        usleep(20);
+    }
+    table_stop = true;
+    pthread_join(thread, NULL);
+    CHECK(g.result == 0);
+    guest_close(&g);
+    machine_close();
+}
+
+static void
+a_guests_page_table_can_be_read_while_it_is_remapped(void)
+{
+    check_table_remapped(true);
+    check_table_remapped(false);
+}
+
 static unsigned
 count_vmas(void)
 {
@@ -378,6 +450,7 @@ static const struct rig_test tests[] = {
     RIG_TEST(a_natural_frame_comes_back_where_a_foreign_one_was),
     RIG_TEST(contiguous_foreign_frames_share_one_mapping_and_holes_are_filled),
     RIG_TEST(no_write_is_lost_or_unseen_while_a_page_is_remapped_under_a_writer),
+    RIG_TEST(a_guests_page_table_can_be_read_while_it_is_remapped),
     RIG_TEST(old_foreign_mappings_are_dropped_near_the_limit_and_come_back_on_touch),
     RIG_TEST(a_page_of_another_window_is_evicted_without_hurting_its_window),
     RIG_TEST(a_rebased_window_shows_its_new_natural_frames),

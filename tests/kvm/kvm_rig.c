@@ -269,6 +269,12 @@ load_guest(void)
     ram_write(GUEST_CODE, guest_start, (size_t)(guest_end - guest_start));
 }
 
+void
+guest_set_table(uint64_t linear, gpa_t table)
+{
+    ram_write_u64(GUEST_TABLES + 0x1000 + (linear >> 30) * 8, gpa_to_u64(table) | 0x27);
+}
+
 static void
 set_long_mode(int fd)
 {

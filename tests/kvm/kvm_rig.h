@@ -123,6 +123,9 @@ struct guest {
 void guest_open(struct guest *g, unsigned index, struct fault_service *service);
 void guest_close(struct guest *g);
 
+/* Let the guests' level-2 table for the 1 GiB around `linear`, below 4 GiB, be at `table`. */
+void guest_set_table(uint64_t linear, gpa_t table);
+
 /*
  * Do `op` on count pages from gpa; in a thread, on the window's pages, the result in g.
  * 0 = done, -EFAULT = failed by the service, -ECANCELED = EFAULTs without end or a triple fault

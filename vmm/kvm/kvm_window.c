@@ -3,14 +3,17 @@
  * Mechanism of windows; the picture and the invariants are in the header.
  *
  * A new mapping, foreign or home, goes through these steps (facts 2, 3):
- *   mmap PROT_NONE -> register -> [install, write-protected where asked] -> open -> wake.
- * A vCPU that touches it on the way gets EFAULT from KVM_RUN and runs again.
- *
- * Only writable pages whose frames are filled may be touched from the start: there
- * is no hole to fill unseen and no write to see, and their pages are busy, so
- * nobody makes them holes.  They are mapped accessible at once, which saves the
- * mprotect, and more: that would leave the page table entries without write
- * permission until they are next written, and KVM prefetches only writable ones.
+ *   mmap -> register -> [install, write-protected where asked] -> open -> wake.
+ * Before it is opened it may be touched as far as nothing can go wrong unseen:
+ *   home, or frames that are holes       not at all: a touch would fill a hole
+ *   filled frames, to be write-protected for reading: a write would not be noticed
+ *   filled frames, to be written         as it will be
+ * A vCPU that does more gets EFAULT from KVM_RUN and runs again.  Frames stay filled
+ * meanwhile, their pages are busy.  Allowing reads is not only faster: KVM, when it reads a
+ * guest's page tables itself, takes what it cannot read for an entry that is not present
+ * and tells nobody but the guest.  Allowing writes saves the mprotect, which leaves page
+ * table entries without write permission until they are next written: KVM prefetches
+ * only writable ones.
  */
 #include "vmm/kvm/kvm_window.h"
 
@@ -292,8 +295,8 @@ map_row(struct kvm_pmap *kp, struct kvm_window *kw, struct foreign_chunk *fc, ui
     return error;
 }
 
-/* Install a row that is mapped and registered.  Read-only ones are inaccessible: nothing can
- * be written between installing a page and protecting it. */
+/* Install a row that is mapped and registered.  Read-only ones are not writable yet: nothing
+ * can be written between installing a page and protecting it. */
 static int
 install_row(struct kvm_pmap *kp, uint64_t page, unsigned npages, unsigned how)
 {
@@ -308,13 +311,21 @@ install_row(struct kvm_pmap *kp, uint64_t page, unsigned npages, unsigned how)
     return error;
 }
 
+/* What may be done to a row from the moment it is mapped, until kvm_window_open. */
+static int
+prot_until_open(const struct kvm_pmap *kp, uint64_t page, unsigned npages, unsigned how)
+{
+    if ((how & UFFD_FILL) != 0 || !may_open_all(kp, page, npages))
+        return PROT_NONE;
+    return (how & UFFD_WRITE) != 0 ? PROT_READ | PROT_WRITE : PROT_READ;
+}
+
 static int
 remap_rows(struct kvm_pmap *kp, struct kvm_window *kw, struct foreign_chunk *fc, uint64_t page,
            unsigned npages, const struct pmap_frame *frames, unsigned how)
     VM_REQUIRES(kp->foreign_lock)
 {
-    bool at_once = how == UFFD_WRITE && may_open_all(kp, page, npages);
-    int prot = at_once ? PROT_READ | PROT_WRITE : PROT_NONE;
+    int prot = prot_until_open(kp, page, npages, how);
     int error = 0;
     unsigned n;
 
@@ -328,7 +339,7 @@ remap_rows(struct kvm_pmap *kp, struct kvm_window *kw, struct foreign_chunk *fc,
         n = frames_in_a_row(frames + i, npages - i);
         error = install_row(kp, page + i, n, how);
     }
-    if (error == 0 && !at_once)
+    if (error == 0 && prot != (PROT_READ | PROT_WRITE))
         error = kvm_window_open(kp, page, npages);
     return error;
 }

@@ -12,8 +12,8 @@
  *
  * Invariants:
  *  1. A window page that a vCPU can touch is registered with userfaultfd: a new
- *     mapping is inaccessible until it is (fact 2).  Only a page that is being
- *     entered writable with a filled frame may be touched before.
+ *     mapping is inaccessible until it is (fact 2).  Only a filled frame that is being
+ *     entered may be touched before, and written only if it is entered writable.
  *  2. foreign_chunk.frame[i] is what the VMA at that page maps.
  *  3. A failed page stays inaccessible until its count drops to 0.
  *
