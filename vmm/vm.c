@@ -130,11 +130,16 @@ vm_map_of(struct vm *vm)
 /* --- warning -------------------------------------------------------------- */
 
 void
-vm_warn(struct vm *vm, const char *message)
+vm_warn(struct vm *vm, const char *message, int error)
 {
-    if (vm->config.warn != NULL && !vm->lost_told &&
-        atomic_exchange(&vm->warned, message) != message)
-        vm->config.warn(vm->config.warn_context, message);
+    char line[160];
+
+    if (vm->config.warn == NULL || vm->lost_told ||
+        atomic_exchange(&vm->warned, message) == message)
+        return;
+    snprintf(line, sizeof(line), "%s%s%s", message, error != 0 ? ": " : "",
+             error != 0 ? strerror(-error) : "");
+    vm->config.warn(vm->config.warn_context, line);
 }
 
 /* --- ending --------------------------------------------------------------- */
@@ -331,7 +336,7 @@ write_files_back(struct vm *vm)
                  "cannot write back %.*s: %s: modified pages are lost",
                  (int)(file->path_size > 128 ? 128 : file->path_size), file->path, strerror(-ret));
     } else {
-        vm_warn(vm, "modified pages of a mapped file could not be written back");
+        vm_warn(vm, "modified pages of a mapped file could not be written back", ret);
     }
     vm->lost_told = true;
 }

@@ -53,10 +53,10 @@ struct vm {
 };
 
 /*
- * Tell config.warn, unless it was told the same just before.  `message` lives for ever.
- * Any thread.
+ * Tell config.warn, unless it was told the same just before.  `message` lives for ever;
+ * what the negative errno `error` stands for comes behind it, unless that is 0.  Any thread.
  */
-void vm_warn(struct vm *vm, const char *message);
+void vm_warn(struct vm *vm, const char *message, int error);
 
 /* How many exceptions all vCPUs were given because of faults.  Any thread. */
 uint64_t vm_exceptions(struct vm *vm);

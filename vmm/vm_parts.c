@@ -82,9 +82,9 @@ unmake_swap(struct vm *vm)
 }
 
 static void
-on_pageout_error(void *context, const char *message)
+on_pageout_error(void *context, const char *message, int error)
 {
-    vm_warn(context, message);
+    vm_warn(context, message, error);
 }
 
 static int

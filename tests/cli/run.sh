@@ -355,7 +355,8 @@ test_full_swap() {
     if [ "$(grep -c 'page-out: ' "$work/err")" -ne 1 ] || [ "$(wc -l <"$work/err")" -ne 2 ]; then
         fail 'a file system that is full' 'not one warning and one error'
     else
-        judge 'a file system that is full' 125 err 'RAM budget used up'
+        judge 'a file system that is full' 125 err 'page-out: .*: No space left on device'
+        judge 'the remedy for full swap' 125 err 'RAM budget used up.* --swap .*room'
     fi
 }
 

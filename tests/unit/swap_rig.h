@@ -25,6 +25,7 @@ static _Atomic int write_error; /* errno of writes to swap, 0 = none */
 static _Atomic int read_error;
 static unsigned messages;
 static char message[200];
+static int message_error;
 
 static inline ssize_t
 swap_read(int fd, const struct iovec *iov, int count, off_t offset)
@@ -43,10 +44,11 @@ swap_write(int fd, const struct iovec *iov, int count, off_t offset)
 static const struct swap_device_io swap_io = { .read = swap_read, .write = swap_write };
 
 static inline void
-take_message(void *context, const char *text)
+take_message(void *context, const char *text, int error)
 {
     cr_assert(context == &messages);
     messages++;
+    message_error = error;
     snprintf(message, sizeof message, "%s", text);
 }
 
@@ -129,7 +131,7 @@ expect_no_memory(struct rig *rig, unsigned page)
 {
     cr_assert(eq(int, rig_touch(rig, PAGE(page), VM_PROT_WRITE), VM_HOST_FAILURE));
     cr_assert(eq(int, rig_info.error, -ENOMEM));
-    cr_assert(zero(int, strcmp(rig_info.cause, VM_PAGEOUT_NO_MEMORY)));
+    cr_assert(zero(int, strcmp(rig_info.cause, vm_pageout_no_memory(&rig->sys))));
 }
 
 #endif

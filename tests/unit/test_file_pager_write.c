@@ -408,9 +408,10 @@ CHECKED_TEST(file_pager, a_private_object_has_nothing_to_flush)
 static unsigned lost_reports;
 
 static void
-count_report(void *context, const char *message)
+count_report(void *context, const char *message, int error)
 {
     cr_assert(context == &lost_reports && message != NULL);
+    cr_assert_eq(error, -ENOSPC);
     lost_reports++;
 }
 

@@ -341,6 +341,7 @@ Test(vm_pageout, a_write_error_keeps_the_page_and_is_reported_once_until_it_ends
         cr_assert(eq(uint, messages, 1));
     }
     cr_assert(strstr(message, "writing") != NULL);
+    cr_assert(eq(int, message_error, -EIO));
     cr_assert(ge(u64, rig_meter(&rig, v_pageout_failed), 60));
     cr_assert(zero(u64, rig_meter(&rig, v_swap_full)));
     cr_assert(zero(u64, rig_meter(&rig, v_pageout)));
@@ -355,6 +356,7 @@ Test(vm_pageout, a_write_error_keeps_the_page_and_is_reported_once_until_it_ends
     make_old(&rig, rig.ram, false);
     (void)vm_pageout_scan(&rig.sys, 20);
     cr_assert(eq(uint, messages, 2));
+    cr_assert(eq(int, message_error, -ENOSPC));
     check(&rig, 0, 20);
     write_error = 0;
     swap_fini(&rig);
@@ -384,6 +386,7 @@ Test(vm_pageout, full_swap_is_reported_and_what_is_in_memory_stays_right)
     cr_assert(eq(u64, vm_pageout_scan(&rig.sys, 20), 12));
     cr_assert(eq(uint, messages, 1));
     cr_assert(strstr(message, "swap is full") != NULL);
+    cr_assert(zero(int, message_error));
     cr_assert(rig_meter(&rig, v_swap_full) != 0);
     check(&rig, 0, 20);
     fill(&rig, 0, 6); /* their slots are free again */
@@ -404,6 +407,7 @@ Test(vm_pageout, without_memory_to_become_a_swap_object_the_page_stays)
     cr_assert(eq(u64, vm_pageout_scan(&rig.sys, 4), 4)); /* a later pass tried again */
     cr_assert(eq(u64, rig_meter(&rig, v_pageout_failed), 1));
     cr_assert(eq(uint, messages, 1));
+    cr_assert(eq(int, message_error, -ENOMEM));
     check(&rig, 0, 4);
     swap_fini(&rig);
 }

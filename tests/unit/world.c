@@ -399,10 +399,11 @@ world_flush(struct world *w, unsigned page)
 /* ---- Beginning and end. ---- */
 
 static void
-count_message(void *context, const char *text)
+count_message(void *context, const char *text, int error)
 {
     struct world *w = context;
 
+    (void)error;
     WORLD_CHECK(text != NULL, "no message");
     w->messages++;
 }

@@ -227,6 +227,7 @@ static const struct vm_pager_ops file_pager_ops = {
     .haspage = file_haspage,
     .getpages = file_getpages,
     .putpages = file_putpages,
+    .error = file_pager_error,
     .dealloc = file_dealloc,
 };
 

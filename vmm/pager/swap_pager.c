@@ -384,11 +384,18 @@ swap_move(struct vm_object *from_object, struct vm_object *to, vm_pindex_t offse
     return error;
 }
 
+static int
+swap_error(const struct vm_object *object)
+{
+    return swap_device_error(object->sys->swap);
+}
+
 static const struct vm_pager_ops swap_pager_ops = {
     .name = "swap",
     .haspage = swap_haspage,
     .getpages = swap_getpages,
     .putpages = swap_putpages,
+    .error = swap_error,
     .dealloc = swap_dealloc,
     .adopt = swap_adopt,
     .freespace = swap_freespace,

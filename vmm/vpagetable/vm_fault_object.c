@@ -31,7 +31,7 @@ fault_alloc(struct faultstate *fs, struct vm_object *object, vm_pindex_t pindex,
         return vm_errand_leave_wait(&fs->errand, object, pindex);
     result = vm_errand_leave_memory(&fs->errand);
     if (result == VM_HOST_FAILURE)
-        return vm_fault_host_failure(fs, -ENOMEM, VM_PAGEOUT_NO_MEMORY);
+        return vm_fault_host_failure(fs, -ENOMEM, vm_pageout_no_memory(object->sys));
     return result;
 }
 

@@ -222,7 +222,8 @@ object_write_back(struct vm_object *object) VM_REQUIRES(object->lock)
         return;
     vm_mutex_unlock(&object->lock);
     sys->pageout_error(sys->pageout_error_context,
-                       "dirty pages of a file could not be written back and are lost");
+                       "dirty pages of a file could not be written back and are lost",
+                       vm_pager_error(object));
     vm_mutex_lock(&object->lock);
 }
 

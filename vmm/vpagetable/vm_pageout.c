@@ -51,6 +51,7 @@ struct scan {
     uint64_t held;              /* ... or held */
     uint64_t stuck;             /* INACTIVE: pages passed over, whatever for: no supply */
     const char *failed;         /* why a write failed; NULL = none did */
+    int error;                  /* ... and its errno, or 0 */
     bool wrote;
 };
 
@@ -334,15 +335,20 @@ batch_run(const struct batch *batch, unsigned i, unsigned max)
 }
 
 static void
-write_failed(struct scan *scan, bool full, unsigned pages)
+swap_is_full(struct scan *scan, unsigned pages)
 {
     vm_meter_add(scan->sys, v_pageout_failed, pages);
-    if (full) {
-        vm_meter_add(scan->sys, v_swap_full, pages);
-        scan->failed = "page-out: swap is full; modified pages stay in memory";
-    } else {
-        scan->failed = "page-out: writing pages failed; they stay in memory";
-    }
+    vm_meter_add(scan->sys, v_swap_full, pages);
+    scan->failed = "page-out: swap is full; modified pages stay in memory";
+    scan->error = 0;
+}
+
+static void
+write_failed(struct scan *scan, int error, unsigned pages)
+{
+    vm_meter_add(scan->sys, v_pageout_failed, pages);
+    scan->failed = "page-out: writing pages failed; they stay in memory";
+    scan->error = error;
 }
 
 /* Write a run; what was written may be freed, what was not is still dirty. */
@@ -361,9 +367,12 @@ batch_write_run(struct scan *scan, struct batch *batch, unsigned first, unsigned
     }
     scan->wrote = scan->wrote || written != 0;
     vm_meter_add(scan->sys, v_pageout, written);
-    if (written != count)
-        write_failed(scan, result == VM_PAGER_FAIL && pager == scan->sys->swap_pager,
-                     count - written);
+    if (written == count)
+        return;
+    if (result == VM_PAGER_FAIL && pager == scan->sys->swap_pager)
+        swap_is_full(scan, count - written);
+    else
+        write_failed(scan, vm_pager_error(batch->object), count - written);
 }
 
 static void
@@ -383,17 +392,20 @@ static void
 batch_adopt(struct scan *scan, struct batch *batch) VM_REQUIRES(batch->object->lock)
 {
     unsigned failed = 0;
+    int error = 0;
 
     if (batch->object->type != OBJT_DEFAULT)
         return;
     for (unsigned i = 0; i < batch->count; i++) {
-        if (batch->verdict[i] != VERDICT_WRITE || vm_pager_adopt_swap(batch->object) == 0)
+        int adopted = batch->verdict[i] == VERDICT_WRITE ? vm_pager_adopt_swap(batch->object) : 0;
+        if (adopted == 0)
             continue;
         batch->verdict[i] = VERDICT_ACTIVATE;
+        error = adopted;
         failed++;
     }
     if (failed != 0)
-        write_failed(scan, false, failed);
+        write_failed(scan, error, failed);
 }
 
 /* ---- Settling, with O held. ---- */
@@ -565,7 +577,7 @@ scan_report(struct scan *scan)
     sys->pageout.failing = scan->failed;
     vm_mutex_unlock(&sys->pageout.lock);
     if (news && sys->pageout_error != NULL)
-        sys->pageout_error(sys->pageout_error_context, scan->failed);
+        sys->pageout_error(sys->pageout_error_context, scan->failed, scan->error);
 }
 
 /* The threshold that deactivates what the pass before this one still wanted. */

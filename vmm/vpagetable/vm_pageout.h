@@ -46,12 +46,11 @@
 
 #include "vmm/vpagetable/vm_page.h"
 
-/* Why a fault fails when it waited in vain. */
-#define VM_PAGEOUT_NO_MEMORY \
-    "RAM budget used up and nothing can be paged out: raise --ram or give --swap"
-
 /* Pages written by one call of a pager. */
 #define VM_PAGEOUT_CLUSTER 32
+
+/* Why a fault fails when it waited in vain, and the remedy. */
+const char *vm_pageout_no_memory(const struct vm_system *sys);
 
 /* Part of vm_system_init and vm_system_fini. */
 void vm_pageout_init(struct vm_system *sys);
@@ -91,7 +90,7 @@ void vm_pageout_stop(struct vm_system *sys);
  * Wait until a page can be made (or there is a chance that it can), scanning.
  * `held`: how many pages the caller itself holds: waiting for those is in vain.
  * Locks: none held, no page busy; takes O, Q, F; sleeps.
- * Returns 0; -ENOMEM when nothing can be freed: fail with VM_PAGEOUT_NO_MEMORY.
+ * Returns 0; -ENOMEM when nothing can be freed: fail with vm_pageout_no_memory.
  * Source: DragonFly vm_waitpfault.
  */
 int vm_waitpfault(struct vm_system *sys, unsigned held) __attribute__((warn_unused_result));

@@ -219,6 +219,14 @@ pageout_marks(struct vm_system *sys)
     po->wake_at = budget - po->free_min;
 }
 
+const char *
+vm_pageout_no_memory(const struct vm_system *sys)
+{
+    if (sys->swap == NULL)
+        return "RAM budget used up and nothing can be paged out: raise --ram or give --swap";
+    return "RAM budget used up and nothing can be paged out: raise --ram or give --swap more room";
+}
+
 void
 vm_pageout_init(struct vm_system *sys)
 {

@@ -48,6 +48,12 @@ const struct vm_pager_ops vm_default_pager = {
 };
 
 int
+vm_pager_error(const struct vm_object *object)
+{
+    return object->pager->error != NULL ? object->pager->error(object) : 0;
+}
+
+int
 vm_pager_adopt_swap(struct vm_object *object)
 {
     if (object->type == OBJT_SWAP)

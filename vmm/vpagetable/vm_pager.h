@@ -15,7 +15,7 @@ enum vm_pager_result {
     VM_PAGER_OK,   /* done */
     VM_PAGER_FAIL, /* the pager has no such page: look further down the chain */
     VM_PAGER_BAD,  /* outside what the pager can ever hold */
-    VM_PAGER_ERROR /* I/O error; see vm_object's owner for the errno */
+    VM_PAGER_ERROR /* I/O error; vm_pager_error says which */
 };
 
 struct vm_pager_ops {
@@ -50,6 +50,10 @@ struct vm_pager_ops {
     enum vm_pager_result (*putpages)(struct vm_object *object, struct vm_page **m, unsigned count,
                                      bool *done);
 
+    /* The negative errno of the latest failure where the object's pages are kept, 0 if there
+     * was none.  Takes no lock.  NULL in pagers without I/O. */
+    int (*error)(const struct vm_object *object);
+
     /* The object is going away: free its handle.  May be NULL. */
     void (*dealloc)(struct vm_object *object);
 
@@ -64,6 +68,9 @@ struct vm_pager_ops {
 
 /* Zero-fill: has no page, never reads or writes. */
 extern const struct vm_pager_ops vm_default_pager;
+
+/* The pager's error(); 0 where it has none. */
+int vm_pager_error(const struct vm_object *object);
 
 /*
  * Make a DEFAULT object a SWAP object, before its first page-out.

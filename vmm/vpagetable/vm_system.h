@@ -157,9 +157,10 @@ struct vm_system {
     struct vmmeter meter;
     struct swap_device *swap;              /* (c) borrowed; NULL = no swap */
     const struct vm_pager_ops *swap_pager; /* (c) borrowed; NULL = no swap */
-    /* Told once each time page-out begins to fail, without locks; may be NULL. */
-    void (*pageout_error)(void *context, const char *message); /* (c) */
-    void *pageout_error_context;                               /* (c) */
+    /* Told once each time page-out begins to fail, without locks; may be NULL.  error: the
+     * negative errno behind it, 0 if there is none. */
+    void (*pageout_error)(void *context, const char *message, int error); /* (c) */
+    void *pageout_error_context;                                          /* (c) */
     struct vm_pageout pageout;
     _Atomic uint64_t resident_pages;  /* (a) pages that belong to an object */
     _Atomic uint64_t wired_pages;     /* (a) of these, wired ones */
