@@ -76,7 +76,7 @@ cat "$dir/initramfs" "$run/command.cpio" >"$run/initrd"
 echo "lane: $(sed -n 's/^Package: //p' "$dir/kernel/version"), QEMU's software CPU with SVM and nested paging" >&2
 start=$(date +%s)
 timeout -k 10 "$seconds" qemu-system-x86_64 \
-    -accel "$accel" -cpu max -smp 2 -m "$memory" -nodefaults -display none -no-reboot \
+    -accel "$accel" -cpu max -smp 3 -m "$memory" -nodefaults -display none -no-reboot \
     -serial stdio -serial "file:$run/status" -monitor "$monitor" \
     -kernel "$dir/kernel/vmlinuz" -initrd "$run/initrd" \
     -append 'console=ttyS0 quiet panic=-1 oops=panic maxcpus=1' </dev/null &
