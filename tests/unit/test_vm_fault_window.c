@@ -68,8 +68,10 @@ Test(vm_fault_window, a_changed_table_page_is_a_dirty_page)
     struct rig rig;
 
     rig_window_init(&rig, 4, RIG_PASS);
-    for (unsigned level = 1; level <= 4; level++)
+    for (unsigned level = 1; level <= 4; level++) {
         atomic_store(&rig_page(rig.ram, level)->dirty, 0);
+        vm_page_flag_clear(rig_page(rig.ram, level), VM_PAGE_REFERENCED);
+    }
     cr_assert(eq(u64, rig_load(&rig, W(2)), 2));
     for (unsigned level = 1; level <= 4; level++) {
         cr_assert(rig_page(rig.ram, level)->dirty);

@@ -146,6 +146,12 @@ Test(vm_pageout, a_dirty_page_takes_its_old_neighbours_along_but_no_active_one)
     cr_assert(eq(u64, vm_pageout_scan(&rig.sys, 1), 1));
     cr_assert(rig_page(rig.ram, 36)->dirty && rig_page(rig.ram, 50)->dirty);
     cr_assert(rig_page(rig.ram, 45)->dirty);
+    for (unsigned p = 32; p < 64; p++) { /* written, one of them freed: on both sides of 40 */
+        const struct vm_page *m = rig_page(rig.ram, p);
+        bool written = m == NULL || !m->dirty;
+
+        cr_assert(eq(int, written, p > 36 && p < 45));
+    }
     vm_page_unhold(rig_page(rig.ram, 45));
     check(&rig, 0, 64);
     swap_fini(&rig);

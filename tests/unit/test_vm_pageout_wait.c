@@ -220,6 +220,37 @@ Test(vm_pageout, only_the_first_waiter_keeps_what_it_holds)
     swap_fini(&rig);
 }
 
+static void *
+wait_turn(void *sys)
+{
+    vm_pageout_wait_turn(sys);
+    return NULL;
+}
+
+Test(vm_pageout, who_waits_for_his_turn_goes_on_as_soon_as_memory_is_freed)
+{
+    struct vm_page *m;
+    pthread_t thread;
+    struct rig rig;
+
+    swap_rig(&rig, 16, 100);
+    fill(&rig, 0, 8);
+    for (unsigned p = 100; resident(&rig) != 16; p++)
+        cr_assert(eq(int, rig_touch(&rig, PAGE(p), VM_PROT_WRITE), VM_OK));
+    cr_assert(vm_pageout_claim(&rig.sys, &rig)); /* and does not let go of it */
+    cr_assert(zero(int, pthread_create(&thread, NULL, wait_turn, &rig.sys)));
+    rig_until(atomic_load(&rig.sys.pageout.waiters) != 0);
+    cr_assert(zero(int, vm_map_inval(&rig.map, gpa_from_u64(0), gpa_from_u64(PAGE(8)))));
+    vm_mutex_lock(&rig.ram->lock);
+    m = vm_page_lookup(rig.ram, 0);
+    vm_page_busy(m);
+    vm_page_free(m);
+    vm_mutex_unlock(&rig.ram->lock);
+    pthread_join(thread, NULL);
+    vm_pageout_release(&rig.sys, &rig);
+    swap_fini(&rig);
+}
+
 /* ---- Copies for real. ---- */
 
 #define WIRED UINT64_C(0x10000000)

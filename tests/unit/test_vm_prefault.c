@@ -434,6 +434,22 @@ Test(vm_prefault, a_run_stops_at_a_busy_page_and_skips_a_mapped_one)
     rig_fini(&rig);
 }
 
+Test(vm_prefault, the_limit_holds_for_both_sides_together)
+{
+    struct rig rig;
+
+    rig_init(&rig, 0);
+    for (unsigned p = 0; p < 64; p++)
+        cr_assert(eq(int, rig_touch(&rig, PAGE(p), VM_PROT_WRITE), VM_OK));
+    inval(&rig, 0, PAGE(64));
+    rig.sys.tunables.prefault_pages = 6;
+    cr_assert(eq(uint, burst(&rig, PAGE(30), VM_PROT_READ), 6));
+    cr_assert(eq(int, rig_mapped(&rig, PAGE(26)), VM_PROT_RW));
+    cr_assert(eq(int, rig_mapped(&rig, PAGE(32)), VM_PROT_RW));
+    cr_assert(eq(int, rig_mapped(&rig, PAGE(33)), VM_PROT_NONE));
+    rig_fini(&rig);
+}
+
 Test(vm_prefault, resident_pages_come_along_on_both_sides_and_more_as_the_stream_goes)
 {
     struct rig rig;
