@@ -376,6 +376,23 @@ CHECKED_TEST(vm_map_copy, pages_that_another_entry_maps_too_are_copied_and_stay_
     cr_expect(zero(uint, rig.fake.protects));
 }
 
+CHECKED_TEST(vm_map_copy, a_backing_object_has_no_pages_beyond_its_end_to_copy)
+{
+    struct vm_object *object = map_new(SRC, 8);
+    struct vm_object *backing;
+
+    cr_assert(zero(int, vm_object_create_default(&rig.sys, 2, &backing)));
+    rig_shadow(object, backing, 0);
+    rig.sys.tunables.prefault_pages = 0;
+    map_again(SRC * 4, 8, object);
+    rig_store(&rig, at(SRC, 6), 1006);
+    cr_assert(zero(int, copy_pages(SRC, DST, 8)));
+    cr_expect(not(needs_copy(DST)));
+    cr_expect(eq(u64, entry_at(DST)->object->resident_count, 1));
+    cr_expect(eq(u64, rig_load(&rig, at(DST, 6)), 1006));
+    cr_expect(zero(u64, rig_load(&rig, at(DST, 7))));
+}
+
 CHECKED_TEST(vm_map_copy, only_the_shared_part_of_an_object_is_copied_for_real)
 {
     struct vm_object *object = map_new(SRC, NPAGES);
