@@ -36,7 +36,7 @@ all:
 
 # ---------------------------------------------------------------- sources
 
-ENGINE_SRCS := vmm/histogram.c vmm/pager/file_pager.c vmm/pager/page_io.c vmm/pager/swap_device.c \
+ENGINE_SRCS := vmm/base/histogram.c vmm/pager/file_pager.c vmm/pager/page_io.c vmm/pager/swap_device.c \
 	vmm/pager/swap_pager.c vmm/vpagetable/pmap.c vmm/vpagetable/pmap_window.c vmm/vpagetable/pv.c \
 	vmm/vpagetable/vm_copy.c vmm/vpagetable/vm_errand.c vmm/vpagetable/vm_fault.c \
 	vmm/vpagetable/vm_fault_object.c vmm/vpagetable/vm_fault_page.c vmm/vpagetable/vm_fault_walk.c \
@@ -46,7 +46,7 @@ ENGINE_SRCS := vmm/histogram.c vmm/pager/file_pager.c vmm/pager/page_io.c vmm/pa
 	vmm/vpagetable/vm_pageout_wait.c vmm/vpagetable/vm_pager.c vmm/vpagetable/vm_prefault.c \
 	vmm/vpagetable/vm_ranges.c vmm/vpagetable/vm_readahead.c vmm/vpagetable/vm_shadow.c \
 	vmm/vpagetable/vm_system.c vmm/vpagetable/vm_types.c vmm/vpagetable/vpte.c
-CLI_SRCS := vmm/cli/cli.c vmm/cli/cmd_walk.c vmm/cli/fdt.c vmm/cli/image.c vmm/cli/json.c \
+CLI_SRCS := vmm/cli/cli.c vmm/cli/cmd_walk.c vmm/cli/fdt.c vmm/cli/image.c vmm/base/json.c \
 	vmm/cli/map_options.c vmm/cli/options.c vmm/cli/report.c vmm/cli/run_files.c vmm/cli/value.c \
 	vmm/cli/walk.c vmm/cli/walk_file.c vmm/cli/walk_options.c
 PURE_ARCH_SRCS := vmm/x86_64/insn.c vmm/x86_64/x86_walk.c
@@ -286,7 +286,7 @@ $(GUEST_TEST_BINS): $(O)/guest/tests/%.elf: $(O)/obj/guest/tests/%.c.o $(GUEST_L
 # ------------------------------------------------------------ run and test
 
 deps:
-	@tools/deps.sh $(PACKAGES) $(if $(findstring clang,$(CC)),clang)
+	@tests/deps.sh $(PACKAGES) $(if $(findstring clang,$(CC)),clang)
 
 # These targets install what is missing before anything is compiled.
 INSTALLING := run test check-unit check-kvm check-cli test-npt run-npt npt bench
@@ -349,12 +349,12 @@ ALL_SRCS := $(VMM_SRCS) $(MAIN_SRC) $(UNIT_SRCS) $(SANITIZER_SRCS) $(HOST_TEST_S
 	$(foreach g,$(GUEST_IMAGES),$(GUEST_$(g)_SRCS))
 
 lint:
-	@tools/deps.sh $(PACKAGES) $(LINT_PACKAGES)
+	@tests/deps.sh $(PACKAGES) $(LINT_PACKAGES)
 	@SOURCES='$(ALL_SRCS)' HOST_FLAGS='-I. $(STD) $(COMMON_WARNINGS)' \
 		GUEST_FLAGS='-I. $(STD) $(COMMON_WARNINGS) $(GUEST_MACHINE)' tests/lint/run.sh $(LINT_STEPS)
 
 format:
-	@tools/deps.sh clang-format
+	@tests/deps.sh clang-format
 	find vmm guest tests -name '*.[ch]' -exec $(CLANG_FORMAT) -i {} +
 
 install: all

@@ -28,12 +28,12 @@ $found"
 }
 
 engine='vmm/vpagetable/[a-z0-9_]+\.h'
-histogram='vmm/histogram\.h'
+base='vmm/base/[a-z0-9_]+\.h'
 abi='guest/include/vkvm_abi\.h'
 
 only vmm/vpagetable "$engine"
 only vmm/pager "$engine|vmm/pager/.*"
-only vmm/kvm "$engine|vmm/kvm/.*|$histogram|vmm/x86_64/arch\.h|$abi"
+only vmm/kvm "$engine|vmm/kvm/.*|$base|vmm/x86_64/arch\.h|$abi"
 only vmm/x86_64 "$engine|vmm/kvm/kvm_host\.h|vmm/x86_64/.*|$abi"
 only guest 'guest/.*'
 

@@ -106,7 +106,7 @@ step_cppcheck() {
 }
 
 step_shell() {
-    { echo .ci/run; echo tests/npt/init; find tests tools -name '*.sh'; } | xargs shellcheck
+    { echo .ci/run; echo tests/npt/init; find tests -name '*.sh'; } | xargs shellcheck
 }
 
 step_manual() {

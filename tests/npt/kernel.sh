@@ -40,7 +40,7 @@ download() {
     [ -n "$package" ] && $get "$package"
 }
 
-deps=$(cd "$here/../../tools" && pwd)/deps.sh
+deps=$(cd "$here/.." && pwd)/deps.sh
 work=$dir.new
 rm -rf "$work"
 mkdir -p "$work/unpacked"

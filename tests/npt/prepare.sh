@@ -38,7 +38,7 @@ current() {
 }
 
 # shellcheck disable=SC2086 # a list of words
-"$here/../../tools/deps.sh" $packages
+"$here/../deps.sh" $packages
 mkdir -p "$dir"
 [ -f "$dir/kernel/version" ] || "$here/kernel.sh" "$dir/kernel"
 printf '%s\n' "$@" >"$dir/files.new"

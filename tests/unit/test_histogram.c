@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The latency histogram: bucket borders, percentiles, merging. */
-#include "vmm/histogram.h"
+#include "vmm/base/histogram.h"
 
 #include <criterion/criterion.h>
 

@@ -4,7 +4,7 @@
  * here after RFC 8259 must accept and from which every figure is read back.
  */
 #include "vmm/cli/cli.h"
-#include "vmm/cli/json.h"
+#include "vmm/base/json.h"
 #include "vmm/cli/report.h"
 
 #include <criterion/criterion.h>

@@ -7,7 +7,7 @@
  */
 #include "vmm/cli/cmd_walk.h"
 
-#include "vmm/cli/json.h"
+#include "vmm/base/json.h"
 #include "vmm/cli/walk_file.h"
 #include "vmm/cli/walk_options.h"
 

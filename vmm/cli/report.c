@@ -8,7 +8,7 @@
 #include "vmm/cli/report.h"
 
 #include "vmm/cli/cli.h"
-#include "vmm/cli/json.h"
+#include "vmm/base/json.h"
 
 #include <inttypes.h>
 #include <string.h>

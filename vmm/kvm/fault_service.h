@@ -16,7 +16,7 @@
 #ifndef FAULT_SERVICE_H
 #define FAULT_SERVICE_H
 
-#include "vmm/histogram.h"
+#include "vmm/base/histogram.h"
 #include "vmm/kvm/kvm_pmap.h"
 #include "vmm/vpagetable/vm_fault.h"
 

@@ -2,7 +2,7 @@
 /*
  * The JSON writer.
  */
-#include "vmm/cli/json.h"
+#include "vmm/base/json.h"
 
 #include <assert.h>
 #include <inttypes.h>

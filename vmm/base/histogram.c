@@ -3,7 +3,7 @@
  * Log-linear histogram.  Values below 2^SUB_BITS have a bucket each; above, every
  * power of two is cut into 2^SUB_BITS equal buckets.
  */
-#include "vmm/histogram.h"
+#include "vmm/base/histogram.h"
 
 #include <string.h>
 

@@ -3,8 +3,8 @@
 #
 # Install the Debian packages that are named and missing.
 #
-#   tools/deps.sh PACKAGE...   install what is missing; asks nothing of apt when all is there
-#   tools/deps.sh -u           refresh apt's package lists
+#   tests/deps.sh PACKAGE...   install what is missing; asks nothing of apt when all is there
+#   tests/deps.sh -u           refresh apt's package lists
 #
 # Works as root or through sudo without a password.  Where neither works it
 # prints the command to run and fails.  DEPS=no skips everything (for builds
