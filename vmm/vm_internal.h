@@ -9,7 +9,7 @@
 #ifndef VM_INTERNAL_H
 #define VM_INTERNAL_H
 
-#include "vmm/console.h"
+#include "vmm/device/console.h"
 #include "vmm/doorbell.h"
 #include "vmm/file_map.h"
 #include "vmm/kvm/vcpu.h"

@@ -2,7 +2,7 @@
 /*
  * The guest's console.
  */
-#include "vmm/console.h"
+#include "vmm/device/console.h"
 
 #include <errno.h>
 #include <poll.h>
