@@ -53,8 +53,8 @@ PURE_ARCH_SRCS := vmm/x86_64/insn.c vmm/x86_64/x86_walk.c
 KVM_SRCS := vmm/kvm/delay_line.c vmm/kvm/fault_service.c vmm/kvm/kvm_host.c vmm/kvm/kvm_pmap.c \
 	vmm/kvm/kvm_window.c vmm/kvm/memslot.c vmm/kvm/uffd.c vmm/kvm/vcpu.c
 ARCH_SRCS := vmm/x86_64/boot.c vmm/x86_64/call.c vmm/x86_64/cpu.c vmm/x86_64/exception.c
-VM_SRCS := vmm/cli/cmd_run.c vmm/device/console.c vmm/doorbell.c vmm/file_map.c vmm/pageout_thread.c \
-	vmm/vm.c vmm/vm_parts.c vmm/vm_watch.c vmm/vmspace.c
+VM_SRCS := vmm/cli/cmd_run.c vmm/device/console.c vmm/doorbell/doorbell.c vmm/file_map.c vmm/pageout_thread.c \
+	vmm/vm.c vmm/vm_parts.c vmm/vm_watch.c vmm/doorbell/vmspace.c
 VMM_SRCS := $(ENGINE_SRCS) $(CLI_SRCS) $(PURE_ARCH_SRCS) $(KVM_SRCS) $(ARCH_SRCS) $(VM_SRCS)
 MAIN_SRC := vmm/main.c
 

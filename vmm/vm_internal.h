@@ -10,12 +10,12 @@
 #define VM_INTERNAL_H
 
 #include "vmm/device/console.h"
-#include "vmm/doorbell.h"
+#include "vmm/doorbell/doorbell.h"
 #include "vmm/file_map.h"
 #include "vmm/kvm/vcpu.h"
 #include "vmm/pageout_thread.h"
 #include "vmm/vm.h"
-#include "vmm/vmspace.h"
+#include "vmm/doorbell/vmspace.h"
 
 #include <time.h>
 

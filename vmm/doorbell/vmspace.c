@@ -5,7 +5,7 @@
  *
  * The map is edited first and the books after it, or not at all.  locked: S
  */
-#include "vmm/vmspace.h"
+#include "vmm/doorbell/vmspace.h"
 
 #include "guest/include/vkvm_abi.h"
 #include "vmm/vm_internal.h"

@@ -4,7 +4,7 @@
  * by the engine function it goes to; guest memory is only reached through
  * vm_map_read and vm_map_write.
  */
-#include "vmm/doorbell.h"
+#include "vmm/doorbell/doorbell.h"
 
 #include "guest/include/vkvm_abi.h"
 #include "vmm/vm_internal.h"
