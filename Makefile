@@ -51,10 +51,10 @@ CLI_SRCS := vmm/cli/cli.c vmm/cli/cmd_walk.c vmm/cli/fdt.c vmm/cli/image.c vmm/b
 	vmm/cli/walk.c vmm/cli/walk_file.c vmm/cli/walk_options.c
 PURE_ARCH_SRCS := vmm/x86_64/insn.c vmm/x86_64/x86_walk.c
 KVM_SRCS := vmm/kvm/delay_line.c vmm/kvm/fault_service.c vmm/kvm/kvm_host.c vmm/kvm/kvm_pmap.c \
-	vmm/kvm/kvm_window.c vmm/kvm/memslot.c vmm/kvm/uffd.c vmm/kvm/vcpu.c
+	vmm/kvm/kvm_window.c vmm/kvm/memslot.c vmm/kvm/uffd.c vmm/vm/vcpu.c
 ARCH_SRCS := vmm/x86_64/boot.c vmm/x86_64/call.c vmm/x86_64/cpu.c vmm/x86_64/exception.c
-VM_SRCS := vmm/cli/cmd_run.c vmm/device/console.c vmm/doorbell/doorbell.c vmm/file_map.c vmm/pageout_thread.c \
-	vmm/vm.c vmm/vm_parts.c vmm/vm_watch.c vmm/doorbell/vmspace.c
+VM_SRCS := vmm/cli/cmd_run.c vmm/device/console.c vmm/doorbell/doorbell.c vmm/vm/file_map.c vmm/vm/pageout_thread.c \
+	vmm/vm/vm.c vmm/vm/vm_parts.c vmm/vm/vm_watch.c vmm/doorbell/vmspace.c
 VMM_SRCS := $(ENGINE_SRCS) $(CLI_SRCS) $(PURE_ARCH_SRCS) $(KVM_SRCS) $(ARCH_SRCS) $(VM_SRCS)
 MAIN_SRC := vmm/main.c
 

@@ -4,7 +4,7 @@
 
 #include "tests/bench/bench.h"
 
-/* What a VM has (vmm/vm.c). */
+/* What a VM has (vmm/vm/vm.c). */
 #define STORE_PAGES ((uint64_t)1 << 28)
 
 static int

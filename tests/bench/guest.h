@@ -7,7 +7,7 @@
 
 #include "tests/bench/touch.h"
 
-#include "vmm/vm.h"
+#include "vmm/vm/vm.h"
 
 struct bench_guest {
     struct vm_config config;                   /* bench_guest_init's, then the caller's */

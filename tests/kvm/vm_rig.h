@@ -9,7 +9,7 @@
 #define VM_RIG_H
 
 #include "tests/kvm/vm_guest.h"
-#include "vmm/vm_internal.h"
+#include "vmm/vm/vm_internal.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -29,7 +29,7 @@
 #define VM_FDT_H
 
 #include "vmm/cli/image.h"
-#include "vmm/vm.h"
+#include "vmm/vm/vm.h"
 
 #define VM_FDT_MAX_SIZE ((size_t)4 << 20)
 

@@ -4,7 +4,7 @@
 #define MAP_OPTIONS_H
 
 #include "vmm/cli/cli.h"
-#include "vmm/vm.h"
+#include "vmm/vm/vm.h"
 
 /*
  * Add the window that `value` describes to the configuration.

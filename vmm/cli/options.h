@@ -6,7 +6,7 @@
 #define OPTIONS_H
 
 #include "vmm/cli/cli.h"
-#include "vmm/vm.h"
+#include "vmm/vm/vm.h"
 
 #define OPTIONS_MEMORY_MIN ((uint64_t)4 << 20)
 #define OPTIONS_MEMORY_MAX ((uint64_t)60 << 30) /* keeps clear of VKVM_WINDOW_BASE */

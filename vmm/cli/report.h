@@ -5,7 +5,7 @@
 #ifndef REPORT_H
 #define REPORT_H
 
-#include "vmm/vm.h"
+#include "vmm/vm/vm.h"
 
 #include <stdio.h>
 

@@ -7,7 +7,7 @@
 #include "vmm/doorbell/doorbell.h"
 
 #include "guest/include/vkvm_abi.h"
-#include "vmm/vm_internal.h"
+#include "vmm/vm/vm_internal.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -8,7 +8,7 @@
 #include "vmm/doorbell/vmspace.h"
 
 #include "guest/include/vkvm_abi.h"
-#include "vmm/vm_internal.h"
+#include "vmm/vm/vm_internal.h"
 
 #include <errno.h>
 #include <stdlib.h>

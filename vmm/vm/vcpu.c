@@ -11,7 +11,7 @@
  * The same three also come when the page was only inaccessible for a moment
  * (fact 2 of docs/hosts.md); then the access is made, or repeated.
  */
-#include "vmm/kvm/vcpu.h"
+#include "vmm/vm/vcpu.h"
 
 #include "guest/include/vkvm_abi.h"
 

@@ -3,11 +3,11 @@
  * Making and unmaking what a VM consists of, part by part.  A part that cannot be made leaves
  * nothing of itself.
  */
-#include "vmm/vm_parts.h"
+#include "vmm/vm/vm_parts.h"
 
 #include "guest/include/vkvm_abi.h"
 #include "vmm/pager/swap_pager.h"
-#include "vmm/vm_internal.h"
+#include "vmm/vm/vm_internal.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -11,10 +11,10 @@
 
 #include "vmm/device/console.h"
 #include "vmm/doorbell/doorbell.h"
-#include "vmm/file_map.h"
-#include "vmm/kvm/vcpu.h"
-#include "vmm/pageout_thread.h"
-#include "vmm/vm.h"
+#include "vmm/vm/file_map.h"
+#include "vmm/vm/vcpu.h"
+#include "vmm/vm/pageout_thread.h"
+#include "vmm/vm/vm.h"
 #include "vmm/doorbell/vmspace.h"
 
 #include <time.h>

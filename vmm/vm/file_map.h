@@ -12,7 +12,7 @@
 #define FILE_MAP_H
 
 #include "vmm/kvm/kvm_host.h"
-#include "vmm/vm.h"
+#include "vmm/vm/vm.h"
 
 struct file_map {
     const struct vm_file_config *config; /* borrowed */

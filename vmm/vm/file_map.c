@@ -2,7 +2,7 @@
 /*
  * Files in a VM's address space.
  */
-#include "vmm/file_map.h"
+#include "vmm/vm/file_map.h"
 
 #include "vmm/pager/file_pager.h"
 

@@ -8,13 +8,13 @@
  * windows inaccessible (a vCPU that waits for a page wakes with EFAULT), kicks
  * the vCPUs, wakes halted ones and vm_run.
  */
-#include "vmm/vm.h"
+#include "vmm/vm/vm.h"
 
 #include "guest/include/vkvm_abi.h"
 #include "vmm/pager/swap_pager.h"
-#include "vmm/vm_internal.h"
-#include "vmm/vm_parts.h"
-#include "vmm/vm_watch.h"
+#include "vmm/vm/vm_internal.h"
+#include "vmm/vm/vm_parts.h"
+#include "vmm/vm/vm_watch.h"
 
 #include <errno.h>
 #include <inttypes.h>

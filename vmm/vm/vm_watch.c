@@ -3,9 +3,9 @@
  * Waiting for the end: three descriptors that become readable, for the end itself, a signal and
  * the timeout.
  */
-#include "vmm/vm_watch.h"
+#include "vmm/vm/vm_watch.h"
 
-#include "vmm/vm_internal.h"
+#include "vmm/vm/vm_internal.h"
 
 #include <errno.h>
 #include <poll.h>

@@ -2,7 +2,7 @@
 /*
  * The page-out thread; the work is the engine's.
  */
-#include "vmm/pageout_thread.h"
+#include "vmm/vm/pageout_thread.h"
 
 #include "vmm/vpagetable/vm_pageout.h"
 
