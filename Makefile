@@ -46,7 +46,7 @@ ENGINE_SRCS := vmm/base/histogram.c vmm/pager/file_pager.c vmm/pager/page_io.c v
 	vmm/vpagetable/vm_pageout_wait.c vmm/vpagetable/vm_pager.c vmm/vpagetable/vm_prefault.c \
 	vmm/vpagetable/vm_ranges.c vmm/vpagetable/vm_readahead.c vmm/vpagetable/vm_shadow.c \
 	vmm/vpagetable/vm_system.c vmm/vpagetable/vm_types.c vmm/vpagetable/vpte.c
-CLI_SRCS := vmm/cli/cli.c vmm/cli/cmd_walk.c vmm/cli/fdt.c vmm/cli/image.c vmm/base/json.c \
+CLI_SRCS := vmm/cli/cli.c vmm/cli/cmd_walk.c vmm/boot/fdt.c vmm/boot/image.c vmm/base/json.c \
 	vmm/cli/map_options.c vmm/cli/options.c vmm/cli/report.c vmm/cli/run_files.c vmm/cli/value.c \
 	vmm/cli/walk.c vmm/cli/walk_file.c vmm/cli/walk_options.c
 PURE_ARCH_SRCS := vmm/x86_64/insn.c vmm/x86_64/x86_walk.c

@@ -5,7 +5,7 @@
  */
 #include "guest/include/vkvm_abi.h"
 #include "tests/unit/environment.h"
-#include "vmm/cli/fdt.h"
+#include "vmm/boot/fdt.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>

@@ -6,7 +6,7 @@
  * Images are made in memory and opened by the name /proc gives their memfd.
  */
 #include "tests/unit/environment.h"
-#include "vmm/cli/image.h"
+#include "vmm/boot/image.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>

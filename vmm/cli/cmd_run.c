@@ -8,8 +8,8 @@
  */
 #include "vmm/cli/cmd_run.h"
 
-#include "vmm/cli/fdt.h"
-#include "vmm/cli/image.h"
+#include "vmm/boot/fdt.h"
+#include "vmm/boot/image.h"
 #include "vmm/cli/options.h"
 #include "vmm/cli/report.h"
 #include "vmm/cli/run_files.h"

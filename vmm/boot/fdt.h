@@ -28,7 +28,7 @@
 #ifndef VM_FDT_H
 #define VM_FDT_H
 
-#include "vmm/cli/image.h"
+#include "vmm/boot/image.h"
 #include "vmm/vm/vm.h"
 
 #define VM_FDT_MAX_SIZE ((size_t)4 << 20)

@@ -9,7 +9,7 @@
  *
  * Source: Devicetree Specification 0.4, chapters 2, 3 and 5.
  */
-#include "vmm/cli/fdt.h"
+#include "vmm/boot/fdt.h"
 
 #include "guest/include/vkvm_abi.h"
 

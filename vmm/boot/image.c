@@ -8,7 +8,7 @@
  *
  * Source: System V ABI, generic part (gABI), chapters 4 and 5.
  */
-#include "vmm/cli/image.h"
+#include "vmm/boot/image.h"
 
 #include <errno.h>
 #include <gelf.h>
