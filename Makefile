@@ -36,51 +36,24 @@ all:
 
 # ---------------------------------------------------------------- sources
 
-ENGINE_SRCS := vmm/base/histogram.c vmm/pager/file_pager.c vmm/pager/page_io.c vmm/pager/swap_device.c \
-	vmm/pager/swap_pager.c vmm/vpagetable/pmap.c vmm/vpagetable/pmap_window.c vmm/vpagetable/pv.c \
-	vmm/vpagetable/vm_copy.c vmm/vpagetable/vm_errand.c vmm/vpagetable/vm_fault.c \
-	vmm/vpagetable/vm_fault_object.c vmm/vpagetable/vm_fault_page.c vmm/vpagetable/vm_fault_walk.c \
-	vmm/vpagetable/vm_fault_wire.c vmm/vpagetable/vm_map.c vmm/vpagetable/vm_map_copy.c \
-	vmm/vpagetable/vm_map_entry.c vmm/vpagetable/vm_map_wire.c vmm/vpagetable/vm_object.c \
-	vmm/vpagetable/vm_object_flush.c vmm/vpagetable/vm_page.c vmm/vpagetable/vm_pageout.c \
-	vmm/vpagetable/vm_pageout_wait.c vmm/vpagetable/vm_pager.c vmm/vpagetable/vm_prefault.c \
-	vmm/vpagetable/vm_ranges.c vmm/vpagetable/vm_readahead.c vmm/vpagetable/vm_shadow.c \
-	vmm/vpagetable/vm_system.c vmm/vpagetable/vm_types.c vmm/vpagetable/vpte.c
-CLI_SRCS := vmm/cli/cli.c vmm/cli/cmd_walk.c vmm/boot/fdt.c vmm/boot/image.c vmm/base/json.c \
-	vmm/cli/map_options.c vmm/cli/options.c vmm/cli/report.c vmm/cli/run_files.c vmm/cli/value.c \
-	vmm/cli/walk.c vmm/cli/walk_file.c vmm/cli/walk_options.c
-PURE_ARCH_SRCS := vmm/x86_64/insn.c vmm/x86_64/x86_walk.c
-KVM_SRCS := vmm/kvm/delay_line.c vmm/kvm/fault_service.c vmm/kvm/kvm_host.c vmm/kvm/kvm_pmap.c \
-	vmm/kvm/kvm_window.c vmm/kvm/memslot.c vmm/kvm/uffd.c vmm/vm/vcpu.c
-ARCH_SRCS := vmm/x86_64/boot.c vmm/x86_64/call.c vmm/x86_64/cpu.c vmm/x86_64/exception.c
-VM_SRCS := vmm/cli/cmd_run.c vmm/device/console.c vmm/doorbell/doorbell.c vmm/vm/file_map.c vmm/vm/pageout_thread.c \
-	vmm/vm/vm.c vmm/vm/vm_parts.c vmm/vm/vm_watch.c vmm/doorbell/vmspace.c
-VMM_SRCS := $(ENGINE_SRCS) $(CLI_SRCS) $(PURE_ARCH_SRCS) $(KVM_SRCS) $(ARCH_SRCS) $(VM_SRCS)
-MAIN_SRC := vmm/main.c
+# Each folder's sources.mk names its files, one a line.
+SOURCE_FOLDERS := vmm/base vmm/vpagetable vmm/pager vmm/kvm vmm/x86_64 vmm/device vmm/vm vmm/boot \
+	vmm/doorbell vmm/cli guest/lib guest/hello guest/vkernel tests/unit tests/bench
+include $(SOURCE_FOLDERS:%=%/sources.mk)
 
-# The unit tests take of vmm/ what needs no KVM.
-UNIT_VMM_SRCS := $(ENGINE_SRCS) $(CLI_SRCS) $(PURE_ARCH_SRCS) vmm/kvm/uffd.c
-UNIT_SRCS := tests/unit/alloc_failure.c tests/unit/audit.c tests/unit/fake_pmap.c \
-	tests/unit/fault_rig.c tests/unit/hammer.c tests/unit/hammer_copy.c tests/unit/hammer_words.c \
-	tests/unit/injection.c tests/unit/property_check.c tests/unit/property_entries.c \
-	tests/unit/property_model.c tests/unit/test_fdt.c tests/unit/test_file_pager.c \
-	tests/unit/test_file_pager_write.c tests/unit/test_hammer.c tests/unit/test_histogram.c \
-	tests/unit/test_image.c tests/unit/test_injection.c tests/unit/test_injection_map.c \
-	tests/unit/test_insn.c tests/unit/test_options.c tests/unit/test_pmap.c \
-	tests/unit/test_pmap_window.c tests/unit/test_property.c tests/unit/test_report.c \
-	tests/unit/test_swap_pager.c tests/unit/test_swap_pager_failure.c tests/unit/test_uffd.c \
-	tests/unit/test_vm_copy.c tests/unit/test_vm_fault.c tests/unit/test_vm_fault_chain.c \
-	tests/unit/test_vm_fault_interlock.c tests/unit/test_vm_fault_pager.c \
-	tests/unit/test_vm_fault_window.c tests/unit/test_vm_fault_wire.c tests/unit/test_vm_map.c \
-	tests/unit/test_vm_map_copy.c tests/unit/test_vm_map_copy_many.c tests/unit/test_vm_map_edit.c \
-	tests/unit/test_vm_map_interlock.c tests/unit/test_vm_object.c \
-	tests/unit/test_vm_object_clean.c tests/unit/test_vm_object_page.c tests/unit/test_vm_page.c \
-	tests/unit/test_vm_page_move.c tests/unit/test_vm_pageout.c tests/unit/test_vm_pageout_wait.c \
-	tests/unit/test_vm_prefault.c tests/unit/test_vm_ranges.c tests/unit/test_vm_readahead.c tests/unit/test_vm_shadow.c \
-	tests/unit/test_vm_shadow_collapse.c tests/unit/test_vm_system.c tests/unit/test_vpte.c \
-	tests/unit/test_vpte_race.c tests/unit/test_walk.c tests/unit/test_x86_walk.c \
-	tests/unit/vpte_model.c tests/unit/world.c tests/unit/x86_walk_model.c
+MAIN_SRC := vmm/main.c
+# What needs no KVM: the unit tests take it ...
+UNIT_VMM_SRCS := $(BASE_FILES:%=vmm/base/%) $(ENGINE_FILES:%=vmm/vpagetable/%) \
+	$(PAGER_FILES:%=vmm/pager/%) $(X86_64_PURE_FILES:%=vmm/x86_64/%) $(BOOT_FILES:%=vmm/boot/%) \
+	$(CLI_FILES:%=vmm/cli/%) vmm/kvm/uffd.c
+# ... and the rest.
+VMM_SRCS := $(sort $(UNIT_VMM_SRCS) $(KVM_FILES:%=vmm/kvm/%) $(X86_64_FILES:%=vmm/x86_64/%) \
+	$(DEVICE_FILES:%=vmm/device/%) $(VM_FILES:%=vmm/vm/%) $(DOORBELL_FILES:%=vmm/doorbell/%) \
+	$(CLI_KVM_FILES:%=vmm/cli/%))
+
+UNIT_SRCS := $(UNIT_FILES:%=tests/unit/%)
 SANITIZER_SRCS := tests/unit/sanitizer.c
+BENCH_SRCS := $(BENCH_FILES:%=tests/bench/%)
 
 # tests/kvm/NAME.c, with NAME*.S if there is one: a program of its own.
 HOST_TESTS := host_failure host_fault host_pmap host_service host_vm host_window
@@ -92,29 +65,13 @@ HOST_TEST_SRCS := $(HOST_TESTS:%=tests/kvm/%.c) tests/kvm/host_failure.S tests/k
 # What the tests of the program need: a terminal.
 PTY_SRCS := tests/cli/pty.c
 HOST_CHECK_SRCS := tests/npt/host_check.c vmm/kvm/kvm_host.c
-BENCH_SRCS := tests/bench/baseline.c tests/bench/bench.c tests/bench/bench_copy.c \
-	tests/bench/bench_engine.c tests/bench/bench_fault.c tests/bench/bench_memory.c \
-	tests/bench/bench_process.c tests/bench/bench_scale.c tests/bench/bench_touch.c \
-	tests/bench/bench_walk.c tests/bench/cores.c tests/bench/engine.c tests/bench/guest.c \
-	tests/bench/touch.S
 
-GUEST_LIB_SRCS := guest/lib/access.c guest/lib/console.c guest/lib/cpu.c guest/lib/fdt.c \
-	guest/lib/ram.c guest/lib/ring3.c guest/lib/smp.c guest/lib/start.S guest/lib/string.c \
-	guest/lib/test.c guest/lib/trap_entry.S guest/lib/traps.c guest/lib/vpte.c guest/lib/window.c
+GUEST_LIB_SRCS := $(GUEST_LIB_FILES:%=guest/lib/%)
 GUEST_IMAGES := hello vkernel
-GUEST_hello_SRCS := guest/hello/hello.c
-GUEST_vkernel_SRCS := guest/vkernel/fault.c guest/vkernel/main.c guest/vkernel/page.c \
-	guest/vkernel/proc.c guest/vkernel/scan.c guest/vkernel/shm.c guest/vkernel/space.c \
-	guest/vkernel/space_copy.c guest/vkernel/space_vpte.c guest/vkernel/swap.c \
-	guest/vkernel/trap.c guest/vkernel/user_bad.c guest/vkernel/user_fork.c \
-	guest/vkernel/user_lib.c guest/vkernel/user_main.c guest/vkernel/user_mappings.c \
-	guest/vkernel/user_scan.c guest/vkernel/user_sieve.c guest/vkernel/user_sort.c \
-	guest/vkernel/user_stress.c guest/vkernel/user_times.c
-# guest/tests/NAME.c: an image of its own.
-GUEST_TESTS := accessed_modified advise bad_frame both_mappings budget checksum copy \
-	directory_modified file_map hostile inval invalid linear_root page_size permission \
-	read_then_write remap_hammer setmap statistics unmapped vcpus ve_busy vmspace wire \
-	write_protect zero_fill
+GUEST_hello_SRCS := $(GUEST_hello_FILES:%=guest/hello/%)
+GUEST_vkernel_SRCS := $(GUEST_vkernel_FILES:%=guest/vkernel/%)
+# guest/tests/NAME.c: an image of its own, with a line in tests/kvm/tests.cfg.
+GUEST_TESTS := $(patsubst guest/tests/%.c,%,$(wildcard guest/tests/*.c))
 
 # Scripts and data the NPT lane needs besides the programs.
 TEST_FILES := docs/vkvm.1 tests/cli/odd.sh tests/cli/run.sh tests/cli/terminal.sh \

@@ -5,7 +5,7 @@
 #
 #   SOURCES=... HOST_FLAGS=... GUEST_FLAGS=... tests/lint/run.sh [STEP...]
 #
-#   sources   the Makefile names every source, tests.cfg every test image
+#   sources   the folders' sources.mk name every source, tests.cfg every test image
 #   spdx      every source names its licence
 #   seed      docs/seed.md names functions and tests that exist
 #   layers    the arrows between directories point down

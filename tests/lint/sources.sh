@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# Check that the Makefile names every source there is, and every test image has a
+# Check that the folders''' sources.mk name every source there is, and every test image has a
 # line in tests/kvm/tests.cfg.  Prints what is forgotten.
 #
 #   tests/lint/sources.sh SOURCE...    the sources the Makefile knows
@@ -19,11 +19,11 @@ known=" $* "
 for file in $(find vmm guest tests -name '*.c' -o -name '*.S' | sort); do
     case $known in
     *" $file "*) ;;
-    *) forgotten "$file" 'not in the Makefile' ;;
+    *) forgotten "$file" 'in no sources.mk' ;;
     esac
 done
 for file; do
-    [ -f "$file" ] || forgotten "$file" 'in the Makefile, but there is no such file'
+    [ -f "$file" ] || forgotten "$file" 'in a sources.mk, but there is no such file'
 done
 for file in guest/tests/*.c; do
     name=$(basename "$file" .c)

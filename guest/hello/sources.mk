@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: BSD-2-Clause
+GUEST_hello_FILES := \
+	hello.c

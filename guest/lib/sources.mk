@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: BSD-2-Clause
+GUEST_LIB_FILES := \
+	access.c \
+	console.c \
+	cpu.c \
+	fdt.c \
+	ram.c \
+	ring3.c \
+	smp.c \
+	start.S \
+	string.c \
+	test.c \
+	trap_entry.S \
+	traps.c \
+	vpte.c \
+	window.c

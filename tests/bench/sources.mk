@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: BSD-2-Clause
+BENCH_FILES := \
+	baseline.c \
+	bench.c \
+	bench_copy.c \
+	bench_engine.c \
+	bench_fault.c \
+	bench_memory.c \
+	bench_process.c \
+	bench_scale.c \
+	bench_touch.c \
+	bench_walk.c \
+	cores.c \
+	engine.c \
+	guest.c \
+	touch.S

@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: BSD-2-Clause
+CLI_FILES := \
+	cli.c \
+	cmd_walk.c \
+	map_options.c \
+	options.c \
+	report.c \
+	run_files.c \
+	value.c \
+	walk.c \
+	walk_file.c \
+	walk_options.c
+# ... and the verbs that need KVM: the unit tests leave them out.
+CLI_KVM_FILES := \
+	cmd_run.c

@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: BSD-2-Clause
+DEVICE_FILES := \
+	console.c

@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: BSD-2-Clause
+KVM_FILES := \
+	delay_line.c \
+	fault_service.c \
+	kvm_host.c \
+	kvm_pmap.c \
+	kvm_window.c \
+	memslot.c \
+	uffd.c

@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: BSD-2-Clause
+VM_FILES := \
+	file_map.c \
+	pageout_thread.c \
+	vcpu.c \
+	vm.c \
+	vm_parts.c \
+	vm_watch.c

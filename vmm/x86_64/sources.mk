@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: BSD-2-Clause
+X86_64_FILES := \
+	boot.c \
+	call.c \
+	cpu.c \
+	exception.c
+# ... and what needs no KVM: the unit tests take it.
+X86_64_PURE_FILES := \
+	insn.c \
+	x86_walk.c
