@@ -45,8 +45,9 @@ print_usage(FILE *to)
 static int
 usage_error(const char *what, const char *word)
 {
-    struct cli_error error = { .message = "" };
-    int status = cli_fail(&error, CLI_USAGE, "%s " CLI_NAME ": see 'vkvm --help'", what, word);
+    struct failure error = { .message = "" };
+    int status =
+        failure_set(&error, CLI_USAGE, "%s " FAILURE_NAME ": see 'vkvm --help'", what, word);
 
     cli_complain(error.message);
     return status;

@@ -56,7 +56,7 @@ static const struct pmap_ops null_pmap_ops = {
 static void
 init_kvm(struct bench_engine *engine)
 {
-    struct host_error error = { 0 };
+    struct failure error = { 0 };
 
     if (kvm_host_open(&engine->host, &error))
         bench_fail("opening KVM", error.message);

@@ -113,7 +113,7 @@ elapsed(const struct bench_guest *guest)
 double
 bench_guest_run(struct bench_guest *guest)
 {
-    struct host_error error = { 0 };
+    struct failure error = { 0 };
     struct vm_outcome outcome;
     struct vm_map *map;
     struct vm *vm;

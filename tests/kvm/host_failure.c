@@ -498,7 +498,7 @@ create_without(struct verdict *v, enum alloc_call call, unsigned n)
 {
     int descriptor = lowest_free_descriptor(), ret;
     int64_t live = alloc_failure_live();
-    struct host_error error = { 0 };
+    struct failure error = { 0 };
     struct vm *vm = NULL;
     struct world w;
     bool happened;
@@ -510,7 +510,7 @@ create_without(struct verdict *v, enum alloc_call call, unsigned n)
     happened = shortage_end();
     /* What can be done without, such as giving a hole back, may also fail and do no harm. */
     CHECK(v, happened || ret == 0, "call %u of kind %d: %s", n, (int)call, error.message);
-    CHECK(v, ret == 0 || (vm == NULL && error.message[0] != '\0' && error.error == ret),
+    CHECK(v, ret == 0 || (vm == NULL && error.message[0] != '\0' && error.code == ret),
           "call %u of kind %d: %d, \"%s\"", n, (int)call, ret, error.message);
     if (ret == 0)
         vm_destroy(vm);

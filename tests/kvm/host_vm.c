@@ -100,7 +100,7 @@ what_cannot_be_a_vm_is_refused_with_a_reason(struct verdict *v)
     const struct vm_window_config low = { .start = gpa_from_u64(0x1000),
                                           .size = PAGE_SIZE,
                                           .format = &vpte64_format };
-    struct host_error error;
+    struct failure error;
     struct vm_config bad;
     struct vm *vm = NULL;
 
@@ -110,7 +110,7 @@ what_cannot_be_a_vm_is_refused_with_a_reason(struct verdict *v)
         change;                                             \
         error.message[0] = '\0';                            \
         CHECK_EQ(v, vm_create(&bad, &vm, &error), -EINVAL); \
-        CHECK_EQ(v, error.error, -EINVAL);                  \
+        CHECK_EQ(v, error.code, -EINVAL);                   \
         CHECK(v, error.message[0] != '\0', "no message");   \
     } while (0)
     REFUSED(bad.memory_size = 0);

@@ -148,7 +148,7 @@ void
 machine_open(uint64_t natural, bool serve)
 {
     struct vm_system_config config = { .store_pages = 1u << 20 };
-    struct host_error error;
+    struct failure error;
 
     memset(&m, 0, sizeof(m));
     calls_zeropage = calls_copy = calls_continue = 0;

@@ -95,7 +95,7 @@ get(struct vm *vm, uint64_t gpa, void *to, size_t size)
 static inline struct vm *
 make_vm(const struct vm_config *config, const uint8_t *code, const uint8_t *end)
 {
-    struct host_error error;
+    struct failure error;
     struct vm *vm;
 
     if (vm_create(config, &vm, &error) != 0)

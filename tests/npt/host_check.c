@@ -18,7 +18,7 @@ int
 main(int argc, char **argv)
 {
     struct kvm_host host;
-    struct host_error error;
+    struct failure error;
 
     if (kvm_host_open(&host, &error) != 0) {
         puts(error.message);

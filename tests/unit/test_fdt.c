@@ -6,6 +6,7 @@
 #include "guest/include/vkvm_abi.h"
 #include "tests/unit/environment.h"
 #include "vmm/boot/fdt.h"
+#include "vmm/x86_64/arch.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
@@ -49,10 +50,10 @@ static struct vm_fdt
 build(char *const *arguments, size_t narguments)
 {
     const struct vm_fdt_config config = config_of(arguments, narguments);
-    struct cli_error error = { .message = "" };
+    struct failure error = { .message = "" };
     struct vm_fdt fdt;
 
-    cr_assert(eq(int, vm_fdt_build(&config, &fdt, &error), CLI_OK), "%s", error.message);
+    cr_assert(eq(int, vm_fdt_build(&config, &fdt, &error), 0), "%s", error.message);
     return fdt;
 }
 
@@ -208,7 +209,7 @@ Test(fdt, the_largest_machine_fits)
 {
     struct vm_window_config many[VM_MAX_WINDOWS];
     struct vm_fdt_config config = config_of(NULL, 0);
-    struct cli_error error;
+    struct failure error;
     struct vm_fdt fdt;
 
     for (unsigned i = 0; i < VM_MAX_WINDOWS; i++) {
@@ -218,7 +219,7 @@ Test(fdt, the_largest_machine_fits)
     config.nvcpus = VM_MAX_VCPUS;
     config.windows = many;
     config.nwindows = VM_MAX_WINDOWS;
-    cr_assert(eq(int, vm_fdt_build(&config, &fdt, &error), CLI_OK), "%s", error.message);
+    cr_assert(eq(int, vm_fdt_build(&config, &fdt, &error), 0), "%s", error.message);
     cr_expect(eq(int, count_subnodes(&fdt, "/windows"), VM_MAX_WINDOWS));
     cr_expect(eq(int, count_subnodes(&fdt, "/cpus"), VM_MAX_VCPUS));
     EXPECT_STRING(&fdt, "/cpus/cpu@3f", "device_type", "cpu");
@@ -232,12 +233,12 @@ Test(fdt, mapped_files_are_described)
         { .start = { 0x1002000000 }, .size = 0x1000, .read_only = true },
     };
     struct vm_fdt_config config = config_of(NULL, 0);
-    struct cli_error error;
+    struct failure error;
     struct vm_fdt fdt;
 
     config.files = files;
     config.nfiles = 2;
-    cr_assert(eq(int, vm_fdt_build(&config, &fdt, &error), CLI_OK), "%s", error.message);
+    cr_assert(eq(int, vm_fdt_build(&config, &fdt, &error), 0), "%s", error.message);
     EXPECT_STRING(&fdt, "/files", "compatible", "vkvm,files-1");
     expect_cells(&fdt, "/files", 2, 2);
     cr_expect(eq(int, count_subnodes(&fdt, "/files"), 2));
@@ -322,21 +323,21 @@ Test(fdt, long_arguments_make_the_tree_grow_up_to_its_limit)
     size_t size = VM_FDT_MAX_SIZE;
     char *text = malloc(size + 1), *const arguments[] = { text };
     const struct vm_fdt_config config = config_of(arguments, 1);
-    struct cli_error error;
+    struct failure error;
     struct vm_fdt fdt;
 
     memset(text, 'x', size);
     text[size / 4] = '\0';
-    cr_assert(eq(int, vm_fdt_build(&config, &fdt, &error), CLI_OK), "%s", error.message);
+    cr_assert(eq(int, vm_fdt_build(&config, &fdt, &error), 0), "%s", error.message);
     expect_bytes(&fdt, "/chosen", "bootargs", text, size / 4 + 1);
     vm_fdt_fini(&fdt);
     text[size / 4] = 'x';
     text[size / 2] = '\0';
-    cr_expect(eq(int, vm_fdt_build(&config, &fdt, &error), CLI_NOT_LOADABLE));
+    cr_expect(eq(int, vm_fdt_build(&config, &fdt, &error), -ENOEXEC));
     cr_expect(strstr(error.message, "larger than 4M") != NULL, "%s", error.message);
     text[size / 2] = 'x';
     text[size] = '\0';
-    cr_expect(eq(int, vm_fdt_build(&config, &fdt, &error), CLI_NOT_LOADABLE));
+    cr_expect(eq(int, vm_fdt_build(&config, &fdt, &error), -ENOEXEC));
     free(text);
 }
 
@@ -344,9 +345,9 @@ Test(fdt, a_tree_from_a_file_is_taken_as_it_is)
 {
     struct vm_fdt built = build(NULL, 0), loaded;
     struct file file = file_of(built.data, built.size);
-    struct cli_error error;
+    struct failure error;
 
-    cr_assert(eq(int, vm_fdt_load(file.path, &loaded, &error), CLI_OK), "%s", error.message);
+    cr_assert(eq(int, vm_fdt_load(file.path, &loaded, &error), 0), "%s", error.message);
     cr_assert(eq(sz, loaded.size, built.size));
     cr_expect(memcmp(loaded.data, built.data, built.size) == 0);
     vm_fdt_fini(&loaded);
@@ -357,14 +358,14 @@ Test(fdt, a_tree_from_a_file_is_taken_as_it_is)
 Test(fdt, arguments_enter_a_loaded_tree_that_has_no_chosen_node)
 {
     char buffer[512], argument[] = "word", *const arguments[] = { argument };
-    struct cli_error error;
+    struct failure error;
     struct vm_fdt fdt;
     struct file file;
 
     cr_assert(eq(int, fdt_create_empty_tree(buffer, sizeof buffer), 0));
     file = file_of(buffer, sizeof buffer);
-    cr_assert(eq(int, vm_fdt_load(file.path, &fdt, &error), CLI_OK), "%s", error.message);
-    cr_assert(eq(int, vm_fdt_set_arguments(&fdt, arguments, 1, &error), CLI_OK));
+    cr_assert(eq(int, vm_fdt_load(file.path, &fdt, &error), 0), "%s", error.message);
+    cr_assert(eq(int, vm_fdt_set_arguments(&fdt, arguments, 1, &error), 0));
     EXPECT_STRING(&fdt, "/chosen", "bootargs", "word");
     cr_expect(eq(int, fdt_check_full(fdt.data, fdt.size), 0));
     vm_fdt_fini(&fdt);
@@ -374,13 +375,13 @@ Test(fdt, arguments_enter_a_loaded_tree_that_has_no_chosen_node)
 Test(fdt, a_file_that_is_no_tree_is_refused)
 {
     struct vm_fdt built = build(NULL, 0), loaded;
-    struct cli_error error;
+    struct failure error;
     struct file file;
     size_t sizes[] = { 0, 1, 39, 40, built.size / 2, built.size - 1 };
 
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         file = file_of(built.data, sizes[i]);
-        cr_expect(eq(int, vm_fdt_load(file.path, &loaded, &error), CLI_NOT_LOADABLE));
+        cr_expect(eq(int, vm_fdt_load(file.path, &loaded, &error), -ENOEXEC));
         cr_expect(strstr(error.message, "not a device tree blob") != NULL, "%s", error.message);
         cr_expect(loaded.data == NULL);
         close(file.fd);
@@ -390,15 +391,15 @@ Test(fdt, a_file_that_is_no_tree_is_refused)
 
 Test(fdt, a_file_that_is_missing_or_too_large_cannot_be_loaded)
 {
-    struct cli_error error;
+    struct failure error;
     struct vm_fdt fdt;
     struct file file = file_of("", 0);
 
-    cr_expect(eq(int, vm_fdt_load("/nonexistent/tree", &fdt, &error), CLI_NOT_LOADABLE));
+    cr_expect(eq(int, vm_fdt_load("/nonexistent/tree", &fdt, &error), -ENOEXEC));
     cr_expect(strstr(error.message, "no such file") != NULL);
-    cr_expect(eq(int, vm_fdt_load("/", &fdt, &error), CLI_NOT_LOADABLE));
+    cr_expect(eq(int, vm_fdt_load("/", &fdt, &error), -ENOEXEC));
     cr_assert(eq(int, ftruncate(file.fd, (off_t)VM_FDT_MAX_SIZE + 1), 0));
-    cr_expect(eq(int, vm_fdt_load(file.path, &fdt, &error), CLI_NOT_LOADABLE));
+    cr_expect(eq(int, vm_fdt_load(file.path, &fdt, &error), -ENOEXEC));
     cr_expect(strstr(error.message, "larger than 4M") != NULL);
     close(file.fd);
 }
@@ -408,9 +409,9 @@ Test(fdt, an_overlay_changes_its_target_and_nothing_else)
     char buffer[1024];
     struct file file = file_of(buffer, make_overlay(buffer, sizeof buffer, "/io/console@e9"));
     struct vm_fdt fdt = build(NULL, 0);
-    struct cli_error error;
+    struct failure error;
 
-    cr_assert(eq(int, vm_fdt_apply_overlay(&fdt, file.path, &error), CLI_OK), "%s", error.message);
+    cr_assert(eq(int, vm_fdt_apply_overlay(&fdt, file.path, &error), 0), "%s", error.message);
     cr_expect(eq(int, fdt_check_full(fdt.data, fdt.size), 0));
     expect_u32s(&fdt, "/io/console@e9", "new", 1, 42, 0);
     EXPECT_STRING(&fdt, "/io/console@e9/added", "status", "okay");
@@ -425,13 +426,13 @@ Test(fdt, an_overlay_without_its_target_is_refused_and_the_tree_unchanged)
     char buffer[1024];
     struct file file = file_of(buffer, make_overlay(buffer, sizeof buffer, "/nowhere"));
     struct vm_fdt fdt = build(NULL, 0), same = build(NULL, 0);
-    struct cli_error error;
+    struct failure error;
 
-    cr_expect(eq(int, vm_fdt_apply_overlay(&fdt, file.path, &error), CLI_NOT_LOADABLE));
+    cr_expect(eq(int, vm_fdt_apply_overlay(&fdt, file.path, &error), -ENOEXEC));
     cr_expect(strstr(error.message, "does not fit the device tree") != NULL, "%s", error.message);
     cr_assert(eq(sz, fdt.size, same.size));
     cr_expect(memcmp(fdt.data, same.data, same.size) == 0);
-    cr_expect(eq(int, vm_fdt_apply_overlay(&fdt, "/nonexistent/o", &error), CLI_NOT_LOADABLE));
+    cr_expect(eq(int, vm_fdt_apply_overlay(&fdt, "/nonexistent/o", &error), -ENOEXEC));
     vm_fdt_fini(&fdt);
     vm_fdt_fini(&same);
     close(file.fd);
@@ -442,10 +443,10 @@ static uint64_t
 place(size_t size, uint64_t memory_size, const struct image *image)
 {
     const struct vm_fdt fdt = { .size = size };
-    struct cli_error error = { .message = "" };
+    struct failure error = { .message = "" };
     gpa_t gpa = { 0 };
 
-    if (vm_fdt_place(&fdt, gpa_from_u64(RESERVED), memory_size, image, &gpa, &error) == CLI_OK)
+    if (vm_fdt_place(&fdt, gpa_from_u64(RESERVED), memory_size, image, &gpa, &error) == 0)
         return gpa.value;
     cr_expect(strstr(error.message, "no room for the device tree") != NULL);
     return 0;
@@ -464,7 +465,7 @@ Test(fdt, the_tree_lies_where_the_boot_page_tables_reach)
 {
     const struct image image = { .nsegments = 0 };
 
-    cr_expect(eq(u64, place(1, (uint64_t)60 << 30, &image), CLI_BOOT_MAP_END - 0x1000));
+    cr_expect(eq(u64, place(1, (uint64_t)60 << 30, &image), ARCH_BOOT_MAP_END - 0x1000));
 }
 
 Test(fdt, the_tree_goes_below_segments_in_its_way)
@@ -503,9 +504,9 @@ try_damaged(const uint8_t *bytes, size_t size, unsigned *accepted)
 {
     struct vm_fdt fdt = build(NULL, 0);
     struct file file = file_of(bytes, size);
-    struct cli_error error;
+    struct failure error;
 
-    if (vm_fdt_apply_overlay(&fdt, file.path, &error) == CLI_OK)
+    if (vm_fdt_apply_overlay(&fdt, file.path, &error) == 0)
         (*accepted)++;
     cr_assert(eq(int, fdt_check_full(fdt.data, fdt.size), 0));
     vm_fdt_fini(&fdt);

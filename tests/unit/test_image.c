@@ -7,6 +7,7 @@
  */
 #include "tests/unit/environment.h"
 #include "vmm/boot/image.h"
+#include "vmm/x86_64/arch.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
@@ -41,7 +42,7 @@ _Static_assert(sizeof(struct model) == FILE_SIZE, "the model is the file");
 
 struct opened {
     struct image image;
-    struct cli_error error;
+    struct failure error;
     int fd; /* the memfd */
     int status;
 };
@@ -90,7 +91,7 @@ open_bytes(struct opened *o, const void *bytes, size_t size)
 static void
 close_opened(struct opened *o)
 {
-    if (o->status == CLI_OK)
+    if (o->status == 0)
         image_close(&o->image);
     close(o->fd);
 }
@@ -101,7 +102,7 @@ expect_bytes_refused(const void *bytes, size_t size, const char *cause)
     struct opened o;
 
     open_bytes(&o, bytes, size);
-    cr_expect(eq(int, o.status, CLI_NOT_LOADABLE), "%s", cause);
+    cr_expect(eq(int, o.status, -ENOEXEC), "%s", cause);
     cr_expect(strstr(o.error.message, cause) != NULL, "'%s' lacks '%s'", o.error.message, cause);
     cr_expect(strstr(o.error.message, ": ") != NULL, "'%s' has no remedy", o.error.message);
     close_opened(&o);
@@ -126,7 +127,7 @@ write_array(void *context, gpa_t gpa, const void *from, size_t size, struct vm_f
 static int
 load(struct opened *o, uint8_t *memory)
 {
-    const struct cli_memory target = { .write = write_array, .context = memory };
+    const struct guest_memory target = { .write = write_array, .context = memory };
 
     return image_load(&o->image, &target, &o->error);
 }
@@ -138,7 +139,7 @@ Test(image, a_good_image_is_described)
 
     model_init(&model);
     open_bytes(&o, &model, sizeof model);
-    cr_assert(eq(int, o.status, CLI_OK), "%s", o.error.message);
+    cr_assert(eq(int, o.status, 0), "%s", o.error.message);
     cr_expect(eq(u64, o.image.entry.value, 0x100010));
     cr_assert(eq(uint, o.image.nsegments, 2));
     cr_expect(eq(u64, o.image.segments[0].start.value, 0x100000));
@@ -157,9 +158,9 @@ Test(image, segments_are_written_and_what_the_file_lacks_is_left_alone)
 
     model_init(&model);
     open_bytes(&o, &model, sizeof model);
-    cr_assert(eq(int, o.status, CLI_OK));
+    cr_assert(eq(int, o.status, 0));
     memset(memory + 0x200800, 0xee, 0x2000);
-    cr_assert(eq(int, load(&o, memory), CLI_OK));
+    cr_assert(eq(int, load(&o, memory), 0));
     cr_expect(memcmp(memory + 0x100000, model.bytes, 0x1800) == 0);
     cr_expect(memcmp(memory + 0x200000, model.bytes + 0x1800, 0x800) == 0);
     for (uint64_t i = 0; i < 0x2000; i++)
@@ -187,8 +188,8 @@ Test(image, a_segment_larger_than_the_copy_buffer_arrives_whole)
     for (size_t i = TEXT_OFFSET; i < size; i++)
         file[i] = (uint8_t)(i * 31 + (i >> 12));
     open_bytes(&o, file, size);
-    cr_assert(eq(int, o.status, CLI_OK), "%s", o.error.message);
-    cr_assert(eq(int, load(&o, memory), CLI_OK));
+    cr_assert(eq(int, o.status, 0), "%s", o.error.message);
+    cr_assert(eq(int, load(&o, memory), 0));
     cr_expect(memcmp(memory + 0x100000, file + TEXT_OFFSET, size - TEXT_OFFSET) == 0);
     close_opened(&o);
     free(file);
@@ -203,7 +204,7 @@ Test(image, segments_are_placed_by_their_physical_address)
     model_init(&model);
     model.phdrs[0].p_vaddr = 0xffffffff80000000;
     open_bytes(&o, &model, sizeof model);
-    cr_assert(eq(int, o.status, CLI_OK));
+    cr_assert(eq(int, o.status, 0));
     cr_expect(eq(u64, o.image.segments[0].start.value, 0x100000));
     close_opened(&o);
 }
@@ -219,7 +220,7 @@ Test(image, segments_out_of_order_are_sorted)
     model.phdrs[0] = model.phdrs[1];
     model.phdrs[1] = first;
     open_bytes(&o, &model, sizeof model);
-    cr_assert(eq(int, o.status, CLI_OK));
+    cr_assert(eq(int, o.status, 0));
     cr_expect(eq(u64, o.image.segments[0].start.value, 0x100000));
     cr_expect(eq(u64, o.image.segments[1].start.value, 0x200000));
     close_opened(&o);
@@ -235,7 +236,7 @@ Test(image, segments_without_bytes_and_other_types_are_skipped)
     model.phdrs[2] = (Elf64_Phdr){ .p_type = PT_LOAD, .p_offset = ~(uint64_t)0 };
     model.phdrs[3] = (Elf64_Phdr){ .p_type = PT_NOTE, .p_offset = ~(uint64_t)0, .p_filesz = 9 };
     open_bytes(&o, &model, sizeof model);
-    cr_assert(eq(int, o.status, CLI_OK), "%s", o.error.message);
+    cr_assert(eq(int, o.status, 0), "%s", o.error.message);
     cr_expect(eq(uint, o.image.nsegments, 2));
     close_opened(&o);
 }
@@ -253,28 +254,28 @@ Test(image, segments_may_touch_each_other_and_both_limits)
     model.phdrs[2] = model.phdrs[0];
     model.phdrs[2].p_paddr = LOW + 0x1800;
     open_bytes(&o, &model, sizeof model);
-    cr_expect(eq(int, o.status, CLI_OK), "%s", o.error.message);
+    cr_expect(eq(int, o.status, 0), "%s", o.error.message);
     close_opened(&o);
 }
 
 Test(image, a_missing_file_is_not_found)
 {
     struct image image;
-    struct cli_error error;
+    struct failure error;
 
-    cr_expect(eq(int, image_open("/nonexistent/image", &limits, &image, &error), CLI_NOT_FOUND));
+    cr_expect(eq(int, image_open("/nonexistent/image", &limits, &image, &error), -ENOENT));
     cr_expect(strstr(error.message, "no such file") != NULL);
-    cr_expect(eq(int, image_open("/dev/null/image", &limits, &image, &error), CLI_NOT_FOUND));
+    cr_expect(eq(int, image_open("/dev/null/image", &limits, &image, &error), -ENOENT));
 }
 
 Test(image, a_directory_and_a_device_are_refused)
 {
     struct image image;
-    struct cli_error error;
+    struct failure error;
 
-    cr_expect(eq(int, image_open("/", &limits, &image, &error), CLI_NOT_LOADABLE));
+    cr_expect(eq(int, image_open("/", &limits, &image, &error), -ENOEXEC));
     cr_expect(strstr(error.message, "is a directory") != NULL);
-    cr_expect(eq(int, image_open("/dev/zero", &limits, &image, &error), CLI_NOT_LOADABLE));
+    cr_expect(eq(int, image_open("/dev/zero", &limits, &image, &error), -ENOEXEC));
     cr_expect(strstr(error.message, "not a regular file") != NULL);
 }
 
@@ -282,12 +283,12 @@ Test(image, a_fifo_is_refused_without_waiting_for_a_writer)
 {
     char name[] = "/tmp/vkvm-test-XXXXXX", path[64];
     struct image image;
-    struct cli_error error;
+    struct failure error;
 
     cr_assert(mkdtemp(name) != NULL);
     snprintf(path, sizeof path, "%s/fifo", name);
     cr_assert(eq(int, mkfifo(path, 0600), 0));
-    cr_expect(eq(int, image_open(path, &limits, &image, &error), CLI_NOT_LOADABLE));
+    cr_expect(eq(int, image_open(path, &limits, &image, &error), -ENOEXEC));
     cr_expect(strstr(error.message, "not a regular file") != NULL);
     unlink(path);
     rmdir(name);
@@ -315,7 +316,7 @@ Test(image, a_file_that_ends_in_its_headers_is_refused)
     model_init(&model);
     for (size_t size = 0; size < offsetof(struct model, phdrs) + 2 * sizeof(Elf64_Phdr); size++) {
         open_bytes(&o, &model, size);
-        cr_expect(eq(int, o.status, CLI_NOT_LOADABLE), "%zu bytes", size);
+        cr_expect(eq(int, o.status, -ENOEXEC), "%zu bytes", size);
         close_opened(&o);
     }
 }
@@ -386,7 +387,7 @@ Test(image, absurd_counts_in_the_first_section_are_refused_or_harmless)
         close_opened(&o);
         model.ehdr.e_phnum = PN_XNUM;
         open_bytes(&o, &model, sizeof model);
-        cr_expect(eq(int, o.status, counts[i] == 2 ? CLI_OK : CLI_NOT_LOADABLE), "%#llx: %s",
+        cr_expect(eq(int, o.status, counts[i] == 2 ? 0 : -ENOEXEC), "%#llx: %s",
                   (unsigned long long)counts[i], o.error.message);
         close_opened(&o);
     }
@@ -404,7 +405,7 @@ Test(image, too_many_segments_are_refused)
     }
     model.ehdr.e_phnum = IMAGE_MAX_SEGMENTS;
     open_bytes(&o, &model, sizeof model);
-    cr_expect(eq(int, o.status, CLI_OK), "%s", o.error.message);
+    cr_expect(eq(int, o.status, 0), "%s", o.error.message);
     close_opened(&o);
     model.ehdr.e_phnum = IMAGE_MAX_SEGMENTS + 1;
     expect_refused(&model, "more than 64 segments");
@@ -511,16 +512,16 @@ Test(image, an_entry_point_above_the_boot_map_is_refused)
     };
     struct model model;
     struct image image;
-    struct cli_error error;
+    struct failure error;
     char path[40];
     int fd = memfd_create("image", MFD_CLOEXEC);
 
     model_init(&model);
-    model.phdrs[0].p_paddr = CLI_BOOT_MAP_END;
-    model.ehdr.e_entry = CLI_BOOT_MAP_END + 8;
+    model.phdrs[0].p_paddr = ARCH_BOOT_MAP_END;
+    model.ehdr.e_entry = ARCH_BOOT_MAP_END + 8;
     cr_assert(eq(i64, write(fd, &model, sizeof model), (ssize_t)sizeof model));
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    cr_expect(eq(int, image_open(path, &large, &image, &error), CLI_NOT_LOADABLE));
+    cr_expect(eq(int, image_open(path, &large, &image, &error), -ENOEXEC));
     cr_expect(strstr(error.message, "above 4G") != NULL, "%s", error.message);
     close(fd);
 }
@@ -533,9 +534,9 @@ Test(image, a_file_that_shrinks_after_the_check_is_an_error)
 
     model_init(&model);
     open_bytes(&o, &model, sizeof model);
-    cr_assert(eq(int, o.status, CLI_OK));
+    cr_assert(eq(int, o.status, 0));
     cr_assert(eq(int, ftruncate(o.fd, TEXT_OFFSET + 0x100), 0));
-    cr_expect(eq(int, load(&o, memory), CLI_NOT_LOADABLE));
+    cr_expect(eq(int, load(&o, memory), -ENOEXEC));
     cr_expect(strstr(o.error.message, "shorter") != NULL, "%s", o.error.message);
     close_opened(&o);
     free(memory);
@@ -556,18 +557,18 @@ write_fails(void *context, gpa_t gpa, const void *from, size_t size, struct vm_f
 Test(image, memory_that_cannot_be_written_is_a_failure_with_its_cause)
 {
     enum vm_result result = VM_HOST_FAILURE;
-    const struct cli_memory target = { .write = write_fails, .context = &result };
+    const struct guest_memory target = { .write = write_fails, .context = &result };
     struct model model;
     struct opened o;
 
     model_init(&model);
     open_bytes(&o, &model, sizeof model);
-    cr_assert(eq(int, o.status, CLI_OK));
-    cr_expect(eq(int, image_load(&o.image, &target, &o.error), CLI_FAILED));
+    cr_assert(eq(int, o.status, 0));
+    cr_expect(eq(int, image_load(&o.image, &target, &o.error), -ENOMEM));
     cr_expect(strstr(o.error.message, "the frame store is full") != NULL);
     cr_expect(strstr(o.error.message, "0x100000") != NULL);
     result = VM_IO_ERROR;
-    cr_expect(eq(int, image_load(&o.image, &target, &o.error), CLI_FAILED));
+    cr_expect(eq(int, image_load(&o.image, &target, &o.error), -EFAULT));
     cr_expect(strstr(o.error.message, vm_result_name(VM_IO_ERROR)) != NULL);
     close_opened(&o);
 }
@@ -659,9 +660,9 @@ Test(image, random_damage_is_refused_or_harmless)
         model_init(&model);
         damage(&model, &size);
         open_bytes(&o, &model, size);
-        if (o.status == CLI_OK) {
+        if (o.status == 0) {
             check_accepted(&o.image);
-            cr_assert(eq(int, load(&o, memory), CLI_OK));
+            cr_assert(eq(int, load(&o, memory), 0));
             accepted++;
         }
         close_opened(&o);

@@ -24,7 +24,7 @@ expect_text(const char *actual, const char *expected)
 
 /* Parse "run" and the NULL-terminated words, whose copies live until the next call. */
 static int
-parse_words(struct run_options *options, struct cli_error *error, const char *const *words)
+parse_words(struct run_options *options, struct failure *error, const char *const *words)
 {
     static char copies[MAX_WORDS][256];
     static char *argv[MAX_WORDS + 2];
@@ -49,7 +49,7 @@ static void
 expect_refused(const char *part, const char *const *words)
 {
     struct run_options options;
-    struct cli_error error;
+    struct failure error;
 
     cr_expect(eq(int, parse_words(&options, &error, words), CLI_USAGE), "%s", part);
     cr_expect(strstr(error.message, part) != NULL, "'%s' lacks '%s'", error.message, part);
@@ -157,7 +157,7 @@ Test(options, what_is_not_a_time_is_refused)
 Test(options, an_image_alone_gets_the_defaults)
 {
     struct run_options options;
-    struct cli_error error;
+    struct failure error;
 
     cr_assert(eq(int, PARSE(&options, &error, "hello"), CLI_OK));
     expect_text(options.image, "hello");
@@ -180,7 +180,7 @@ Test(options, an_image_alone_gets_the_defaults)
 Test(options, every_option_sets_its_field)
 {
     struct run_options options;
-    struct cli_error error;
+    struct failure error;
     int status = PARSE(&options, &error, "--memory=128M", "--cpus", "3", "--ram", "8M", "--swap",
                        "s", "--fdt", "tree", "--fdt-overlay", "over", "--timeout", "1.5", "--stats",
                        "--json=out", "--prefault", "16", "--no-fast-fault", "--fault-threads", "2",
@@ -206,7 +206,7 @@ Test(options, every_option_sets_its_field)
 Test(options, json_without_a_file_goes_to_standard_error)
 {
     struct run_options options;
-    struct cli_error error;
+    struct failure error;
 
     cr_assert(eq(int, PARSE(&options, &error, "--json", "image"), CLI_OK));
     cr_expect(options.json);
@@ -217,7 +217,7 @@ Test(options, json_without_a_file_goes_to_standard_error)
 Test(options, words_after_two_dashes_are_the_guests_and_may_look_like_options)
 {
     struct run_options options;
-    struct cli_error error;
+    struct failure error;
 
     cr_assert(
         eq(int, PARSE(&options, &error, "image", "--stats", "--", "a b", "--cpus", "--"), CLI_OK));
@@ -232,7 +232,7 @@ Test(options, words_after_two_dashes_are_the_guests_and_may_look_like_options)
 Test(options, help_needs_no_image)
 {
     struct run_options options;
-    struct cli_error error;
+    struct failure error;
 
     cr_assert(eq(int, PARSE(&options, &error, "-h"), CLI_OK));
     cr_expect(options.help);
@@ -243,7 +243,7 @@ Test(options, help_needs_no_image)
 Test(options, a_window_has_its_pieces_in_any_order)
 {
     struct run_options options;
-    struct cli_error error;
+    struct failure error;
     const struct vm_window_config *w;
     int status = PARSE(&options, &error, "image", "--window", "gpa=0x1000000000,size=1M",
                        "--window=prot=wr,root=0x5003,format=vpte32,size=0x1000,gpa=0x1000100000");
@@ -266,7 +266,7 @@ Test(options, a_window_has_its_pieces_in_any_order)
 Test(options, a_window_may_fill_the_whole_region_and_no_more)
 {
     struct run_options options;
-    struct cli_error error;
+    struct failure error;
 
     cr_expect(eq(int, PARSE(&options, &error, "i", "--window", "gpa=0x1000000000,size=192G"),
                  CLI_OK),
@@ -302,7 +302,7 @@ Test(options, a_bad_window_is_refused_with_its_cause)
 Test(options, windows_may_touch_but_not_overlap)
 {
     struct run_options options;
-    struct cli_error error;
+    struct failure error;
 
     cr_expect(eq(int,
                  PARSE(&options, &error, "i", "--window", "gpa=0x1000001000,size=4K", "--window",
@@ -319,7 +319,7 @@ Test(options, there_is_a_limit_to_the_number_of_windows)
     const char *words[VM_MAX_WINDOWS + 3] = { "image" };
     char text[VM_MAX_WINDOWS + 1][64];
     struct run_options options;
-    struct cli_error error;
+    struct failure error;
 
     for (unsigned i = 0; i <= VM_MAX_WINDOWS; i++) {
         snprintf(text[i], sizeof text[i], "--window=gpa=0x%llx,size=4K",
@@ -477,7 +477,7 @@ Test(options, random_command_lines_are_parsed_or_refused)
         char verb[] = "run";
         int argc = 1 + rand() % 7;
         struct run_options options;
-        struct cli_error error;
+        struct failure error;
 
         argv[0] = verb;
         for (int i = 1; i < argc; i++) {
@@ -496,7 +496,7 @@ Test(options, random_command_lines_are_parsed_or_refused)
 Test(options, map_takes_a_file_with_its_place_and_kind)
 {
     struct run_options options;
-    struct cli_error error;
+    struct failure error;
     const struct vm_file_config *file = options.config.files;
 
     cr_assert(eq(int,

@@ -3,8 +3,8 @@
  * The report: its sums, its text, and its JSON, which a strict reader written
  * here after RFC 8259 must accept and from which every figure is read back.
  */
-#include "vmm/cli/cli.h"
 #include "vmm/base/json.h"
+#include "vmm/cli/cli.h"
 #include "vmm/cli/report.h"
 
 #include <criterion/criterion.h>

@@ -134,7 +134,7 @@ Test(walk, a_file_that_shrinks_or_grows_under_the_walk_is_seen_as_it_is)
 {
     static struct walk_file file;
     struct walk_outcome outcome;
-    struct cli_error error;
+    struct failure error;
     char name[32];
     int fd;
 
@@ -163,7 +163,7 @@ Test(walk, a_file_opened_for_reading_is_never_written)
 {
     static struct walk_file file;
     struct walk_outcome outcome;
-    struct cli_error error;
+    struct failure error;
     char name[32];
     int fd;
 
@@ -187,7 +187,7 @@ Test(walk, a_file_that_cannot_be_written_is_one_error)
 {
     static struct walk_file file;
     struct walk_outcome outcome;
-    struct cli_error error;
+    struct failure error;
     char name[32];
     int fd;
 
@@ -206,7 +206,7 @@ Test(walk, a_file_that_cannot_be_read_is_one_error)
 {
     static struct walk_file file;
     struct walk_outcome outcome;
-    struct cli_error error;
+    struct failure error;
 
     file.name = "gone";
     file.fd = -1;
@@ -248,7 +248,7 @@ Test(walk, an_address_fits_up_to_the_last_bit_a_format_translates)
 
 /* Read accesses from text. */
 static int
-read_text(struct walk_accesses *accesses, const char *text, size_t size, struct cli_error *error)
+read_text(struct walk_accesses *accesses, const char *text, size_t size, struct failure *error)
 {
     const struct walk_options options = { .tables = vpte_tables, .format_name = "vpte64" };
     char *copy = malloc(size + 1);
@@ -274,7 +274,7 @@ Test(walk, many_accesses_are_read_in_their_order)
     };
     static char text[COUNT * 16];
     struct walk_accesses accesses;
-    struct cli_error error;
+    struct failure error;
     size_t size = 0;
 
     for (unsigned i = 0; i < COUNT; i++)
@@ -296,7 +296,7 @@ Test(walk, random_input_is_read_or_refused_in_one_line, .timeout = 120)
 
     for (unsigned i = 0; i < 100000; i++) {
         struct walk_accesses accesses;
-        struct cli_error error = { .message = "" };
+        struct failure error = { .message = "" };
         uint8_t bytes[48];
         char text[sizeof bytes / 2];
         size_t size;

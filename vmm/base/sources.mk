@@ -1,4 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 BASE_FILES := \
+	failure.c \
+	file.c \
 	histogram.c \
-	json.c
+	json.c \
+	size_text.c

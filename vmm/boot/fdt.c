@@ -12,8 +12,13 @@
 #include "vmm/boot/fdt.h"
 
 #include "guest/include/vkvm_abi.h"
+#include "vmm/base/file.h"
+#include "vmm/x86_64/arch.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <libfdt.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -268,15 +273,15 @@ run_step(struct vm_fdt *fdt, int (*step)(void *buffer, size_t size, const void *
 
 /* The error of a step as a user may read it. */
 static int
-fail_step(struct cli_error *error, int fdt_error, const char *what)
+fail_step(struct failure *error, int fdt_error, const char *what)
 {
     if (fdt_error == -FDT_ERR_NOSPACE)
-        return cli_fail(error, CLI_NOT_LOADABLE,
-                        "%s makes the device tree larger than 4M: make it smaller", what);
+        return failure_set(error, -ENOEXEC,
+                           "%s makes the device tree larger than 4M: make it smaller", what);
     if (fdt_error == ERROR_NO_MEMORY)
-        return cli_fail(error, CLI_FAILED, "out of memory: no room for the device tree");
-    return cli_fail(error, CLI_NOT_LOADABLE, "%s cannot be put into the device tree: %s", what,
-                    fdt_strerror(fdt_error));
+        return failure_set(error, -ENOMEM, "out of memory: no room for the device tree");
+    return failure_set(error, -ENOEXEC, "%s cannot be put into the device tree: %s", what,
+                       fdt_strerror(fdt_error));
 }
 
 struct arguments_step {
@@ -347,7 +352,7 @@ write_arguments(void *buffer, size_t size, const void *argument)
 
 int
 vm_fdt_set_arguments(struct vm_fdt *fdt, char *const *arguments, size_t narguments,
-                     struct cli_error *error)
+                     struct failure *error)
 {
     const struct arguments_step step = {
         .fdt = fdt,
@@ -357,13 +362,13 @@ vm_fdt_set_arguments(struct vm_fdt *fdt, char *const *arguments, size_t nargumen
     int result;
 
     if (narguments == 0)
-        return CLI_OK;
+        return 0;
     result = run_step(fdt, write_arguments, &step);
-    return result == 0 ? CLI_OK : fail_step(error, result, "the guest's arguments");
+    return result == 0 ? 0 : fail_step(error, result, "the guest's arguments");
 }
 
 int
-vm_fdt_build(const struct vm_fdt_config *config, struct vm_fdt *fdt, struct cli_error *error)
+vm_fdt_build(const struct vm_fdt_config *config, struct vm_fdt *fdt, struct failure *error)
 {
     int status, result;
 
@@ -372,47 +377,47 @@ vm_fdt_build(const struct vm_fdt_config *config, struct vm_fdt *fdt, struct cli_
     if (result != 0)
         return fail_step(error, result, "the machine");
     status = vm_fdt_set_arguments(fdt, config->arguments, config->narguments, error);
-    if (status != CLI_OK)
+    if (status != 0)
         vm_fdt_fini(fdt);
     return status;
 }
 
 /* The bytes of a device tree file, not yet checked. */
 static int
-read_file(int fd, const char *path, uint64_t size, struct vm_fdt *fdt, struct cli_error *error)
+read_file(int fd, const char *path, uint64_t size, struct vm_fdt *fdt, struct failure *error)
 {
     void *data;
     int result;
 
     if (size > VM_FDT_MAX_SIZE)
-        return cli_fail(error, CLI_NOT_LOADABLE,
-                        CLI_NAME " is larger than 4M: give a device tree blob", path);
+        return failure_set(error, -ENOEXEC,
+                           FAILURE_NAME " is larger than 4M: give a device tree blob", path);
     data = malloc(size != 0 ? size : 1);
     if (data == NULL)
-        return cli_fail(error, CLI_FAILED, "out of memory: no room to read " CLI_NAME, path);
-    result = cli_read_at(fd, data, size, 0);
+        return failure_set(error, -ENOMEM, "out of memory: no room to read " FAILURE_NAME, path);
+    result = file_read_at(fd, data, size, 0);
     if (result == 0 && fdt_check_full(data, size) == 0) {
         *fdt = (struct vm_fdt){ .data = data, .size = fdt_totalsize(data) };
-        return CLI_OK;
+        return 0;
     }
     free(data);
     if (result != 0)
-        return cli_fail(error, CLI_NOT_LOADABLE, "cannot read " CLI_NAME ": %s", path,
-                        strerror(-result));
-    return cli_fail(error, CLI_NOT_LOADABLE,
-                    CLI_NAME " is not a device tree blob: compile it with dtc", path);
+        return failure_set(error, -ENOEXEC, "cannot read " FAILURE_NAME ": %s", path,
+                           strerror(-result));
+    return failure_set(error, -ENOEXEC,
+                       FAILURE_NAME " is not a device tree blob: compile it with dtc", path);
 }
 
 int
-vm_fdt_load(const char *path, struct vm_fdt *fdt, struct cli_error *error)
+vm_fdt_load(const char *path, struct vm_fdt *fdt, struct failure *error)
 {
     uint64_t size;
     int fd, status;
 
     *fdt = (struct vm_fdt){ .data = NULL };
-    status = cli_open_input(path, &fd, &size, error);
-    if (status != CLI_OK)
-        return CLI_NOT_LOADABLE; /* CLI_NOT_FOUND is the image's alone */
+    status = file_open(path, O_RDONLY, &fd, &size, error);
+    if (status != 0)
+        return -ENOEXEC; /* -ENOENT is the image's alone */
     status = read_file(fd, path, size, fdt, error);
     close(fd);
     return status;
@@ -443,7 +448,7 @@ apply_overlay(void *buffer, size_t size, const void *argument)
 }
 
 int
-vm_fdt_apply_overlay(struct vm_fdt *fdt, const char *path, struct cli_error *error)
+vm_fdt_apply_overlay(struct vm_fdt *fdt, const char *path, struct failure *error)
 {
     struct vm_fdt overlay;
     const struct overlay_step step = { .base = fdt, .overlay = &overlay };
@@ -456,25 +461,25 @@ vm_fdt_apply_overlay(struct vm_fdt *fdt, const char *path, struct cli_error *err
     if (result == -FDT_ERR_NOSPACE || result == ERROR_NO_MEMORY)
         return fail_step(error, result, "the overlay");
     if (result != 0)
-        return cli_fail(error, CLI_NOT_LOADABLE,
-                        "overlay " CLI_NAME " does not fit the device tree (%s): "
-                        "check its targets and symbols",
-                        path, fdt_strerror(result));
-    return CLI_OK;
+        return failure_set(error, -ENOEXEC,
+                           "overlay " FAILURE_NAME " does not fit the device tree (%s): "
+                           "check its targets and symbols",
+                           path, fdt_strerror(result));
+    return 0;
 }
 
 int
 vm_fdt_place(const struct vm_fdt *fdt, gpa_t low, uint64_t memory_size, const struct image *image,
-             gpa_t *gpa, struct cli_error *error)
+             gpa_t *gpa, struct failure *error)
 {
-    uint64_t top = memory_size < CLI_BOOT_MAP_END ? memory_size : CLI_BOOT_MAP_END;
+    uint64_t top = memory_size < ARCH_BOOT_MAP_END ? memory_size : ARCH_BOOT_MAP_END;
     uint64_t size = (fdt->size + PAGE_MASK) & ~PAGE_MASK;
     unsigned i = image->nsegments;
 
     while (top >= size && top - size >= gpa_to_u64(low)) {
         *gpa = gpa_from_u64(top - size);
         if (!image_overlaps(image, *gpa, size))
-            return CLI_OK;
+            return 0;
         /* Segments are sorted, so the tree can only lie below the next one down.  There is
          * one: what is in the way starts below top, those already passed do not. */
         do
@@ -482,9 +487,9 @@ vm_fdt_place(const struct vm_fdt *fdt, gpa_t low, uint64_t memory_size, const st
         while (gpa_to_u64(image->segments[i].start) >= top);
         top = gpa_to_u64(gpa_trunc_page(image->segments[i].start));
     }
-    return cli_fail(error, CLI_NOT_LOADABLE,
-                    "no room for the device tree of %zu bytes beside the image: give more --memory",
-                    fdt->size);
+    return failure_set(
+        error, -ENOEXEC,
+        "no room for the device tree of %zu bytes beside the image: give more --memory", fdt->size);
 }
 
 void

@@ -10,7 +10,12 @@
  */
 #include "vmm/boot/image.h"
 
+#include "vmm/base/file.h"
+#include "vmm/base/size_text.h"
+#include "vmm/x86_64/arch.h"
+
 #include <errno.h>
+#include <fcntl.h>
 #include <gelf.h>
 #include <libelf.h>
 #include <stdlib.h>
@@ -26,12 +31,12 @@ struct image_check {
     uint64_t file_size;
     Elf *elf;
     struct image *image;
-    struct cli_error *error;
+    struct failure *error;
 };
 
 /* "'path' CAUSE: REMEDY" with one number in the cause. */
 #define REFUSE(check, format, ...) \
-    cli_fail((check)->error, CLI_NOT_LOADABLE, CLI_NAME " " format, (check)->path, __VA_ARGS__)
+    failure_set((check)->error, -ENOEXEC, FAILURE_NAME " " format, (check)->path, __VA_ARGS__)
 #define REFUSE_PLAIN(check, text) REFUSE(check, "%s", text)
 
 typedef unsigned long long ull;
@@ -47,7 +52,7 @@ check_identity(const struct image_check *check)
         return REFUSE_PLAIN(check, "is a 32-bit ELF file: build it for x86-64 (-m64)");
     if (ident[EI_DATA] != ELFDATA2LSB)
         return REFUSE_PLAIN(check, "is a big-endian ELF file: build it for x86-64");
-    return CLI_OK;
+    return 0;
 }
 
 static int
@@ -62,7 +67,7 @@ check_type(const struct image_check *check, const Elf64_Ehdr *ehdr)
     if (ehdr->e_type != ET_EXEC)
         return REFUSE(check, "is ELF type %u, not an executable: link it (-static -no-pie)",
                       ehdr->e_type);
-    return CLI_OK;
+    return 0;
 }
 
 /* A segment's place in the file. */
@@ -79,7 +84,7 @@ check_file_range(const struct image_check *check, const Elf64_Phdr *phdr)
                       "is truncated: a segment's 0x%llx bytes at 0x%llx lie beyond the "
                       "file's end at 0x%llx: copy or link it again",
                       (ull)phdr->p_filesz, (ull)phdr->p_offset, (ull)check->file_size);
-    return CLI_OK;
+    return 0;
 }
 
 /* The smallest power of two that holds [0, end) and, above it, a device tree. */
@@ -99,13 +104,13 @@ check_memory_range(const struct image_check *check, const Elf64_Phdr *phdr)
 {
     const struct image_limits *limits = check->limits;
     uint64_t start = phdr->p_paddr, size = phdr->p_memsz;
-    char text[CLI_SIZE_TEXT];
+    char text[SIZE_TEXT_MAX];
 
     if (size > limits->memory_size_max || start > limits->memory_size_max - size)
         return REFUSE(check,
                       "has a segment of 0x%llx bytes at 0x%llx, beyond the largest "
                       "--memory of %s: link it lower",
-                      (ull)size, (ull)start, cli_size_text(limits->memory_size_max, text));
+                      (ull)size, (ull)start, size_text(limits->memory_size_max, text));
     if (start < gpa_to_u64(limits->low))
         return REFUSE(check,
                       "has a segment at 0x%llx, below 0x%llx where start-up data lies: "
@@ -113,8 +118,8 @@ check_memory_range(const struct image_check *check, const Elf64_Phdr *phdr)
                       (ull)start, (ull)gpa_to_u64(limits->low));
     if (start + size > limits->memory_size)
         return REFUSE(check, "needs memory up to 0x%llx: give --memory %s", (ull)(start + size),
-                      cli_size_text(enough_memory(start + size, limits->memory_size_max), text));
-    return CLI_OK;
+                      size_text(enough_memory(start + size, limits->memory_size_max), text));
+    return 0;
 }
 
 /* Put a checked segment where the order by start wants it. */
@@ -134,7 +139,7 @@ insert_segment(const struct image_check *check, const struct image_segment *segm
         segments[i] = segments[i - 1];
     segments[i] = *segment;
     image->nsegments++;
-    return CLI_OK;
+    return 0;
 }
 
 static int
@@ -151,11 +156,11 @@ take_segment(const struct image_check *check, const Elf64_Phdr *phdr)
     if (phdr->p_type == PT_INTERP || phdr->p_type == PT_DYNAMIC)
         return REFUSE_PLAIN(check, "is dynamically linked: link it with -static");
     if (phdr->p_type != PT_LOAD || (phdr->p_memsz == 0 && phdr->p_filesz == 0))
-        return CLI_OK;
+        return 0;
     status = check_file_range(check, phdr);
-    if (status == CLI_OK)
+    if (status == 0)
         status = check_memory_range(check, phdr);
-    if (status == CLI_OK)
+    if (status == 0)
         status = insert_segment(check, &segment);
     return status;
 }
@@ -174,12 +179,12 @@ take_segments(const struct image_check *check)
         return REFUSE_PLAIN(check, "has no program headers in the file: copy or link it again");
     for (size_t i = 0; i < count; i++) {
         status = take_segment(check, &phdrs[i]);
-        if (status != CLI_OK)
+        if (status != 0)
             return status;
     }
     if (check->image->nsegments == 0)
         return REFUSE_PLAIN(check, "has nothing to load: link it with a PT_LOAD segment");
-    return CLI_OK;
+    return 0;
 }
 
 /* The guest starts with identity-mapped memory, so the entry point is a physical address. */
@@ -189,13 +194,13 @@ take_entry(const struct image_check *check, uint64_t entry)
     if (!image_overlaps(check->image, gpa_from_u64(entry), 1))
         return REFUSE(check, "has its entry point 0x%llx outside every segment: link it again",
                       (ull)entry);
-    if (entry >= CLI_BOOT_MAP_END)
+    if (entry >= ARCH_BOOT_MAP_END)
         return REFUSE(check,
                       "has its entry point at 0x%llx, above 4G where the start-up page "
                       "tables end: link it lower",
                       (ull)entry);
     check->image->entry = gpa_from_u64(entry);
-    return CLI_OK;
+    return 0;
 }
 
 static int
@@ -204,22 +209,22 @@ check_elf(const struct image_check *check)
     const Elf64_Ehdr *ehdr;
     int status = check_identity(check);
 
-    if (status != CLI_OK)
+    if (status != 0)
         return status;
     ehdr = elf64_getehdr(check->elf);
     if (ehdr == NULL)
         return REFUSE_PLAIN(check, "has a damaged ELF header: copy or link it again");
     status = check_type(check, ehdr);
-    if (status == CLI_OK)
+    if (status == 0)
         status = take_segments(check);
-    if (status == CLI_OK)
+    if (status == 0)
         status = take_entry(check, ehdr->e_entry);
     return status;
 }
 
 int
 image_open(const char *path, const struct image_limits *limits, struct image *image,
-           struct cli_error *error)
+           struct failure *error)
 {
     struct image_check check = {
         .path = path,
@@ -230,9 +235,9 @@ image_open(const char *path, const struct image_limits *limits, struct image *im
     int status;
 
     *image = (struct image){ .fd = -1 };
-    status = cli_open_input(path, &image->fd, &check.file_size, error);
-    if (status != CLI_OK)
-        return status;
+    status = file_open(path, O_RDONLY, &image->fd, &check.file_size, error);
+    if (status != 0)
+        return status == -ENOENT ? -ENOENT : -ENOEXEC;
     (void)elf_version(EV_CURRENT); /* required before elf_begin; cannot fail for EV_CURRENT */
     check.elf = elf_begin(image->fd, ELF_C_READ, NULL);
     if (check.elf == NULL)
@@ -240,44 +245,44 @@ image_open(const char *path, const struct image_limits *limits, struct image *im
     else
         status = check_elf(&check);
     elf_end(check.elf);
-    if (status != CLI_OK)
+    if (status != 0)
         image_close(image);
     return status;
 }
 
 static int
 load_segment(const struct image *image, const struct image_segment *segment, void *buffer,
-             const struct cli_memory *memory, struct cli_error *error)
+             const struct guest_memory *memory, struct failure *error)
 {
     uint64_t done = 0;
 
     while (done < segment->file_size) {
         uint64_t left = segment->file_size - done;
         size_t size = left < COPY_SIZE ? (size_t)left : COPY_SIZE;
-        int result = cli_read_at(image->fd, buffer, size, segment->offset + done);
+        int result = file_read_at(image->fd, buffer, size, segment->offset + done);
 
         if (result != 0)
-            return cli_fail(error, CLI_NOT_LOADABLE, "cannot read the image at 0x%llx: %s",
-                            (ull)(segment->offset + done),
-                            result == -ENODATA ? "it became shorter" : strerror(-result));
-        result = cli_memory_write(memory, gpa_add(segment->start, done), buffer, size, "the image",
-                                  error);
-        if (result != CLI_OK)
+            return failure_set(error, -ENOEXEC, "cannot read the image at 0x%llx: %s",
+                               (ull)(segment->offset + done),
+                               result == -ENODATA ? "it became shorter" : strerror(-result));
+        result = guest_memory_write(memory, gpa_add(segment->start, done), buffer, size,
+                                    "the image", error);
+        if (result != 0)
             return result;
         done += size;
     }
-    return CLI_OK;
+    return 0;
 }
 
 int
-image_load(const struct image *image, const struct cli_memory *memory, struct cli_error *error)
+image_load(const struct image *image, const struct guest_memory *memory, struct failure *error)
 {
     void *buffer = malloc(COPY_SIZE);
-    int status = CLI_OK;
+    int status = 0;
 
     if (buffer == NULL)
-        return cli_fail(error, CLI_FAILED, "out of memory: no room to read the image");
-    for (unsigned i = 0; i < image->nsegments && status == CLI_OK; i++)
+        return failure_set(error, -ENOMEM, "out of memory: no room to read the image");
+    for (unsigned i = 0; i < image->nsegments && status == 0; i++)
         status = load_segment(image, &image->segments[i], buffer, memory, error);
     free(buffer);
     return status;

@@ -10,7 +10,8 @@
 #ifndef IMAGE_H
 #define IMAGE_H
 
-#include "vmm/cli/cli.h"
+#include "vmm/base/failure.h"
+#include "vmm/vm/guest_memory.h"
 
 #define IMAGE_MAX_SEGMENTS 64
 
@@ -38,7 +39,7 @@ struct image_limits {
 
 /*
  * Open and check an image; image_close it.
- * Returns 0; CLI_NOT_FOUND or CLI_NOT_LOADABLE with *error filled, nothing is held then:
+ * Returns 0; -ENOENT or -ENOEXEC with *error filled, nothing is held then:
  *   - no file, no regular file, forbidden;
  *   - not ELF, 32-bit, big-endian, another machine, not an executable, position-independent,
  *     dynamically linked;
@@ -48,14 +49,14 @@ struct image_limits {
  *   - an entry point outside every segment or above what the boot page tables map.
  */
 int image_open(const char *path, const struct image_limits *limits, struct image *image,
-               struct cli_error *error) __attribute__((warn_unused_result));
+               struct failure *error) __attribute__((warn_unused_result));
 
 /*
- * Copy the segments.  Returns 0; CLI_NOT_LOADABLE when the file cannot be read or shrank
- * since it was checked, CLI_FAILED when memory cannot be written; *error is filled and
+ * Copy the segments.  Returns 0; -ENOEXEC when the file cannot be read or shrank
+ * since it was checked, or what guest_memory_write returns when memory cannot be written; *error is filled and
  * some segments may have been written.
  */
-int image_load(const struct image *image, const struct cli_memory *memory, struct cli_error *error)
+int image_load(const struct image *image, const struct guest_memory *memory, struct failure *error)
     __attribute__((warn_unused_result));
 
 void image_close(struct image *image);

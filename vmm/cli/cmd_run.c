@@ -29,7 +29,7 @@ struct run {
     bool started;  /* the VM ran: outcome is its own and report is filled */
     struct vm_outcome outcome;
     struct vm_report report;
-    struct cli_error error;
+    struct failure error;
 };
 
 static int
@@ -47,9 +47,9 @@ open_json(struct run *run)
         return CLI_OK;
     run->json = options->json_file == NULL ? stderr : fopen(options->json_file, "we");
     if (run->json == NULL)
-        return cli_fail(&run->error, CLI_FAILED,
-                        "cannot write " CLI_NAME ": %s: give --json another file",
-                        options->json_file, strerror(errno));
+        return failure_set(&run->error, CLI_FAILED,
+                           "cannot write " FAILURE_NAME ": %s: give --json another file",
+                           options->json_file, strerror(errno));
     return CLI_OK;
 }
 
@@ -62,7 +62,7 @@ open_image(struct run *run)
         .memory_size_max = OPTIONS_MEMORY_MAX,
     };
 
-    return image_open(run->options.image, &limits, &run->image, &run->error);
+    return cli_load_status(image_open(run->options.image, &limits, &run->image, &run->error));
 }
 
 /* The tree before an overlay: a file's, or built. */
@@ -81,29 +81,29 @@ make_base_fdt(struct run *run)
         .arguments = options->arguments,
         .narguments = options->narguments,
     };
-    int status;
+    int error;
 
     if (options->fdt == NULL)
         return vm_fdt_build(&config, &run->fdt, &run->error);
-    status = vm_fdt_load(options->fdt, &run->fdt, &run->error);
-    if (status == CLI_OK)
-        status =
+    error = vm_fdt_load(options->fdt, &run->fdt, &run->error);
+    if (error == 0)
+        error =
             vm_fdt_set_arguments(&run->fdt, options->arguments, options->narguments, &run->error);
-    return status;
+    return error;
 }
 
 static int
 make_fdt(struct run *run)
 {
     const struct run_options *options = &run->options;
-    int status = make_base_fdt(run);
+    int error = make_base_fdt(run);
 
-    if (status == CLI_OK && options->fdt_overlay != NULL)
-        status = vm_fdt_apply_overlay(&run->fdt, options->fdt_overlay, &run->error);
-    if (status == CLI_OK)
-        status = vm_fdt_place(&run->fdt, arch_boot_end(), options->config.memory_size, &run->image,
-                              &run->fdt_place, &run->error);
-    return status;
+    if (error == 0 && options->fdt_overlay != NULL)
+        error = vm_fdt_apply_overlay(&run->fdt, options->fdt_overlay, &run->error);
+    if (error == 0)
+        error = vm_fdt_place(&run->fdt, arch_boot_end(), options->config.memory_size, &run->image,
+                             &run->fdt_place, &run->error);
+    return cli_load_status(error);
 }
 
 static void
@@ -116,12 +116,12 @@ warn(void *context, const char *message)
 static int
 create_vm(struct run *run)
 {
-    struct host_error host = { .error = 0 };
+    struct failure host = { .code = 0 };
 
     run->options.config.warn = warn;
     if (vm_create(&run->options.config, &run->vm, &host) != 0) {
         run->vm = NULL;
-        return cli_fail(&run->error, CLI_FAILED, "%s", host.message);
+        return failure_set(&run->error, CLI_FAILED, "%s", host.message);
     }
     return CLI_OK;
 }
@@ -135,13 +135,13 @@ write_map(void *context, gpa_t gpa, const void *from, size_t size, struct vm_fau
 static int
 load_vm(struct run *run)
 {
-    const struct cli_memory memory = { .write = write_map, .context = vm_map_of(run->vm) };
-    int status = image_load(&run->image, &memory, &run->error);
+    const struct guest_memory memory = { .write = write_map, .context = vm_map_of(run->vm) };
+    int error = image_load(&run->image, &memory, &run->error);
 
-    if (status == CLI_OK)
-        status = cli_memory_write(&memory, run->fdt_place, run->fdt.data, run->fdt.size,
-                                  "the device tree", &run->error);
-    return status;
+    if (error == 0)
+        error = guest_memory_write(&memory, run->fdt_place, run->fdt.data, run->fdt.size,
+                                   "the device tree", &run->error);
+    return cli_load_status(error);
 }
 
 static int
@@ -188,7 +188,8 @@ write_json(struct run *run, int status)
         failed |= fclose(run->json) != 0;
     run->json = NULL;
     if (failed)
-        return cli_fail(&run->error, CLI_FAILED, "cannot write the JSON report: is the disk full?");
+        return failure_set(&run->error, CLI_FAILED,
+                           "cannot write the JSON report: is the disk full?");
     return CLI_OK;
 }
 

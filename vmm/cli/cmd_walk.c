@@ -16,7 +16,7 @@ struct walk_run {
     struct walk_file file;
     struct walk_options options;
     struct walk_accesses accesses;
-    struct cli_error error;
+    struct failure error;
 };
 
 static void

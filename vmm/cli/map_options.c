@@ -21,17 +21,17 @@ places_overlap(gpa_t a, uint64_t a_size, gpa_t b, uint64_t b_size)
 
 /* The value of gpa=. */
 static int
-place_gpa(const char *option, const char *value, gpa_t *start, struct cli_error *error)
+place_gpa(const char *option, const char *value, gpa_t *start, struct failure *error)
 {
     uint64_t gpa;
 
     if (value_size(value, &gpa) != 0 || (gpa & PAGE_MASK) != 0 || gpa < VKVM_WINDOW_BASE ||
         gpa >= VKVM_WINDOW_END)
-        return cli_fail(error, CLI_USAGE,
-                        "%s gpa=" CLI_NAME
-                        " is not possible: give a page's address from 0x%llx to below 0x%llx",
-                        option, value, (unsigned long long)VKVM_WINDOW_BASE,
-                        (unsigned long long)VKVM_WINDOW_END);
+        return failure_set(error, CLI_USAGE,
+                           "%s gpa=" FAILURE_NAME
+                           " is not possible: give a page's address from 0x%llx to below 0x%llx",
+                           option, value, (unsigned long long)VKVM_WINDOW_BASE,
+                           (unsigned long long)VKVM_WINDOW_END);
     *start = gpa_from_u64(gpa);
     return CLI_OK;
 }
@@ -44,42 +44,44 @@ struct window_pieces {
 };
 
 static int
-window_set_gpa(struct window_pieces *pieces, const char *value, struct cli_error *error)
+window_set_gpa(struct window_pieces *pieces, const char *value, struct failure *error)
 {
     return place_gpa("--window", value, &pieces->window.start, error);
 }
 
 static int
-window_set_size(struct window_pieces *pieces, const char *value, struct cli_error *error)
+window_set_size(struct window_pieces *pieces, const char *value, struct failure *error)
 {
     return value_pages("--window size", value, PAGE_SIZE, VKVM_WINDOW_END - VKVM_WINDOW_BASE,
                        &pieces->window.size, error);
 }
 
 static int
-window_set_format(struct window_pieces *pieces, const char *value, struct cli_error *error)
+window_set_format(struct window_pieces *pieces, const char *value, struct failure *error)
 {
     const struct vpte_format *format = vpte_format_find(value);
 
     if (format == NULL)
-        return cli_fail(error, CLI_USAGE,
-                        "--window format=" CLI_NAME " is unknown: give vpte64 or vpte32", value);
+        return failure_set(error, CLI_USAGE,
+                           "--window format=" FAILURE_NAME " is unknown: give vpte64 or vpte32",
+                           value);
     pieces->window.format = format;
     return CLI_OK;
 }
 
 static int
-window_set_root(struct window_pieces *pieces, const char *value, struct cli_error *error)
+window_set_root(struct window_pieces *pieces, const char *value, struct failure *error)
 {
     if (value_number(value, &pieces->window.root) != 0)
-        return cli_fail(error, CLI_USAGE,
-                        "--window root=" CLI_NAME " is not an entry: give a number like 0x5003",
-                        value);
+        return failure_set(error, CLI_USAGE,
+                           "--window root=" FAILURE_NAME
+                           " is not an entry: give a number like 0x5003",
+                           value);
     return CLI_OK;
 }
 
 static int
-window_set_prot(struct window_pieces *pieces, const char *value, struct cli_error *error)
+window_set_prot(struct window_pieces *pieces, const char *value, struct failure *error)
 {
     static const char letters[] = "rwx"; /* letter i is protection bit i */
     vm_prot_t prot = VM_PROT_NONE;
@@ -88,13 +90,14 @@ window_set_prot(struct window_pieces *pieces, const char *value, struct cli_erro
         const char *letter = strchr(letters, *p);
 
         if (letter == NULL)
-            return cli_fail(error, CLI_USAGE,
-                            "--window prot=" CLI_NAME " is not a protection: give letters of rwx",
-                            value);
+            return failure_set(error, CLI_USAGE,
+                               "--window prot=" FAILURE_NAME
+                               " is not a protection: give letters of rwx",
+                               value);
         prot |= (vm_prot_t)(1u << (letter - letters));
     }
     if (prot == VM_PROT_NONE)
-        return cli_fail(error, CLI_USAGE, "--window prot= is empty: give letters of rwx");
+        return failure_set(error, CLI_USAGE, "--window prot= is empty: give letters of rwx");
     pieces->window.protection = prot;
     return CLI_OK;
 }
@@ -104,7 +107,7 @@ window_set_prot(struct window_pieces *pieces, const char *value, struct cli_erro
 
 static const struct {
     const char *name;
-    int (*set)(struct window_pieces *pieces, const char *value, struct cli_error *error);
+    int (*set)(struct window_pieces *pieces, const char *value, struct failure *error);
 } window_keys[] = {
     [WINDOW_GPA] = { "gpa", window_set_gpa },
     [WINDOW_SIZE] = { "size", window_set_size },
@@ -115,62 +118,65 @@ static const struct {
 
 /* One KEY=VALUE of a window. */
 static int
-window_set_piece(struct window_pieces *pieces, char *piece, struct cli_error *error)
+window_set_piece(struct window_pieces *pieces, char *piece, struct failure *error)
 {
     char *value = strchr(piece, '=');
 
     if (value == NULL)
-        return cli_fail(error, CLI_USAGE, "--window " CLI_NAME " has no '=': give KEY=VALUE,...",
-                        piece);
+        return failure_set(error, CLI_USAGE,
+                           "--window " FAILURE_NAME " has no '=': give KEY=VALUE,...", piece);
     *value++ = '\0';
     for (size_t i = 0; i < COUNT(window_keys); i++) {
         if (strcmp(piece, window_keys[i].name) != 0)
             continue;
         if ((pieces->seen & 1u << i) != 0)
-            return cli_fail(error, CLI_USAGE, "--window has two %s=: give one", piece);
+            return failure_set(error, CLI_USAGE, "--window has two %s=: give one", piece);
         pieces->seen |= 1u << i;
         return window_keys[i].set(pieces, value, error);
     }
-    return cli_fail(error, CLI_USAGE,
-                    "--window " CLI_NAME "= is unknown: give gpa, size, format, root or prot",
-                    piece);
+    return failure_set(error, CLI_USAGE,
+                       "--window " FAILURE_NAME
+                       "= is unknown: give gpa, size, format, root or prot",
+                       piece);
 }
 
 /* What can only be said when all pieces are known. */
 static int
 window_check(const struct window_pieces *pieces, const struct vm_config *config,
-             struct cli_error *error)
+             struct failure *error)
 {
     const struct vm_window_config *window = &pieces->window;
 
     if ((pieces->seen & 1u << WINDOW_GPA) == 0 || (pieces->seen & 1u << WINDOW_SIZE) == 0)
-        return cli_fail(error, CLI_USAGE, "--window " CLI_NAME " is incomplete: give gpa and size",
-                        pieces->text);
+        return failure_set(error, CLI_USAGE,
+                           "--window " FAILURE_NAME " is incomplete: give gpa and size",
+                           pieces->text);
     if (window->size > VKVM_WINDOW_END - gpa_to_u64(window->start))
-        return cli_fail(error, CLI_USAGE,
-                        "--window " CLI_NAME " ends above 0x%llx: make it smaller", pieces->text,
-                        (unsigned long long)VKVM_WINDOW_END);
+        return failure_set(error, CLI_USAGE,
+                           "--window " FAILURE_NAME " ends above 0x%llx: make it smaller",
+                           pieces->text, (unsigned long long)VKVM_WINDOW_END);
     if (window->size > (uint64_t)1 << window->format->frame_end)
-        return cli_fail(error, CLI_USAGE,
-                        "--window " CLI_NAME " is larger than %s can map: make it smaller",
-                        pieces->text, window->format->name);
+        return failure_set(error, CLI_USAGE,
+                           "--window " FAILURE_NAME " is larger than %s can map: make it smaller",
+                           pieces->text, window->format->name);
     if ((window->root & ~(vpte_t)UINT32_MAX) != 0 && window->format->entry_size == 4)
-        return cli_fail(error, CLI_USAGE,
-                        "--window " CLI_NAME ": root has more than 32 bits: give a smaller one",
-                        pieces->text);
+        return failure_set(error, CLI_USAGE,
+                           "--window " FAILURE_NAME
+                           ": root has more than 32 bits: give a smaller one",
+                           pieces->text);
     for (unsigned i = 0; i < config->nwindows; i++) {
         const struct vm_window_config *other = &config->windows[i];
 
         if (places_overlap(window->start, window->size, other->start, other->size))
-            return cli_fail(error, CLI_USAGE,
-                            "--window " CLI_NAME " overlaps another: move one of them",
-                            pieces->text);
+            return failure_set(error, CLI_USAGE,
+                               "--window " FAILURE_NAME " overlaps another: move one of them",
+                               pieces->text);
     }
     return CLI_OK;
 }
 
 int
-map_options_window(struct vm_config *config, const char *value, struct cli_error *error)
+map_options_window(struct vm_config *config, const char *value, struct failure *error)
 {
     struct window_pieces pieces = {
         .text = value,
@@ -180,10 +186,10 @@ map_options_window(struct vm_config *config, const char *value, struct cli_error
     int status = CLI_OK;
 
     if (config->nwindows == VM_MAX_WINDOWS)
-        return cli_fail(error, CLI_USAGE, "too many --window: give at most %d", VM_MAX_WINDOWS);
+        return failure_set(error, CLI_USAGE, "too many --window: give at most %d", VM_MAX_WINDOWS);
     copy = rest = strdup(value);
     if (copy == NULL)
-        return cli_fail(error, CLI_FAILED, "out of memory");
+        return failure_set(error, CLI_FAILED, "out of memory");
     while (status == CLI_OK && (piece = strsep(&rest, ",")) != NULL)
         status = window_set_piece(&pieces, piece, error);
     free(copy);
@@ -204,23 +210,23 @@ struct map_pieces {
 };
 
 static int
-map_set_gpa(struct map_pieces *pieces, const char *value, struct cli_error *error)
+map_set_gpa(struct map_pieces *pieces, const char *value, struct failure *error)
 {
     return place_gpa("--map", value, &pieces->file.start, error);
 }
 
 static int
-map_set_size(struct map_pieces *pieces, const char *value, struct cli_error *error)
+map_set_size(struct map_pieces *pieces, const char *value, struct failure *error)
 {
     return value_pages("--map size", value, PAGE_SIZE, VKVM_WINDOW_END - VKVM_WINDOW_BASE,
                        &pieces->file.size, error);
 }
 
 static int
-map_set_file(struct map_pieces *pieces, const char *value, struct cli_error *error)
+map_set_file(struct map_pieces *pieces, const char *value, struct failure *error)
 {
     if (*value == '\0')
-        return cli_fail(error, CLI_USAGE, "--map file= has no name: give a file");
+        return failure_set(error, CLI_USAGE, "--map file= has no name: give a file");
     pieces->file.path = pieces->text + (value - pieces->copy);
     pieces->file.path_size = strlen(value);
     return CLI_OK;
@@ -228,7 +234,7 @@ map_set_file(struct map_pieces *pieces, const char *value, struct cli_error *err
 
 static const struct {
     const char *name;
-    int (*set)(struct map_pieces *pieces, const char *value, struct cli_error *error);
+    int (*set)(struct map_pieces *pieces, const char *value, struct failure *error);
 } map_keys[] = {
     { "gpa", map_set_gpa },
     { "size", map_set_size },
@@ -253,7 +259,7 @@ map_set_word(struct map_pieces *pieces, const char *piece)
 }
 
 static int
-map_set_piece(struct map_pieces *pieces, char *piece, struct cli_error *error)
+map_set_piece(struct map_pieces *pieces, char *piece, struct failure *error)
 {
     char *value = strchr(piece, '=');
 
@@ -265,46 +271,49 @@ map_set_piece(struct map_pieces *pieces, char *piece, struct cli_error *error)
         if (strcmp(piece, map_keys[i].name) != 0)
             continue;
         if ((pieces->seen & 1u << i) != 0)
-            return cli_fail(error, CLI_USAGE, "--map has two %s=: give one", piece);
+            return failure_set(error, CLI_USAGE, "--map has two %s=: give one", piece);
         pieces->seen |= 1u << i;
         return map_keys[i].set(pieces, value, error);
     }
-    return cli_fail(error, CLI_USAGE,
-                    "--map " CLI_NAME " is unknown: give gpa=, size=, file=, private or shared, ro",
-                    piece);
+    return failure_set(error, CLI_USAGE,
+                       "--map " FAILURE_NAME
+                       " is unknown: give gpa=, size=, file=, private or shared, ro",
+                       piece);
 }
 
 /* What can only be said when all pieces are known. */
 static int
-map_check(const struct map_pieces *pieces, struct cli_error *error)
+map_check(const struct map_pieces *pieces, struct failure *error)
 {
     const struct vm_file_config *file = &pieces->file;
 
     if (pieces->seen != MAP_KEYS_SEEN)
-        return cli_fail(error, CLI_USAGE,
-                        "--map " CLI_NAME " is incomplete: give gpa, size and file", pieces->text);
+        return failure_set(error, CLI_USAGE,
+                           "--map " FAILURE_NAME " is incomplete: give gpa, size and file",
+                           pieces->text);
     if (file->shared == pieces->is_private)
-        return cli_fail(error, CLI_USAGE,
-                        "--map " CLI_NAME " must be private or shared: give one of them",
-                        pieces->text);
+        return failure_set(error, CLI_USAGE,
+                           "--map " FAILURE_NAME " must be private or shared: give one of them",
+                           pieces->text);
     if (file->size > VKVM_WINDOW_END - gpa_to_u64(file->start))
-        return cli_fail(error, CLI_USAGE, "--map " CLI_NAME " ends above 0x%llx: make it smaller",
-                        pieces->text, (unsigned long long)VKVM_WINDOW_END);
+        return failure_set(error, CLI_USAGE,
+                           "--map " FAILURE_NAME " ends above 0x%llx: make it smaller",
+                           pieces->text, (unsigned long long)VKVM_WINDOW_END);
     return CLI_OK;
 }
 
 int
-map_options_file(struct vm_config *config, const char *value, struct cli_error *error)
+map_options_file(struct vm_config *config, const char *value, struct failure *error)
 {
     struct map_pieces pieces = { .text = value };
     char *copy, *rest, *piece;
     int status = CLI_OK;
 
     if (config->nfiles == VM_MAX_FILES)
-        return cli_fail(error, CLI_USAGE, "too many --map: give at most %d", VM_MAX_FILES);
+        return failure_set(error, CLI_USAGE, "too many --map: give at most %d", VM_MAX_FILES);
     copy = rest = strdup(value);
     if (copy == NULL)
-        return cli_fail(error, CLI_FAILED, "out of memory");
+        return failure_set(error, CLI_FAILED, "out of memory");
     pieces.copy = copy;
     while (status == CLI_OK && (piece = strsep(&rest, ",")) != NULL)
         status = map_set_piece(&pieces, piece, error);
@@ -317,7 +326,7 @@ map_options_file(struct vm_config *config, const char *value, struct cli_error *
 }
 
 int
-map_options_check(const struct vm_config *config, struct cli_error *error)
+map_options_check(const struct vm_config *config, struct failure *error)
 {
     for (unsigned i = 0; i < config->nfiles; i++) {
         const struct vm_file_config *file = &config->files[i];
@@ -330,9 +339,10 @@ map_options_check(const struct vm_config *config, struct cli_error *error)
             overlaps |= places_overlap(file->start, file->size, config->windows[j].start,
                                        config->windows[j].size);
         if (overlaps)
-            return cli_fail(error, CLI_USAGE,
-                            "--map gpa=0x%llx overlaps a window or another --map: move one of them",
-                            (unsigned long long)gpa_to_u64(file->start));
+            return failure_set(
+                error, CLI_USAGE,
+                "--map gpa=0x%llx overlaps a window or another --map: move one of them",
+                (unsigned long long)gpa_to_u64(file->start));
     }
     return CLI_OK;
 }

@@ -21,48 +21,48 @@
 #define ROW_BASE 0x100
 
 static int
-set_window(struct run_options *options, const char *value, struct cli_error *error)
+set_window(struct run_options *options, const char *value, struct failure *error)
 {
     return map_options_window(&options->config, value, error);
 }
 
 static int
-set_map(struct run_options *options, const char *value, struct cli_error *error)
+set_map(struct run_options *options, const char *value, struct failure *error)
 {
     return map_options_file(&options->config, value, error);
 }
 
 static int
-set_memory(struct run_options *options, const char *value, struct cli_error *error)
+set_memory(struct run_options *options, const char *value, struct failure *error)
 {
     return value_pages("--memory", value, OPTIONS_MEMORY_MIN, OPTIONS_MEMORY_MAX,
                        &options->config.memory_size, error);
 }
 
 static int
-set_cpus(struct run_options *options, const char *value, struct cli_error *error)
+set_cpus(struct run_options *options, const char *value, struct failure *error)
 {
     return value_count("--cpus", value, 1, VM_MAX_VCPUS, &options->config.nvcpus, error);
 }
 
 static int
-set_ram(struct run_options *options, const char *value, struct cli_error *error)
+set_ram(struct run_options *options, const char *value, struct failure *error)
 {
     return value_pages("--ram", value, OPTIONS_RAM_MIN, OPTIONS_RAM_MAX,
                        &options->config.ram_budget, error);
 }
 
 static int
-set_swap(struct run_options *options, const char *value, struct cli_error *error)
+set_swap(struct run_options *options, const char *value, struct failure *error)
 {
     if (*value == '\0')
-        return cli_fail(error, CLI_USAGE, "--swap= has no name: give a file or block device");
+        return failure_set(error, CLI_USAGE, "--swap= has no name: give a file or block device");
     options->config.swap = value;
     return CLI_OK;
 }
 
 static int
-set_fdt(struct run_options *options, const char *value, struct cli_error *error)
+set_fdt(struct run_options *options, const char *value, struct failure *error)
 {
     (void)error;
     options->fdt = value;
@@ -70,7 +70,7 @@ set_fdt(struct run_options *options, const char *value, struct cli_error *error)
 }
 
 static int
-set_fdt_overlay(struct run_options *options, const char *value, struct cli_error *error)
+set_fdt_overlay(struct run_options *options, const char *value, struct failure *error)
 {
     (void)error;
     options->fdt_overlay = value;
@@ -78,21 +78,23 @@ set_fdt_overlay(struct run_options *options, const char *value, struct cli_error
 }
 
 static int
-set_timeout(struct run_options *options, const char *value, struct cli_error *error)
+set_timeout(struct run_options *options, const char *value, struct failure *error)
 {
     int result = value_seconds(value, &options->config.timeout_ms);
 
     if (result == -ERANGE)
-        return cli_fail(error, CLI_USAGE,
-                        "--timeout=" CLI_NAME " is too long: give at most 4294967 seconds", value);
+        return failure_set(error, CLI_USAGE,
+                           "--timeout=" FAILURE_NAME " is too long: give at most 4294967 seconds",
+                           value);
     if (result != 0)
-        return cli_fail(error, CLI_USAGE,
-                        "--timeout=" CLI_NAME " is not a time: give seconds like 10 or 0.5", value);
+        return failure_set(error, CLI_USAGE,
+                           "--timeout=" FAILURE_NAME " is not a time: give seconds like 10 or 0.5",
+                           value);
     return CLI_OK;
 }
 
 static int
-set_stats(struct run_options *options, const char *value, struct cli_error *error)
+set_stats(struct run_options *options, const char *value, struct failure *error)
 {
     (void)value;
     (void)error;
@@ -101,24 +103,24 @@ set_stats(struct run_options *options, const char *value, struct cli_error *erro
 }
 
 static int
-set_json(struct run_options *options, const char *value, struct cli_error *error)
+set_json(struct run_options *options, const char *value, struct failure *error)
 {
     if (value != NULL && *value == '\0')
-        return cli_fail(error, CLI_USAGE, "--json= has no name: give --json or --json=FILE");
+        return failure_set(error, CLI_USAGE, "--json= has no name: give --json or --json=FILE");
     options->json = true;
     options->json_file = value;
     return CLI_OK;
 }
 
 static int
-set_prefault(struct run_options *options, const char *value, struct cli_error *error)
+set_prefault(struct run_options *options, const char *value, struct failure *error)
 {
     return value_count("--prefault", value, 0, VM_PREFAULT_MAX, &options->config.prefault_pages,
                        error);
 }
 
 static int
-set_no_fast_fault(struct run_options *options, const char *value, struct cli_error *error)
+set_no_fast_fault(struct run_options *options, const char *value, struct failure *error)
 {
     (void)value;
     (void)error;
@@ -127,14 +129,14 @@ set_no_fast_fault(struct run_options *options, const char *value, struct cli_err
 }
 
 static int
-set_fault_threads(struct run_options *options, const char *value, struct cli_error *error)
+set_fault_threads(struct run_options *options, const char *value, struct failure *error)
 {
     return value_count("--fault-threads", value, 1, OPTIONS_FAULT_THREADS_MAX,
                        &options->config.fault_threads, error);
 }
 
 static int
-set_placement(struct run_options *options, const char *value, struct cli_error *error)
+set_placement(struct run_options *options, const char *value, struct failure *error)
 {
     static const char *const names[] = {
         [FAULT_PLACE_AUTO] = "auto",
@@ -148,12 +150,12 @@ set_placement(struct run_options *options, const char *value, struct cli_error *
             return CLI_OK;
         }
     }
-    return cli_fail(error, CLI_USAGE,
-                    "--placement=" CLI_NAME " is unknown: give auto, spin or block", value);
+    return failure_set(error, CLI_USAGE,
+                       "--placement=" FAILURE_NAME " is unknown: give auto, spin or block", value);
 }
 
 static int
-set_help(struct run_options *options, const char *value, struct cli_error *error)
+set_help(struct run_options *options, const char *value, struct failure *error)
 {
     (void)value;
     (void)error;
@@ -168,7 +170,7 @@ static const struct {
     const char *name;
     int has_argument;
     const char *placeholder; /* as the help shows it */
-    int (*set)(struct run_options *options, const char *value, struct cli_error *error);
+    int (*set)(struct run_options *options, const char *value, struct failure *error);
     const char *help;
 } run_table[] = {
     { "memory", required_argument, "SIZE", set_memory,
@@ -220,20 +222,20 @@ fill_long_options(struct option *longs)
 }
 
 static int
-set_image(struct run_options *options, const char *name, struct cli_error *error)
+set_image(struct run_options *options, const char *name, struct failure *error)
 {
     if (options->image != NULL)
-        return cli_fail(error, CLI_USAGE,
-                        "unexpected " CLI_NAME ": put the guest's arguments after --", name);
+        return failure_set(error, CLI_USAGE,
+                           "unexpected " FAILURE_NAME ": put the guest's arguments after --", name);
     if (*name == '\0')
-        return cli_fail(error, CLI_USAGE, "the image's name is empty: give a file");
+        return failure_set(error, CLI_USAGE, "the image's name is empty: give a file");
     options->image = name;
     return CLI_OK;
 }
 
 /* getopt_long's answer for one word of the command line. */
 static int
-take_word(struct run_options *options, int c, char **argv, struct cli_error *error)
+take_word(struct run_options *options, int c, char **argv, struct failure *error)
 {
     if (c >= ROW_BASE)
         return run_table[c - ROW_BASE].set(options, optarg, error);
@@ -260,7 +262,7 @@ set_defaults(struct run_options *options)
 }
 
 int
-options_parse_run(int argc, char **argv, struct run_options *options, struct cli_error *error)
+options_parse_run(int argc, char **argv, struct run_options *options, struct failure *error)
 {
     struct option longs[COUNT(run_table) + 1];
     int c, status;
@@ -276,8 +278,8 @@ options_parse_run(int argc, char **argv, struct run_options *options, struct cli
             return status;
     }
     if (options->image == NULL && !options->help)
-        return cli_fail(error, CLI_USAGE,
-                        "no image given: use 'vkvm run [options] IMAGE [-- ARGS]'");
+        return failure_set(error, CLI_USAGE,
+                           "no image given: use 'vkvm run [options] IMAGE [-- ARGS]'");
     status = map_options_check(&options->config, error);
     if (status != CLI_OK)
         return status;

@@ -7,8 +7,8 @@
  */
 #include "vmm/cli/report.h"
 
-#include "vmm/cli/cli.h"
 #include "vmm/base/json.h"
+#include "vmm/cli/cli.h"
 
 #include <inttypes.h>
 #include <string.h>

@@ -93,18 +93,18 @@ get_on(const struct named_file *a, const struct named_file *b)
 }
 
 static int
-compare(const struct named_file *a, const struct named_file *b, struct cli_error *error)
+compare(const struct named_file *a, const struct named_file *b, struct failure *error)
 {
     if (!is_same(a, b) || get_on(a, b))
         return CLI_OK;
-    return cli_fail(error, CLI_USAGE,
-                    "'%.*s' is named for %s and for %s, and would be overwritten: give "
-                    "each its own file",
-                    (int)(b->size < 512 ? b->size : 512), b->name, a->use, b->use);
+    return failure_set(error, CLI_USAGE,
+                       "'%.*s' is named for %s and for %s, and would be overwritten: give "
+                       "each its own file",
+                       (int)(b->size < 512 ? b->size : 512), b->name, a->use, b->use);
 }
 
 int
-run_files_check(const struct run_options *options, struct cli_error *error)
+run_files_check(const struct run_options *options, struct failure *error)
 {
     const struct vm_config *config = &options->config;
     struct named_files files = { .count = 0 };

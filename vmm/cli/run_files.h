@@ -12,7 +12,7 @@
  * here.
  * Returns CLI_OK; CLI_USAGE with *error filled.
  */
-int run_files_check(const struct run_options *options, struct cli_error *error)
+int run_files_check(const struct run_options *options, struct failure *error)
     __attribute__((warn_unused_result));
 
 #endif

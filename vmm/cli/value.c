@@ -110,36 +110,37 @@ value_seconds(const char *text, unsigned *ms)
 
 int
 value_pages(const char *option, const char *text, uint64_t min, uint64_t max, uint64_t *size,
-            struct cli_error *error)
+            struct failure *error)
 {
-    char low[CLI_SIZE_TEXT], high[CLI_SIZE_TEXT];
+    char low[SIZE_TEXT_MAX], high[SIZE_TEXT_MAX];
     uint64_t value;
     int result = value_size(text, &value);
 
     if (result != 0 && result != -ERANGE)
-        return cli_fail(error, CLI_USAGE, "%s=" CLI_NAME " is not a size: give one like 64M",
-                        option, text);
+        return failure_set(error, CLI_USAGE, "%s=" FAILURE_NAME " is not a size: give one like 64M",
+                           option, text);
     if (result != 0 || value > max || value < min)
-        return cli_fail(error, CLI_USAGE, "%s=" CLI_NAME " is out of range: give %s to %s", option,
-                        text, cli_size_text(min, low), cli_size_text(max, high));
+        return failure_set(error, CLI_USAGE, "%s=" FAILURE_NAME " is out of range: give %s to %s",
+                           option, text, size_text(min, low), size_text(max, high));
     if ((value & PAGE_MASK) != 0)
-        return cli_fail(error, CLI_USAGE,
-                        "%s=" CLI_NAME " is not a whole number of pages: give a multiple of 4K",
-                        option, text);
+        return failure_set(error, CLI_USAGE,
+                           "%s=" FAILURE_NAME
+                           " is not a whole number of pages: give a multiple of 4K",
+                           option, text);
     *size = value;
     return CLI_OK;
 }
 
 int
 value_count(const char *option, const char *text, unsigned min, unsigned max, unsigned *count,
-            struct cli_error *error)
+            struct failure *error)
 {
     const char *end = text;
     uint64_t value = 0;
 
     if (parse_number(text, &value, &end) != 0 || *end != '\0' || value < min || value > max)
-        return cli_fail(error, CLI_USAGE, "%s=" CLI_NAME " is not possible: give %u to %u", option,
-                        text, min, max);
+        return failure_set(error, CLI_USAGE, "%s=" FAILURE_NAME " is not possible: give %u to %u",
+                           option, text, min, max);
     *count = (unsigned)value;
     return CLI_OK;
 }

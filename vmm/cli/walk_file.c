@@ -4,6 +4,8 @@
  */
 #include "vmm/cli/walk_file.h"
 
+#include "vmm/base/file.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -11,15 +13,17 @@
 #include <unistd.h>
 
 int
-walk_file_open(struct walk_file *file, const char *name, bool writable, struct cli_error *error)
+walk_file_open(struct walk_file *file, const char *name, bool writable, struct failure *error)
 {
     uint64_t size = 0;
-    int status = cli_open_file(name, writable ? O_RDWR : O_RDONLY, &file->fd, &size, error);
+    int ret = file_open(name, writable ? O_RDWR : O_RDONLY, &file->fd, &size, error);
 
     file->name = name;
     file->npages = size >> PAGE_SHIFT;
     file->writable = writable;
-    return status;
+    if (ret == 0)
+        return CLI_OK;
+    return ret == -ENOENT ? CLI_NOT_FOUND : CLI_NOT_LOADABLE;
 }
 
 void
@@ -45,7 +49,7 @@ copy_page(void *context, vm_pindex_t table, void **page)
         }
     }
     assert(i < WALK_MAX_LEVELS);
-    error = cli_read_at(file->fd, file->copies[i], PAGE_SIZE, table << PAGE_SHIFT);
+    error = file_read_at(file->fd, file->copies[i], PAGE_SIZE, table << PAGE_SHIFT);
     if (error != 0)
         return error;
     file->tables[i] = table;
@@ -90,7 +94,7 @@ write_entries(const struct walk_file *file, const struct walk_outcome *outcome, 
 
 int
 walk_file_translate(struct walk_file *file, const struct walk_tables *tables, uint64_t address,
-                    vm_prot_t access, struct walk_outcome *outcome, struct cli_error *error)
+                    vm_prot_t access, struct walk_outcome *outcome, struct failure *error)
 {
     const struct walk_memory memory = { .page = copy_page, .context = file };
     const struct vpte_format *vpte = tables->format.vpte;
@@ -99,12 +103,13 @@ walk_file_translate(struct walk_file *file, const struct walk_tables *tables, ui
     file->ncopies = 0;
     result = walk_translate(tables, &memory, address, access, outcome);
     if (result != 0)
-        return cli_fail(error, CLI_FAILED, "cannot read " CLI_NAME ": %s", file->name,
-                        strerror(-result));
+        return failure_set(error, CLI_FAILED, "cannot read " FAILURE_NAME ": %s", file->name,
+                           strerror(-result));
     if (file->writable)
         result = write_entries(file, outcome, vpte != NULL ? vpte->entry_size : sizeof(uint64_t));
     if (result != 0)
-        return cli_fail(error, CLI_FAILED, "cannot write " CLI_NAME ": %s: walk a copy of it",
-                        file->name, strerror(-result));
+        return failure_set(error, CLI_FAILED,
+                           "cannot write " FAILURE_NAME ": %s: walk a copy of it", file->name,
+                           strerror(-result));
     return CLI_OK;
 }

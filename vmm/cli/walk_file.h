@@ -31,7 +31,7 @@ struct walk_file {
  * Open a regular file; read-only unless writable.
  * Returns 0; CLI_NOT_FOUND or CLI_NOT_LOADABLE with *error filled.
  */
-int walk_file_open(struct walk_file *file, const char *name, bool writable, struct cli_error *error)
+int walk_file_open(struct walk_file *file, const char *name, bool writable, struct failure *error)
     __attribute__((warn_unused_result));
 
 /* Also good for a file with fd -1. */
@@ -43,7 +43,7 @@ void walk_file_close(struct walk_file *file);
  * of the access's entries those above the failing one are then written.
  */
 int walk_file_translate(struct walk_file *file, const struct walk_tables *tables, uint64_t address,
-                        vm_prot_t access, struct walk_outcome *outcome, struct cli_error *error)
+                        vm_prot_t access, struct walk_outcome *outcome, struct failure *error)
     __attribute__((warn_unused_result));
 
 #endif

@@ -29,63 +29,65 @@
 #define STRING_OF(x) STRING(x)
 
 static int
-set_ram(struct walk_options *options, const char *value, struct cli_error *error)
+set_ram(struct walk_options *options, const char *value, struct failure *error)
 {
     if (*value == '\0')
-        return cli_fail(error, CLI_USAGE, "--ram= has no name: give a file");
+        return failure_set(error, CLI_USAGE, "--ram= has no name: give a file");
     options->ram = value;
     return CLI_OK;
 }
 
 static int
-set_root(struct walk_options *options, const char *value, struct cli_error *error)
+set_root(struct walk_options *options, const char *value, struct failure *error)
 {
     if (value_number(value, &options->tables.root) != 0)
-        return cli_fail(error, CLI_USAGE,
-                        "--root=" CLI_NAME " is not a value of 64 bits: give a number like 0x5003",
-                        value);
+        return failure_set(error, CLI_USAGE,
+                           "--root=" FAILURE_NAME
+                           " is not a value of 64 bits: give a number like 0x5003",
+                           value);
     options->has_root = true;
     return CLI_OK;
 }
 
 static int
-set_format(struct walk_options *options, const char *value, struct cli_error *error)
+set_format(struct walk_options *options, const char *value, struct failure *error)
 {
     if (!walk_format_find(value, &options->tables.format))
-        return cli_fail(error, CLI_USAGE,
-                        "--format=" CLI_NAME " is unknown: give " WALK_FORMAT_NAMES, value);
+        return failure_set(error, CLI_USAGE,
+                           "--format=" FAILURE_NAME " is unknown: give " WALK_FORMAT_NAMES, value);
     options->format_name = value;
     return CLI_OK;
 }
 
 static int
-set_object_pages(struct walk_options *options, const char *value, struct cli_error *error)
+set_object_pages(struct walk_options *options, const char *value, struct failure *error)
 {
     if (value_number(value, &options->tables.object_pages) != 0)
-        return cli_fail(error, CLI_USAGE,
-                        "--object-pages=" CLI_NAME " is not a number of pages: give one like 16384",
-                        value);
+        return failure_set(error, CLI_USAGE,
+                           "--object-pages=" FAILURE_NAME
+                           " is not a number of pages: give one like 16384",
+                           value);
     options->has_object_pages = true;
     return CLI_OK;
 }
 
 static int
-set_maxphyaddr(struct walk_options *options, const char *value, struct cli_error *error)
+set_maxphyaddr(struct walk_options *options, const char *value, struct failure *error)
 {
     uint64_t bits;
 
     if (value_number(value, &bits) != 0 || bits < X86_WALK_MAXPHYADDR_MIN ||
         bits > X86_WALK_MAXPHYADDR_MAX)
-        return cli_fail(error, CLI_USAGE,
-                        "--maxphyaddr=" CLI_NAME " is not possible: give %d to %d", value,
-                        X86_WALK_MAXPHYADDR_MIN, X86_WALK_MAXPHYADDR_MAX);
+        return failure_set(error, CLI_USAGE,
+                           "--maxphyaddr=" FAILURE_NAME " is not possible: give %d to %d", value,
+                           X86_WALK_MAXPHYADDR_MIN, X86_WALK_MAXPHYADDR_MAX);
     options->tables.maxphyaddr = (unsigned)bits;
     options->has_maxphyaddr = true;
     return CLI_OK;
 }
 
 static int
-set_user(struct walk_options *options, const char *value, struct cli_error *error)
+set_user(struct walk_options *options, const char *value, struct failure *error)
 {
     (void)value;
     (void)error;
@@ -94,7 +96,7 @@ set_user(struct walk_options *options, const char *value, struct cli_error *erro
 }
 
 static int
-set_set_am(struct walk_options *options, const char *value, struct cli_error *error)
+set_set_am(struct walk_options *options, const char *value, struct failure *error)
 {
     (void)value;
     (void)error;
@@ -103,7 +105,7 @@ set_set_am(struct walk_options *options, const char *value, struct cli_error *er
 }
 
 static int
-set_help(struct walk_options *options, const char *value, struct cli_error *error)
+set_help(struct walk_options *options, const char *value, struct failure *error)
 {
     (void)value;
     (void)error;
@@ -115,7 +117,7 @@ static const struct {
     const char *name;
     int has_argument;
     const char *placeholder; /* as the help shows it */
-    int (*set)(struct walk_options *options, const char *value, struct cli_error *error);
+    int (*set)(struct walk_options *options, const char *value, struct failure *error);
     const char *help;
 } walk_table[] = {
     { "ram", required_argument, " FILE", set_ram, "the memory: page 0 of the file is frame 0" },
@@ -144,7 +146,7 @@ fill_long_options(struct option *longs)
 
 /* getopt_long's answer for one option. */
 static int
-take_option(struct walk_options *options, int c, char **argv, struct cli_error *error)
+take_option(struct walk_options *options, int c, char **argv, struct failure *error)
 {
     if (c >= ROW_BASE)
         return walk_table[c - ROW_BASE].set(options, optarg, error);
@@ -166,33 +168,34 @@ complete_eptp(struct walk_tables *tables)
 
 /* What can only be said when all options are known. */
 static int
-check_options(const struct walk_options *options, struct cli_error *error)
+check_options(const struct walk_options *options, struct failure *error)
 {
     const struct x86_walk_format *x86 = options->tables.format.x86;
 
     if (options->ram == NULL)
-        return cli_fail(error, CLI_USAGE, "no --ram given: name the file that holds the memory");
+        return failure_set(error, CLI_USAGE, "no --ram given: name the file that holds the memory");
     if (!options->has_root)
-        return cli_fail(error, CLI_USAGE, "no --root given: give the root vpte, CR3 or EPTP");
+        return failure_set(error, CLI_USAGE, "no --root given: give the root vpte, CR3 or EPTP");
     if (!walk_root_fits(&options->tables))
-        return cli_fail(error, CLI_USAGE,
-                        "--root=0x%llx is no entry of format %s: give one of 32 bits",
-                        (unsigned long long)options->tables.root, options->format_name);
+        return failure_set(error, CLI_USAGE,
+                           "--root=0x%llx is no entry of format %s: give one of 32 bits",
+                           (unsigned long long)options->tables.root, options->format_name);
     if (options->has_maxphyaddr && x86 == NULL)
-        return cli_fail(error, CLI_USAGE, "--maxphyaddr means nothing to format %s: leave it out",
-                        options->format_name);
+        return failure_set(error, CLI_USAGE,
+                           "--maxphyaddr means nothing to format %s: leave it out",
+                           options->format_name);
     if (options->tables.user && (x86 == NULL || x86->ept))
-        return cli_fail(error, CLI_USAGE, "--user means nothing to format %s: leave it out",
-                        options->format_name);
+        return failure_set(error, CLI_USAGE, "--user means nothing to format %s: leave it out",
+                           options->format_name);
     for (size_t i = 0; i < options->nwords; i++) {
         if (strcmp(options->words[i], "-") == 0 && options->nwords != 1)
-            return cli_fail(error, CLI_USAGE, "'-' beside accesses: give either");
+            return failure_set(error, CLI_USAGE, "'-' beside accesses: give either");
     }
     return CLI_OK;
 }
 
 int
-walk_options_parse(int argc, char **argv, struct walk_options *options, struct cli_error *error)
+walk_options_parse(int argc, char **argv, struct walk_options *options, struct failure *error)
 {
     struct option longs[COUNT(walk_table) + 1];
     int c, status;
@@ -223,7 +226,7 @@ walk_access_letter(vm_prot_t access)
 
 static int
 check_address(const struct walk_options *options, const struct walk_access *access,
-              const char *where, struct cli_error *error)
+              const char *where, struct failure *error)
 {
     const struct x86_walk_format *x86 = options->tables.format.x86;
     unsigned long long remedy, address = access->address;
@@ -233,46 +236,46 @@ check_address(const struct walk_options *options, const struct walk_access *acce
         return CLI_OK;
     remedy = value;
     if (x86 == NULL || x86->ept)
-        return cli_fail(error, CLI_USAGE,
-                        "%s0x%llx is beyond what %s translates: give an address below 0x%llx",
-                        where, address, options->format_name, remedy);
+        return failure_set(error, CLI_USAGE,
+                           "%s0x%llx is beyond what %s translates: give an address below 0x%llx",
+                           where, address, options->format_name, remedy);
     if (remedy > address)
-        return cli_fail(error, CLI_USAGE, "%s0x%llx is not canonical: sign-extend it to 0x%llx",
-                        where, address, remedy);
-    return cli_fail(error, CLI_USAGE,
-                    "%s0x%llx is not canonical: give an address below 0x%llx or from 0x%llx on",
-                    where, address, remedy, -remedy);
+        return failure_set(error, CLI_USAGE, "%s0x%llx is not canonical: sign-extend it to 0x%llx",
+                           where, address, remedy);
+    return failure_set(error, CLI_USAGE,
+                       "%s0x%llx is not canonical: give an address below 0x%llx or from 0x%llx on",
+                       where, address, remedy, -remedy);
 }
 
 /* Parse "r:ADDR", "w:ADDR" or "x:ADDR"; `where` says where it stands, for messages. */
 static int
 parse_access(const char *text, const struct walk_options *options, const char *where,
-             struct walk_access *access, struct cli_error *error)
+             struct walk_access *access, struct failure *error)
 {
     static const char letters[] = "rwx"; /* letter i is protection bit i */
     const char *letter = *text != '\0' ? strchr(letters, *text) : NULL;
 
     if (letter == NULL || text[1] != ':' || value_number(text + 2, &access->address) != 0)
-        return cli_fail(error, CLI_USAGE,
-                        "%s" CLI_NAME " is not an access: give r:ADDR, w:ADDR or x:ADDR", where,
-                        text);
+        return failure_set(error, CLI_USAGE,
+                           "%s" FAILURE_NAME " is not an access: give r:ADDR, w:ADDR or x:ADDR",
+                           where, text);
     access->access = (vm_prot_t)(1u << (letter - letters));
     return check_address(options, access, where, error);
 }
 
 static int
 accesses_add(struct walk_accesses *accesses, const struct walk_access *access,
-             struct cli_error *error)
+             struct failure *error)
 {
     if (accesses->count == WALK_MAX_ACCESSES)
-        return cli_fail(error, CLI_USAGE, "more than %zu accesses: give them in several runs",
-                        WALK_MAX_ACCESSES);
+        return failure_set(error, CLI_USAGE, "more than %zu accesses: give them in several runs",
+                           WALK_MAX_ACCESSES);
     if (accesses->count == accesses->room) {
         size_t room = accesses->room == 0 ? 64 : 2 * accesses->room;
         struct walk_access *list = reallocarray(accesses->list, room, sizeof *list);
 
         if (list == NULL)
-            return cli_fail(error, CLI_FAILED, "out of memory for %zu accesses", room);
+            return failure_set(error, CLI_FAILED, "out of memory for %zu accesses", room);
         accesses->list = list;
         accesses->room = room;
     }
@@ -282,7 +285,7 @@ accesses_add(struct walk_accesses *accesses, const struct walk_access *access,
 
 static int
 accesses_add_text(struct walk_accesses *accesses, const struct walk_options *options,
-                  const char *text, const char *where, struct cli_error *error)
+                  const char *text, const char *where, struct failure *error)
 {
     struct walk_access access;
     int status = parse_access(text, options, where, &access, error);
@@ -327,7 +330,7 @@ read_line(FILE *input, char line[LINE_SIZE])
 
 static int
 accesses_read_lines(struct walk_accesses *accesses, const struct walk_options *options, FILE *input,
-                    struct cli_error *error)
+                    struct failure *error)
 {
     unsigned long long number = 0;
     char line[LINE_SIZE], where[64];
@@ -340,13 +343,13 @@ accesses_read_lines(struct walk_accesses *accesses, const struct walk_options *o
             status = accesses_add_text(accesses, options, line, where, error);
     }
     if (status == CLI_OK && ferror(input))
-        return cli_fail(error, CLI_FAILED, "cannot read standard input: %s", strerror(errno));
+        return failure_set(error, CLI_FAILED, "cannot read standard input: %s", strerror(errno));
     return status;
 }
 
 int
 walk_accesses_read(struct walk_accesses *accesses, const struct walk_options *options, FILE *input,
-                   struct cli_error *error)
+                   struct failure *error)
 {
     int status = CLI_OK;
 

@@ -41,7 +41,7 @@ struct walk_accesses {
  * options behind the options; opens nothing.
  * Returns 0; CLI_USAGE with *error filled, *options is then undefined.
  */
-int walk_options_parse(int argc, char **argv, struct walk_options *options, struct cli_error *error)
+int walk_options_parse(int argc, char **argv, struct walk_options *options, struct failure *error)
     __attribute__((warn_unused_result));
 
 /*
@@ -52,7 +52,7 @@ int walk_options_parse(int argc, char **argv, struct walk_options *options, stru
  * memory is out, with *error filled.  The list must be freed in any case.
  */
 int walk_accesses_read(struct walk_accesses *accesses, const struct walk_options *options,
-                       FILE *input, struct cli_error *error) __attribute__((warn_unused_result));
+                       FILE *input, struct failure *error) __attribute__((warn_unused_result));
 
 void walk_accesses_free(struct walk_accesses *accesses);
 

@@ -7,6 +7,7 @@
 #include "vmm/doorbell/doorbell.h"
 
 #include "guest/include/vkvm_abi.h"
+#include "vmm/base/clock.h"
 #include "vmm/vm/vm_internal.h"
 
 #include <errno.h>
@@ -122,7 +123,7 @@ fill_statistics(struct vm *vm, struct vkvm_statistics *s)
         .setmaps = METER(v_setmap),
         .pages_in = METER(v_pagein),
         .pages_out = METER(v_pageout),
-        .time_ns = vm_now_ns() - vm->started_ns,
+        .time_ns = clock_now_ns() - vm->started_ns,
         .delivered = vm_exceptions(vm),
     };
 #undef METER

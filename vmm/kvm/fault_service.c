@@ -30,6 +30,7 @@
  */
 #include "vmm/kvm/fault_service.h"
 
+#include "vmm/base/clock.h"
 #include "vmm/kvm/delay_line.h"
 #include "vmm/kvm/kvm_compat.h"
 
@@ -103,15 +104,6 @@ struct fault_service {
     struct fault_thread *threads;       /* (c) owned, nthreads */
 };
 
-static uint64_t
-now_ns(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 static void __attribute__((format(printf, 2, 3)))
 say_fatal(struct fault_service *service, const char *format, ...)
 {
@@ -171,7 +163,8 @@ take_failure(struct fault_service *service, struct vcpu_record *vcpu, uint64_t m
              struct vm_fault_info *info)
 {
     vm_mutex_lock(&vcpu->lock);
-    bool taken = vcpu->failing && (min_age_ns == 0 || now_ns() - vcpu->failed_at >= min_age_ns);
+    bool taken =
+        vcpu->failing && (min_age_ns == 0 || clock_now_ns() - vcpu->failed_at >= min_age_ns);
     if (taken) {
         *info = vcpu->failure;
         vcpu->failing = false;
@@ -198,7 +191,7 @@ record_failure(struct fault_service *service, struct vcpu_record *vcpu,
     int error = kvm_pmap_fail(service->config.kpmap, info->gpa, wakeups);
     vcpu->failing = error == 0 || error == -ENOENT;
     vcpu->failure = *info;
-    vcpu->failed_at = now_ns();
+    vcpu->failed_at = clock_now_ns();
     vm_mutex_unlock(&vcpu->lock);
     return error == -ENOENT ? 0 : error;
 }
@@ -287,7 +280,7 @@ static void
 handle_message(struct fault_thread *thread, const struct uffd_msg *msg)
 {
     struct fault_service *service = thread->service;
-    uint64_t read_at = now_ns();
+    uint64_t read_at = clock_now_ns();
     uint64_t flags = msg->arg.pagefault.flags;
     bool write = (flags & (UFFD_PAGEFAULT_FLAG_WRITE | UFFD_PAGEFAULT_FLAG_WP)) != 0;
     gpa_t gpa;
@@ -302,7 +295,7 @@ handle_message(struct fault_thread *thread, const struct uffd_msg *msg)
     vm_mutex_lock(&thread->lock);
     enum answer answer = answer_fault(service, (pid_t)msg->arg.pagefault.feat.ptid, gpa,
                                       write ? VM_PROT_WRITE : VM_PROT_READ);
-    count_message(&thread->report, flags, answer, now_ns() - read_at);
+    count_message(&thread->report, flags, answer, clock_now_ns() - read_at);
     vm_mutex_unlock(&thread->lock);
 }
 
@@ -375,14 +368,14 @@ judge_spinning(struct fault_thread *thread, uint64_t ns)
 static int
 spin_for_message(struct fault_thread *thread, struct uffd_msg *msg)
 {
-    uint64_t start = now_ns();
+    uint64_t start = clock_now_ns();
     uint64_t now = start, before;
     int error;
 
     do {
         before = now;
         error = look_for_message(thread, msg);
-        now = now_ns();
+        now = clock_now_ns();
     } while (error == -EAGAIN && !told_to_end(thread) && now - start < thread->spin_ns);
     if (error == 0)
         judge_spinning(thread, now - before);

@@ -11,7 +11,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -24,36 +23,24 @@
     (UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_MINOR_SHMEM | UFFD_FEATURE_WP_HUGETLBFS_SHMEM | \
      UFFD_FEATURE_THREAD_ID)
 
-int
-host_error_set(struct host_error *error, int code, const char *format, ...)
-{
-    va_list ap;
-
-    error->error = code;
-    va_start(ap, format);
-    vsnprintf(error->message, sizeof(error->message), format, ap);
-    va_end(ap);
-    return code;
-}
-
 static int
-open_kvm(struct kvm_host *host, struct host_error *error)
+open_kvm(struct kvm_host *host, struct failure *error)
 {
     host->kvm_fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
     if (host->kvm_fd >= 0)
         return 0;
     int code = -errno;
     if (code == -ENOENT || code == -ENODEV || code == -ENXIO)
-        return host_error_set(error, -ENOENT,
-                              "/dev/kvm: %s: load the host's KVM module (kvm-intel or kvm-amd) "
-                              "and enable virtualization in the firmware",
-                              strerror(-code));
+        return failure_set(error, -ENOENT,
+                           "/dev/kvm: %s: load the host's KVM module (kvm-intel or kvm-amd) "
+                           "and enable virtualization in the firmware",
+                           strerror(-code));
     if (code == -EACCES || code == -EPERM)
-        return host_error_set(error, code,
-                              "/dev/kvm: %s: run as root, or join the group that owns it "
-                              "(usually: adduser $USER kvm, then log in again)",
-                              strerror(-code));
-    return host_error_set(error, code, "/dev/kvm: %s", strerror(-code));
+        return failure_set(error, code,
+                           "/dev/kvm: %s: run as root, or join the group that owns it "
+                           "(usually: adduser $USER kvm, then log in again)",
+                           strerror(-code));
+    return failure_set(error, code, "/dev/kvm: %s", strerror(-code));
 }
 
 /* A capability of the VM, or of KVM where KVM_CHECK_EXTENSION is not offered on a VM. */
@@ -76,42 +63,42 @@ capability_or(const struct kvm_host *host, long which, unsigned otherwise)
 }
 
 static int
-create_vm(struct kvm_host *host, struct host_error *error)
+create_vm(struct kvm_host *host, struct failure *error)
 {
     int version = ioctl(host->kvm_fd, KVM_GET_API_VERSION, 0);
 
     if (version != KVM_API_VERSION)
-        return host_error_set(error, -ENOTSUP,
-                              "/dev/kvm: API version %d, need %d: use a "
-                              "Linux kernel of 5.19 or later",
-                              version, KVM_API_VERSION);
+        return failure_set(error, -ENOTSUP,
+                           "/dev/kvm: API version %d, need %d: use a "
+                           "Linux kernel of 5.19 or later",
+                           version, KVM_API_VERSION);
     do
         host->vm_fd = ioctl(host->kvm_fd, KVM_CREATE_VM, 0);
     while (host->vm_fd < 0 && errno == EINTR);
     if (host->vm_fd < 0) {
         int code = -errno;
-        return host_error_set(error, code,
-                              "KVM_CREATE_VM: %s: is another hypervisor using "
-                              "the processor?",
-                              strerror(-code));
+        return failure_set(error, code,
+                           "KVM_CREATE_VM: %s: is another hypervisor using "
+                           "the processor?",
+                           strerror(-code));
     }
     return 0;
 }
 
 static int
-ask_capabilities(struct kvm_host *host, struct host_error *error)
+ask_capabilities(struct kvm_host *host, struct failure *error)
 {
     const int sync = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS;
 
     if (capability(host, KVM_CAP_USER_MEMORY) == 0 || capability(host, KVM_CAP_SYNC_MMU) == 0)
-        return host_error_set(error, -ENOTSUP,
-                              "KVM lacks KVM_CAP_USER_MEMORY or "
-                              "KVM_CAP_SYNC_MMU: use a Linux kernel of 5.19 or later");
+        return failure_set(error, -ENOTSUP,
+                           "KVM lacks KVM_CAP_USER_MEMORY or "
+                           "KVM_CAP_SYNC_MMU: use a Linux kernel of 5.19 or later");
     int size = ioctl(host->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
     if (size <= 0)
-        return host_error_set(error, -ENOTSUP,
-                              "KVM_GET_VCPU_MMAP_SIZE failed: use a Linux "
-                              "kernel of 5.19 or later");
+        return failure_set(error, -ENOTSUP,
+                           "KVM_GET_VCPU_MMAP_SIZE failed: use a Linux "
+                           "kernel of 5.19 or later");
     host->vcpu_mmap_size = (unsigned)size;
     host->sync_regs = (capability(host, KVM_CAP_SYNC_REGS) & sync) == sync;
     host->immediate_exit = capability(host, KVM_CAP_IMMEDIATE_EXIT) != 0;
@@ -158,31 +145,31 @@ uffd_offered(void)
 }
 
 static int
-open_uffd(struct kvm_host *host, struct host_error *error)
+open_uffd(struct kvm_host *host, struct failure *error)
 {
     struct uffdio_api api = { .api = UFFD_API, .features = UFFD_FEATURES_NEEDED };
 
     host->uffd = uffd_new();
     if (host->uffd == -EPERM || host->uffd == -EACCES)
-        return host_error_set(error, -EPERM,
-                              "userfaultfd is forbidden: run as root, or give yourself "
-                              "/dev/userfaultfd (chown or chmod it; Linux 6.1), or: "
-                              "sysctl vm.unprivileged_userfaultfd=1");
+        return failure_set(error, -EPERM,
+                           "userfaultfd is forbidden: run as root, or give yourself "
+                           "/dev/userfaultfd (chown or chmod it; Linux 6.1), or: "
+                           "sysctl vm.unprivileged_userfaultfd=1");
     if (host->uffd == -ENOSYS)
-        return host_error_set(error, -ENOTSUP,
-                              "this kernel has no userfaultfd: use one built "
-                              "with CONFIG_USERFAULTFD");
+        return failure_set(error, -ENOTSUP,
+                           "this kernel has no userfaultfd: use one built "
+                           "with CONFIG_USERFAULTFD");
     if (host->uffd < 0)
-        return host_error_set(error, host->uffd, "userfaultfd: %s", strerror(-host->uffd));
+        return failure_set(error, host->uffd, "userfaultfd: %s", strerror(-host->uffd));
     if (ioctl(host->uffd, UFFDIO_API, &api) == 0) {
         host->uffd_features = api.features;
         return 0;
     }
-    return host_error_set(error, -ENOTSUP,
-                          "userfaultfd lacks features 0x%llx (shared memory: "
-                          "missing, minor, write-protect; thread id): use a Linux kernel of "
-                          "5.19 or later",
-                          (unsigned long long)(UFFD_FEATURES_NEEDED & ~uffd_offered()));
+    return failure_set(error, -ENOTSUP,
+                       "userfaultfd lacks features 0x%llx (shared memory: "
+                       "missing, minor, write-protect; thread id): use a Linux kernel of "
+                       "5.19 or later",
+                       (unsigned long long)(UFFD_FEATURES_NEEDED & ~uffd_offered()));
 }
 
 /* Does CONTINUE take its WP mode?  Tried on one filled page; no feature bit tells. */
@@ -218,10 +205,10 @@ probe_continue_wp(struct kvm_host *host)
 }
 
 int
-kvm_host_open(struct kvm_host *host, struct host_error *error)
+kvm_host_open(struct kvm_host *host, struct failure *error)
 {
     *host = (struct kvm_host){ .kvm_fd = -1, .vm_fd = -1, .uffd = -1 };
-    *error = (struct host_error){ 0 };
+    *error = (struct failure){ 0 };
     int code = open_kvm(host, error);
     if (code == 0)
         code = create_vm(host, error);

@@ -2,23 +2,15 @@
 /*
  * The host's KVM and userfaultfd: opening them, and what they can do.
  *
- * Every way this can fail for a user is a `struct host_error`: one line that
- * names the cause and the remedy.
+ * Every way this can fail for a user fills a struct failure.
  */
 #ifndef KVM_HOST_H
 #define KVM_HOST_H
 
+#include "vmm/base/failure.h"
+
 #include <stdbool.h>
 #include <stdint.h>
-
-struct host_error {
-    int error;         /* negative errno, 0 = none */
-    char message[256]; /* cause and remedy, no newline */
-};
-
-/* Fill *error and return its code, so that `return host_error_set(...)` works. */
-int host_error_set(struct host_error *error, int code, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
 
 struct kvm_host {
     int kvm_fd;             /* owned: /dev/kvm */
@@ -40,8 +32,7 @@ struct kvm_host {
  * Returns 0, or -errno with *error filled: device absent (-ENOENT), forbidden
  * (-EACCES, -EPERM), API or capability missing (-ENOTSUP), or what the host says.
  */
-int kvm_host_open(struct kvm_host *host, struct host_error *error)
-    __attribute__((warn_unused_result));
+int kvm_host_open(struct kvm_host *host, struct failure *error) __attribute__((warn_unused_result));
 void kvm_host_close(struct kvm_host *host);
 
 #endif

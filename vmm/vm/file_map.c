@@ -93,22 +93,22 @@ map_file(struct vm_map *map, const struct vm_file_config *config, struct file_ma
 }
 
 static int
-file_error_set(const struct vm_file_config *config, int error, struct host_error *to)
+file_error_set(const struct vm_file_config *config, int error, struct failure *to)
 {
     const char *why = error == -ENODEV ? "not a regular file" : strerror(-error);
 
     if (error == -EEXIST)
         why = "something else is mapped there";
-    return host_error_set(to, error,
-                          "cannot map file %.*s at guest address 0x%" PRIx64
-                          ": %s: give --map another",
-                          (int)(config->path_size > 128 ? 128 : config->path_size), config->path,
-                          gpa_to_u64(config->start), why);
+    return failure_set(to, error,
+                       "cannot map file %.*s at guest address 0x%" PRIx64
+                       ": %s: give --map another",
+                       (int)(config->path_size > 128 ? 128 : config->path_size), config->path,
+                       gpa_to_u64(config->start), why);
 }
 
 int
 file_maps_init(struct file_maps *maps, struct vm_map *map, const struct vm_file_config *configs,
-               unsigned nconfigs, struct host_error *error)
+               unsigned nconfigs, struct failure *error)
 {
     maps->count = 0;
     for (unsigned i = 0; i < nconfigs; i++) {

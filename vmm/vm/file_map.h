@@ -30,7 +30,7 @@ struct file_maps {
  * file_maps_fini.
  */
 int file_maps_init(struct file_maps *maps, struct vm_map *map, const struct vm_file_config *configs,
-                   unsigned nconfigs, struct host_error *error) __attribute__((warn_unused_result));
+                   unsigned nconfigs, struct failure *error) __attribute__((warn_unused_result));
 
 /*
  * Write modified pages of [start, end) to their file.

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 VM_FILES := \
 	file_map.c \
+	guest_memory.c \
 	pageout_thread.c \
 	vcpu.c \
 	vm.c \

@@ -14,6 +14,7 @@
 #include "vmm/vm/vcpu.h"
 
 #include "guest/include/vkvm_abi.h"
+#include "vmm/base/clock.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -62,7 +63,7 @@ vcpu_signal_setup(void)
 }
 
 int
-vcpu_create(struct vcpu_vm *vm, unsigned index, struct vcpu *vcpu, struct host_error *error)
+vcpu_create(struct vcpu_vm *vm, unsigned index, struct vcpu *vcpu, struct failure *error)
 {
     int ret;
 
@@ -70,7 +71,7 @@ vcpu_create(struct vcpu_vm *vm, unsigned index, struct vcpu *vcpu, struct host_e
     vcpu->fd = ioctl(vm->host->vm_fd, KVM_CREATE_VCPU, index);
     if (vcpu->fd < 0) {
         ret = -errno;
-        return host_error_set(error, ret, "cannot create vCPU %u: %s", index, strerror(-ret));
+        return failure_set(error, ret, "cannot create vCPU %u: %s", index, strerror(-ret));
     }
     vcpu->run =
         mmap(NULL, vm->host->vcpu_mmap_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
@@ -78,7 +79,7 @@ vcpu_create(struct vcpu_vm *vm, unsigned index, struct vcpu *vcpu, struct host_e
         ret = -errno;
         close(vcpu->fd);
         vcpu->fd = -1;
-        return host_error_set(error, ret, "cannot map vCPU %u: %s", index, strerror(-ret));
+        return failure_set(error, ret, "cannot map vCPU %u: %s", index, strerror(-ret));
     }
     vcpu->arch =
         (struct arch_vcpu){ .host = vm->host, .fd = vcpu->fd, .run = vcpu->run, .index = index };
@@ -153,20 +154,11 @@ watch_position(struct vcpu *vcpu, struct vcpu_watch *watch)
     return ++watch->same;
 }
 
-static uint64_t
-now_ns(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 /* How often in a row, this time included, KVM_RUN failed here without a reason. */
 static unsigned
 count_refusal(struct vcpu *vcpu)
 {
-    if (now_ns() - vcpu->refused_at > REFUSED_RUN_NS)
+    if (clock_now_ns() - vcpu->refused_at > REFUSED_RUN_NS)
         vcpu->refused.same = 0;
     return watch_position(vcpu, &vcpu->refused);
 }
@@ -275,7 +267,7 @@ handle_efault(struct vcpu *vcpu)
         vcpu_end(vcpu, END_FAILED, "KVM_RUN fails again and again: %s", strerror(EFAULT));
     else if (same > REFUSED_QUICK)
         (void)nanosleep(&pause, NULL);
-    vcpu->refused_at = now_ns();
+    vcpu->refused_at = clock_now_ns();
 }
 
 /* A failure recorded for this very access, if there is one; any other is stale. */
@@ -331,7 +323,7 @@ handle_emulation_failure(struct vcpu *vcpu)
         return;
     }
     if (ret == 0 && count_refusal(vcpu) <= EMULATE_MAX) {
-        vcpu->refused_at = now_ns();
+        vcpu->refused_at = clock_now_ns();
         return;
     }
     arch_vcpu_instruction(&vcpu->arch, vcpu->vm->map, bytes, sizeof(bytes));
@@ -479,7 +471,7 @@ thread_main(void *argument)
 {
     struct vcpu *vcpu = argument;
     struct vcpu_vm *vm = vcpu->vm;
-    struct host_error error;
+    struct failure error;
 
     fault_service_attach(vm->service, vcpu->index);
     if (arch_vcpu_init(&vcpu->arch, vm->entry, vm->fdt, &error) != 0)

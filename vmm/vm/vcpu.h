@@ -102,7 +102,7 @@ void vcpu_signal_setup(void);
  * Make the vCPU, without a thread.
  * Returns 0, or -errno with *error filled.
  */
-int vcpu_create(struct vcpu_vm *vm, unsigned index, struct vcpu *vcpu, struct host_error *error)
+int vcpu_create(struct vcpu_vm *vm, unsigned index, struct vcpu *vcpu, struct failure *error)
     __attribute__((warn_unused_result));
 void vcpu_destroy(struct vcpu *vcpu);
 

@@ -11,6 +11,7 @@
 #include "vmm/vm/vm.h"
 
 #include "guest/include/vkvm_abi.h"
+#include "vmm/base/clock.h"
 #include "vmm/pager/swap_pager.h"
 #include "vmm/vm/vm_internal.h"
 #include "vmm/vm/vm_parts.h"
@@ -27,60 +28,58 @@
 /* --- making --------------------------------------------------------------- */
 
 static int
-check_place(const char *what, unsigned index, uint64_t start, uint64_t size,
-            struct host_error *error)
+check_place(const char *what, unsigned index, uint64_t start, uint64_t size, struct failure *error)
 {
     if (size == 0 || ((start | size) & PAGE_MASK) != 0)
-        return host_error_set(error, -EINVAL, "%s %u: start and size must be whole pages", what,
-                              index);
+        return failure_set(error, -EINVAL, "%s %u: start and size must be whole pages", what,
+                           index);
     if (start < VKVM_WINDOW_BASE || start >= VKVM_WINDOW_END || size > VKVM_WINDOW_END - start)
-        return host_error_set(error, -EINVAL,
-                              "%s %u: it must lie in guest addresses 0x%" PRIx64 " to 0x%" PRIx64,
-                              what, index, VKVM_WINDOW_BASE, VKVM_WINDOW_END);
+        return failure_set(error, -EINVAL,
+                           "%s %u: it must lie in guest addresses 0x%" PRIx64 " to 0x%" PRIx64,
+                           what, index, VKVM_WINDOW_BASE, VKVM_WINDOW_END);
     return 0;
 }
 
 static int
-check_window(const struct vm_window_config *window, unsigned index, struct host_error *error)
+check_window(const struct vm_window_config *window, unsigned index, struct failure *error)
 {
     int ret = check_place("window", index, gpa_to_u64(window->start), window->size, error);
 
     if (ret != 0)
         return ret;
     if (window->format == NULL)
-        return host_error_set(error, -EINVAL, "window %u: no table format", index);
+        return failure_set(error, -EINVAL, "window %u: no table format", index);
     return 0;
 }
 
 static int
-check_config(const struct vm_config *config, struct host_error *error)
+check_config(const struct vm_config *config, struct failure *error)
 {
     unsigned i;
     int ret = 0;
 
     if (config->memory_size == 0 || (config->memory_size & PAGE_MASK) != 0)
-        return host_error_set(error, -EINVAL, "memory size %" PRIu64 " is not whole pages",
-                              config->memory_size);
+        return failure_set(error, -EINVAL, "memory size %" PRIu64 " is not whole pages",
+                           config->memory_size);
     if (config->memory_size > VKVM_WINDOW_BASE)
-        return host_error_set(error, -EINVAL,
-                              "memory size %" PRIu64 " is too large: the most is %" PRIu64,
-                              config->memory_size, VKVM_WINDOW_BASE);
+        return failure_set(error, -EINVAL,
+                           "memory size %" PRIu64 " is too large: the most is %" PRIu64,
+                           config->memory_size, VKVM_WINDOW_BASE);
     if (config->nvcpus == 0 || config->nvcpus > VM_MAX_VCPUS)
-        return host_error_set(error, -EINVAL, "%u vCPUs: choose 1 to %d", config->nvcpus,
-                              VM_MAX_VCPUS);
+        return failure_set(error, -EINVAL, "%u vCPUs: choose 1 to %d", config->nvcpus,
+                           VM_MAX_VCPUS);
     if (config->ram_budget != 0 && config->ram_budget < VM_RAM_BUDGET_MIN * PAGE_SIZE)
-        return host_error_set(error, -EINVAL,
-                              "RAM budget of %" PRIu64 " bytes: the least is %" PRIu64,
-                              config->ram_budget, VM_RAM_BUDGET_MIN * PAGE_SIZE);
+        return failure_set(error, -EINVAL, "RAM budget of %" PRIu64 " bytes: the least is %" PRIu64,
+                           config->ram_budget, VM_RAM_BUDGET_MIN * PAGE_SIZE);
     if (config->nwindows > VM_MAX_WINDOWS)
-        return host_error_set(error, -EINVAL, "%u windows: the most is %d", config->nwindows,
-                              VM_MAX_WINDOWS);
+        return failure_set(error, -EINVAL, "%u windows: the most is %d", config->nwindows,
+                           VM_MAX_WINDOWS);
     if (config->nfiles > VM_MAX_FILES)
-        return host_error_set(error, -EINVAL, "%u files: the most is %d", config->nfiles,
-                              VM_MAX_FILES);
+        return failure_set(error, -EINVAL, "%u files: the most is %d", config->nfiles,
+                           VM_MAX_FILES);
     if (config->prefault_pages > VM_PREFAULT_MAX)
-        return host_error_set(error, -EINVAL, "prefault of %u pages: the most is %d",
-                              config->prefault_pages, VM_PREFAULT_MAX);
+        return failure_set(error, -EINVAL, "prefault of %u pages: the most is %d",
+                           config->prefault_pages, VM_PREFAULT_MAX);
     for (i = 0; i < config->nwindows && ret == 0; i++)
         ret = check_window(&config->windows[i], i, error);
     for (i = 0; i < config->nfiles && ret == 0; i++)
@@ -90,9 +89,9 @@ check_config(const struct vm_config *config, struct host_error *error)
 }
 
 int
-vm_create(const struct vm_config *config, struct vm **vmp, struct host_error *error)
+vm_create(const struct vm_config *config, struct vm **vmp, struct failure *error)
 {
-    uint64_t started = vm_now_ns();
+    uint64_t started = clock_now_ns();
     struct vm *vm;
     int ret;
 
@@ -101,7 +100,7 @@ vm_create(const struct vm_config *config, struct vm **vmp, struct host_error *er
         return ret;
     vm = calloc(1, sizeof(*vm));
     if (vm == NULL)
-        return host_error_set(error, -ENOMEM, "cannot make a VM: %s", strerror(ENOMEM));
+        return failure_set(error, -ENOMEM, "cannot make a VM: %s", strerror(ENOMEM));
     vm->config = *config;
     vm->started_ns = started;
     ret = vm_parts_make(vm, error);
@@ -109,7 +108,7 @@ vm_create(const struct vm_config *config, struct vm **vmp, struct host_error *er
         free(vm);
         return ret;
     }
-    vm->create_ns = vm_now_ns() - started;
+    vm->create_ns = clock_now_ns() - started;
     *vmp = vm;
     return 0;
 }
@@ -303,7 +302,7 @@ stop_servers(struct vm *vm)
 static void
 run_vcpus(struct vm *vm, const struct vm_watch *watch)
 {
-    uint64_t started = vm_now_ns();
+    uint64_t started = clock_now_ns();
     unsigned i;
     int ret = 0;
 
@@ -316,7 +315,7 @@ run_vcpus(struct vm *vm, const struct vm_watch *watch)
     for (i = 0; i < vm->config.nvcpus; i++)
         vcpu_join(&vm->vcpus[i]);
     console_restore(&vm->console);
-    vm->run_ns = vm_now_ns() - started;
+    vm->run_ns = clock_now_ns() - started;
 }
 
 /* No thread of the VM runs any more. */

@@ -102,7 +102,7 @@ struct vm_report {
  * Returns 0 and *vmp; -EINVAL for a configuration that cannot be, or another
  * -errno; *error is filled then and nothing is held.
  */
-int vm_create(const struct vm_config *config, struct vm **vmp, struct host_error *error)
+int vm_create(const struct vm_config *config, struct vm **vmp, struct failure *error)
     __attribute__((warn_unused_result));
 
 /* The VM's map: loaders write the image and the device tree through vm_map_write. */

@@ -11,13 +11,11 @@
 
 #include "vmm/device/console.h"
 #include "vmm/doorbell/doorbell.h"
-#include "vmm/vm/file_map.h"
-#include "vmm/vm/vcpu.h"
-#include "vmm/vm/pageout_thread.h"
-#include "vmm/vm/vm.h"
 #include "vmm/doorbell/vmspace.h"
-
-#include <time.h>
+#include "vmm/vm/file_map.h"
+#include "vmm/vm/pageout_thread.h"
+#include "vmm/vm/vcpu.h"
+#include "vmm/vm/vm.h"
 
 struct vm {
     struct vm_config config;  /* (c) */
@@ -60,14 +58,5 @@ void vm_warn(struct vm *vm, const char *message, int error);
 
 /* How many exceptions all vCPUs were given because of faults.  Any thread. */
 uint64_t vm_exceptions(struct vm *vm);
-
-static inline uint64_t
-vm_now_ns(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 #endif

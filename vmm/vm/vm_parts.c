@@ -20,7 +20,7 @@
 #define VM_STORE_PAGES ((uint64_t)1 << 28)
 
 static int
-open_host(struct vm *vm, struct host_error *error)
+open_host(struct vm *vm, struct failure *error)
 {
     int ret;
 
@@ -29,27 +29,26 @@ open_host(struct vm *vm, struct host_error *error)
         return ret;
     if (vm->config.nvcpus <= vm->host.max_vcpus)
         return 0;
-    ret = host_error_set(error, -EINVAL, "%u vCPUs: KVM allows %u here", vm->config.nvcpus,
-                         vm->host.max_vcpus);
+    ret = failure_set(error, -EINVAL, "%u vCPUs: KVM allows %u here", vm->config.nvcpus,
+                      vm->host.max_vcpus);
     kvm_host_close(&vm->host);
     return ret;
 }
 
 static int
-swap_error_set(const char *path, int error, struct host_error *to)
+swap_error_set(const char *path, int error, struct failure *to)
 {
     switch (-error) {
     case ENODEV:
-        return host_error_set(to, error,
-                              "cannot swap to %s: neither a file nor a block device: give "
-                              "--swap another",
-                              path);
+        return failure_set(to, error,
+                           "cannot swap to %s: neither a file nor a block device: give "
+                           "--swap another",
+                           path);
     case EBUSY:
-        return host_error_set(to, error, "cannot swap to %s: another VM does: give it its own",
-                              path);
+        return failure_set(to, error, "cannot swap to %s: another VM does: give it its own", path);
     default:
-        return host_error_set(to, error, "cannot swap to %s: %s: give --swap another", path,
-                              strerror(-error));
+        return failure_set(to, error, "cannot swap to %s: %s: give --swap another", path,
+                           strerror(-error));
     }
 }
 
@@ -58,7 +57,7 @@ swap_error_set(const char *path, int error, struct host_error *to)
  * be paged out.  A block device is as large as it is.
  */
 static int
-make_swap(struct vm *vm, struct host_error *error)
+make_swap(struct vm *vm, struct failure *error)
 {
     const char *path = vm->config.swap;
     int ret, whole;
@@ -88,7 +87,7 @@ on_pageout_error(void *context, const char *message, int error)
 }
 
 static int
-make_system(struct vm *vm, struct host_error *error)
+make_system(struct vm *vm, struct failure *error)
 {
     const struct vm_system_config config = {
         .store_pages = VM_STORE_PAGES,
@@ -98,7 +97,7 @@ make_system(struct vm *vm, struct host_error *error)
 
     ret = vm_system_init(&vm->sys, &config);
     if (ret != 0)
-        return host_error_set(error, ret, "cannot make the frame store: %s", strerror(-ret));
+        return failure_set(error, ret, "cannot make the frame store: %s", strerror(-ret));
     vm->sys.tunables.fast_fault = vm->config.fast_fault;
     vm->sys.tunables.prefault_pages = vm->config.prefault_pages;
     vm->sys.pageout_error = on_pageout_error;
@@ -109,30 +108,30 @@ make_system(struct vm *vm, struct host_error *error)
 }
 
 static int
-make_kpmap(struct vm *vm, struct host_error *error)
+make_kpmap(struct vm *vm, struct failure *error)
 {
     int ret;
 
     ret = kvm_pmap_create(&vm->host, &vm->sys, &vm->kpmap);
     if (ret != 0)
-        return host_error_set(error, ret, "cannot make the address space of the windows: %s",
-                              strerror(-ret));
+        return failure_set(error, ret, "cannot make the address space of the windows: %s",
+                           strerror(-ret));
     return 0;
 }
 
 static int
-make_pmap(struct vm *vm, struct host_error *error)
+make_pmap(struct vm *vm, struct failure *error)
 {
     int ret;
 
     ret = pmap_init(&vm->pmap, &vm->sys, &kvm_pmap_ops, vm->kpmap);
     if (ret != 0)
-        return host_error_set(error, ret, "cannot make the physical map: %s", strerror(-ret));
+        return failure_set(error, ret, "cannot make the physical map: %s", strerror(-ret));
     return 0;
 }
 
 static int
-make_ram(struct vm *vm, struct host_error *error)
+make_ram(struct vm *vm, struct failure *error)
 {
     int ret;
 
@@ -140,8 +139,8 @@ make_ram(struct vm *vm, struct host_error *error)
     ret = vm_object_create_default(&vm->sys, vm->config.memory_size >> PAGE_SHIFT, &vm->ram);
     if (ret != 0) {
         vm_map_fini(&vm->map);
-        return host_error_set(error, ret, "cannot make %" PRIu64 " bytes of guest memory: %s",
-                              vm->config.memory_size, strerror(-ret));
+        return failure_set(error, ret, "cannot make %" PRIu64 " bytes of guest memory: %s",
+                           vm->config.memory_size, strerror(-ret));
     }
     return 0;
 }
@@ -162,7 +161,7 @@ map_ram(struct vm *vm, struct vm_map_insert *args)
 }
 
 static int
-map_window(struct vm *vm, unsigned index, struct host_error *error)
+map_window(struct vm *vm, unsigned index, struct failure *error)
 {
     const struct vm_window_config *window = &vm->config.windows[index];
     struct vm_map_insert args = {
@@ -179,13 +178,13 @@ map_window(struct vm *vm, unsigned index, struct host_error *error)
     if (ret == 0)
         ret = vmspaces_add_window(&vm->spaces, args.start, args.end, false);
     if (ret != 0)
-        return host_error_set(error, ret, "cannot map window %u at guest address 0x%" PRIx64 ": %s",
-                              index, gpa_to_u64(window->start), strerror(-ret));
+        return failure_set(error, ret, "cannot map window %u at guest address 0x%" PRIx64 ": %s",
+                           index, gpa_to_u64(window->start), strerror(-ret));
     return 0;
 }
 
 static int
-map_memory(struct vm *vm, struct host_error *error)
+map_memory(struct vm *vm, struct failure *error)
 {
     struct vm_map_insert args = {
         .end = gpa_from_u64(vm->config.memory_size),
@@ -197,7 +196,7 @@ map_memory(struct vm *vm, struct host_error *error)
 
     ret = map_ram(vm, &args);
     if (ret != 0)
-        return host_error_set(error, ret, "cannot map guest memory: %s", strerror(-ret));
+        return failure_set(error, ret, "cannot map guest memory: %s", strerror(-ret));
     for (i = 0; i < vm->config.nwindows && ret == 0; i++)
         ret = map_window(vm, i, error);
     if (ret == 0)
@@ -216,15 +215,15 @@ destroy_vcpus(struct vm *vm)
 }
 
 static int
-make_vcpus(struct vm *vm, struct host_error *error)
+make_vcpus(struct vm *vm, struct failure *error)
 {
     unsigned i;
     int ret = 0;
 
     vm->vcpus = calloc(vm->config.nvcpus, sizeof(*vm->vcpus));
     if (vm->vcpus == NULL)
-        return host_error_set(error, -ENOMEM, "cannot make %u vCPUs: %s", vm->config.nvcpus,
-                              strerror(ENOMEM));
+        return failure_set(error, -ENOMEM, "cannot make %u vCPUs: %s", vm->config.nvcpus,
+                           strerror(ENOMEM));
     vm->shared.host = &vm->host;
     for (i = 0; i < vm->config.nvcpus; i++)
         vm->vcpus[i].fd = -1;
@@ -236,14 +235,14 @@ make_vcpus(struct vm *vm, struct host_error *error)
 }
 
 static int
-make_rest(struct vm *vm, struct host_error *error)
+make_rest(struct vm *vm, struct failure *error)
 {
     int ret;
 
     vm->ended_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (vm->ended_fd < 0) {
         ret = -errno;
-        return host_error_set(error, ret, "cannot make an eventfd: %s", strerror(-ret));
+        return failure_set(error, ret, "cannot make an eventfd: %s", strerror(-ret));
     }
     console_init(&vm->console, STDIN_FILENO, STDOUT_FILENO);
     vm_mutex_init(&vm->spaces_lock);
@@ -271,7 +270,7 @@ unmake_ram(struct vm *vm)
 }
 
 static int
-make_memory(struct vm *vm, struct host_error *error)
+make_memory(struct vm *vm, struct failure *error)
 {
     int ret;
 
@@ -285,7 +284,7 @@ make_memory(struct vm *vm, struct host_error *error)
 }
 
 static int
-make_files(struct vm *vm, struct host_error *error)
+make_files(struct vm *vm, struct failure *error)
 {
     int ret;
 
@@ -295,7 +294,7 @@ make_files(struct vm *vm, struct host_error *error)
 
         ret = vmspaces_add_window(&vm->spaces, file->start, gpa_add(file->start, file->size), true);
         if (ret != 0)
-            (void)host_error_set(error, ret, "cannot map files: %s", strerror(-ret));
+            (void)failure_set(error, ret, "cannot map files: %s", strerror(-ret));
     }
     if (ret != 0)
         file_maps_fini(&vm->files);
@@ -334,7 +333,7 @@ unmake_host(struct vm *vm)
 
 /* The parts of a VM in the order they are made; they go in the reverse order. */
 static const struct vm_part {
-    int (*make)(struct vm *vm, struct host_error *error);
+    int (*make)(struct vm *vm, struct failure *error);
     void (*unmake)(struct vm *vm);
 } vm_parts[] = {
     { make_rest, unmake_rest },     { open_host, unmake_host },   { make_swap, unmake_swap },
@@ -351,7 +350,7 @@ unmake_first(struct vm *vm, size_t nparts)
 }
 
 int
-vm_parts_make(struct vm *vm, struct host_error *error)
+vm_parts_make(struct vm *vm, struct failure *error)
 {
     size_t i;
     int ret;

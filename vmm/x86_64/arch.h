@@ -13,6 +13,9 @@ struct kvm_run;
 /* The task register's selector at start; behind the selectors of vkvm_abi.h. */
 #define ARCH_SEL_TSS 0x28
 
+/* The boot page tables map guest memory below this (vkvm_abi.h). */
+#define ARCH_BOOT_MAP_END ((uint64_t)4 << 30)
+
 struct arch_vcpu {
     const struct kvm_host *host; /* borrowed */
     int fd;                      /* borrowed: the vCPU */
@@ -25,7 +28,7 @@ struct arch_vcpu {
 
 /* Write the boot page tables, GDT and the like to low guest memory (layout.h).
  * Returns 0 or -errno with *error filled. */
-int arch_boot_prepare(struct vm_map *map, uint64_t memory_size, struct host_error *error)
+int arch_boot_prepare(struct vm_map *map, uint64_t memory_size, struct failure *error)
     __attribute__((warn_unused_result));
 
 /* First free GPA above what arch_boot_prepare uses. */
@@ -35,7 +38,7 @@ gpa_t arch_boot_end(void);
  * CPUID and registers of a new vCPU for the start state of vkvm_abi.h, and #PF
  * as fault delivery.  Returns 0, or -errno with *error filled.
  */
-int arch_vcpu_init(struct arch_vcpu *vcpu, gpa_t entry, gpa_t fdt, struct host_error *error)
+int arch_vcpu_init(struct arch_vcpu *vcpu, gpa_t entry, gpa_t fdt, struct failure *error)
     __attribute__((warn_unused_result));
 
 /* The arguments and results of a doorbell call.  get then, once, set; -errno on failure. */

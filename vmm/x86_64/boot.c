@@ -34,26 +34,24 @@
 #define DESC_TSS_BUSY 0x00008B0000000000ull
 
 static int
-boot_write(struct vm_map *map, uint64_t gpa, const void *from, size_t size,
-           struct host_error *error)
+boot_write(struct vm_map *map, uint64_t gpa, const void *from, size_t size, struct failure *error)
 {
     struct vm_fault_info info;
     enum vm_result result = vm_map_write(map, gpa_from_u64(gpa), from, size, &info);
 
     if (result == VM_OK)
         return 0;
-    error->error = result == VM_HOST_FAILURE ? info.error : -EFAULT;
+    error->code = result == VM_HOST_FAILURE ? info.error : -EFAULT;
     snprintf(error->message, sizeof(error->message),
              "cannot write the boot tables at guest address 0x%" PRIx64 ": %s%s%s", gpa,
              vm_result_name(result), result == VM_HOST_FAILURE ? ": " : "",
              result == VM_HOST_FAILURE ? strerror(-info.error) : "");
-    return error->error;
+    return error->code;
 }
 
 /* The level 2 pages at `tables`, mapping LAYOUT_MAPPED_GIB from `start` to themselves. */
 static int
-boot_write_directories(struct vm_map *map, uint64_t tables, uint64_t start,
-                       struct host_error *error)
+boot_write_directories(struct vm_map *map, uint64_t tables, uint64_t start, struct failure *error)
 {
     uint64_t entries[TABLE_ENTRIES];
     unsigned gib, i;
@@ -70,7 +68,7 @@ boot_write_directories(struct vm_map *map, uint64_t tables, uint64_t start,
 }
 
 static int
-boot_write_page_tables(struct vm_map *map, struct host_error *error)
+boot_write_page_tables(struct vm_map *map, struct failure *error)
 {
     const uint64_t pml4 = LAYOUT_PDPT | BOOT_TABLE;
     uint64_t pdpt[LAYOUT_MAPPED_GIB];
@@ -99,7 +97,7 @@ boot_write_page_tables(struct vm_map *map, struct host_error *error)
 
 /* SDM vol. 3, 7.2.3: a 64-bit TSS descriptor is 16 bytes, the upper ones are base 63..32. */
 static int
-boot_write_gdt(struct vm_map *map, struct host_error *error)
+boot_write_gdt(struct vm_map *map, struct failure *error)
 {
     const uint64_t base = LAYOUT_TSS;
     uint64_t gdt[LAYOUT_GDT_SIZE / sizeof(uint64_t)] = { 0 };
@@ -116,7 +114,7 @@ boot_write_gdt(struct vm_map *map, struct host_error *error)
 
 /* No stack pointers; the I/O bitmap starts at the limit, so ring 3 may use no port. */
 static int
-boot_write_tss(struct vm_map *map, struct host_error *error)
+boot_write_tss(struct vm_map *map, struct failure *error)
 {
     uint8_t tss[LAYOUT_TSS_SIZE] = { 0 };
     const uint16_t bitmap = LAYOUT_TSS_SIZE;
@@ -126,12 +124,12 @@ boot_write_tss(struct vm_map *map, struct host_error *error)
 }
 
 int
-arch_boot_prepare(struct vm_map *map, uint64_t memory_size, struct host_error *error)
+arch_boot_prepare(struct vm_map *map, uint64_t memory_size, struct failure *error)
 {
     int ret;
 
     if (memory_size < LAYOUT_BOOT_END) {
-        error->error = -EINVAL;
+        error->code = -EINVAL;
         snprintf(error->message, sizeof(error->message),
                  "%" PRIu64 " bytes of memory are too few for the boot tables: give at least %u",
                  memory_size, LAYOUT_BOOT_END);

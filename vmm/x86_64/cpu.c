@@ -235,7 +235,7 @@ cpu_init_regs(struct arch_vcpu *vcpu, gpa_t entry, gpa_t fdt)
 }
 
 int
-arch_vcpu_init(struct arch_vcpu *vcpu, gpa_t entry, gpa_t fdt, struct host_error *error)
+arch_vcpu_init(struct arch_vcpu *vcpu, gpa_t entry, gpa_t fdt, struct failure *error)
 {
     const char *what = "CPUID";
     int ret;
@@ -254,7 +254,7 @@ arch_vcpu_init(struct arch_vcpu *vcpu, gpa_t entry, gpa_t fdt, struct host_error
         ret = cpu_init_regs(vcpu, entry, fdt);
     }
     if (ret != 0) {
-        error->error = ret;
+        error->code = ret;
         snprintf(error->message, sizeof(error->message), "vCPU %u: cannot set %s: %s", vcpu->index,
                  what, strerror(-ret));
     }
