@@ -36,8 +36,9 @@
 #define VKVM_PORT_CONSOLE 0xe9
 
 /* Guest-physical layout a guest may rely on. */
-#define VKVM_WINDOW_BASE VKVM_U64(0x1000000000) /* 64 GiB: windows live from here ... */
-#define VKVM_WINDOW_END VKVM_U64(0x4000000000)  /* ... to 256 GiB */
+#define VKVM_WINDOW_BASE VKVM_U64(0x1000000000)   /* 64 GiB: windows live from here ... */
+#define VKVM_WINDOW_END VKVM_U64(0x4000000000)    /* ... to 256 GiB */
+#define VKVM_RAM_HIGH_BASE VKVM_U64(0x4040000000) /* 257 GiB: RAM that does not fit below them */
 
 /* Segment selectors at start. */
 #define VKVM_SEL_KERNEL_CODE 0x08

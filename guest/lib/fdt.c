@@ -51,16 +51,29 @@ fdt_read_reg(const void *tree, int node, const char *what, uint64_t *address, ui
     *size = fdt_number(reg + 2, 2);
 }
 
+/* reg = <start size> for each range, the one from 0 first. */
+static void
+fdt_read_ram(const void *tree, struct fdt_machine *machine)
+{
+    int length;
+    int node = fdt_node_offset_by_prop_value(tree, -1, "device_type", "memory", 7);
+    const fdt32_t *reg = node < 0 ? NULL : fdt_getprop(tree, node, "reg", &length);
+
+    if (reg == NULL || length < 16)
+        fdt_bad("memory node");
+    for (; length >= 16 && machine->nram < FDT_MAX_RAM; length -= 16, reg += 4)
+        machine->ram[machine->nram++] =
+            (struct fdt_ram){ fdt_number(reg, 2), fdt_number(reg + 2, 2) };
+    machine->memory_size = machine->ram[0].size;
+}
+
 static void
 fdt_read_memory(const void *tree, struct fdt_machine *machine)
 {
     uint64_t address;
     uint64_t size;
-    int node = fdt_node_offset_by_prop_value(tree, -1, "device_type", "memory", 7);
 
-    if (node < 0)
-        fdt_bad("memory node");
-    fdt_read_reg(tree, node, "memory size", &address, &machine->memory_size);
+    fdt_read_ram(tree, machine);
     for (int i = 0; i < fdt_num_mem_rsv(tree); i++) {
         if (fdt_get_mem_rsv(tree, i, &address, &size) == 0 && address == 0)
             machine->reserved_end = size;

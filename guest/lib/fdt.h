@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define FDT_MAX_RAM 16
 #define FDT_MAX_WINDOWS 64
 #define FDT_MAX_FILES 64
 
@@ -32,8 +33,16 @@ struct fdt_file {
     bool shared;         /* writes go to the file */
 };
 
+/* A range of RAM. */
+struct fdt_ram {
+    uint64_t start; /* GPA */
+    uint64_t size;  /* bytes */
+};
+
 struct fdt_machine {
-    uint64_t memory_size;  /* bytes of RAM from GPA 0 */
+    uint64_t memory_size; /* bytes of RAM from GPA 0 */
+    unsigned nram;        /* ranges of RAM; the first starts at GPA 0 */
+    struct fdt_ram ram[FDT_MAX_RAM];
     uint64_t reserved_end; /* [0, reserved_end) belongs to vkvm's start-up tables */
     uint64_t tree_start;   /* the tree itself: page-aligned bounds */
     uint64_t tree_end;

@@ -221,14 +221,14 @@ measure_rate(const struct bench_row *row)
     struct bench_guest guest;
 
     bench_guest_init(&guest, RATE_MEMORY);
-    guest.config.nvcpus = (unsigned)row->a;
-    for (unsigned i = 0; i < guest.config.nvcpus; i++)
+    guest.config.machine.nvcpus = (unsigned)row->a;
+    for (unsigned i = 0; i < guest.config.machine.nvcpus; i++)
         guest.touch[i] = (struct touch_params){ .base = (i + 1) * RATE_SPAN,
                                                 .count = PAGES,
                                                 .stride = 4001 * 16 * PAGE_SIZE,
                                                 .mask = RATE_SPAN - 1,
                                                 .write = 1 };
-    return (double)(guest.config.nvcpus * PAGES) / bench_guest_run(&guest) * 1e6;
+    return (double)(guest.config.machine.nvcpus * PAGES) / bench_guest_run(&guest) * 1e6;
 }
 
 static const struct bench_row rate_rows[] = {

@@ -95,8 +95,8 @@ measure_window(const struct bench_row *row)
     struct bench_guest guest;
 
     bench_guest_init(&guest, MEMORY);
-    guest.config.nwindows = 1;
-    guest.config.windows[0] = (struct vm_window_config){
+    guest.config.machine.nwindows = 1;
+    guest.config.machine.windows[0] = (struct machine_window){
         .start = gpa_from_u64(VKVM_WINDOW_BASE),
         .size = SEQUENTIAL_PAGES * PAGE_SIZE,
         .format = &vpte64_format,

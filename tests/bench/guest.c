@@ -8,12 +8,12 @@ void
 bench_guest_init(struct bench_guest *guest, uint64_t memory)
 {
     *guest = (struct bench_guest){
-        .config = { .memory_size = memory,
-                    .nvcpus = 1,
-                    .timeout_ms = 60000,
+        .config = { .timeout_ms = 60000,
                     .prefault_pages = VM_PREFAULT_DEFAULT,
                     .fast_fault = true },
     };
+    machine_init(&guest->config.machine);
+    machine_set_memory(&guest->config.machine, memory);
 }
 
 void
@@ -90,11 +90,11 @@ bench_guest_add_region(struct vm_map *map, uint64_t gpa, uint64_t npages)
 static void
 load(struct bench_guest *guest, struct vm_map *map)
 {
-    struct touch_shared shared = { .ncpus = guest->config.nvcpus };
+    struct touch_shared shared = { .ncpus = guest->config.machine.nvcpus };
 
     bench_guest_poke(map, TOUCH_CODE, touch_begin, (size_t)(touch_end - touch_begin));
     bench_guest_poke(map, TOUCH_SHARED, &shared, sizeof shared);
-    for (unsigned i = 0; i < guest->config.nvcpus; i++)
+    for (unsigned i = 0; i < guest->config.machine.nvcpus; i++)
         bench_guest_poke(map, TOUCH_PARAMS(i), &guest->touch[i], sizeof guest->touch[i]);
 }
 
@@ -103,7 +103,7 @@ elapsed(const struct bench_guest *guest)
 {
     uint64_t begin = UINT64_MAX, end = 0;
 
-    for (unsigned i = 0; i < guest->config.nvcpus; i++) {
+    for (unsigned i = 0; i < guest->config.machine.nvcpus; i++) {
         begin = guest->touch[i].begin < begin ? guest->touch[i].begin : begin;
         end = guest->touch[i].end > end ? guest->touch[i].end : end;
     }
@@ -113,6 +113,7 @@ elapsed(const struct bench_guest *guest)
 double
 bench_guest_run(struct bench_guest *guest)
 {
+    const struct arch_start start = { .entry = gpa_from_u64(TOUCH_CODE) };
     struct failure error = { 0 };
     struct vm_outcome outcome;
     struct vm_map *map;
@@ -124,10 +125,12 @@ bench_guest_run(struct bench_guest *guest)
     if (guest->prepare != NULL)
         guest->prepare(guest, map);
     load(guest, map);
-    vm_run(vm, gpa_from_u64(TOUCH_CODE), gpa_from_u64(0), &outcome);
+    if (vm_set_start(vm, &start, &error) != 0)
+        bench_fail("starting a VM", error.message);
+    vm_run(vm, &outcome);
     if (outcome.end != VM_END_GUEST)
         bench_fail("running the guest", outcome.message);
-    for (unsigned i = 0; i < guest->config.nvcpus; i++)
+    for (unsigned i = 0; i < guest->config.machine.nvcpus; i++)
         peek(map, TOUCH_PARAMS(i), &guest->touch[i], sizeof guest->touch[i]);
     if (guest->finish != NULL)
         guest->finish(guest, map);
@@ -141,7 +144,7 @@ bench_guest_us_per_page(struct bench_guest *guest)
     uint64_t pages = 0;
     double ns = bench_guest_run(guest);
 
-    for (unsigned i = 0; i < guest->config.nvcpus; i++)
+    for (unsigned i = 0; i < guest->config.machine.nvcpus; i++)
         pages += guest->touch[i].count;
     return ns / 1e3 / (double)pages;
 }

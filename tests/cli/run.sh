@@ -158,7 +158,7 @@ test_usage() {
     refused 'memory that is no size' 2 'not a size' run --memory lots "$work/spin"
     refused 'negative memory' 2 'not a size' run --memory -5 "$work/spin"
     refused 'too little memory' 2 'out of range' run --memory 1M "$work/spin"
-    refused 'too much memory' 2 'out of range' run --memory 61G "$work/spin"
+    refused 'too much memory' 2 'out of range' run --memory 1025G "$work/spin"
     refused 'memory beyond 64 bits' 2 'out of range' run --memory 99999999999T "$work/spin"
     refused 'memory that is no whole pages' 2 'multiple of 4K' run --memory 5000001 "$work/spin"
     refused 'no CPU' 2 'give 1 to' run --cpus 0 "$work/spin"

@@ -93,12 +93,12 @@ world_fini(struct world *w)
 static void
 map_file(struct world *w, bool shared)
 {
-    w->config.nfiles = 1;
-    w->config.files[0] = (struct vm_file_config){ .start = gpa_from_u64(FILE_AT),
-                                                  .size = FILE_SIZE,
-                                                  .path = w->file,
-                                                  .path_size = strlen(w->file),
-                                                  .shared = shared };
+    w->config.machine.nfiles = 1;
+    w->config.machine.files[0] = (struct machine_file){ .start = gpa_from_u64(FILE_AT),
+                                                        .size = FILE_SIZE,
+                                                        .path = w->file,
+                                                        .path_size = strlen(w->file),
+                                                        .shared = shared };
 }
 
 /* The gate of #PF (SDM vol. 3, 6.14.1). */
@@ -481,15 +481,15 @@ static void
 configure_all(struct world *w)
 {
     map_file(w, true);
-    w->config.nvcpus = 1;
+    w->config.machine.nvcpus = 1;
     w->config.ram_budget = BUDGET_PAGES * PAGE_SIZE;
     w->config.swap = w->swap;
-    w->config.nwindows = 1;
-    w->config.windows[0] = (struct vm_window_config){ .start = gpa_from_u64(WINDOW_AT),
-                                                      .size = 16 * PAGE_SIZE,
-                                                      .format = &vpte64_format,
-                                                      .root = ROOT_MAPPED,
-                                                      .protection = VM_PROT_ALL };
+    w->config.machine.nwindows = 1;
+    w->config.machine.windows[0] = (struct machine_window){ .start = gpa_from_u64(WINDOW_AT),
+                                                            .size = 16 * PAGE_SIZE,
+                                                            .format = &vpte64_format,
+                                                            .root = ROOT_MAPPED,
+                                                            .protection = VM_PROT_ALL };
 }
 
 /* Make the VM with the n-th call failing.  Returns whether one did. */

@@ -13,6 +13,7 @@
 #include "vmm/x86_64/layout.h"
 
 #define PLAIN UINT64_C(0x500000) /* ordinary memory for the other operand */
+#define PROLOGUE 0x101800u
 #define VE_AREA UINT64_C(0x33000)
 
 GUEST(guest_trial);
@@ -120,13 +121,14 @@ make_trial(const struct trial *trial, const struct trial_options *options)
     struct vm_config config = default_config();
     struct vm *vm;
 
-    config.nwindows = 1;
-    config.windows[0] = (struct vm_window_config){ .start = gpa_from_u64(WINDOW),
-                                                   .size = WINDOW_SIZE,
-                                                   .format = &vpte64_format,
-                                                   .root = options->root,
-                                                   .protection = options->protection };
+    config.machine.nwindows = 1;
+    config.machine.windows[0] = (struct machine_window){ .start = gpa_from_u64(WINDOW),
+                                                         .size = WINDOW_SIZE,
+                                                         .format = &vpte64_format,
+                                                         .root = options->root,
+                                                         .protection = options->protection };
     vm = make_vm(&config, guest_trial, guest_trial_end);
+    start_at(vm, options->ve ? PROLOGUE : GUEST_CODE);
     if (options->ioctls)
         vm->host.sync_regs = false;
     write_trial(vm, trial, options);
@@ -178,13 +180,12 @@ take_results(struct vm *vm, struct trial_run *run)
 static void
 run_trial(const struct trial *trial, const struct trial_options *options, struct trial_run *run)
 {
-    const uint64_t prologue = 0x101800;
     struct vm *vm = make_trial(trial, options);
 
     memset(run, 0, sizeof(*run));
     if (options->ve)
-        write_ve_prologue(vm, prologue);
-    vm_run(vm, gpa_from_u64(options->ve ? prologue : GUEST_CODE), gpa_from_u64(0), &run->outcome);
+        write_ve_prologue(vm, PROLOGUE);
+    vm_run(vm, &run->outcome);
     take_results(vm, run);
     vm_destroy(vm);
 }
@@ -597,9 +598,9 @@ a_busy_ve_area_ends_the_vm(struct verdict *v)
     const struct vkvm_ve_area busy = { .busy = 1 };
     struct vm_outcome outcome;
 
-    write_ve_prologue(vm, 0x101800);
+    write_ve_prologue(vm, PROLOGUE);
     put(vm, VE_AREA, &busy, sizeof(busy));
-    vm_run(vm, gpa_from_u64(0x101800), gpa_from_u64(0), &outcome);
+    vm_run(vm, &outcome);
     expect_end(v, &outcome, VM_END_CRASHED, "#VE area busy");
     vm_destroy(vm);
 }

@@ -43,7 +43,7 @@ static void
 every_vcpu_starts_as_the_abi_says(struct verdict *v)
 {
     struct vm_config config = default_config();
-    const uint64_t nvcpus = config.nvcpus = 3;
+    const uint64_t nvcpus = config.machine.nvcpus = 3;
     struct trap_record r;
     struct vm_outcome outcome;
     struct vm *vm;
@@ -97,9 +97,9 @@ the_boot_page_tables_map_low_memory_and_the_windows(struct verdict *v)
 static void
 what_cannot_be_a_vm_is_refused_with_a_reason(struct verdict *v)
 {
-    const struct vm_window_config low = { .start = gpa_from_u64(0x1000),
-                                          .size = PAGE_SIZE,
-                                          .format = &vpte64_format };
+    const struct machine_window low = { .start = gpa_from_u64(0x1000),
+                                        .size = PAGE_SIZE,
+                                        .format = &vpte64_format };
     struct failure error;
     struct vm_config bad;
     struct vm *vm = NULL;
@@ -113,20 +113,19 @@ what_cannot_be_a_vm_is_refused_with_a_reason(struct verdict *v)
         CHECK_EQ(v, error.code, -EINVAL);                   \
         CHECK(v, error.message[0] != '\0', "no message");   \
     } while (0)
-    REFUSED(bad.memory_size = 0);
-    REFUSED(bad.memory_size = 0x1234567);
-    REFUSED(bad.memory_size = PAGE_SIZE);
-    REFUSED(bad.memory_size = VKVM_WINDOW_BASE + PAGE_SIZE);
-    REFUSED(bad.nvcpus = 0);
-    REFUSED(bad.nvcpus = VM_MAX_VCPUS + 1);
-    REFUSED(bad.nwindows = VM_MAX_WINDOWS + 1);
+    REFUSED(bad.machine.nram = 0);
+    REFUSED(bad.machine.ram[0].size = 0x1234567);
+    REFUSED(bad.machine.nvcpus = 0);
+    REFUSED(bad.machine.nvcpus = MACHINE_MAX_VCPUS + 1);
+    REFUSED(bad.machine.nwindows = MACHINE_MAX_WINDOWS + 1);
     REFUSED(bad.prefault_pages = VM_PREFAULT_MAX + 1);
-    REFUSED((bad.nwindows = 1, bad.windows[0] = low));
-    REFUSED((bad.nwindows = 1, bad.windows[0] = low,
-             bad.windows[0].start = gpa_from_u64(VKVM_WINDOW_END - PAGE_SIZE),
-             bad.windows[0].size = 2 * PAGE_SIZE));
-    REFUSED((bad.nwindows = 1, bad.windows[0] = low, bad.windows[0].start = gpa_from_u64(WINDOW),
-             bad.windows[0].format = NULL));
+    REFUSED((bad.machine.nwindows = 1, bad.machine.windows[0] = low));
+    REFUSED((bad.machine.nwindows = 1, bad.machine.windows[0] = low,
+             bad.machine.windows[0].start = gpa_from_u64(VKVM_WINDOW_END - PAGE_SIZE),
+             bad.machine.windows[0].size = 2 * PAGE_SIZE));
+    REFUSED((bad.machine.nwindows = 1, bad.machine.windows[0] = low,
+             bad.machine.windows[0].start = gpa_from_u64(WINDOW),
+             bad.machine.windows[0].format = NULL));
 #undef REFUSED
     CHECK(v, vm == NULL, "*vmp was touched");
 }
@@ -246,11 +245,11 @@ range_calls_check_their_arguments(struct verdict *v)
         { VKVM_CALL_PROTECT, { 0, MEMORY_SIZE, VKVM_MAP_READ }, -VKVM_EINVAL },
     };
 
-    config.nwindows = 1;
-    config.windows[0] = (struct vm_window_config){ .start = gpa_from_u64(WINDOW),
-                                                   .size = WINDOW_SIZE,
-                                                   .format = &vpte64_format,
-                                                   .protection = VM_PROT_ALL };
+    config.machine.nwindows = 1;
+    config.machine.windows[0] = (struct machine_window){ .start = gpa_from_u64(WINDOW),
+                                                         .size = WINDOW_SIZE,
+                                                         .format = &vpte64_format,
+                                                         .protection = VM_PROT_ALL };
     expect_calls(v, &config, calls, COUNT(calls));
 }
 
@@ -471,7 +470,7 @@ a_timeout_ends_spinning_guests(struct verdict *v)
     struct vm_outcome outcome;
 
     config.timeout_ms = 100;
-    config.nvcpus = 2;
+    config.machine.nvcpus = 2;
     outcome = run_guest(&config, guest_spin, guest_spin_end);
     expect_end(v, &outcome, VM_END_TIMEOUT, "100 ms");
 }
@@ -494,7 +493,7 @@ halting_ends_the_vm_only_when_every_vcpu_does(struct verdict *v)
 
     outcome = run_guest(&config, guest_halt_one, guest_halt_one_end);
     expect_end(v, &outcome, VM_END_CRASHED, "all vCPUs halted");
-    config.nvcpus = 2;
+    config.machine.nvcpus = 2;
     config.timeout_ms = 100;
     outcome = run_guest(&config, guest_halt_one, guest_halt_one_end);
     expect_end(v, &outcome, VM_END_TIMEOUT, "100 ms");

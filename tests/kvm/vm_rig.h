@@ -65,13 +65,15 @@ die(const char *what, const char *why)
 static inline struct vm_config
 default_config(void)
 {
-    return (struct vm_config){
-        .memory_size = MEMORY_SIZE,
-        .nvcpus = 1,
+    struct vm_config config = {
         .timeout_ms = 20000,
         .prefault_pages = VM_PREFAULT_DEFAULT,
         .fast_fault = true,
     };
+
+    machine_init(&config.machine);
+    machine_set_memory(&config.machine, MEMORY_SIZE);
+    return config;
 }
 
 static inline void
@@ -92,6 +94,16 @@ get(struct vm *vm, uint64_t gpa, void *to, size_t size)
         die("vm_map_read", vm_result_name(info.result));
 }
 
+static inline void
+start_at(struct vm *vm, uint64_t entry)
+{
+    const struct arch_start start = { .entry = gpa_from_u64(entry), .info = gpa_from_u64(0x7000) };
+    struct failure error;
+
+    if (vm_set_start(vm, &start, &error) != 0)
+        die("vm_set_start", error.message);
+}
+
 static inline struct vm *
 make_vm(const struct vm_config *config, const uint8_t *code, const uint8_t *end)
 {
@@ -100,6 +112,7 @@ make_vm(const struct vm_config *config, const uint8_t *code, const uint8_t *end)
 
     if (vm_create(config, &vm, &error) != 0)
         die("vm_create", error.message);
+    start_at(vm, GUEST_CODE);
     put(vm, GUEST_CODE, code, (size_t)(end - code));
     return vm;
 }
@@ -109,7 +122,7 @@ run_vm(struct vm *vm)
 {
     struct vm_outcome outcome;
 
-    vm_run(vm, gpa_from_u64(GUEST_CODE), gpa_from_u64(0x7000), &outcome);
+    vm_run(vm, &outcome);
     return outcome;
 }
 

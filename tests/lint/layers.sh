@@ -23,7 +23,7 @@ device
 kvm
 x86_64      kvm/kvm_host.h abi
 vm          kvm x86_64 pager device abi doorbell
-boot        x86_64 vm/guest_memory.h vm/vm.h abi
+boot        x86_64 vm/guest_memory.h vm/machine.h abi
 doorbell    vm x86_64 abi
 cli         boot doorbell vm x86_64 kvm pager device abi
 '

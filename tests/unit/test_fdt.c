@@ -19,7 +19,7 @@
 #define MEMORY_SIZE ((uint64_t)64 << 20)
 #define RESERVED 0x9000u
 
-static const struct vm_window_config windows[] = {
+static const struct machine_window windows[] = {
     { .start = { 0x1000000000 },
       .size = 0x200000,
       .format = &vpte64_format,
@@ -32,29 +32,41 @@ static const struct vm_window_config windows[] = {
       .protection = VM_PROT_RW },
 };
 
-static struct vm_fdt_config
-config_of(char *const *arguments, size_t narguments)
+static struct machine
+machine_of(void)
 {
-    return (struct vm_fdt_config){
-        .memory_size = MEMORY_SIZE,
-        .reserved = RESERVED,
-        .nvcpus = 3,
-        .nwindows = 2,
-        .windows = windows,
-        .arguments = arguments,
-        .narguments = narguments,
-    };
+    struct machine machine;
+
+    machine_init(&machine);
+    machine_set_memory(&machine, MEMORY_SIZE);
+    machine.nvcpus = 3;
+    machine.nwindows = 2;
+    memcpy(machine.windows, windows, sizeof windows);
+    return machine;
 }
 
 static struct vm_fdt
-build(char *const *arguments, size_t narguments)
+build_machine(const struct machine *machine, char *const *arguments, size_t narguments)
 {
-    const struct vm_fdt_config config = config_of(arguments, narguments);
+    const struct vm_fdt_config config = {
+        .machine = machine,
+        .reserved = RESERVED,
+        .arguments = arguments,
+        .narguments = narguments,
+    };
     struct failure error = { .message = "" };
     struct vm_fdt fdt;
 
     cr_assert(eq(int, vm_fdt_build(&config, &fdt, &error), 0), "%s", error.message);
     return fdt;
+}
+
+static struct vm_fdt
+build(char *const *arguments, size_t narguments)
+{
+    const struct machine machine = machine_of();
+
+    return build_machine(&machine, arguments, narguments);
 }
 
 static int
@@ -207,38 +219,47 @@ Test(fdt, every_vcpu_has_a_node)
 
 Test(fdt, the_largest_machine_fits)
 {
-    struct vm_window_config many[VM_MAX_WINDOWS];
-    struct vm_fdt_config config = config_of(NULL, 0);
-    struct failure error;
+    struct machine machine = machine_of();
     struct vm_fdt fdt;
 
-    for (unsigned i = 0; i < VM_MAX_WINDOWS; i++) {
-        many[i] = windows[0];
-        many[i].start = gpa_add(windows[0].start, i * windows[0].size);
+    for (unsigned i = 0; i < MACHINE_MAX_WINDOWS; i++) {
+        machine.windows[i] = windows[0];
+        machine.windows[i].start = gpa_add(windows[0].start, i * windows[0].size);
     }
-    config.nvcpus = VM_MAX_VCPUS;
-    config.windows = many;
-    config.nwindows = VM_MAX_WINDOWS;
-    cr_assert(eq(int, vm_fdt_build(&config, &fdt, &error), 0), "%s", error.message);
-    cr_expect(eq(int, count_subnodes(&fdt, "/windows"), VM_MAX_WINDOWS));
-    cr_expect(eq(int, count_subnodes(&fdt, "/cpus"), VM_MAX_VCPUS));
+    machine.nvcpus = MACHINE_MAX_VCPUS;
+    machine.nwindows = MACHINE_MAX_WINDOWS;
+    fdt = build_machine(&machine, NULL, 0);
+    cr_expect(eq(int, count_subnodes(&fdt, "/windows"), MACHINE_MAX_WINDOWS));
+    cr_expect(eq(int, count_subnodes(&fdt, "/cpus"), MACHINE_MAX_VCPUS));
     EXPECT_STRING(&fdt, "/cpus/cpu@3f", "device_type", "cpu");
+    vm_fdt_fini(&fdt);
+}
+
+Test(fdt, memory_of_several_ranges_is_one_node)
+{
+    const fdt64_t reg[4] = { 0, cpu_to_fdt64(VKVM_WINDOW_BASE), cpu_to_fdt64(VKVM_RAM_HIGH_BASE),
+                             cpu_to_fdt64(((uint64_t)100 << 30) - VKVM_WINDOW_BASE) };
+    struct machine machine = machine_of();
+    struct vm_fdt fdt;
+
+    machine_set_memory(&machine, (uint64_t)100 << 30);
+    fdt = build_machine(&machine, NULL, 0);
+    EXPECT_STRING(&fdt, "/memory@0", "device_type", "memory");
+    expect_bytes(&fdt, "/memory@0", "reg", reg, sizeof reg);
     vm_fdt_fini(&fdt);
 }
 
 Test(fdt, mapped_files_are_described)
 {
-    static const struct vm_file_config files[] = {
-        { .start = { 0x1001000000 }, .size = 0x3000, .shared = true },
-        { .start = { 0x1002000000 }, .size = 0x1000, .read_only = true },
-    };
-    struct vm_fdt_config config = config_of(NULL, 0);
-    struct failure error;
+    struct machine machine = machine_of();
     struct vm_fdt fdt;
 
-    config.files = files;
-    config.nfiles = 2;
-    cr_assert(eq(int, vm_fdt_build(&config, &fdt, &error), 0), "%s", error.message);
+    machine.files[0] =
+        (struct machine_file){ .start = { 0x1001000000 }, .size = 0x3000, .shared = true };
+    machine.files[1] =
+        (struct machine_file){ .start = { 0x1002000000 }, .size = 0x1000, .read_only = true };
+    machine.nfiles = 2;
+    fdt = build_machine(&machine, NULL, 0);
     EXPECT_STRING(&fdt, "/files", "compatible", "vkvm,files-1");
     expect_cells(&fdt, "/files", 2, 2);
     cr_expect(eq(int, count_subnodes(&fdt, "/files"), 2));
@@ -322,7 +343,10 @@ Test(fdt, long_arguments_make_the_tree_grow_up_to_its_limit)
 {
     size_t size = VM_FDT_MAX_SIZE;
     char *text = malloc(size + 1), *const arguments[] = { text };
-    const struct vm_fdt_config config = config_of(arguments, 1);
+    const struct machine machine = machine_of();
+    const struct vm_fdt_config config = {
+        .machine = &machine, .reserved = RESERVED, .arguments = arguments, .narguments = 1
+    };
     struct failure error;
     struct vm_fdt fdt;
 

@@ -161,15 +161,15 @@ Test(options, an_image_alone_gets_the_defaults)
 
     cr_assert(eq(int, PARSE(&options, &error, "hello"), CLI_OK));
     expect_text(options.image, "hello");
-    cr_expect(eq(u64, options.config.memory_size, 64ull << 20));
-    cr_expect(eq(uint, options.config.nvcpus, 1));
+    cr_expect(eq(u64, machine_memory_size(&options.config.machine), 64ull << 20));
+    cr_expect(eq(uint, options.config.machine.nvcpus, 1));
     cr_expect(eq(u64, options.config.ram_budget, 0));
     cr_expect(eq(uint, options.config.timeout_ms, 0));
     cr_expect(eq(int, (int)options.config.placement, FAULT_PLACE_AUTO));
     cr_expect(eq(uint, options.config.fault_threads, 0));
     cr_expect(eq(uint, options.config.prefault_pages, VM_PREFAULT_DEFAULT));
     cr_expect(options.config.fast_fault);
-    cr_expect(eq(uint, options.config.nwindows, 0));
+    cr_expect(eq(uint, options.config.machine.nwindows, 0));
     cr_expect(eq(sz, options.narguments, 0));
     cr_expect(not(options.stats));
     cr_expect(not(options.json));
@@ -187,8 +187,8 @@ Test(options, every_option_sets_its_field)
                        "--placement", "spin", "image");
 
     cr_assert(eq(int, status, CLI_OK), "%s", error.message);
-    cr_expect(eq(u64, options.config.memory_size, 128ull << 20));
-    cr_expect(eq(uint, options.config.nvcpus, 3));
+    cr_expect(eq(u64, machine_memory_size(&options.config.machine), 128ull << 20));
+    cr_expect(eq(uint, options.config.machine.nvcpus, 3));
     cr_expect(eq(u64, options.config.ram_budget, 8ull << 20));
     expect_text(options.config.swap, "s");
     expect_text(options.fdt, "tree");
@@ -226,7 +226,7 @@ Test(options, words_after_two_dashes_are_the_guests_and_may_look_like_options)
     expect_text(options.arguments[0], "a b");
     expect_text(options.arguments[1], "--cpus");
     expect_text(options.arguments[2], "--");
-    cr_expect(eq(uint, options.config.nvcpus, 1));
+    cr_expect(eq(uint, options.config.machine.nvcpus, 1));
 }
 
 Test(options, help_needs_no_image)
@@ -244,13 +244,13 @@ Test(options, a_window_has_its_pieces_in_any_order)
 {
     struct run_options options;
     struct failure error;
-    const struct vm_window_config *w;
+    const struct machine_window *w;
     int status = PARSE(&options, &error, "image", "--window", "gpa=0x1000000000,size=1M",
                        "--window=prot=wr,root=0x5003,format=vpte32,size=0x1000,gpa=0x1000100000");
 
     cr_assert(eq(int, status, CLI_OK), "%s", error.message);
-    cr_assert(eq(uint, options.config.nwindows, 2));
-    w = options.config.windows;
+    cr_assert(eq(uint, options.config.machine.nwindows, 2));
+    w = options.config.machine.windows;
     cr_expect(eq(u64, w[0].start.value, 0x1000000000));
     cr_expect(eq(u64, w[0].size, 1 << 20));
     cr_expect(w[0].format == &vpte64_format);
@@ -316,26 +316,26 @@ Test(options, windows_may_touch_but_not_overlap)
 
 Test(options, there_is_a_limit_to_the_number_of_windows)
 {
-    const char *words[VM_MAX_WINDOWS + 3] = { "image" };
-    char text[VM_MAX_WINDOWS + 1][64];
+    const char *words[MACHINE_MAX_WINDOWS + 3] = { "image" };
+    char text[MACHINE_MAX_WINDOWS + 1][64];
     struct run_options options;
     struct failure error;
 
-    for (unsigned i = 0; i <= VM_MAX_WINDOWS; i++) {
+    for (unsigned i = 0; i <= MACHINE_MAX_WINDOWS; i++) {
         snprintf(text[i], sizeof text[i], "--window=gpa=0x%llx,size=4K",
                  0x1000000000ull + i * 4096);
-        words[i + 1] = i < VM_MAX_WINDOWS ? text[i] : NULL;
+        words[i + 1] = i < MACHINE_MAX_WINDOWS ? text[i] : NULL;
     }
     cr_expect(eq(int, parse_words(&options, &error, words), CLI_OK));
-    words[VM_MAX_WINDOWS + 1] = text[VM_MAX_WINDOWS];
-    words[VM_MAX_WINDOWS + 2] = NULL;
+    words[MACHINE_MAX_WINDOWS + 1] = text[MACHINE_MAX_WINDOWS];
+    words[MACHINE_MAX_WINDOWS + 2] = NULL;
     expect_refused("too many --window", words);
 }
 
 Test(options, values_outside_their_range_are_refused)
 {
-    REFUSED("out of range: give 4M to 60G", "--memory", "2M", "i");
-    REFUSED("out of range", "--memory", "61G", "i");
+    REFUSED("out of range: give 4M to 1T", "--memory", "2M", "i");
+    REFUSED("out of range", "--memory", "1025G", "i");
     REFUSED("out of range", "--memory", "99999999999999999999", "i");
     REFUSED("not a size", "--memory", "lots", "i");
     REFUSED("multiple of 4K", "--memory", "0x400001", "i");
@@ -450,14 +450,16 @@ check_accepted(const struct run_options *options)
     const struct vm_config *config = &options->config;
 
     cr_assert(options->image != NULL || options->help);
-    cr_assert(config->memory_size >= OPTIONS_MEMORY_MIN &&
-              config->memory_size <= OPTIONS_MEMORY_MAX);
-    cr_assert(config->memory_size % PAGE_SIZE == 0);
-    cr_assert(config->nvcpus >= 1 && config->nvcpus <= VM_MAX_VCPUS);
+    struct failure failure;
+    uint64_t memory = machine_memory_size(&config->machine);
+
+    cr_assert(memory >= OPTIONS_MEMORY_MIN && memory <= OPTIONS_MEMORY_MAX);
+    cr_assert(eq(int, machine_check(&config->machine, 48, &failure), 0));
+    cr_assert(config->machine.nvcpus >= 1 && config->machine.nvcpus <= MACHINE_MAX_VCPUS);
     cr_assert(config->prefault_pages <= VM_PREFAULT_MAX);
-    cr_assert(config->nwindows <= VM_MAX_WINDOWS);
-    for (unsigned i = 0; i < config->nwindows; i++) {
-        const struct vm_window_config *w = &config->windows[i];
+    cr_assert(config->machine.nwindows <= MACHINE_MAX_WINDOWS);
+    for (unsigned i = 0; i < config->machine.nwindows; i++) {
+        const struct machine_window *w = &config->machine.windows[i];
 
         cr_assert(w->start.value % PAGE_SIZE == 0 && w->size % PAGE_SIZE == 0 && w->size != 0);
         cr_assert(w->start.value >= VKVM_WINDOW_BASE);
@@ -497,14 +499,14 @@ Test(options, map_takes_a_file_with_its_place_and_kind)
 {
     struct run_options options;
     struct failure error;
-    const struct vm_file_config *file = options.config.files;
+    const struct machine_file *file = options.config.machine.files;
 
     cr_assert(eq(int,
                  PARSE(&options, &error, "--map", "gpa=0x1000000000,size=8K,file=a/b,shared",
                        "--map=ro,private,file=c,size=4K,gpa=0x1000002000", "image"),
                  CLI_OK),
               "%s", error.message);
-    cr_assert(eq(uint, options.config.nfiles, 2));
+    cr_assert(eq(uint, options.config.machine.nfiles, 2));
     cr_expect(eq(u64, gpa_to_u64(file[0].start), 0x1000000000));
     cr_expect(eq(u64, file[0].size, 8192));
     cr_expect(eq(sz, file[0].path_size, 3));

@@ -384,6 +384,25 @@ struct block {
     char fill[40];
 };
 
+CHECKED_TEST(vm_extent, a_large_extent_takes_no_more_than_a_sixteenth_too_much)
+{
+    const struct vm_system_config config = { .store_pages = VM_STORE_PAGES_MAX };
+    const uint64_t large = (uint64_t)1217 << 18, rest = VM_STORE_PAGES_MAX / 4;
+    uint64_t first, other, all;
+    struct vm_system big;
+
+    cr_assert_eq(vm_system_init(&big, &config), 0);
+    cr_assert_eq(vm_extent_alloc(&big, large, &first), 0);
+    cr_assert_eq(vm_extent_alloc(&big, rest, &other), 0);
+    cr_expect(other >= first + large);
+    cr_expect_eq(vm_extent_alloc(&big, rest, &all), -ENOSPC);
+    vm_extent_free(&big, first, large);
+    vm_extent_free(&big, other, rest);
+    cr_assert_eq(vm_extent_alloc(&big, VM_STORE_PAGES_MAX, &all), 0, "all merged");
+    vm_extent_free(&big, all, VM_STORE_PAGES_MAX);
+    vm_system_fini(&big);
+}
+
 /* Take all the memory there is in blocks of an extent record's size. */
 static struct block *
 exhaust_memory(void)

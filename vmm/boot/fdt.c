@@ -106,11 +106,22 @@ put_chosen(struct tree *tree)
 }
 
 static void
-put_memory(struct tree *tree, uint64_t size)
+put_memory(struct tree *tree, const struct machine *machine)
 {
-    begin_node(tree, "memory@0");
+    fdt64_t reg[2 * MACHINE_MAX_RAM];
+    char name[32];
+
+    for (unsigned i = 0; i < machine->nram; i++) {
+        reg[2 * i] = cpu_to_fdt64(gpa_to_u64(machine->ram[i].start));
+        reg[2 * i + 1] = cpu_to_fdt64(machine->ram[i].size);
+    }
+    snprintf(name, sizeof name, "memory@%llx",
+             (unsigned long long)gpa_to_u64(machine->ram[0].start));
+    begin_node(tree, name);
     put_string(tree, "device_type", "memory");
-    put_reg64(tree, 0, size);
+    if (tree->error == 0)
+        tree->error =
+            fdt_property(tree->buffer, "reg", reg, (int)(2 * machine->nram * sizeof reg[0]));
     end_node(tree);
 }
 
@@ -150,7 +161,7 @@ put_io(struct tree *tree)
 }
 
 static void
-put_window(struct tree *tree, const struct vm_window_config *window)
+put_window(struct tree *tree, const struct machine_window *window)
 {
     uint64_t start = gpa_to_u64(window->start);
     char name[32], protection[4];
@@ -172,19 +183,19 @@ put_window(struct tree *tree, const struct vm_window_config *window)
 }
 
 static void
-put_windows(struct tree *tree, const struct vm_fdt_config *config)
+put_windows(struct tree *tree, const struct machine *machine)
 {
     begin_node(tree, "windows");
     put_string(tree, "compatible", "vkvm,windows-1");
     put_cells(tree, 2, 2);
     put_reg64(tree, VKVM_WINDOW_BASE, VKVM_WINDOW_END - VKVM_WINDOW_BASE);
-    for (unsigned i = 0; i < config->nwindows; i++)
-        put_window(tree, &config->windows[i]);
+    for (unsigned i = 0; i < machine->nwindows; i++)
+        put_window(tree, &machine->windows[i]);
     end_node(tree);
 }
 
 static void
-put_file(struct tree *tree, const struct vm_file_config *file)
+put_file(struct tree *tree, const struct machine_file *file)
 {
     uint64_t start = gpa_to_u64(file->start);
     char name[32];
@@ -199,15 +210,15 @@ put_file(struct tree *tree, const struct vm_file_config *file)
 }
 
 static void
-put_files(struct tree *tree, const struct vm_fdt_config *config)
+put_files(struct tree *tree, const struct machine *machine)
 {
-    if (config->nfiles == 0)
+    if (machine->nfiles == 0)
         return;
     begin_node(tree, "files");
     put_string(tree, "compatible", "vkvm,files-1");
     put_cells(tree, 2, 2);
-    for (unsigned i = 0; i < config->nfiles; i++)
-        put_file(tree, &config->files[i]);
+    for (unsigned i = 0; i < machine->nfiles; i++)
+        put_file(tree, &machine->files[i]);
     end_node(tree);
 }
 
@@ -227,11 +238,11 @@ write_tree(void *buffer, size_t size, const void *argument)
     put_string(&tree, "compatible", VKVM_FDT_COMPATIBLE);
     put_string(&tree, "model", "vkvm");
     put_chosen(&tree);
-    put_memory(&tree, config->memory_size);
-    put_cpus(&tree, config->nvcpus);
+    put_memory(&tree, config->machine);
+    put_cpus(&tree, config->machine->nvcpus);
     put_io(&tree);
-    put_windows(&tree, config);
-    put_files(&tree, config);
+    put_windows(&tree, config->machine);
+    put_files(&tree, config->machine);
     end_node(&tree);
     if (tree.error == 0)
         tree.error = fdt_finish(buffer);

@@ -10,7 +10,7 @@
  *         bootargs = "ARGS joined by blanks";     only if there are ARGS
  *         vkvm,args = "ARG", "ARG", ...;          each by itself: blanks in them survive
  *         stdout-path = "/io/console@e9"; stdin-path = the same; }
- *       memory@0 { device_type = "memory"; reg = <0 size>; }
+ *       memory@0 { device_type = "memory"; reg = <start size> for each range; }
  *       cpus { cpu@N { device_type = "cpu"; compatible = "x86_64"; reg = <N>; } ... }
  *       io { compatible = "vkvm,io"; one address and one size cell: ports
  *         doorbell@510 { compatible = "vkvm,doorbell-1"; reg = <0x510 4>; }
@@ -29,7 +29,7 @@
 #define VM_FDT_H
 
 #include "vmm/boot/image.h"
-#include "vmm/vm/vm.h"
+#include "vmm/vm/machine.h"
 
 #define VM_FDT_MAX_SIZE ((size_t)4 << 20)
 
@@ -39,14 +39,9 @@ struct vm_fdt {
 };
 
 struct vm_fdt_config {
-    uint64_t memory_size;
-    uint64_t reserved; /* [0, reserved) is used by the start */
-    unsigned nvcpus;
-    unsigned nwindows;
-    const struct vm_window_config *windows; /* borrowed */
-    unsigned nfiles;
-    const struct vm_file_config *files; /* borrowed */
-    char *const *arguments;             /* borrowed */
+    const struct machine *machine; /* borrowed, checked */
+    uint64_t reserved;             /* [0, reserved) is used by the start */
+    char *const *arguments;        /* borrowed */
     size_t narguments;
 };
 

@@ -58,8 +58,8 @@ open_image(struct run *run)
 {
     const struct image_limits limits = {
         .low = arch_boot_end(),
-        .memory_size = run->options.config.memory_size,
-        .memory_size_max = OPTIONS_MEMORY_MAX,
+        .memory_size = machine_low_end(&run->options.config.machine),
+        .memory_size_max = OPTIONS_IMAGE_MAX,
     };
 
     return cli_load_status(image_open(run->options.image, &limits, &run->image, &run->error));
@@ -71,13 +71,8 @@ make_base_fdt(struct run *run)
 {
     const struct run_options *options = &run->options;
     const struct vm_fdt_config config = {
-        .memory_size = options->config.memory_size,
+        .machine = &options->config.machine,
         .reserved = gpa_to_u64(arch_boot_end()),
-        .nvcpus = options->config.nvcpus,
-        .nwindows = options->config.nwindows,
-        .windows = options->config.windows,
-        .nfiles = options->config.nfiles,
-        .files = options->config.files,
         .arguments = options->arguments,
         .narguments = options->narguments,
     };
@@ -101,8 +96,8 @@ make_fdt(struct run *run)
     if (error == 0 && options->fdt_overlay != NULL)
         error = vm_fdt_apply_overlay(&run->fdt, options->fdt_overlay, &run->error);
     if (error == 0)
-        error = vm_fdt_place(&run->fdt, arch_boot_end(), options->config.memory_size, &run->image,
-                             &run->fdt_place, &run->error);
+        error = vm_fdt_place(&run->fdt, arch_boot_end(), machine_low_end(&options->config.machine),
+                             &run->image, &run->fdt_place, &run->error);
     return cli_load_status(error);
 }
 
@@ -147,7 +142,15 @@ load_vm(struct run *run)
 static int
 start_vm(struct run *run)
 {
-    vm_run(run->vm, run->image.entry, run->fdt_place, &run->outcome);
+    const struct arch_start start = {
+        .protocol = ARCH_PROTOCOL_VKVM,
+        .entry = run->image.entry,
+        .info = run->fdt_place,
+    };
+
+    if (vm_set_start(run->vm, &start, &run->error) != 0)
+        return CLI_FAILED;
+    vm_run(run->vm, &run->outcome);
     run->started = true;
     vm_report_get(run->vm, &run->report);
     return CLI_OK;

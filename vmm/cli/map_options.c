@@ -39,7 +39,7 @@ place_gpa(const char *option, const char *value, gpa_t *start, struct failure *e
 /* A window while its pieces are read: what was given. */
 struct window_pieces {
     const char *text; /* the option's value, for messages */
-    struct vm_window_config window;
+    struct machine_window window;
     unsigned seen; /* bit i: window_keys[i] was given */
 };
 
@@ -145,7 +145,7 @@ static int
 window_check(const struct window_pieces *pieces, const struct vm_config *config,
              struct failure *error)
 {
-    const struct vm_window_config *window = &pieces->window;
+    const struct machine_window *window = &pieces->window;
 
     if ((pieces->seen & 1u << WINDOW_GPA) == 0 || (pieces->seen & 1u << WINDOW_SIZE) == 0)
         return failure_set(error, CLI_USAGE,
@@ -164,8 +164,8 @@ window_check(const struct window_pieces *pieces, const struct vm_config *config,
                            "--window " FAILURE_NAME
                            ": root has more than 32 bits: give a smaller one",
                            pieces->text);
-    for (unsigned i = 0; i < config->nwindows; i++) {
-        const struct vm_window_config *other = &config->windows[i];
+    for (unsigned i = 0; i < config->machine.nwindows; i++) {
+        const struct machine_window *other = &config->machine.windows[i];
 
         if (places_overlap(window->start, window->size, other->start, other->size))
             return failure_set(error, CLI_USAGE,
@@ -185,8 +185,9 @@ map_options_window(struct vm_config *config, const char *value, struct failure *
     char *copy, *rest, *piece;
     int status = CLI_OK;
 
-    if (config->nwindows == VM_MAX_WINDOWS)
-        return failure_set(error, CLI_USAGE, "too many --window: give at most %d", VM_MAX_WINDOWS);
+    if (config->machine.nwindows == MACHINE_MAX_WINDOWS)
+        return failure_set(error, CLI_USAGE, "too many --window: give at most %d",
+                           MACHINE_MAX_WINDOWS);
     copy = rest = strdup(value);
     if (copy == NULL)
         return failure_set(error, CLI_FAILED, "out of memory");
@@ -196,7 +197,7 @@ map_options_window(struct vm_config *config, const char *value, struct failure *
     if (status == CLI_OK)
         status = window_check(&pieces, config, error);
     if (status == CLI_OK)
-        config->windows[config->nwindows++] = pieces.window;
+        config->machine.windows[config->machine.nwindows++] = pieces.window;
     return status;
 }
 
@@ -204,7 +205,7 @@ map_options_window(struct vm_config *config, const char *value, struct failure *
 struct map_pieces {
     const char *text; /* the option's value, for messages and the file's name */
     const char *copy; /* of it, which the pieces are cut from */
-    struct vm_file_config file;
+    struct machine_file file;
     bool is_private;
     unsigned seen; /* bit i: map_keys[i] was given */
 };
@@ -285,7 +286,7 @@ map_set_piece(struct map_pieces *pieces, char *piece, struct failure *error)
 static int
 map_check(const struct map_pieces *pieces, struct failure *error)
 {
-    const struct vm_file_config *file = &pieces->file;
+    const struct machine_file *file = &pieces->file;
 
     if (pieces->seen != MAP_KEYS_SEEN)
         return failure_set(error, CLI_USAGE,
@@ -309,8 +310,8 @@ map_options_file(struct vm_config *config, const char *value, struct failure *er
     char *copy, *rest, *piece;
     int status = CLI_OK;
 
-    if (config->nfiles == VM_MAX_FILES)
-        return failure_set(error, CLI_USAGE, "too many --map: give at most %d", VM_MAX_FILES);
+    if (config->machine.nfiles == MACHINE_MAX_FILES)
+        return failure_set(error, CLI_USAGE, "too many --map: give at most %d", MACHINE_MAX_FILES);
     copy = rest = strdup(value);
     if (copy == NULL)
         return failure_set(error, CLI_FAILED, "out of memory");
@@ -321,23 +322,23 @@ map_options_file(struct vm_config *config, const char *value, struct failure *er
     if (status == CLI_OK)
         status = map_check(&pieces, error);
     if (status == CLI_OK)
-        config->files[config->nfiles++] = pieces.file;
+        config->machine.files[config->machine.nfiles++] = pieces.file;
     return status;
 }
 
 int
 map_options_check(const struct vm_config *config, struct failure *error)
 {
-    for (unsigned i = 0; i < config->nfiles; i++) {
-        const struct vm_file_config *file = &config->files[i];
+    for (unsigned i = 0; i < config->machine.nfiles; i++) {
+        const struct machine_file *file = &config->machine.files[i];
         bool overlaps = false;
 
         for (unsigned j = 0; j < i; j++)
-            overlaps |= places_overlap(file->start, file->size, config->files[j].start,
-                                       config->files[j].size);
-        for (unsigned j = 0; j < config->nwindows; j++)
-            overlaps |= places_overlap(file->start, file->size, config->windows[j].start,
-                                       config->windows[j].size);
+            overlaps |= places_overlap(file->start, file->size, config->machine.files[j].start,
+                                       config->machine.files[j].size);
+        for (unsigned j = 0; j < config->machine.nwindows; j++)
+            overlaps |= places_overlap(file->start, file->size, config->machine.windows[j].start,
+                                       config->machine.windows[j].size);
         if (overlaps)
             return failure_set(
                 error, CLI_USAGE,

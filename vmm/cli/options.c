@@ -35,14 +35,20 @@ set_map(struct run_options *options, const char *value, struct failure *error)
 static int
 set_memory(struct run_options *options, const char *value, struct failure *error)
 {
-    return value_pages("--memory", value, OPTIONS_MEMORY_MIN, OPTIONS_MEMORY_MAX,
-                       &options->config.memory_size, error);
+    uint64_t size;
+    int status =
+        value_pages("--memory", value, OPTIONS_MEMORY_MIN, OPTIONS_MEMORY_MAX, &size, error);
+
+    if (status == CLI_OK)
+        machine_set_memory(&options->config.machine, size);
+    return status;
 }
 
 static int
 set_cpus(struct run_options *options, const char *value, struct failure *error)
 {
-    return value_count("--cpus", value, 1, VM_MAX_VCPUS, &options->config.nvcpus, error);
+    return value_count("--cpus", value, 1, MACHINE_MAX_VCPUS, &options->config.machine.nvcpus,
+                       error);
 }
 
 static int
@@ -174,9 +180,9 @@ static const struct {
     const char *help;
 } run_table[] = {
     { "memory", required_argument, "SIZE", set_memory,
-      "guest memory from address 0, 4M to 60G (default 64M)" },
+      "guest memory from address 0, 4M to 1T (default 64M)" },
     { "cpus", required_argument, "N", set_cpus,
-      "virtual CPUs, 1 to " STRING_OF(VM_MAX_VCPUS) " (default 1)" },
+      "virtual CPUs, 1 to " STRING_OF(MACHINE_MAX_VCPUS) " (default 1)" },
     { "ram", required_argument, "SIZE", set_ram,
       "most host memory for guest pages, 1M or more (default: no limit)" },
     { "swap", required_argument, "FILE", set_swap,
@@ -252,13 +258,13 @@ set_defaults(struct run_options *options)
 {
     *options = (struct run_options){
         .config = {
-            .memory_size = OPTIONS_MEMORY_DEFAULT,
-            .nvcpus = 1,
             .placement = FAULT_PLACE_AUTO,
             .prefault_pages = VM_PREFAULT_DEFAULT,
             .fast_fault = true,
         },
     };
+    machine_init(&options->config.machine);
+    machine_set_memory(&options->config.machine, OPTIONS_MEMORY_DEFAULT);
 }
 
 int

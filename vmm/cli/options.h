@@ -9,7 +9,8 @@
 #include "vmm/vm/vm.h"
 
 #define OPTIONS_MEMORY_MIN ((uint64_t)4 << 20)
-#define OPTIONS_MEMORY_MAX ((uint64_t)60 << 30) /* keeps clear of VKVM_WINDOW_BASE */
+#define OPTIONS_MEMORY_MAX MACHINE_MEMORY_MAX
+#define OPTIONS_IMAGE_MAX ((uint64_t)64 << 30) /* images lie below the windows */
 #define OPTIONS_MEMORY_DEFAULT ((uint64_t)64 << 20)
 #define OPTIONS_RAM_MIN ((uint64_t)1 << 20)
 #define OPTIONS_RAM_MAX ((uint64_t)1 << 40)

@@ -24,7 +24,7 @@ struct named_file {
 };
 
 struct named_files {
-    struct named_file list[4 + 1 + VM_MAX_FILES];
+    struct named_file list[4 + 1 + MACHINE_MAX_FILES];
     unsigned count;
 };
 
@@ -67,7 +67,7 @@ add_name(struct named_files *files, const char *use, const char *name, bool writ
 }
 
 static void
-add_map(struct named_files *files, const struct vm_file_config *file)
+add_map(struct named_files *files, const struct machine_file *file)
 {
     add_file(files, &(struct named_file){ .use = "--map",
                                           .name = file->path,
@@ -115,8 +115,8 @@ run_files_check(const struct run_options *options, struct failure *error)
     add_name(&files, "--fdt-overlay", options->fdt_overlay, false);
     add_name(&files, "--swap", config->swap, true);
     add_name(&files, "--json", options->json_file, true);
-    for (unsigned i = 0; i < config->nfiles; i++)
-        add_map(&files, &config->files[i]);
+    for (unsigned i = 0; i < config->machine.nfiles; i++)
+        add_map(&files, &config->machine.files[i]);
     for (unsigned i = 0; i < files.count; i++) {
         for (unsigned j = 0; j < i && status == CLI_OK; j++)
             status = compare(&files.list[j], &files.list[i], error);

@@ -158,7 +158,7 @@ call_statistics(const struct caller *caller, const uint64_t *argument)
 static int64_t
 call_fault_delivery(const struct caller *caller, const uint64_t *argument)
 {
-    uint64_t area = argument[1], size = caller->vm->config.memory_size;
+    uint64_t area = argument[1];
 
     switch (argument[0]) {
     case VKVM_DELIVER_PF:
@@ -168,7 +168,8 @@ call_fault_delivery(const struct caller *caller, const uint64_t *argument)
         if (area % 8 != 0)
             return -VKVM_EINVAL;
         /* In RAM, so that writing it can never fail for a reason the guest has a hand in. */
-        if (sizeof(struct vkvm_ve_area) > size || area > size - sizeof(struct vkvm_ve_area))
+        if (machine_find_ram(&caller->vm->config.machine, area, sizeof(struct vkvm_ve_area)) ==
+            NULL)
             return -VKVM_EFAULT;
         caller->arch->delivery = VKVM_DELIVER_VE;
         caller->arch->ve_area = gpa_from_u64(area);
@@ -236,15 +237,15 @@ has_entries_locked(const struct vm *vm, unsigned nentries_max)
 static int
 check_advise_locked(struct vm *vm, uint64_t start, uint64_t size)
 {
-    uint64_t memory_size = vm->config.memory_size;
+    const struct machine_ram *ram = machine_find_ram(&vm->config.machine, start, 1);
     bool is_whole;
     int ret;
 
     if (!range_is_valid(start, size))
         return -EINVAL;
-    if (start < memory_size) {
-        ret = size <= memory_size - start ? 0 : -EINVAL;
-        is_whole = size == memory_size;
+    if (ram != NULL) {
+        ret = machine_find_ram(&vm->config.machine, start, size) != NULL ? 0 : -EINVAL;
+        is_whole = size == ram->size;
     } else {
         ret = vmspace_check_part_locked(vm, start, size);
         is_whole = ret == 0 && vmspace_check_window_locked(vm, start, size) == 0;

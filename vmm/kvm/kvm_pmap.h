@@ -22,7 +22,7 @@ struct kvm_pmap; /* kvm_window.h */
 extern const struct pmap_ops kvm_pmap_ops; /* md is a struct kvm_pmap * */
 
 /* Windows live below this guest-physical address; window_create says -EINVAL beyond. */
-#define KVM_PMAP_SPACE ((uint64_t)1 << 40)
+#define KVM_PMAP_SPACE ((uint64_t)1 << 41)
 
 /* Statistics of the machine half. */
 struct kvm_pmap_statistics {

@@ -12,19 +12,19 @@
 #include <string.h>
 
 static gpa_t
-file_end(const struct vm_file_config *config)
+file_end(const struct machine_file *config)
 {
     return gpa_add(config->start, config->size);
 }
 
 static uint64_t
-file_pages(const struct vm_file_config *config)
+file_pages(const struct machine_file *config)
 {
     return config->size >> PAGE_SHIFT;
 }
 
 static int
-open_file(struct vm_system *sys, const struct vm_file_config *config, struct vm_object **objectp)
+open_file(struct vm_system *sys, const struct machine_file *config, struct vm_object **objectp)
 {
     unsigned flags =
         (config->shared ? FILE_PAGER_SHARED : 0u) | (config->read_only ? FILE_PAGER_READ_ONLY : 0u);
@@ -39,7 +39,7 @@ open_file(struct vm_system *sys, const struct vm_file_config *config, struct vm_
 
 /* The object to map, with one reference. */
 static int
-make_object(struct vm_system *sys, const struct vm_file_config *config, struct vm_object **objectp)
+make_object(struct vm_system *sys, const struct machine_file *config, struct vm_object **objectp)
 {
     vm_pindex_t offset = 0;
     int error;
@@ -55,7 +55,7 @@ make_object(struct vm_system *sys, const struct vm_file_config *config, struct v
 
 /* Map an object; on failure the reference stays the caller's. */
 static int
-insert_object(struct vm_map *map, const struct vm_file_config *config, struct vm_object *object)
+insert_object(struct vm_map *map, const struct machine_file *config, struct vm_object *object)
 {
     const struct vm_map_insert args = {
         .start = config->start,
@@ -70,7 +70,7 @@ insert_object(struct vm_map *map, const struct vm_file_config *config, struct vm
 }
 
 static int
-map_file(struct vm_map *map, const struct vm_file_config *config, struct file_map *file)
+map_file(struct vm_map *map, const struct machine_file *config, struct file_map *file)
 {
     bool written_back = config->shared && !config->read_only;
     struct vm_object *object;
@@ -93,7 +93,7 @@ map_file(struct vm_map *map, const struct vm_file_config *config, struct file_ma
 }
 
 static int
-file_error_set(const struct vm_file_config *config, int error, struct failure *to)
+file_error_set(const struct machine_file *config, int error, struct failure *to)
 {
     const char *why = error == -ENODEV ? "not a regular file" : strerror(-error);
 
@@ -107,7 +107,7 @@ file_error_set(const struct vm_file_config *config, int error, struct failure *t
 }
 
 int
-file_maps_init(struct file_maps *maps, struct vm_map *map, const struct vm_file_config *configs,
+file_maps_init(struct file_maps *maps, struct vm_map *map, const struct machine_file *configs,
                unsigned nconfigs, struct failure *error)
 {
     maps->count = 0;
@@ -126,7 +126,7 @@ static const struct file_map *
 file_at(const struct file_maps *maps, gpa_t gpa)
 {
     for (unsigned i = 0; i < maps->count; i++) {
-        const struct vm_file_config *config = maps->maps[i].config;
+        const struct machine_file *config = maps->maps[i].config;
 
         if (gpa.value >= config->start.value && gpa.value - config->start.value < config->size)
             return &maps->maps[i];
@@ -152,7 +152,7 @@ file_maps_sync(struct file_maps *maps, gpa_t start, gpa_t end)
 }
 
 int
-file_maps_sync_all(struct file_maps *maps, const struct vm_file_config **failed)
+file_maps_sync_all(struct file_maps *maps, const struct machine_file **failed)
 {
     int ret = 0;
 

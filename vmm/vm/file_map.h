@@ -15,13 +15,13 @@
 #include "vmm/vm/vm.h"
 
 struct file_map {
-    const struct vm_file_config *config; /* borrowed */
-    struct vm_object *object;            /* counted: shared and writable; else NULL */
+    const struct machine_file *config; /* borrowed */
+    struct vm_object *object;          /* counted: shared and writable; else NULL */
 };
 
 struct file_maps {
-    unsigned count;                     /* (c) */
-    struct file_map maps[VM_MAX_FILES]; /* (c) */
+    unsigned count;                          /* (c) */
+    struct file_map maps[MACHINE_MAX_FILES]; /* (c) */
 };
 
 /*
@@ -29,7 +29,7 @@ struct file_maps {
  * Returns 0; -errno with *error filled, and what is mapped goes with the map and
  * file_maps_fini.
  */
-int file_maps_init(struct file_maps *maps, struct vm_map *map, const struct vm_file_config *configs,
+int file_maps_init(struct file_maps *maps, struct vm_map *map, const struct machine_file *configs,
                    unsigned nconfigs, struct failure *error) __attribute__((warn_unused_result));
 
 /*
@@ -44,7 +44,7 @@ int file_maps_sync(struct file_maps *maps, gpa_t start, gpa_t end)
 /*
  * Write all back.  Returns 0, or -errno of a failed write with *failed the file it was in.
  */
-int file_maps_sync_all(struct file_maps *maps, const struct vm_file_config **failed)
+int file_maps_sync_all(struct file_maps *maps, const struct machine_file **failed)
     __attribute__((warn_unused_result));
 
 /* Drop the references; the map has its own.  Zeroed maps: nothing to do. */

@@ -2,6 +2,7 @@
 VM_FILES := \
 	file_map.c \
 	guest_memory.c \
+	machine.c \
 	pageout_thread.c \
 	vcpu.c \
 	vm.c \

@@ -474,7 +474,7 @@ thread_main(void *argument)
     struct failure error;
 
     fault_service_attach(vm->service, vcpu->index);
-    if (arch_vcpu_init(&vcpu->arch, vm->entry, vm->fdt, &error) != 0)
+    if (arch_vcpu_init(&vcpu->arch, &vm->start, &error) != 0)
         vm->ops->end(vm->context, false, error.message);
     while (!vcpu_vm_is_ending(vm))
         run_once(vcpu);

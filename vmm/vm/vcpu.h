@@ -46,8 +46,7 @@ struct vcpu_vm {
     const struct kvm_host *host;   /* (c) borrowed */
     struct vm_map *map;            /* (c) borrowed */
     struct fault_service *service; /* (c) borrowed */
-    gpa_t entry;                   /* (c) */
-    gpa_t fdt;                     /* (c) */
+    struct arch_start start;       /* (c) once the threads run */
     const struct vcpu_ops *ops;    /* (c) borrowed */
     void *context;                 /* (c) of the ops */
     _Atomic bool ending;           /* (a) set once: the threads end */

@@ -28,64 +28,15 @@
 /* --- making --------------------------------------------------------------- */
 
 static int
-check_place(const char *what, unsigned index, uint64_t start, uint64_t size, struct failure *error)
-{
-    if (size == 0 || ((start | size) & PAGE_MASK) != 0)
-        return failure_set(error, -EINVAL, "%s %u: start and size must be whole pages", what,
-                           index);
-    if (start < VKVM_WINDOW_BASE || start >= VKVM_WINDOW_END || size > VKVM_WINDOW_END - start)
-        return failure_set(error, -EINVAL,
-                           "%s %u: it must lie in guest addresses 0x%" PRIx64 " to 0x%" PRIx64,
-                           what, index, VKVM_WINDOW_BASE, VKVM_WINDOW_END);
-    return 0;
-}
-
-static int
-check_window(const struct vm_window_config *window, unsigned index, struct failure *error)
-{
-    int ret = check_place("window", index, gpa_to_u64(window->start), window->size, error);
-
-    if (ret != 0)
-        return ret;
-    if (window->format == NULL)
-        return failure_set(error, -EINVAL, "window %u: no table format", index);
-    return 0;
-}
-
-static int
 check_config(const struct vm_config *config, struct failure *error)
 {
-    unsigned i;
-    int ret = 0;
-
-    if (config->memory_size == 0 || (config->memory_size & PAGE_MASK) != 0)
-        return failure_set(error, -EINVAL, "memory size %" PRIu64 " is not whole pages",
-                           config->memory_size);
-    if (config->memory_size > VKVM_WINDOW_BASE)
-        return failure_set(error, -EINVAL,
-                           "memory size %" PRIu64 " is too large: the most is %" PRIu64,
-                           config->memory_size, VKVM_WINDOW_BASE);
-    if (config->nvcpus == 0 || config->nvcpus > VM_MAX_VCPUS)
-        return failure_set(error, -EINVAL, "%u vCPUs: choose 1 to %d", config->nvcpus,
-                           VM_MAX_VCPUS);
     if (config->ram_budget != 0 && config->ram_budget < VM_RAM_BUDGET_MIN * PAGE_SIZE)
         return failure_set(error, -EINVAL, "RAM budget of %" PRIu64 " bytes: the least is %" PRIu64,
                            config->ram_budget, VM_RAM_BUDGET_MIN * PAGE_SIZE);
-    if (config->nwindows > VM_MAX_WINDOWS)
-        return failure_set(error, -EINVAL, "%u windows: the most is %d", config->nwindows,
-                           VM_MAX_WINDOWS);
-    if (config->nfiles > VM_MAX_FILES)
-        return failure_set(error, -EINVAL, "%u files: the most is %d", config->nfiles,
-                           VM_MAX_FILES);
     if (config->prefault_pages > VM_PREFAULT_MAX)
         return failure_set(error, -EINVAL, "prefault of %u pages: the most is %d",
                            config->prefault_pages, VM_PREFAULT_MAX);
-    for (i = 0; i < config->nwindows && ret == 0; i++)
-        ret = check_window(&config->windows[i], i, error);
-    for (i = 0; i < config->nfiles && ret == 0; i++)
-        ret = check_place("file", i, gpa_to_u64(config->files[i].start), config->files[i].size,
-                          error);
-    return ret;
+    return 0;
 }
 
 int
@@ -118,6 +69,13 @@ vm_destroy(struct vm *vm)
 {
     vm_parts_unmake(vm);
     free(vm);
+}
+
+int
+vm_set_start(struct vm *vm, const struct arch_start *start, struct failure *error)
+{
+    vm->shared.start = *start;
+    return arch_start_prepare(start, &vm->map, error);
 }
 
 struct vm_map *
@@ -176,7 +134,7 @@ vm_end(struct vm *vm, enum vm_end end, int status, const char *format, ...)
     if (!first)
         return;
     kvm_pmap_abort(vm->kpmap);
-    for (i = 0; i < vm->config.nvcpus; i++)
+    for (i = 0; i < vm->config.machine.nvcpus; i++)
         vcpu_kick(&vm->vcpus[i]);
     if (write(vm->ended_fd, &one, sizeof(one)) < 0)
         assert(errno == EAGAIN);
@@ -222,7 +180,7 @@ on_halt(void *context, struct vcpu *vcpu)
     struct vm *vm = context;
     char where[128];
 
-    if (atomic_fetch_add(&vm->nhalted, 1) + 1 == vm->config.nvcpus) {
+    if (atomic_fetch_add(&vm->nhalted, 1) + 1 == vm->config.machine.nvcpus) {
         arch_vcpu_describe(&vcpu->arch, where, sizeof(where));
         vm_end(vm, VM_END_CRASHED, 0, "all vCPUs halted; the last was vCPU %u: %s", vcpu->index,
                where);
@@ -264,7 +222,7 @@ start_service(struct vm *vm)
         .host = &vm->host,
         .map = &vm->map,
         .kpmap = vm->kpmap,
-        .nvcpus = vm->config.nvcpus,
+        .nvcpus = vm->config.machine.nvcpus,
         .nthreads = vm->config.fault_threads,
         .placement = vm->config.placement,
         .fatal = on_fatal,
@@ -307,12 +265,12 @@ run_vcpus(struct vm *vm, const struct vm_watch *watch)
     int ret = 0;
 
     console_raw(&vm->console);
-    for (i = 0; i < vm->config.nvcpus && ret == 0; i++)
+    for (i = 0; i < vm->config.machine.nvcpus && ret == 0; i++)
         ret = vcpu_start(&vm->vcpus[i]);
     if (ret != 0)
         vm_end(vm, VM_END_FAILED, 0, "cannot start a vCPU thread: %s", strerror(-ret));
     vm_watch_wait(watch, vm);
-    for (i = 0; i < vm->config.nvcpus; i++)
+    for (i = 0; i < vm->config.machine.nvcpus; i++)
         vcpu_join(&vm->vcpus[i]);
     console_restore(&vm->console);
     vm->run_ns = clock_now_ns() - started;
@@ -323,7 +281,7 @@ static void
 write_files_back(struct vm *vm)
 {
     struct vm_outcome *outcome = &vm->outcome;
-    const struct vm_file_config *file;
+    const struct machine_file *file;
     int ret;
 
     ret = file_maps_sync_all(&vm->files, &file);
@@ -341,14 +299,12 @@ write_files_back(struct vm *vm)
 }
 
 void
-vm_run(struct vm *vm, gpa_t entry, gpa_t fdt, struct vm_outcome *outcome)
+vm_run(struct vm *vm, struct vm_outcome *outcome)
 {
     struct vm_watch watch;
     int ret;
 
     vm->shared.map = &vm->map;
-    vm->shared.entry = entry;
-    vm->shared.fdt = fdt;
     vm->shared.ops = &vm_vcpu_ops;
     vm->shared.context = vm;
     vcpu_signal_setup();
@@ -384,7 +340,7 @@ vm_exceptions(struct vm *vm)
 {
     uint64_t exceptions = 0;
 
-    for (unsigned i = 0; i < vm->config.nvcpus; i++) {
+    for (unsigned i = 0; i < vm->config.machine.nvcpus; i++) {
         struct vcpu_counters *counters = &vm->vcpus[i].counters;
 
         exceptions += atomic_load_explicit(&counters->exceptions_pf, memory_order_relaxed) +
@@ -401,7 +357,7 @@ vm_report_get(struct vm *vm, struct vm_report *report)
     memset(report, 0, sizeof(*report));
     report->run_ns = vm->run_ns;
     report->create_ns = vm->create_ns;
-    report->memory_size = vm->config.memory_size;
+    report->memory_size = machine_memory_size(&vm->config.machine);
     report->resident_pages = atomic_load(&vm->sys.resident_pages);
     report->mapped_pages = atomic_load(&vm->pmap.mapped_pages);
     report->ram_budget = vm->sys.ram_budget == UINT64_MAX ? 0 : vm->sys.ram_budget;
@@ -409,11 +365,11 @@ vm_report_get(struct vm *vm, struct vm_report *report)
         report->swap_pages = swap_device_pages(vm->swap);
         report->swap_used = swap_device_used(vm->swap);
     }
-    report->nvcpus = vm->config.nvcpus;
+    report->nvcpus = vm->config.machine.nvcpus;
 #define COPY_METER(name, text) report->meter[i++] = atomic_load(&vm->sys.meter.name);
     VM_METER_FIELDS(COPY_METER)
 #undef COPY_METER
-    for (i = 0; i < vm->config.nvcpus; i++)
+    for (i = 0; i < vm->config.machine.nvcpus; i++)
         add_counters(&vm->vcpus[i].counters, report);
     report->faults = vm->faults;
     kvm_pmap_statistics(vm->kpmap, &report->pmap);

@@ -3,54 +3,29 @@
  * One virtual machine: its memory system, map, vCPUs and threads, from
  * configuration to report.
  *
- *     vm_create -> (image and device tree are loaded) -> vm_run -> vm_report_get -> vm_destroy
+ *     vm_create -> (image and device tree are loaded) -> vm_set_start -> vm_run -> vm_report_get
+ *     -> vm_destroy
  */
 #ifndef VM_H
 #define VM_H
 
 #include "vmm/kvm/fault_service.h"
 #include "vmm/kvm/kvm_host.h"
+#include "vmm/vm/machine.h"
 #include "vmm/vpagetable/vm_fault.h"
-
-#define VM_MAX_VCPUS 64
-#define VM_MAX_WINDOWS 64
-#define VM_MAX_FILES 64
+#include "vmm/x86_64/arch.h"
 
 struct vm; /* vm.c */
 
-/* A window given on the command line; described to the guest in the device tree. */
-struct vm_window_config {
-    gpa_t start;                      /* in [VKVM_WINDOW_BASE, VKVM_WINDOW_END), as is the end */
-    uint64_t size;                    /* bytes, whole pages */
-    const struct vpte_format *format; /* borrowed */
-    vpte_t root;
-    vm_prot_t protection;
-};
-
-/* A file that the command line maps; described to the guest in the device tree. */
-struct vm_file_config {
-    gpa_t start;      /* where a window could be; disjoint from windows and other files */
-    uint64_t size;    /* bytes, whole pages */
-    const char *path; /* borrowed: path_size bytes, which need not end in a NUL */
-    size_t path_size;
-    bool shared;    /* writes go to the file; else they stay in the VM */
-    bool read_only; /* the guest cannot write */
-};
-
 struct vm_config {
-    uint64_t memory_size; /* bytes of guest RAM at GPA 0, whole pages, at most VKVM_WINDOW_BASE */
-    unsigned nvcpus;      /* 1 .. VM_MAX_VCPUS */
-    uint64_t ram_budget;  /* most resident bytes, VM_RAM_BUDGET_MIN pages or more; 0 = no limit */
-    const char *swap;     /* borrowed: file or block device to page out to; NULL = none */
-    unsigned timeout_ms;  /* 0 = none */
+    struct machine machine;
+    uint64_t ram_budget; /* most resident bytes, VM_RAM_BUDGET_MIN pages or more; 0 = no limit */
+    const char *swap;    /* borrowed: file or block device to page out to; NULL = none */
+    unsigned timeout_ms; /* 0 = none */
     enum fault_placement placement;
     unsigned fault_threads;  /* 0 = chosen */
     unsigned prefault_pages; /* 0 .. VM_PREFAULT_MAX */
     bool fast_fault;
-    unsigned nwindows;
-    struct vm_window_config windows[VM_MAX_WINDOWS];
-    unsigned nfiles;
-    struct vm_file_config files[VM_MAX_FILES];
 
     /*
      * Told, as one line without its end, when something failed that does not end the
@@ -97,8 +72,7 @@ struct vm_report {
 };
 
 /*
- * Make a VM: RAM mapped at GPA 0, windows mapped, boot tables written, vCPUs
- * created, no thread yet.
+ * Make a VM: RAM, windows and files mapped, vCPUs created, no thread yet.
  * Returns 0 and *vmp; -EINVAL for a configuration that cannot be, or another
  * -errno; *error is filled then and nothing is held.
  */
@@ -109,14 +83,21 @@ int vm_create(const struct vm_config *config, struct vm **vmp, struct failure *e
 struct vm_map *vm_map_of(struct vm *vm);
 
 /*
+ * Say how the vCPUs start, once the image is known, and write what must stand in guest memory
+ * for that.  Before vm_run.
+ * Returns 0, or -errno with *error filled.
+ */
+int vm_set_start(struct vm *vm, const struct arch_start *start, struct failure *error)
+    __attribute__((warn_unused_result));
+
+/*
  * Run until the VM ends; once per VM.  Then what the guest wrote to shared files is
- * written back; a failure makes VM_END_FAILED of VM_END_GUEST.  Every vCPU starts at `entry` with the
- * device tree at fdt.  Puts the terminal into raw-ish mode if standard input is
+ * written back; a failure makes VM_END_FAILED of VM_END_GUEST.  Puts the terminal into raw-ish mode if standard input is
  * one, and restores it.  Meanwhile SIGINT, SIGTERM, SIGHUP and SIGQUIT, unless
  * ignored, end the VM instead of the process: the calling thread must be one that
  * receives them, so other threads of the process block them.
  */
-void vm_run(struct vm *vm, gpa_t entry, gpa_t fdt, struct vm_outcome *outcome);
+void vm_run(struct vm *vm, struct vm_outcome *outcome);
 
 /* End the VM from any thread; the first call wins. */
 void vm_end(struct vm *vm, enum vm_end end, int status, const char *format, ...)

@@ -27,7 +27,7 @@ struct vm {
     struct vm_map map;        /* owned */
     struct vm_object *ram;    /* (c) counted: all of RAM, mapped at GPA 0 */
     struct file_maps files;   /* (c) owned */
-    struct vcpu *vcpus;       /* (c) owned, config.nvcpus */
+    struct vcpu *vcpus;       /* (c) owned, config.machine.nvcpus */
     struct console console;   /* owned */
     struct vcpu_vm shared;    /* what the vCPUs see; its service is owned, while vm_run runs */
 

@@ -16,8 +16,26 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-/* Slots of the frame store: 1 TiB, all holes. */
-#define VM_STORE_PAGES ((uint64_t)1 << 28)
+/* Slots of the frame store: 2 TiB, all holes. */
+#define VM_STORE_PAGES VM_STORE_PAGES_MAX
+
+/* Against what this host can do. */
+static int
+check_machine(struct vm *vm, struct failure *error)
+{
+    const struct machine *machine = &vm->config.machine;
+    unsigned physical_bits;
+    int ret;
+
+    ret = arch_physical_bits(&vm->host, &physical_bits);
+    if (ret != 0)
+        return failure_set(error, ret, "cannot ask KVM for its CPUID: %s", strerror(-ret));
+    ret = machine_check(machine, physical_bits, error);
+    if (ret == 0 && machine->nvcpus > vm->host.max_vcpus)
+        ret = failure_set(error, -EINVAL, "%u vCPUs: KVM allows %u here", machine->nvcpus,
+                          vm->host.max_vcpus);
+    return ret;
+}
 
 static int
 open_host(struct vm *vm, struct failure *error)
@@ -27,10 +45,9 @@ open_host(struct vm *vm, struct failure *error)
     ret = kvm_host_open(&vm->host, error);
     if (ret != 0)
         return ret;
-    if (vm->config.nvcpus <= vm->host.max_vcpus)
+    ret = check_machine(vm, error);
+    if (ret == 0)
         return 0;
-    ret = failure_set(error, -EINVAL, "%u vCPUs: KVM allows %u here", vm->config.nvcpus,
-                      vm->host.max_vcpus);
     kvm_host_close(&vm->host);
     return ret;
 }
@@ -136,11 +153,11 @@ make_ram(struct vm *vm, struct failure *error)
     int ret;
 
     vm_map_init(&vm->map, &vm->sys, &vm->pmap);
-    ret = vm_object_create_default(&vm->sys, vm->config.memory_size >> PAGE_SHIFT, &vm->ram);
+    ret = vm_object_create_default(&vm->sys, machine_ram_pages(&vm->config.machine), &vm->ram);
     if (ret != 0) {
         vm_map_fini(&vm->map);
         return failure_set(error, ret, "cannot make %" PRIu64 " bytes of guest memory: %s",
-                           vm->config.memory_size, strerror(-ret));
+                           machine_memory_size(&vm->config.machine), strerror(-ret));
     }
     return 0;
 }
@@ -163,7 +180,7 @@ map_ram(struct vm *vm, struct vm_map_insert *args)
 static int
 map_window(struct vm *vm, unsigned index, struct failure *error)
 {
-    const struct vm_window_config *window = &vm->config.windows[index];
+    const struct machine_window *window = &vm->config.machine.windows[index];
     struct vm_map_insert args = {
         .start = window->start,
         .end = gpa_add(window->start, window->size),
@@ -183,24 +200,36 @@ map_window(struct vm *vm, unsigned index, struct failure *error)
     return 0;
 }
 
+/* The page index in the RAM object is the guest-physical page number. */
 static int
-map_memory(struct vm *vm, struct failure *error)
+map_ram_range(struct vm *vm, const struct machine_ram *ram, struct failure *error)
 {
     struct vm_map_insert args = {
-        .end = gpa_from_u64(vm->config.memory_size),
+        .start = ram->start,
+        .end = gpa_add(ram->start, ram->size),
+        .offset = gpa_to_u64(ram->start) >> PAGE_SHIFT,
         .maptype = VM_MAPTYPE_NORMAL,
         .protection = VM_PROT_ALL,
     };
-    unsigned i;
-    int ret;
+    int ret = map_ram(vm, &args);
 
-    ret = map_ram(vm, &args);
     if (ret != 0)
-        return failure_set(error, ret, "cannot map guest memory: %s", strerror(-ret));
-    for (i = 0; i < vm->config.nwindows && ret == 0; i++)
+        return failure_set(error, ret, "cannot map guest memory at 0x%" PRIx64 ": %s",
+                           gpa_to_u64(ram->start), strerror(-ret));
+    return 0;
+}
+
+static int
+map_memory(struct vm *vm, struct failure *error)
+{
+    const struct machine *machine = &vm->config.machine;
+    unsigned i;
+    int ret = 0;
+
+    for (i = 0; i < machine->nram && ret == 0; i++)
+        ret = map_ram_range(vm, &machine->ram[i], error);
+    for (i = 0; i < machine->nwindows && ret == 0; i++)
         ret = map_window(vm, i, error);
-    if (ret == 0)
-        ret = arch_boot_prepare(&vm->map, vm->config.memory_size, error);
     return ret;
 }
 
@@ -209,7 +238,7 @@ destroy_vcpus(struct vm *vm)
 {
     unsigned i;
 
-    for (i = 0; i < vm->config.nvcpus; i++)
+    for (i = 0; i < vm->config.machine.nvcpus; i++)
         vcpu_destroy(&vm->vcpus[i]);
     free(vm->vcpus);
 }
@@ -220,14 +249,14 @@ make_vcpus(struct vm *vm, struct failure *error)
     unsigned i;
     int ret = 0;
 
-    vm->vcpus = calloc(vm->config.nvcpus, sizeof(*vm->vcpus));
+    vm->vcpus = calloc(vm->config.machine.nvcpus, sizeof(*vm->vcpus));
     if (vm->vcpus == NULL)
-        return failure_set(error, -ENOMEM, "cannot make %u vCPUs: %s", vm->config.nvcpus,
+        return failure_set(error, -ENOMEM, "cannot make %u vCPUs: %s", vm->config.machine.nvcpus,
                            strerror(ENOMEM));
     vm->shared.host = &vm->host;
-    for (i = 0; i < vm->config.nvcpus; i++)
+    for (i = 0; i < vm->config.machine.nvcpus; i++)
         vm->vcpus[i].fd = -1;
-    for (i = 0; i < vm->config.nvcpus && ret == 0; i++)
+    for (i = 0; i < vm->config.machine.nvcpus && ret == 0; i++)
         ret = vcpu_create(&vm->shared, i, &vm->vcpus[i], error);
     if (ret != 0)
         destroy_vcpus(vm);
@@ -288,9 +317,10 @@ make_files(struct vm *vm, struct failure *error)
 {
     int ret;
 
-    ret = file_maps_init(&vm->files, &vm->map, vm->config.files, vm->config.nfiles, error);
-    for (unsigned i = 0; i < vm->config.nfiles && ret == 0; i++) {
-        const struct vm_file_config *file = &vm->config.files[i];
+    ret = file_maps_init(&vm->files, &vm->map, vm->config.machine.files, vm->config.machine.nfiles,
+                         error);
+    for (unsigned i = 0; i < vm->config.machine.nfiles && ret == 0; i++) {
+        const struct machine_file *file = &vm->config.machine.files[i];
 
         ret = vmspaces_add_window(&vm->spaces, file->start, gpa_add(file->start, file->size), true);
         if (ret != 0)

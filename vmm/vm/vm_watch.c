@@ -118,7 +118,7 @@ static void
 stop_process(struct vm *vm)
 {
     atomic_store(&vm->shared.paused, true);
-    for (unsigned i = 0; i < vm->config.nvcpus; i++)
+    for (unsigned i = 0; i < vm->config.machine.nvcpus; i++)
         vcpu_await_pause(&vm->vcpus[i]);
     console_restore(&vm->console);
     stop_self();

@@ -3,7 +3,8 @@
  * The frame store, the direct map, the page array and the extents.
  *
  * Extents are a buddy allocator over slots: blocks of 2^order slots, aligned to
- * their size, each known by one record.  A record is in the tree of blocks in
+ * their size, each known by one record.  An extent is one block; a large one, which
+ * would waste much that way, is several in a row (extent_round).  A record is in the tree of blocks in
  * use or in the tree of free blocks of its order, so bookkeeping grows with the
  * number of extents, not with the size of the store.  Freeing needs no memory.
  * The lowest fitting block is taken, which keeps the touched part of the sparse
@@ -28,6 +29,10 @@
 #define SLOTS_PER_WORD 64
 _Static_assert(SLOTS_PER_WORD * sizeof(struct vm_page) == PAGE_SIZE,
                "vm_extent_free gives the page array back by words of `moved`");
+
+/* An extent of at least 2^EXTENT_LARGE_ORDER slots (1 GiB) takes sixteenths of a power of two. */
+#define EXTENT_LARGE_ORDER 18
+#define EXTENT_STEP_BITS 4
 
 struct vm_extent {
     RB_ENTRY(vm_extent) link; /* extent_lock */
@@ -97,22 +102,6 @@ extent_release(struct vm_extents *extents, struct vm_extent *extent)
     RB_INSERT(vm_extent_tree, &extents->free[extent->order], extent);
 }
 
-/* Cut a block, in no tree, down to `order`; the upper halves become free blocks. */
-static int
-extent_cut(struct vm_extents *extents, struct vm_extent *extent, unsigned order)
-{
-    while (extent->order > order) {
-        unsigned half = extent->order - 1;
-        struct vm_extent *upper = extent_new(extent->first + ((uint64_t)1 << half), half);
-
-        if (upper == NULL)
-            return -ENOMEM;
-        extent->order = half;
-        RB_INSERT(vm_extent_tree, &extents->free[half], upper);
-    }
-    return 0;
-}
-
 /* The lowest free block of the smallest order that is at least `order`, taken out of its tree. */
 static struct vm_extent *
 extent_take(struct vm_extents *extents, unsigned order)
@@ -128,22 +117,91 @@ extent_take(struct vm_extents *extents, unsigned order)
     return NULL;
 }
 
-static int
-extents_alloc(struct vm_extents *extents, unsigned order, uint64_t *first)
+/*
+ * Slots that an extent of npages takes: a power of two, but a large one only as many sixteenths
+ * of it as it needs, so that 1.2 TiB do not take 2.
+ */
+static uint64_t
+extent_round(uint64_t npages)
 {
-    struct vm_extent *extent = extent_take(extents, order);
+    unsigned order = extent_order(npages);
+    uint64_t step;
+
+    if (order > VM_STORE_ORDER_MAX || order < EXTENT_LARGE_ORDER)
+        return (uint64_t)1 << (order > VM_STORE_ORDER_MAX ? VM_STORE_ORDER_MAX : order);
+    step = (uint64_t)1 << (order - EXTENT_STEP_BITS);
+    return (npages + step - 1) & ~(step - 1);
+}
+
+/* The order of the first block of an extent that has `npages` slots left. */
+static unsigned
+extent_first_order(uint64_t npages)
+{
+    return 63 - (unsigned)__builtin_clzll(npages);
+}
+
+/* Give back the blocks in use that make up [first, first + npages), npages as extent_round has it. */
+static void
+extents_release(struct vm_extents *extents, uint64_t first, uint64_t npages)
+{
+    while (npages != 0) {
+        unsigned order = extent_first_order(npages);
+        struct vm_extent *extent = extent_find(&extents->used, first);
+
+        assert(extent != NULL && extent->order == order);
+        RB_REMOVE(vm_extent_tree, &extents->used, extent);
+        extent_release(extents, extent);
+        first += (uint64_t)1 << order;
+        npages -= (uint64_t)1 << order;
+    }
+}
+
+/*
+ * Cut a block, in no tree, to the blocks that npages slots need, largest first; what is left
+ * over becomes free blocks.  On failure all of it is free.
+ */
+static int
+extent_cut(struct vm_extents *extents, struct vm_extent *extent, uint64_t npages)
+{
+    uint64_t first = extent->first, left = npages;
+
+    while (left != (uint64_t)1 << extent->order) {
+        unsigned half = extent->order - 1;
+        uint64_t half_pages = (uint64_t)1 << half;
+        struct vm_extent *upper = extent_new(extent->first + half_pages, half);
+
+        if (upper == NULL) {
+            extent_release(extents, extent);
+            extents_release(extents, first, npages - left);
+            return -ENOMEM;
+        }
+        extent->order = half;
+        if (left > half_pages) {
+            RB_INSERT(vm_extent_tree, &extents->used, extent);
+            left -= half_pages;
+            extent = upper;
+        } else {
+            RB_INSERT(vm_extent_tree, &extents->free[half], upper);
+        }
+    }
+    RB_INSERT(vm_extent_tree, &extents->used, extent);
+    return 0;
+}
+
+static int
+extents_alloc(struct vm_extents *extents, uint64_t npages, uint64_t *firstp)
+{
+    struct vm_extent *extent = extent_take(extents, extent_order(npages));
+    uint64_t first;
     int error;
 
     if (extent == NULL)
         return -ENOSPC;
-    error = extent_cut(extents, extent, order);
-    if (error != 0) {
-        extent_release(extents, extent);
-        return error;
-    }
-    RB_INSERT(vm_extent_tree, &extents->used, extent);
-    *first = extent->first;
-    return 0;
+    first = extent->first;
+    error = extent_cut(extents, extent, extent_round(npages));
+    if (error == 0)
+        *firstp = first;
+    return error;
 }
 
 static void
@@ -308,7 +366,7 @@ vm_extent_alloc(struct vm_system *sys, uint64_t npages, uint64_t *first)
     if (npages == 0)
         return -EINVAL;
     vm_mutex_lock(&sys->extent_lock);
-    error = extents_alloc(sys->extents, extent_order(npages), first);
+    error = extents_alloc(sys->extents, npages, first);
     vm_mutex_unlock(&sys->extent_lock);
     return error;
 }
@@ -338,16 +396,12 @@ slots_release(struct vm_system *sys, uint64_t first, uint64_t npages)
 void
 vm_extent_free(struct vm_system *sys, uint64_t first, uint64_t npages)
 {
-    unsigned order = extent_order(npages);
-    struct vm_extent *extent;
+    uint64_t slots = extent_round(npages);
 
-    if ((uint64_t)1 << order >= SLOTS_PER_WORD)
-        slots_release(sys, first, (uint64_t)1 << order);
+    if (slots >= SLOTS_PER_WORD)
+        slots_release(sys, first, slots);
     vm_mutex_lock(&sys->extent_lock);
-    extent = extent_find(&sys->extents->used, first);
-    assert(extent != NULL && extent->order == order);
-    RB_REMOVE(vm_extent_tree, &sys->extents->used, extent);
-    extent_release(sys->extents, extent);
+    extents_release(sys->extents, first, slots);
     vm_mutex_unlock(&sys->extent_lock);
 }
 

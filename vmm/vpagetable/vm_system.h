@@ -193,8 +193,8 @@ int vm_system_init(struct vm_system *sys, const struct vm_system_config *config)
 void vm_system_fini(struct vm_system *sys);
 
 /*
- * Reserve npages contiguous slots (rounded up to a power of two inside, and
- * aligned to that power).  No page is resident in them and their frames are holes.
+ * Reserve npages contiguous slots (rounded up inside to a power of two, or from 1 GiB on to a
+ * sixteenth of one, and aligned to that power).  No page is resident in them and their frames are holes.
  * Locks: takes the extent lock.  Returns 0 and *first; -ENOSPC when the store
  * has no such range, -ENOMEM, -EINVAL for 0 pages.
  */

@@ -26,19 +26,40 @@ struct arch_vcpu {
     gpa_t ve_area;
 };
 
-/* Write the boot page tables, GDT and the like to low guest memory (layout.h).
- * Returns 0 or -errno with *error filled. */
-int arch_boot_prepare(struct vm_map *map, uint64_t memory_size, struct failure *error)
+/* How an image wants to be started. */
+enum arch_protocol {
+    ARCH_PROTOCOL_VKVM /* vkvm_abi.h: every vCPU in 64-bit mode, the device tree's address in RDI */
+};
+
+/* The start state: what an image yields, and what registers and boot tables are made from. */
+struct arch_start {
+    enum arch_protocol protocol;
+    gpa_t entry;
+    gpa_t info; /* what tells the guest about the machine: the device tree */
+};
+
+/*
+ * Bits of a guest-physical address that this host gives its guests' processors (CPUID leaf
+ * 0x80000008); 36 where it does not say.  Returns 0 and *bits, or -errno.
+ */
+int arch_physical_bits(const struct kvm_host *host, unsigned *bits)
     __attribute__((warn_unused_result));
 
-/* First free GPA above what arch_boot_prepare uses. */
+/*
+ * Write what the protocol wants to find in low guest memory: boot page tables, GDT and the like
+ * (layout.h).  Returns 0 or -errno with *error filled; -EFAULT where there is no RAM for it.
+ */
+int arch_start_prepare(const struct arch_start *start, struct vm_map *map, struct failure *error)
+    __attribute__((warn_unused_result));
+
+/* First free GPA above what arch_start_prepare uses. */
 gpa_t arch_boot_end(void);
 
 /*
- * CPUID and registers of a new vCPU for the start state of vkvm_abi.h, and #PF
+ * CPUID and registers of a new vCPU for the start state, and #PF
  * as fault delivery.  Returns 0, or -errno with *error filled.
  */
-int arch_vcpu_init(struct arch_vcpu *vcpu, gpa_t entry, gpa_t fdt, struct failure *error)
+int arch_vcpu_init(struct arch_vcpu *vcpu, const struct arch_start *start, struct failure *error)
     __attribute__((warn_unused_result));
 
 /* The arguments and results of a doorbell call.  get then, once, set; -errno on failure. */

@@ -8,9 +8,9 @@
 #include "guest/include/vkvm_abi.h"
 #include "vmm/x86_64/layout.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #define PTE_P 0x01u
@@ -41,12 +41,15 @@ boot_write(struct vm_map *map, uint64_t gpa, const void *from, size_t size, stru
 
     if (result == VM_OK)
         return 0;
-    error->code = result == VM_HOST_FAILURE ? info.error : -EFAULT;
-    snprintf(error->message, sizeof(error->message),
-             "cannot write the boot tables at guest address 0x%" PRIx64 ": %s%s%s", gpa,
-             vm_result_name(result), result == VM_HOST_FAILURE ? ": " : "",
-             result == VM_HOST_FAILURE ? strerror(-info.error) : "");
-    return error->code;
+    if (result == VM_HOST_FAILURE)
+        return failure_set(error, info.error,
+                           "cannot write the boot tables at guest address 0x%" PRIx64 ": %s: %s",
+                           gpa, info.cause != NULL ? info.cause : "host failure",
+                           strerror(-info.error));
+    return failure_set(error, -EFAULT,
+                       "cannot write the boot tables at guest address 0x%" PRIx64
+                       " (%s): give at least %u bytes of memory from address 0",
+                       gpa, vm_result_name(result), LAYOUT_BOOT_END);
 }
 
 /* The level 2 pages at `tables`, mapping LAYOUT_MAPPED_GIB from `start` to themselves. */
@@ -124,17 +127,11 @@ boot_write_tss(struct vm_map *map, struct failure *error)
 }
 
 int
-arch_boot_prepare(struct vm_map *map, uint64_t memory_size, struct failure *error)
+arch_start_prepare(const struct arch_start *start, struct vm_map *map, struct failure *error)
 {
     int ret;
 
-    if (memory_size < LAYOUT_BOOT_END) {
-        error->code = -EINVAL;
-        snprintf(error->message, sizeof(error->message),
-                 "%" PRIu64 " bytes of memory are too few for the boot tables: give at least %u",
-                 memory_size, LAYOUT_BOOT_END);
-        return -EINVAL;
-    }
+    assert(start->protocol == ARCH_PROTOCOL_VKVM);
     ret = boot_write_page_tables(map, error);
     if (ret != 0)
         return ret;

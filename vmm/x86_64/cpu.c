@@ -152,22 +152,54 @@ cpuid_adjust(struct kvm_cpuid_entry2 *entry, unsigned index)
     }
 }
 
+/* What KVM supports; the caller frees it. */
 static int
-cpu_init_cpuid(struct arch_vcpu *vcpu)
+get_supported_cpuid(const struct kvm_host *host, struct kvm_cpuid2 **cpuidp)
 {
     struct kvm_cpuid2 *cpuid;
-    unsigned i;
     int ret;
 
     cpuid = calloc(1, sizeof(*cpuid) + CPUID_MAX_ENTRIES * sizeof(cpuid->entries[0]));
     if (cpuid == NULL)
         return -ENOMEM;
     cpuid->nent = CPUID_MAX_ENTRIES;
-    ret = ioctl(vcpu->host->kvm_fd, KVM_GET_SUPPORTED_CPUID, cpuid) < 0 ? -errno : 0;
-    for (i = 0; ret == 0 && i < cpuid->nent; i++)
+    ret = ioctl(host->kvm_fd, KVM_GET_SUPPORTED_CPUID, cpuid) < 0 ? -errno : 0;
+    if (ret != 0) {
+        free(cpuid);
+        return ret;
+    }
+    *cpuidp = cpuid;
+    return 0;
+}
+
+int
+arch_physical_bits(const struct kvm_host *host, unsigned *bits)
+{
+    struct kvm_cpuid2 *cpuid;
+    int ret = get_supported_cpuid(host, &cpuid);
+
+    if (ret != 0)
+        return ret;
+    *bits = 36; /* SDM vol. 3, 4.1.4 */
+    for (unsigned i = 0; i < cpuid->nent; i++) {
+        if (cpuid->entries[i].function == 0x80000008 && (cpuid->entries[i].eax & 0xFF) != 0)
+            *bits = cpuid->entries[i].eax & 0xFF;
+    }
+    free(cpuid);
+    return 0;
+}
+
+static int
+cpu_init_cpuid(struct arch_vcpu *vcpu)
+{
+    struct kvm_cpuid2 *cpuid;
+    int ret = get_supported_cpuid(vcpu->host, &cpuid);
+
+    if (ret != 0)
+        return ret;
+    for (unsigned i = 0; i < cpuid->nent; i++)
         cpuid_adjust(&cpuid->entries[i], vcpu->index);
-    if (ret == 0)
-        ret = cpu_ioctl(vcpu, KVM_SET_CPUID2, cpuid);
+    ret = cpu_ioctl(vcpu, KVM_SET_CPUID2, cpuid);
     free(cpuid);
     return ret;
 }
@@ -224,10 +256,10 @@ cpu_init_sregs(struct arch_vcpu *vcpu)
 }
 
 static int
-cpu_init_regs(struct arch_vcpu *vcpu, gpa_t entry, gpa_t fdt)
+cpu_init_regs(struct arch_vcpu *vcpu, const struct arch_start *start)
 {
-    struct kvm_regs regs = { .rip = gpa_to_u64(entry),
-                             .rdi = gpa_to_u64(fdt),
+    struct kvm_regs regs = { .rip = gpa_to_u64(start->entry),
+                             .rdi = gpa_to_u64(start->info),
                              .rsi = vcpu->index,
                              .rflags = CPU_RFLAGS_FIXED };
 
@@ -235,7 +267,7 @@ cpu_init_regs(struct arch_vcpu *vcpu, gpa_t entry, gpa_t fdt)
 }
 
 int
-arch_vcpu_init(struct arch_vcpu *vcpu, gpa_t entry, gpa_t fdt, struct failure *error)
+arch_vcpu_init(struct arch_vcpu *vcpu, const struct arch_start *start, struct failure *error)
 {
     const char *what = "CPUID";
     int ret;
@@ -251,7 +283,7 @@ arch_vcpu_init(struct arch_vcpu *vcpu, gpa_t entry, gpa_t fdt, struct failure *e
     }
     if (ret == 0) {
         what = "the registers";
-        ret = cpu_init_regs(vcpu, entry, fdt);
+        ret = cpu_init_regs(vcpu, start);
     }
     if (ret != 0) {
         error->code = ret;

@@ -38,7 +38,7 @@
 
 /*
  * An address that is never mapped, for a CR3 that translates nothing (exception.c):
- * RAM ends below the windows, windows end here.
+ * windows end here, and RAM goes on only at VKVM_RAM_HIGH_BASE.
  */
 #define LAYOUT_NOWHERE VKVM_WINDOW_END
 

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The machine description: memory's ranges, and what cannot be a machine. */
+#include "vmm/vm/machine.h"
+
+#include "guest/include/vkvm_abi.h"
+
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+#include <errno.h>
+#include <string.h>
+
+#define GIB ((uint64_t)1 << 30)
+
+static struct machine
+sound_machine(void)
+{
+    struct machine machine;
+
+    machine_init(&machine);
+    machine_set_memory(&machine, GIB);
+    machine.nwindows = 1;
+    machine.windows[0] = (struct machine_window){ .start = gpa_from_u64(VKVM_WINDOW_BASE),
+                                                  .size = GIB,
+                                                  .format = &vpte64_format };
+    machine.nfiles = 1;
+    machine.files[0] =
+        (struct machine_file){ .start = gpa_from_u64(VKVM_WINDOW_BASE + GIB), .size = PAGE_SIZE };
+    return machine;
+}
+
+Test(machine, memory_that_does_not_fit_below_the_windows_goes_on_above_them)
+{
+    struct machine machine;
+    struct failure failure;
+
+    machine_init(&machine);
+    machine_set_memory(&machine, VKVM_WINDOW_BASE);
+    cr_expect(eq(uint, machine.nram, 1));
+    machine_set_memory(&machine, MACHINE_MEMORY_MAX);
+    cr_assert(eq(uint, machine.nram, 2));
+    cr_expect(eq(u64, machine.ram[0].size, VKVM_WINDOW_BASE));
+    cr_expect(eq(u64, gpa_to_u64(machine.ram[1].start), VKVM_RAM_HIGH_BASE));
+    cr_expect(eq(u64, machine_memory_size(&machine), MACHINE_MEMORY_MAX));
+    cr_expect(eq(u64, machine_ram_pages(&machine),
+                 (VKVM_RAM_HIGH_BASE + MACHINE_MEMORY_MAX - VKVM_WINDOW_BASE) >> PAGE_SHIFT));
+    cr_expect(eq(int, machine_check(&machine, 46, &failure), 0));
+}
+
+Test(machine, memory_beyond_the_processors_addresses_is_refused_with_their_width)
+{
+    struct machine machine;
+    struct failure failure;
+
+    machine_init(&machine);
+    machine_set_memory(&machine, MACHINE_MEMORY_MAX);
+    cr_expect(eq(int, machine_check(&machine, 40, &failure), -EINVAL));
+    cr_expect(strstr(failure.message, "40 bits") != NULL, "%s", failure.message);
+    machine_set_memory(&machine, MACHINE_MEMORY_MAX - (VKVM_RAM_HIGH_BASE - VKVM_WINDOW_BASE));
+    cr_expect(eq(int, machine_check(&machine, 40, &failure), 0), "%s", failure.message);
+}
+
+Test(machine, a_range_is_found_by_what_lies_in_it_as_a_whole)
+{
+    struct machine machine;
+
+    machine_init(&machine);
+    machine_set_memory(&machine, VKVM_WINDOW_BASE + GIB);
+    cr_expect(machine_find_ram(&machine, 0, 1) == &machine.ram[0]);
+    cr_expect(machine_find_ram(&machine, VKVM_WINDOW_BASE - 1, 1) == &machine.ram[0]);
+    cr_expect(machine_find_ram(&machine, VKVM_WINDOW_BASE - 1, 2) == NULL);
+    cr_expect(machine_find_ram(&machine, VKVM_RAM_HIGH_BASE - 1, 1) == NULL);
+    cr_expect(machine_find_ram(&machine, VKVM_RAM_HIGH_BASE, GIB) == &machine.ram[1]);
+    cr_expect(machine_find_ram(&machine, VKVM_RAM_HIGH_BASE, GIB + 1) == NULL);
+    cr_expect(machine_find_ram(&machine, UINT64_MAX, UINT64_MAX) == NULL);
+    cr_expect(eq(u64, machine_low_end(&machine), VKVM_WINDOW_BASE));
+}
+
+Test(machine, memory_may_have_holes)
+{
+    struct machine machine = sound_machine();
+    struct failure failure;
+
+    machine.nram = 3;
+    machine.ram[1] = (struct machine_ram){ gpa_from_u64(2 * GIB), GIB };
+    machine.ram[2] = (struct machine_ram){ gpa_from_u64(4 * GIB), GIB };
+    cr_assert(eq(int, machine_check(&machine, 48, &failure), 0), "%s", failure.message);
+    cr_expect(eq(u64, machine_memory_size(&machine), 3 * GIB));
+    cr_expect(eq(u64, machine_ram_pages(&machine), 5 * GIB >> PAGE_SHIFT));
+    cr_expect(machine_find_ram(&machine, GIB, 1) == NULL);
+}
+
+#define REFUSED(text, change)                                                              \
+    do {                                                                                   \
+        struct machine machine = sound_machine();                                          \
+        struct failure failure = { .message = "" };                                        \
+                                                                                           \
+        change;                                                                            \
+        cr_expect(eq(int, machine_check(&machine, 48, &failure), -EINVAL), "%s", text);    \
+        cr_expect(eq(int, failure.code, -EINVAL));                                         \
+        cr_expect(strstr(failure.message, text) != NULL, "%s: %s", text, failure.message); \
+    } while (0)
+
+Test(machine, what_cannot_be_is_refused_with_its_reason)
+{
+    REFUSED("no memory", machine.nram = 0);
+    REFUSED("ranges of memory", machine.nram = MACHINE_MAX_RAM + 1);
+    REFUSED("0 vCPUs", machine.nvcpus = 0);
+    REFUSED("vCPUs", machine.nvcpus = MACHINE_MAX_VCPUS + 1);
+    REFUSED("windows", machine.nwindows = MACHINE_MAX_WINDOWS + 1);
+    REFUSED("files", machine.nfiles = MACHINE_MAX_FILES + 1);
+    REFUSED("devices", machine.ndevices = MACHINE_MAX_DEVICES + 1);
+    REFUSED("whole pages", machine.ram[0].size = 0);
+    REFUSED("whole pages", machine.ram[0].size = GIB + 1);
+    REFUSED("48 bits", machine.ram[0].start = gpa_from_u64((uint64_t)1 << 48));
+    REFUSED("48 bits", machine.ram[0].size = UINT64_MAX & ~PAGE_MASK);
+    REFUSED("must end below", machine.ram[0].size = VKVM_WINDOW_BASE + PAGE_SIZE);
+    REFUSED("must end below", machine.ram[0].start = gpa_from_u64(VKVM_WINDOW_END));
+    REFUSED("must lie in", machine.windows[0].start = gpa_from_u64(2 * GIB));
+    REFUSED("must lie in", machine.windows[0].size = VKVM_RAM_HIGH_BASE - VKVM_WINDOW_BASE);
+    REFUSED("must lie in", machine.files[0].start = gpa_from_u64(VKVM_WINDOW_END));
+    REFUSED("overlap", machine.files[0].start = machine.windows[0].start);
+    REFUSED("overlap", (machine.nram = 2, machine.ram[1] = machine.ram[0]));
+    REFUSED("sort them", (machine.nram = 2, machine.ram[1] = machine.ram[0],
+                          machine.ram[0].start = gpa_from_u64(2 * GIB)));
+    REFUSED("no table format", machine.windows[0].format = NULL);
+    REFUSED("cannot be", machine.devices[1].nports = 0);
+    REFUSED("cannot be", (machine.devices[1].port = 0xffff, machine.devices[1].nports = 2));
+    REFUSED("share ports", machine.devices[1].port = VKVM_PORT_DOORBELL + 3);
+}
+
+Test(machine, a_device_is_found_by_its_kind)
+{
+    struct machine machine = sound_machine();
+
+    cr_expect(eq(uint, machine_find_device(&machine, MACHINE_CONSOLE)->port, VKVM_PORT_CONSOLE));
+    machine.ndevices = 1;
+    cr_expect(machine_find_device(&machine, MACHINE_CONSOLE) == NULL);
+}

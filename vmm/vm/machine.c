@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Making, checking and asking a machine description.
+ */
+#include "vmm/vm/machine.h"
+
+#include "guest/include/vkvm_abi.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+/* A range of guest-physical addresses, to be compared with all others. */
+struct place {
+    const char *what;
+    unsigned index;
+    uint64_t start;
+    uint64_t size;
+};
+
+#define PLACES_MAX (MACHINE_MAX_RAM + MACHINE_MAX_WINDOWS + MACHINE_MAX_FILES)
+
+void
+machine_init(struct machine *machine)
+{
+    *machine = (struct machine){
+        .nvcpus = 1,
+        .ndevices = 2,
+        .devices = { { MACHINE_DOORBELL, VKVM_PORT_DOORBELL, 4 },
+                     { MACHINE_CONSOLE, VKVM_PORT_CONSOLE, 1 } },
+    };
+}
+
+void
+machine_set_memory(struct machine *machine, uint64_t size)
+{
+    uint64_t low = size < VKVM_WINDOW_BASE ? size : VKVM_WINDOW_BASE;
+
+    machine->nram = 1;
+    machine->ram[0] = (struct machine_ram){ gpa_from_u64(0), low };
+    if (size > low)
+        machine->ram[machine->nram++] =
+            (struct machine_ram){ gpa_from_u64(VKVM_RAM_HIGH_BASE), size - low };
+}
+
+uint64_t
+machine_memory_size(const struct machine *machine)
+{
+    uint64_t size = 0;
+
+    for (unsigned i = 0; i < machine->nram; i++)
+        size += machine->ram[i].size;
+    return size;
+}
+
+static uint64_t
+ram_end(const struct machine_ram *ram)
+{
+    return gpa_to_u64(ram->start) + ram->size;
+}
+
+uint64_t
+machine_ram_pages(const struct machine *machine)
+{
+    return machine->nram == 0 ? 0 : ram_end(&machine->ram[machine->nram - 1]) >> PAGE_SHIFT;
+}
+
+uint64_t
+machine_low_end(const struct machine *machine)
+{
+    return machine->nram == 0 || gpa_to_u64(machine->ram[0].start) != 0 ? 0 : machine->ram[0].size;
+}
+
+const struct machine_ram *
+machine_find_ram(const struct machine *machine, uint64_t gpa, uint64_t size)
+{
+    for (unsigned i = 0; i < machine->nram; i++) {
+        const struct machine_ram *ram = &machine->ram[i];
+
+        if (gpa >= gpa_to_u64(ram->start) && size <= ram->size &&
+            gpa - gpa_to_u64(ram->start) <= ram->size - size)
+            return ram;
+    }
+    return NULL;
+}
+
+const struct machine_device *
+machine_find_device(const struct machine *machine, enum machine_device_kind kind)
+{
+    for (unsigned i = 0; i < machine->ndevices; i++) {
+        if (machine->devices[i].kind == kind)
+            return &machine->devices[i];
+    }
+    return NULL;
+}
+
+/* --- checking ------------------------------------------------------------- */
+
+static int
+check_count(const char *what, unsigned count, unsigned max, struct failure *failure)
+{
+    if (count <= max)
+        return 0;
+    return failure_set(failure, -EINVAL, "%u %s: the most is %u", count, what, max);
+}
+
+static int
+check_counts(const struct machine *machine, struct failure *failure)
+{
+    int error = check_count("vCPUs", machine->nvcpus, MACHINE_MAX_VCPUS, failure);
+
+    if (error == 0 && machine->nvcpus == 0)
+        error = failure_set(failure, -EINVAL, "0 vCPUs: give 1 to %d", MACHINE_MAX_VCPUS);
+    if (error == 0 && machine->nram == 0)
+        error = failure_set(failure, -EINVAL, "no memory: give some from address 0");
+    if (error == 0)
+        error = check_count("ranges of memory", machine->nram, MACHINE_MAX_RAM, failure);
+    if (error == 0)
+        error = check_count("windows", machine->nwindows, MACHINE_MAX_WINDOWS, failure);
+    if (error == 0)
+        error = check_count("files", machine->nfiles, MACHINE_MAX_FILES, failure);
+    if (error == 0)
+        error = check_count("devices", machine->ndevices, MACHINE_MAX_DEVICES, failure);
+    return error;
+}
+
+/* Whole pages that the processor can address. */
+static int
+check_pages(const struct place *place, unsigned physical_bits, struct failure *failure)
+{
+    uint64_t end = (uint64_t)1 << physical_bits;
+
+    if (place->size == 0 || ((place->start | place->size) & PAGE_MASK) != 0)
+        return failure_set(failure, -EINVAL, "%s %u: start and size must be whole pages",
+                           place->what, place->index);
+    if (place->start >= end || place->size > end - place->start)
+        return failure_set(failure, -EINVAL,
+                           "%s %u: 0x%" PRIx64 " bytes at 0x%" PRIx64
+                           " end beyond the processor's physical addresses, which have %u bits: "
+                           "give less",
+                           place->what, place->index, place->size, place->start, physical_bits);
+    return 0;
+}
+
+static int
+check_apart(const struct place *a, const struct place *b, struct failure *failure)
+{
+    if (a->start < b->start ? b->start - a->start >= a->size : a->start - b->start >= b->size)
+        return 0;
+    return failure_set(failure, -EINVAL, "%s %u and %s %u overlap at 0x%" PRIx64 ": move one",
+                       a->what, a->index, b->what, b->index,
+                       a->start > b->start ? a->start : b->start);
+}
+
+/* Where only windows and files may lie, and they nowhere else. */
+static int
+check_region(const struct place *place, bool is_ram, struct failure *failure)
+{
+    bool inside = place->start >= VKVM_WINDOW_BASE && place->start < VKVM_WINDOW_END &&
+                  place->size <= VKVM_WINDOW_END - place->start;
+
+    if (is_ram
+            ? place->start >= VKVM_RAM_HIGH_BASE || (place->start < VKVM_WINDOW_BASE &&
+                                                     place->size <= VKVM_WINDOW_BASE - place->start)
+            : inside)
+        return 0;
+    return failure_set(failure, -EINVAL,
+                       is_ram ? "%s %u: it must end below 0x%" PRIx64 " or start at 0x%" PRIx64
+                                " or above"
+                              : "%s %u: it must lie in guest addresses 0x%" PRIx64 " to 0x%" PRIx64,
+                       place->what, place->index, VKVM_WINDOW_BASE,
+                       is_ram ? VKVM_RAM_HIGH_BASE : VKVM_WINDOW_END);
+}
+
+static unsigned
+collect_places(const struct machine *machine, struct place places[PLACES_MAX])
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < machine->nram; i++)
+        places[n++] =
+            (struct place){ "memory", i, gpa_to_u64(machine->ram[i].start), machine->ram[i].size };
+    for (unsigned i = 0; i < machine->nwindows; i++)
+        places[n++] = (struct place){ "window", i, gpa_to_u64(machine->windows[i].start),
+                                      machine->windows[i].size };
+    for (unsigned i = 0; i < machine->nfiles; i++)
+        places[n++] = (struct place){ "file", i, gpa_to_u64(machine->files[i].start),
+                                      machine->files[i].size };
+    return n;
+}
+
+static int
+check_places(const struct machine *machine, unsigned physical_bits, struct failure *failure)
+{
+    struct place places[PLACES_MAX];
+    unsigned n = collect_places(machine, places);
+    int error = 0;
+
+    for (unsigned i = 0; i < n && error == 0; i++) {
+        error = check_pages(&places[i], physical_bits, failure);
+        if (error == 0)
+            error = check_region(&places[i], i < machine->nram, failure);
+        for (unsigned j = 0; j < i && error == 0; j++)
+            error = check_apart(&places[j], &places[i], failure);
+    }
+    for (unsigned i = 1; i < machine->nram && error == 0; i++) {
+        if (places[i].start < places[i - 1].start)
+            error = failure_set(failure, -EINVAL, "memory %u starts below memory %u: sort them", i,
+                                i - 1);
+    }
+    return error;
+}
+
+static int
+check_devices(const struct machine *machine, struct failure *failure)
+{
+    for (unsigned i = 0; i < machine->ndevices; i++) {
+        const struct machine_device *device = &machine->devices[i];
+
+        if (device->nports == 0 || device->nports > 0x10000 - device->port)
+            return failure_set(failure, -EINVAL, "device %u: %u ports from 0x%x cannot be", i,
+                               device->nports, device->port);
+        for (unsigned j = 0; j < i; j++) {
+            const struct machine_device *other = &machine->devices[j];
+
+            if (device->port < other->port + other->nports &&
+                other->port < device->port + device->nports)
+                return failure_set(failure, -EINVAL, "devices %u and %u share ports: move one", j,
+                                   i);
+        }
+    }
+    return 0;
+}
+
+int
+machine_check(const struct machine *machine, unsigned physical_bits, struct failure *failure)
+{
+    int error = check_counts(machine, failure);
+
+    if (error == 0)
+        error = check_places(machine, physical_bits, failure);
+    for (unsigned i = 0; i < machine->nwindows && error == 0; i++) {
+        if (machine->windows[i].format == NULL)
+            error = failure_set(failure, -EINVAL, "window %u: no table format", i);
+    }
+    if (error == 0)
+        error = check_devices(machine, failure);
+    return error;
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What a virtual machine consists of, as a description: RAM, vCPUs, windows, files, devices.
+ *
+ * Made once, from options, checked once (machine_check), and read by everybody who needs to
+ * know: the parts of the VM, the bus, the device tree.  Nothing here owns anything.
+ *
+ * RAM is a list of ranges.  One object holds all of it, and the page index in that object is the
+ * guest-physical page number, so a hole between ranges is a hole of the object.
+ */
+#ifndef MACHINE_H
+#define MACHINE_H
+
+#include "vmm/base/failure.h"
+#include "vmm/vpagetable/vpte.h"
+
+#define MACHINE_MAX_VCPUS 64
+#define MACHINE_MAX_RAM 16
+#define MACHINE_MAX_WINDOWS 64
+#define MACHINE_MAX_FILES 64
+#define MACHINE_MAX_DEVICES 8
+
+struct machine_ram {
+    gpa_t start;
+    uint64_t size; /* bytes */
+};
+
+/* A window of virtual page tables that is there from the start. */
+struct machine_window {
+    gpa_t start;                      /* in [VKVM_WINDOW_BASE, VKVM_WINDOW_END), as is the end */
+    uint64_t size;                    /* bytes, whole pages */
+    const struct vpte_format *format; /* borrowed */
+    vpte_t root;
+    vm_prot_t protection;
+};
+
+/* A file in the guest's memory. */
+struct machine_file {
+    gpa_t start;      /* where a window could be; disjoint from windows and other files */
+    uint64_t size;    /* bytes, whole pages */
+    const char *path; /* borrowed: path_size bytes, which need not end in a NUL */
+    size_t path_size;
+    bool shared;    /* writes go to the file; else they stay in the VM */
+    bool read_only; /* the guest cannot write */
+};
+
+enum machine_device_kind {
+    MACHINE_DOORBELL,
+    MACHINE_CONSOLE
+};
+
+struct machine_device {
+    enum machine_device_kind kind;
+    uint16_t port;   /* first I/O port */
+    uint16_t nports; /* 1 or more */
+};
+
+struct machine {
+    unsigned nram;
+    struct machine_ram ram[MACHINE_MAX_RAM]; /* sorted, disjoint */
+    unsigned nvcpus;                         /* 1 .. MACHINE_MAX_VCPUS; the APIC id is the index */
+    unsigned nwindows;
+    struct machine_window windows[MACHINE_MAX_WINDOWS];
+    unsigned nfiles;
+    struct machine_file files[MACHINE_MAX_FILES];
+    unsigned ndevices;
+    struct machine_device devices[MACHINE_MAX_DEVICES];
+};
+
+/* The most that machine_set_memory takes: 1 TiB. */
+#define MACHINE_MEMORY_MAX ((uint64_t)1 << 40)
+
+/* A machine with one vCPU, the doorbell and the console at the ports of vkvm_abi.h; no RAM. */
+void machine_init(struct machine *machine);
+
+/*
+ * Give the machine `size` bytes of RAM as vkvm_abi.h lays it out: from address 0 up to the
+ * windows, the rest from VKVM_RAM_HIGH_BASE on.
+ */
+void machine_set_memory(struct machine *machine, uint64_t size);
+
+/*
+ * Is this a machine that can be?  physical_bits is the width of the guest processor's physical
+ * addresses.
+ * Returns 0; -EINVAL with *failure filled: no RAM, RAM or places that are no whole pages, out of
+ * order, overlapping, where they must not be or beyond physical_bits; a number of anything above its
+ * maximum; devices that share a port.
+ */
+int machine_check(const struct machine *machine, unsigned physical_bits, struct failure *failure)
+    __attribute__((warn_unused_result));
+
+/* Bytes of RAM. */
+uint64_t machine_memory_size(const struct machine *machine);
+
+/* Pages of the object that holds all RAM: holes included, up to the end of the last range. */
+uint64_t machine_ram_pages(const struct machine *machine);
+
+/* End of the RAM that starts at address 0; 0 when there is none. */
+uint64_t machine_low_end(const struct machine *machine);
+
+/* The range of RAM that [gpa, gpa + size) lies in as a whole, or NULL. */
+const struct machine_ram *machine_find_ram(const struct machine *machine, uint64_t gpa,
+                                           uint64_t size);
+
+/* The first device of that kind, or NULL. */
+const struct machine_device *machine_find_device(const struct machine *machine,
+                                                 enum machine_device_kind kind);
+
+#endif
