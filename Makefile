@@ -67,7 +67,8 @@ HOST_TEST_SRCS := $(HOST_TESTS:%=tests/kvm/%.c) tests/kvm/host_failure.S tests/k
 	tests/kvm/host_vm.S
 # What the tests of the program need: a terminal.
 PTY_SRCS := tests/cli/pty.c
-HOST_CHECK_SRCS := tests/npt/host_check.c vmm/base/failure.c vmm/kvm/kvm_host.c
+HOST_CHECK_SRCS := tests/npt/host_check.c vmm/base/failure.c vmm/kvm/kvm_host.c \
+	vmm/kvm/kvm_vm.c
 
 GUEST_LIB_SRCS := $(GUEST_LIB_FILES:%=guest/lib/%)
 GUEST_IMAGES := hello vkernel

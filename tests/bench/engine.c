@@ -58,9 +58,10 @@ init_kvm(struct bench_engine *engine)
 {
     struct failure error = { 0 };
 
-    if (kvm_host_open(&engine->host, &error))
+    if (kvm_host_open(&engine->host, &error) != 0 ||
+        kvm_vm_open(&engine->kvm, &engine->host, &error) != 0)
         bench_fail("opening KVM", error.message);
-    bench_check(kvm_pmap_create(&engine->host, &engine->sys, &engine->kpmap),
+    bench_check(kvm_pmap_create(&engine->kvm, &engine->sys, &engine->kpmap),
                 "making the address space of the windows");
 }
 
@@ -86,6 +87,7 @@ bench_engine_fini(struct bench_engine *engine)
     pmap_fini(&engine->pmap);
     if (engine->kpmap != NULL) {
         kvm_pmap_destroy(engine->kpmap);
+        kvm_vm_close(&engine->kvm);
         kvm_host_close(&engine->host);
     }
     vm_system_fini(&engine->sys);

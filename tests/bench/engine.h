@@ -18,6 +18,7 @@ struct bench_engine {
     struct pmap pmap;
     struct vm_map map;
     struct kvm_host host;
+    struct kvm_vm kvm;
     struct kvm_pmap *kpmap; /* NULL = the machine half that does nothing */
 };
 

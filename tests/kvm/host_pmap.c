@@ -179,7 +179,7 @@ disturb_zeropage(unsigned long request, void *argument)
         return 0; /* a count of 0 */
     }
     op->range.len = PAGE_SIZE;
-    int result = ioctl(m.host.uffd, UFFDIO_ZEROPAGE, op);
+    int result = ioctl(m.kvm.uffd, UFFDIO_ZEROPAGE, op);
     if (result == 0) {
         errno = EAGAIN;
         return -1;

@@ -37,7 +37,7 @@ static struct fault_service *
 service_open(unsigned nvcpus, unsigned nthreads, enum fault_placement placement)
 {
     struct fault_service_config config = {
-        .host = &m.host,
+        .kvm = &m.kvm,
         .map = &m.map,
         .kpmap = m.kp,
         .nvcpus = nvcpus,
@@ -246,7 +246,7 @@ disturb_enter(unsigned long request, void *argument)
         op->range.start != (uintptr_t)window_word(0))
         return 1;
     op->zeropage = (int64_t)op->range.len;
-    return ioctl(m.host.uffd, UFFDIO_WAKE, &op->range);
+    return ioctl(m.kvm.uffd, UFFDIO_WAKE, &op->range);
 }
 
 static void

@@ -301,7 +301,7 @@ slot_numbers_are_reused_and_their_end_is_an_error(void)
         mmap(NULL, 4 * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
     machine_open(NO_WINDOW, false);
-    MUST(memslots_init(&slots, m.host.vm_fd, 4) == 0);
+    MUST(memslots_init(&slots, m.kvm.fd, 4) == 0);
     slots.used[0] = 1; /* RAM has slot 0 */
     for (unsigned i = 0; i < 3; i++) {
         CHECK(memslot_add(&slots, gpa_from_u64(WINDOW_GPA + i * PAGE_SIZE), 1, base, &slot[i]) ==
@@ -430,10 +430,10 @@ abort_wakes_everybody_and_nothing_is_accessible_any_more(void)
     m.serve = false;
     for (unsigned i = 0; i < 2; i++)
         guest_start_thread(&g[i], &thread[i], GUEST_LOAD, 600 * i, 1);
-    struct pollfd fd = { .fd = m.host.uffd, .events = POLLIN };
+    struct pollfd fd = { .fd = m.kvm.uffd, .events = POLLIN };
     struct uffd_msg msg;
     for (unsigned i = 0; i < 2; i++)
-        while (read(m.host.uffd, &msg, sizeof(msg)) != sizeof(msg))
+        while (read(m.kvm.uffd, &msg, sizeof(msg)) != sizeof(msg))
             poll(&fd, 1, 1000);
     kvm_pmap_abort(m.kp);
     for (unsigned i = 0; i < 2; i++) {

@@ -113,7 +113,7 @@ serve_message(const struct uffd_msg *msg)
 static void *
 server_main(void *unused)
 {
-    struct pollfd fds[2] = { { .fd = m.host.uffd, .events = POLLIN },
+    struct pollfd fds[2] = { { .fd = m.kvm.uffd, .events = POLLIN },
                              { .fd = m.stop[0], .events = POLLIN } };
     struct uffd_msg msg;
 
@@ -122,7 +122,7 @@ server_main(void *unused)
         poll(fds, 2, -1);
         if (fds[1].revents != 0)
             return NULL;
-        while (read(m.host.uffd, &msg, sizeof(msg)) == sizeof(msg))
+        while (read(m.kvm.uffd, &msg, sizeof(msg)) == sizeof(msg))
             serve_message(&msg);
     }
 }
@@ -153,12 +153,12 @@ machine_open(uint64_t natural, bool serve)
     memset(&m, 0, sizeof(m));
     calls_zeropage = calls_copy = calls_continue = 0;
     disturb = NULL;
-    if (kvm_host_open(&m.host, &error) != 0) {
+    if (kvm_host_open(&m.host, &error) != 0 || kvm_vm_open(&m.kvm, &m.host, &error) != 0) {
         printf("    %s\n", error.message);
         MUST(false);
     }
     MUST(vm_system_init(&m.sys, &config) == 0);
-    MUST(kvm_pmap_create(&m.host, &m.sys, &m.kp) == 0);
+    MUST(kvm_pmap_create(&m.kvm, &m.sys, &m.kp) == 0);
     kvm_pmap_configure(m.kp, 0, spy_ioctl);
     MUST(pmap_init(&m.pmap, &m.sys, &kvm_pmap_ops, m.kp) == 0);
     vm_map_init(&m.map, &m.sys, &m.pmap);
@@ -195,6 +195,7 @@ machine_close(void)
     pmap_fini(&m.pmap);
     kvm_pmap_destroy(m.kp);
     vm_system_fini(&m.sys);
+    kvm_vm_close(&m.kvm);
     kvm_host_close(&m.host);
     pthread_mutex_destroy(&m.p);
 }
@@ -319,7 +320,7 @@ guest_open(struct guest *g, unsigned index, struct fault_service *service)
     memset(g, 0, sizeof(*g));
     g->index = index;
     g->service = service;
-    g->fd = ioctl(m.host.vm_fd, KVM_CREATE_VCPU, (unsigned long)index);
+    g->fd = ioctl(m.kvm.fd, KVM_CREATE_VCPU, (unsigned long)index);
     MUST(g->fd >= 0);
     g->run = mmap(NULL, m.host.vcpu_mmap_size, PROT_READ | PROT_WRITE, MAP_SHARED, g->fd, 0);
     MUST(g->run != MAP_FAILED);

@@ -50,6 +50,7 @@ extern bool rig_failed; /* the test that runs */
 
 struct machine {
     struct kvm_host host;
+    struct kvm_vm kvm;
     struct vm_system sys;
     struct pmap pmap;
     struct vm_map map;

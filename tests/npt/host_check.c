@@ -6,7 +6,7 @@
  * With the argument "hold" a VM with one vCPU exists when it returns, and a
  * process that keeps it; tests/npt/init says what for.
  */
-#include "vmm/kvm/kvm_host.h"
+#include "vmm/kvm/kvm_vm.h"
 
 #include <linux/kvm.h>
 #include <stdio.h>
@@ -18,19 +18,21 @@ int
 main(int argc, char **argv)
 {
     struct kvm_host host;
+    struct kvm_vm kvm;
     struct failure error;
 
-    if (kvm_host_open(&host, &error) != 0) {
+    if (kvm_host_open(&host, &error) != 0 || kvm_vm_open(&kvm, &host, &error) != 0) {
         puts(error.message);
         return 1;
     }
     if (argc > 1 && strcmp(argv[1], "hold") == 0) {
-        if (ioctl(host.vm_fd, KVM_CREATE_VCPU, 0ul) < 0 || daemon(1, 1) < 0) {
+        if (ioctl(kvm.fd, KVM_CREATE_VCPU, 0ul) < 0 || daemon(1, 1) < 0) {
             perror("host_check");
             return 1;
         }
         pause();
     }
+    kvm_vm_close(&kvm);
     kvm_host_close(&host);
     return 0;
 }

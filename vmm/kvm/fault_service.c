@@ -306,7 +306,7 @@ static int
 wait_for_message(const struct fault_service *service)
 {
     struct pollfd fds[2] = {
-        { .fd = service->config.host->uffd, .events = POLLIN },
+        { .fd = service->config.kvm->uffd, .events = POLLIN },
         { .fd = service->stop_fd, .events = POLLIN },
     };
 
@@ -325,7 +325,7 @@ wait_for_message(const struct fault_service *service)
 static int
 read_message(const struct fault_service *service, struct uffd_msg *msg)
 {
-    ssize_t n = read(service->config.host->uffd, msg, sizeof(*msg));
+    ssize_t n = read(service->config.kvm->uffd, msg, sizeof(*msg));
 
     if (n < 0)
         return errno == EINTR ? -EAGAIN : -errno;
@@ -343,7 +343,7 @@ told_to_end(const struct fault_thread *thread)
 static int
 look_for_message(const struct fault_thread *thread, struct uffd_msg *msg)
 {
-    struct pollfd fd = { .fd = thread->service->config.host->uffd, .events = POLLIN };
+    struct pollfd fd = { .fd = thread->service->config.kvm->uffd, .events = POLLIN };
 
     if (thread->spin_polls && poll(&fd, 1, 0) == 0)
         return -EAGAIN;
@@ -552,7 +552,7 @@ fault_service_start(const struct fault_service_config *config, struct fault_serv
     if (error != 0)
         return error;
     init_records(made);
-    delay_line_init(&made->delay, config->host->uffd, made->spin ? DELAY_LENGTH : 0);
+    delay_line_init(&made->delay, config->kvm->uffd, made->spin ? DELAY_LENGTH : 0);
     error = start_threads(made);
     if (error != 0) {
         service_free(made);

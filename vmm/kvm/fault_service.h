@@ -31,9 +31,9 @@ enum fault_placement {
 #define FAULT_SUSPECT 1000u
 
 struct fault_service_config {
-    struct kvm_host *host;  /* borrowed */
-    struct vm_map *map;     /* borrowed */
-    struct kvm_pmap *kpmap; /* borrowed */
+    const struct kvm_vm *kvm; /* borrowed */
+    struct vm_map *map;       /* borrowed */
+    struct kvm_pmap *kpmap;   /* borrowed */
     unsigned nvcpus;
     unsigned nthreads; /* 0 = chosen */
     enum fault_placement placement;

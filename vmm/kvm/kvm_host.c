@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Opens KVM and userfaultfd and asks each for what it can do.
+ * Opens KVM, and asks it and userfaultfd for what they can do.
  *
  * Sources: Linux Documentation/virt/kvm/api.rst, ioctl_userfaultfd(2).
  */
@@ -43,46 +43,24 @@ open_kvm(struct kvm_host *host, struct failure *error)
     return failure_set(error, code, "/dev/kvm: %s", strerror(-code));
 }
 
-/* A capability of the VM, or of KVM where KVM_CHECK_EXTENSION is not offered on a VM. */
 static int
 capability(const struct kvm_host *host, long which)
 {
-    int answer = ioctl(host->vm_fd, KVM_CHECK_EXTENSION, which);
+    int answer = ioctl(host->kvm_fd, KVM_CHECK_EXTENSION, which);
 
-    if (answer < 0)
-        answer = ioctl(host->kvm_fd, KVM_CHECK_EXTENSION, which);
     return answer < 0 ? 0 : answer;
 }
 
-static unsigned
-capability_or(const struct kvm_host *host, long which, unsigned otherwise)
-{
-    int answer = capability(host, which);
-
-    return answer > 0 ? (unsigned)answer : otherwise;
-}
-
 static int
-create_vm(struct kvm_host *host, struct failure *error)
+check_version(const struct kvm_host *host, struct failure *error)
 {
     int version = ioctl(host->kvm_fd, KVM_GET_API_VERSION, 0);
 
-    if (version != KVM_API_VERSION)
-        return failure_set(error, -ENOTSUP,
-                           "/dev/kvm: API version %d, need %d: use a "
-                           "Linux kernel of 5.19 or later",
-                           version, KVM_API_VERSION);
-    do
-        host->vm_fd = ioctl(host->kvm_fd, KVM_CREATE_VM, 0);
-    while (host->vm_fd < 0 && errno == EINTR);
-    if (host->vm_fd < 0) {
-        int code = -errno;
-        return failure_set(error, code,
-                           "KVM_CREATE_VM: %s: is another hypervisor using "
-                           "the processor?",
-                           strerror(-code));
-    }
-    return 0;
+    if (version == KVM_API_VERSION)
+        return 0;
+    return failure_set(error, -ENOTSUP,
+                       "/dev/kvm: API version %d, need %d: use a Linux kernel of 5.19 or later",
+                       version, KVM_API_VERSION);
 }
 
 static int
@@ -103,9 +81,6 @@ ask_capabilities(struct kvm_host *host, struct failure *error)
     host->sync_regs = (capability(host, KVM_CAP_SYNC_REGS) & sync) == sync;
     host->immediate_exit = capability(host, KVM_CAP_IMMEDIATE_EXIT) != 0;
     host->memory_fault_info = capability(host, KVM_CAP_MEMORY_FAULT_INFO) != 0;
-    host->max_vcpus =
-        capability_or(host, KVM_CAP_MAX_VCPUS, capability_or(host, KVM_CAP_NR_VCPUS, 4));
-    host->max_memslots = capability_or(host, KVM_CAP_NR_MEMSLOTS, 32);
     return 0;
 }
 
@@ -144,27 +119,28 @@ uffd_offered(void)
     return api.features;
 }
 
-static int
-open_uffd(struct kvm_host *host, struct failure *error)
+int
+kvm_host_uffd_open(int *fd, struct failure *error)
 {
     struct uffdio_api api = { .api = UFFD_API, .features = UFFD_FEATURES_NEEDED };
+    int made = uffd_new();
 
-    host->uffd = uffd_new();
-    if (host->uffd == -EPERM || host->uffd == -EACCES)
+    if (made == -EPERM || made == -EACCES)
         return failure_set(error, -EPERM,
                            "userfaultfd is forbidden: run as root, or give yourself "
                            "/dev/userfaultfd (chown or chmod it; Linux 6.1), or: "
                            "sysctl vm.unprivileged_userfaultfd=1");
-    if (host->uffd == -ENOSYS)
+    if (made == -ENOSYS)
         return failure_set(error, -ENOTSUP,
                            "this kernel has no userfaultfd: use one built "
                            "with CONFIG_USERFAULTFD");
-    if (host->uffd < 0)
-        return failure_set(error, host->uffd, "userfaultfd: %s", strerror(-host->uffd));
-    if (ioctl(host->uffd, UFFDIO_API, &api) == 0) {
-        host->uffd_features = api.features;
+    if (made < 0)
+        return failure_set(error, made, "userfaultfd: %s", strerror(-made));
+    if (ioctl(made, UFFDIO_API, &api) == 0) {
+        *fd = made;
         return 0;
     }
+    close(made);
     return failure_set(error, -ENOTSUP,
                        "userfaultfd lacks features 0x%llx (shared memory: "
                        "missing, minor, write-protect; thread id): use a Linux kernel of "
@@ -193,48 +169,47 @@ try_continue_wp(int uffd, int memfd)
     return works;
 }
 
-static void
-probe_continue_wp(struct kvm_host *host)
+/* What the host's userfaultfd can do, asked of one of its own. */
+static int
+probe_uffd(struct kvm_host *host, struct failure *error)
 {
-    int memfd = memfd_create("vkvm-probe", MFD_CLOEXEC);
+    int memfd, uffd, ret;
 
+    ret = kvm_host_uffd_open(&uffd, error);
+    if (ret != 0)
+        return ret;
+    memfd = memfd_create("vkvm-probe", MFD_CLOEXEC);
     host->uffd_continue_wp =
-        memfd >= 0 && pwrite(memfd, "", 1, PAGE_MASK) == 1 && try_continue_wp(host->uffd, memfd);
+        memfd >= 0 && pwrite(memfd, "", 1, PAGE_MASK) == 1 && try_continue_wp(uffd, memfd);
     if (memfd >= 0)
         close(memfd);
+    close(uffd);
+    return 0;
 }
 
 int
 kvm_host_open(struct kvm_host *host, struct failure *error)
 {
-    *host = (struct kvm_host){ .kvm_fd = -1, .vm_fd = -1, .uffd = -1 };
-    *error = (struct failure){ 0 };
-    int code = open_kvm(host, error);
-    if (code == 0)
-        code = create_vm(host, error);
-    if (code == 0)
-        code = ask_capabilities(host, error);
-    if (code == 0)
-        code = open_uffd(host, error);
-    if (code == 0)
-        probe_continue_wp(host);
-    else
-        kvm_host_close(host);
-    return code;
-}
+    int ret;
 
-static void
-close_fd(int *fd)
-{
-    if (*fd >= 0)
-        close(*fd);
-    *fd = -1;
+    *host = (struct kvm_host){ .kvm_fd = -1 };
+    *error = (struct failure){ 0 };
+    ret = open_kvm(host, error);
+    if (ret == 0)
+        ret = check_version(host, error);
+    if (ret == 0)
+        ret = ask_capabilities(host, error);
+    if (ret == 0)
+        ret = probe_uffd(host, error);
+    if (ret != 0)
+        kvm_host_close(host);
+    return ret;
 }
 
 void
 kvm_host_close(struct kvm_host *host)
 {
-    close_fd(&host->uffd);
-    close_fd(&host->vm_fd);
-    close_fd(&host->kvm_fd);
+    if (host->kvm_fd >= 0)
+        close(host->kvm_fd);
+    host->kvm_fd = -1;
 }

@@ -470,13 +470,13 @@ reserve_space(uint8_t **space)
 
 /* What can fail of kvm_pmap_create; undone by kvm_pmap_destroy as far as it got. */
 static int
-acquire(struct kvm_pmap *kp, const struct kvm_host *host)
+acquire(struct kvm_pmap *kp, const struct kvm_vm *kvm)
 {
-    int error = memslots_init(&kp->slots, host->vm_fd, host->max_memslots);
+    int error = memslots_init(&kp->slots, kvm->fd, kvm->max_memslots);
 
     if (error != 0)
         return error;
-    error = uffd_init(&kp->uffd, host->uffd, host->uffd_continue_wp);
+    error = uffd_init(&kp->uffd, kvm->uffd, kvm->host->uffd_continue_wp);
     if (error != 0)
         goto no_uffd;
     error = reserve_space(&kp->space);
@@ -495,13 +495,13 @@ no_uffd:
 }
 
 int
-kvm_pmap_create(struct kvm_host *host, struct vm_system *sys, struct kvm_pmap **kpmap)
+kvm_pmap_create(const struct kvm_vm *kvm, struct vm_system *sys, struct kvm_pmap **kpmap)
 {
     struct kvm_pmap *kp = calloc(1, sizeof(*kp));
 
     if (kp == NULL)
         return -ENOMEM;
-    int error = acquire(kp, host);
+    int error = acquire(kp, kvm);
     if (error != 0) {
         free(kp);
         return error;

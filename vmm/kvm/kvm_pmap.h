@@ -14,7 +14,7 @@
 #ifndef KVM_PMAP_H
 #define KVM_PMAP_H
 
-#include "vmm/kvm/kvm_host.h"
+#include "vmm/kvm/kvm_vm.h"
 #include "vmm/vpagetable/pmap.h"
 
 struct kvm_pmap; /* kvm_window.h */
@@ -33,8 +33,8 @@ struct kvm_pmap_statistics {
     uint64_t windows;
 };
 
-/* Borrows host and sys.  Returns 0, or -ENOMEM or the -errno of memfd_create or ftruncate. */
-int kvm_pmap_create(struct kvm_host *host, struct vm_system *sys, struct kvm_pmap **kpmap)
+/* Borrows kvm and sys.  Returns 0, or -ENOMEM or the -errno of memfd_create or ftruncate. */
+int kvm_pmap_create(const struct kvm_vm *kvm, struct vm_system *sys, struct kvm_pmap **kpmap)
     __attribute__((warn_unused_result));
 void kvm_pmap_destroy(struct kvm_pmap *kpmap);
 

@@ -4,6 +4,7 @@ KVM_FILES := \
 	fault_service.c \
 	kvm_host.c \
 	kvm_pmap.c \
+	kvm_vm.c \
 	kvm_window.c \
 	memslot.c \
 	uffd.c

@@ -11,7 +11,7 @@
 #ifndef FILE_MAP_H
 #define FILE_MAP_H
 
-#include "vmm/kvm/kvm_host.h"
+#include "vmm/base/failure.h"
 #include "vmm/vm/vm.h"
 
 struct file_map {

@@ -68,21 +68,22 @@ vcpu_create(struct vcpu_vm *vm, unsigned index, struct vcpu *vcpu, struct failur
     int ret;
 
     *vcpu = (struct vcpu){ .vm = vm, .index = index, .fd = -1, .unexplained_rip = UINT64_MAX };
-    vcpu->fd = ioctl(vm->host->vm_fd, KVM_CREATE_VCPU, index);
+    vcpu->fd = ioctl(vm->kvm->fd, KVM_CREATE_VCPU, index);
     if (vcpu->fd < 0) {
         ret = -errno;
         return failure_set(error, ret, "cannot create vCPU %u: %s", index, strerror(-ret));
     }
     vcpu->run =
-        mmap(NULL, vm->host->vcpu_mmap_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
+        mmap(NULL, vm->kvm->host->vcpu_mmap_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
     if (vcpu->run == MAP_FAILED) {
         ret = -errno;
         close(vcpu->fd);
         vcpu->fd = -1;
         return failure_set(error, ret, "cannot map vCPU %u: %s", index, strerror(-ret));
     }
-    vcpu->arch =
-        (struct arch_vcpu){ .host = vm->host, .fd = vcpu->fd, .run = vcpu->run, .index = index };
+    vcpu->arch = (struct arch_vcpu){
+        .host = vm->kvm->host, .fd = vcpu->fd, .run = vcpu->run, .index = index
+    };
     return 0;
 }
 
@@ -91,7 +92,7 @@ vcpu_destroy(struct vcpu *vcpu)
 {
     if (vcpu->fd < 0)
         return;
-    munmap(vcpu->run, vcpu->vm->host->vcpu_mmap_size);
+    munmap(vcpu->run, vcpu->vm->kvm->host->vcpu_mmap_size);
     close(vcpu->fd);
     vcpu->fd = -1;
 }

@@ -43,7 +43,7 @@ struct vcpu_ops {
 
 /* What all vCPUs of a VM share. */
 struct vcpu_vm {
-    const struct kvm_host *host;   /* (c) borrowed */
+    const struct kvm_vm *kvm;      /* (c) borrowed */
     struct vm_map *map;            /* (c) borrowed */
     struct fault_service *service; /* (c) borrowed */
     struct arch_start start;       /* (c) once the threads run */

@@ -219,7 +219,7 @@ static int
 start_service(struct vm *vm)
 {
     const struct fault_service_config config = {
-        .host = &vm->host,
+        .kvm = &vm->kvm,
         .map = &vm->map,
         .kpmap = vm->kpmap,
         .nvcpus = vm->config.machine.nvcpus,

@@ -10,7 +10,6 @@
 #define VM_H
 
 #include "vmm/kvm/fault_service.h"
-#include "vmm/kvm/kvm_host.h"
 #include "vmm/vm/machine.h"
 #include "vmm/vpagetable/vm_fault.h"
 #include "vmm/x86_64/arch.h"

@@ -20,6 +20,7 @@
 struct vm {
     struct vm_config config;  /* (c) */
     struct kvm_host host;     /* (c) owned */
+    struct kvm_vm kvm;        /* (c) owned */
     struct swap_device *swap; /* (c) owned; NULL = none */
     struct vm_system sys;     /* owned */
     struct kvm_pmap *kpmap;   /* (c) owned */

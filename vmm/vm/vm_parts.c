@@ -31,24 +31,30 @@ check_machine(struct vm *vm, struct failure *error)
     if (ret != 0)
         return failure_set(error, ret, "cannot ask KVM for its CPUID: %s", strerror(-ret));
     ret = machine_check(machine, physical_bits, error);
-    if (ret == 0 && machine->nvcpus > vm->host.max_vcpus)
+    if (ret == 0 && machine->nvcpus > vm->kvm.max_vcpus)
         ret = failure_set(error, -EINVAL, "%u vCPUs: KVM allows %u here", machine->nvcpus,
-                          vm->host.max_vcpus);
+                          vm->kvm.max_vcpus);
     return ret;
 }
 
 static int
 open_host(struct vm *vm, struct failure *error)
 {
+    return kvm_host_open(&vm->host, error);
+}
+
+static int
+make_kvm(struct vm *vm, struct failure *error)
+{
     int ret;
 
-    ret = kvm_host_open(&vm->host, error);
+    ret = kvm_vm_open(&vm->kvm, &vm->host, error);
     if (ret != 0)
         return ret;
     ret = check_machine(vm, error);
     if (ret == 0)
         return 0;
-    kvm_host_close(&vm->host);
+    kvm_vm_close(&vm->kvm);
     return ret;
 }
 
@@ -129,7 +135,7 @@ make_kpmap(struct vm *vm, struct failure *error)
 {
     int ret;
 
-    ret = kvm_pmap_create(&vm->host, &vm->sys, &vm->kpmap);
+    ret = kvm_pmap_create(&vm->kvm, &vm->sys, &vm->kpmap);
     if (ret != 0)
         return failure_set(error, ret, "cannot make the address space of the windows: %s",
                            strerror(-ret));
@@ -253,7 +259,7 @@ make_vcpus(struct vm *vm, struct failure *error)
     if (vm->vcpus == NULL)
         return failure_set(error, -ENOMEM, "cannot make %u vCPUs: %s", vm->config.machine.nvcpus,
                            strerror(ENOMEM));
-    vm->shared.host = &vm->host;
+    vm->shared.kvm = &vm->kvm;
     for (i = 0; i < vm->config.machine.nvcpus; i++)
         vm->vcpus[i].fd = -1;
     for (i = 0; i < vm->config.machine.nvcpus && ret == 0; i++)
@@ -361,14 +367,21 @@ unmake_host(struct vm *vm)
     kvm_host_close(&vm->host);
 }
 
+static void
+unmake_kvm(struct vm *vm)
+{
+    kvm_vm_close(&vm->kvm);
+}
+
 /* The parts of a VM in the order they are made; they go in the reverse order. */
 static const struct vm_part {
     int (*make)(struct vm *vm, struct failure *error);
     void (*unmake)(struct vm *vm);
 } vm_parts[] = {
-    { make_rest, unmake_rest },     { open_host, unmake_host },   { make_swap, unmake_swap },
-    { make_system, unmake_system }, { make_kpmap, unmake_kpmap }, { make_pmap, unmake_pmap },
-    { make_memory, unmake_ram },    { make_files, unmake_files }, { make_vcpus, destroy_vcpus },
+    { make_rest, unmake_rest },    { open_host, unmake_host },     { make_kvm, unmake_kvm },
+    { make_swap, unmake_swap },    { make_system, unmake_system }, { make_kpmap, unmake_kpmap },
+    { make_pmap, unmake_pmap },    { make_memory, unmake_ram },    { make_files, unmake_files },
+    { make_vcpus, destroy_vcpus },
 };
 #define VM_PARTS (sizeof(vm_parts) / sizeof(vm_parts[0]))
 

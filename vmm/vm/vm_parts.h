@@ -5,7 +5,7 @@
 #ifndef VM_PARTS_H
 #define VM_PARTS_H
 
-#include "vmm/kvm/kvm_host.h"
+#include "vmm/base/failure.h"
 
 struct vm;
 

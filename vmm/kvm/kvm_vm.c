@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Source: Linux Documentation/virt/kvm/api.rst. */
+#include "vmm/kvm/kvm_vm.h"
+
+#include "vmm/kvm/kvm_compat.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+static int
+create_vm(struct kvm_vm *kvm, struct failure *error)
+{
+    int ret;
+
+    do
+        kvm->fd = ioctl(kvm->host->kvm_fd, KVM_CREATE_VM, 0);
+    while (kvm->fd < 0 && errno == EINTR);
+    if (kvm->fd >= 0)
+        return 0;
+    ret = -errno;
+    return failure_set(error, ret, "KVM_CREATE_VM: %s: is another hypervisor using the processor?",
+                       strerror(-ret));
+}
+
+/* A capability of the VM, or of KVM where KVM_CHECK_EXTENSION is not offered on a VM. */
+static unsigned
+capability_or(const struct kvm_vm *kvm, long which, unsigned otherwise)
+{
+    int answer = ioctl(kvm->fd, KVM_CHECK_EXTENSION, which);
+
+    if (answer < 0)
+        answer = ioctl(kvm->host->kvm_fd, KVM_CHECK_EXTENSION, which);
+    return answer > 0 ? (unsigned)answer : otherwise;
+}
+
+int
+kvm_vm_open(struct kvm_vm *kvm, const struct kvm_host *host, struct failure *error)
+{
+    int ret;
+
+    *kvm = (struct kvm_vm){ .host = host, .fd = -1, .uffd = -1 };
+    *error = (struct failure){ 0 };
+    ret = create_vm(kvm, error);
+    if (ret == 0)
+        ret = kvm_host_uffd_open(&kvm->uffd, error);
+    if (ret != 0) {
+        kvm_vm_close(kvm);
+        return ret;
+    }
+    kvm->max_vcpus = capability_or(kvm, KVM_CAP_MAX_VCPUS, capability_or(kvm, KVM_CAP_NR_VCPUS, 4));
+    kvm->max_memslots = capability_or(kvm, KVM_CAP_NR_MEMSLOTS, 32);
+    return 0;
+}
+
+static void
+close_fd(int *fd)
+{
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+}
+
+void
+kvm_vm_close(struct kvm_vm *kvm)
+{
+    close_fd(&kvm->uffd);
+    close_fd(&kvm->fd);
+}
