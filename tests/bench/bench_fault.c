@@ -78,7 +78,7 @@ prepare_move(struct bench_guest *guest, struct vm_map *map)
 static void
 finish_move(struct bench_guest *guest, struct vm_map *map)
 {
-    if (atomic_load(&map->sys->meter.v_cow_optim) < PAGES / 2)
+    if (atomic_load(&map->meter.v_cow_optim) < PAGES / 2)
         bench_fail("moved pages", "pages were copied");
     bench_unpin(guest->pinned);
 }

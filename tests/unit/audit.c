@@ -559,7 +559,7 @@ audit_totals(const struct auditor *a)
 }
 
 static void
-audit_meter(struct vmmeter *meter)
+audit_meter(struct vm_map_meter *meter)
 {
     uint64_t faults = atomic_load(&meter->v_vm_faults);
     uint64_t good = atomic_load(&meter->v_kind_resident) + atomic_load(&meter->v_kind_zero_fill) +
@@ -592,7 +592,8 @@ audit_engine(const struct audit *audit)
     for (unsigned i = 0; i < audit->nmaps; i++)
         a.mapped += audit_mappings(audit->maps[i]);
     audit_totals(&a);
-    audit_meter(&audit->sys->meter);
+    for (unsigned i = 0; i < audit->nmaps; i++)
+        audit_meter(&audit->maps[i]->meter);
     for (unsigned i = 0; i < a.nrecords; i++)
         free(a.records[i].wirings);
     free(a.records);

@@ -120,7 +120,9 @@ struct vm_page *rig_page(struct vm_object *object, uint64_t pindex);
 void rig_busy(struct vm_page *m);
 void rig_wakeup(struct vm_page *m);
 
-#define rig_meter(rig, name) atomic_load(&(rig)->sys.meter.name)
+/* The counters of the rig's map, and of its memory. */
+#define rig_meter(rig, name) vm_meter_get(&(rig)->map.meter, name)
+#define rig_system_meter(rig, name) vm_meter_get(&(rig)->sys.meter, name)
 
 /* A fault in a thread of its own. */
 struct rig_fault {

@@ -270,7 +270,7 @@ static bool
 want_was_felt(struct world *w, const struct kind *kind)
 {
     return kind->point == POINT_MEMORY ? rig_meter(&w->rig, v_pfwait) != 0
-                                       : rig_meter(&w->rig, v_swap_full) != 0;
+                                       : rig_system_meter(&w->rig, v_swap_full) != 0;
 }
 
 /* ---- A run. ---- */
@@ -352,7 +352,7 @@ run(const struct scenario *scenario, const struct failure *failures, unsigned co
     world_audit(w, now.nslots, false);
     if (kind_is_want(failures[0].kind)) {
         atomic_store(&w->rig.sys.meter.v_swap_full, 0);
-        atomic_store(&w->rig.sys.meter.v_pfwait, 0);
+        atomic_store(&w->rig.map.meter.v_pfwait, 0);
         want_begin(w, &failures[0]);
     }
     for (now.step = 0; now.step < scenario->nsteps; now.step++)

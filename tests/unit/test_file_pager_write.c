@@ -360,17 +360,17 @@ CHECKED_TEST(file_pager, a_flush_writes_the_dirty_pages_of_its_range_and_no_othe
         cr_assert_eq(rig_page(rig.ram, p)->dirty, !inside);
         cr_assert_eq(rig_mapped(&rig, BYTES(p)), inside ? VM_PROT_READ : VM_PROT_RW);
     }
-    cr_assert_eq(rig_meter(&rig, v_pageout), 16);
+    cr_assert_eq(rig_system_meter(&rig, v_pageout), 16);
     cr_assert_eq(vm_object_flush(rig.ram, 60, UINT64_MAX, 0), 0);
     cr_assert_eq(vm_object_flush(rig.ram, 20, 20, 0), 0);
     cr_assert_eq(vm_object_flush(rig.ram, 100, 200, 0), 0);
-    cr_assert_eq(rig_meter(&rig, v_pageout), 16);
+    cr_assert_eq(rig_system_meter(&rig, v_pageout), 16);
 
     /* A page written again after the flush is dirty again. */
     rig_store(&rig, BYTES(10), 99);
     cr_assert_eq(vm_object_flush(rig.ram, 0, 64, 0), 0);
     cr_assert_eq(file_word(BYTES(10)), 99);
-    cr_assert_eq(rig_meter(&rig, v_pageout), 16 + 4 + 1);
+    cr_assert_eq(rig_system_meter(&rig, v_pageout), 16 + 4 + 1);
     rig_fini(&rig);
 }
 
@@ -453,8 +453,8 @@ CHECKED_TEST(file_pager, what_a_full_disk_refuses_stays_dirty_is_counted_and_its
     cr_assert_eq(file_word(0), 1);
     for (unsigned p = 0; p < 8; p += 2)
         cr_assert_eq(rig_page(object, p)->dirty, p >= 2);
-    cr_assert_eq(rig_meter(&rig, v_pageout), 1);
-    cr_assert_eq(rig_meter(&rig, v_pageout_failed), 3);
+    cr_assert_eq(rig_system_meter(&rig, v_pageout), 1);
+    cr_assert_eq(rig_system_meter(&rig, v_pageout_failed), 3);
     cr_assert_eq(rig_load(&rig, BYTES(2)), 3, "nothing is lost yet");
     cr_assert_eq(lost_reports, 0);
     rig_fini(&rig);

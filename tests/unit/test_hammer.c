@@ -406,8 +406,10 @@ now(void)
     return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
-#define PRINT_METER(name, text) \
-    fprintf(stderr, " " #name "=%" PRIu64, atomic_load(&hammer.sys.meter.name));
+#define PRINT_MAP_METER(name, text) \
+    fprintf(stderr, " " #name "=%" PRIu64, vm_meter_get(&hammer.map.meter, name));
+#define PRINT_SYSTEM_METER(name, text) \
+    fprintf(stderr, " " #name "=%" PRIu64, vm_meter_get(&hammer.sys.meter, name));
 
 Test(hammer, everything_at_once_loses_no_byte, .timeout = 7200)
 {
@@ -441,7 +443,8 @@ Test(hammer, everything_at_once_loses_no_byte, .timeout = 7200)
         free(w->own);
     }
     fprintf(stderr, "\nhammer:");
-    VM_METER_FIELDS(PRINT_METER)
+    VM_MAP_METER_FIELDS(PRINT_MAP_METER)
+    VM_SYSTEM_METER_FIELDS(PRINT_SYSTEM_METER)
     fprintf(stderr, "\n");
     world_fini(device);
 }

@@ -149,8 +149,9 @@ bare_walk(struct world *w)
     const struct vm_fault_table table = { &vpte64_format, rig_pte(1, RIG_PASS) };
     struct vm_fault_info info;
     struct vm_page *m;
-    enum vm_result result = vm_fault_object_page(w->rig.ram, &table, 5, VM_PROT_WRITE,
-                                                 VM_FAULT_DIRTY | VM_FAULT_UNSWAP, &m, &info);
+    enum vm_result result =
+        vm_fault_object_page(&w->rig.map.meter, w->rig.ram, &table, 5, VM_PROT_WRITE,
+                             VM_FAULT_DIRTY | VM_FAULT_UNSWAP, &m, &info);
 
     if (result == VM_OK)
         vm_page_unhold(m);

@@ -565,8 +565,12 @@ world_fini(struct swap_device *device)
     swap_device_close(device);
 }
 
-#define PRINT_METER(name, text) \
-    fprintf(stderr, " " #name "=%" PRIu64, atomic_load(&prop.sys.meter.name));
+#define PRINT_MAP_METER(name, text)     \
+    fprintf(stderr, " " #name "=");     \
+    for (unsigned m = 0; m < MAPS; m++) \
+        fprintf(stderr, "%s%" PRIu64, m == 0 ? "" : "+", vm_meter_get(&prop.map[m].meter, name));
+#define PRINT_SYSTEM_METER(name, text) \
+    fprintf(stderr, " " #name "=%" PRIu64, vm_meter_get(&prop.sys.meter, name));
 
 Test(property, random_operations_leave_what_a_plain_model_of_memory_has, .timeout = 3600)
 {
@@ -589,7 +593,8 @@ Test(property, random_operations_leave_what_a_plain_model_of_memory_has, .timeou
             property_read_cell(m, c);
     audit(true);
     fprintf(stderr, "property:");
-    VM_METER_FIELDS(PRINT_METER)
+    VM_MAP_METER_FIELDS(PRINT_MAP_METER)
+    VM_SYSTEM_METER_FIELDS(PRINT_SYSTEM_METER)
     fprintf(stderr, "\n");
     world_fini(device);
 }

@@ -128,7 +128,7 @@ Test(vm_fault_chain, a_cached_page_that_would_not_come_back_leaves_the_cache_bef
     m = rig_page(pair.front, 3);
     cache_page(m);
     cr_assert(eq(u64, vm_pageout_scan(&pair.rig.sys, 1), 1));
-    cr_assert(eq(u64, rig_meter(&pair.rig, v_pageout), 1));
+    cr_assert(eq(u64, rig_system_meter(&pair.rig, v_pageout), 1));
     cr_assert(rig_page(pair.front, 3) == NULL);
     cr_assert(eq(u64, value_of(pair.front, 3), 33));
     pair_fini(&pair);

@@ -314,7 +314,7 @@ CHECKED_TEST(vm_map, without_memory_to_clip_nothing_changes)
     alloc_failure_set(1);
     cr_expect(vm_map_setmap(&map, at(14), at(16), 0) == -ENOMEM);
     alloc_failure_set(0);
-    cr_expect(map.nentries == 2 && sys.meter.v_setmap == 0);
+    cr_expect(map.nentries == 2 && map.meter.v_setmap == 0);
 }
 
 CHECKED_TEST(vm_map, removing_a_bad_or_empty_range_is_refused)

@@ -24,7 +24,7 @@ Test(vm_pageout, without_a_budget_memory_is_never_short)
     cr_assert(not(vm_page_count_severe(&rig.sys)));
     cr_assert(zero(u64, vm_pageout_shortage(&rig.sys)));
     fill(&rig, 0, 100);
-    cr_assert(zero(u64, rig_meter(&rig, v_pdwakeups)));
+    cr_assert(zero(u64, rig_system_meter(&rig, v_pdwakeups)));
     rig_fini(&rig);
 }
 
@@ -56,15 +56,15 @@ Test(vm_pageout, each_mark_is_crossed_one_page_below_it)
     cr_assert(eq(u64, vm_pageout_shortage(&rig.sys), 1));
     fill(&rig, 53, 56);
     cr_assert(not(vm_page_count_min(&rig.sys)));
-    cr_assert(zero(u64, rig_meter(&rig, v_pdwakeups)));
+    cr_assert(zero(u64, rig_system_meter(&rig, v_pdwakeups)));
     fill(&rig, 56, 57);
     cr_assert(vm_page_count_min(&rig.sys));
-    cr_assert(eq(u64, rig_meter(&rig, v_pdwakeups), 1));
+    cr_assert(eq(u64, rig_system_meter(&rig, v_pdwakeups), 1));
     fill(&rig, 57, 63);
     cr_assert(not(vm_page_count_severe(&rig.sys)));
     fill(&rig, 63, 64);
     cr_assert(vm_page_count_severe(&rig.sys));
-    cr_assert(eq(u64, rig_meter(&rig, v_pdwakeups), 1));
+    cr_assert(eq(u64, rig_system_meter(&rig, v_pdwakeups), 1));
     rig_fini(&rig);
 }
 
@@ -80,8 +80,8 @@ Test(vm_pageout, a_modified_page_goes_to_swap_and_comes_back)
     cr_assert(eq(u64, vm_pageout_scan(&rig.sys, 20), 20));
     cr_assert(eq(int, rig.ram->type, OBJT_SWAP));
     cr_assert(zero(u64, resident(&rig)));
-    cr_assert(eq(u64, rig_meter(&rig, v_pageout), 20));
-    cr_assert(eq(u64, rig_meter(&rig, v_dfree), 20));
+    cr_assert(eq(u64, rig_system_meter(&rig, v_pageout), 20));
+    cr_assert(eq(u64, rig_system_meter(&rig, v_dfree), 20));
     check(&rig, 0, 20);
     cr_assert(rig_meter(&rig, v_kind_page_in) != 0);
     swap_fini(&rig);
@@ -108,7 +108,7 @@ Test(vm_pageout, neighbours_are_written_together_and_what_is_not_needed_is_cache
     fill(&rig, 0, 40);
     make_old(&rig, rig.ram, false);
     cr_assert(eq(u64, vm_pageout_scan(&rig.sys, 1), 1));
-    cr_assert(eq(u64, rig_meter(&rig, v_pageout), VM_PAGEOUT_CLUSTER));
+    cr_assert(eq(u64, rig_system_meter(&rig, v_pageout), VM_PAGEOUT_CLUSTER));
     cr_assert(eq(u64, rig.sys.queue_length[PQ_CACHE], VM_PAGEOUT_CLUSTER - 1));
     for (unsigned p = 1; p < VM_PAGEOUT_CLUSTER; p++) {
         cr_assert(zero(uint, rig_page(rig.ram, p)->dirty));
@@ -122,7 +122,7 @@ Test(vm_pageout, neighbours_are_written_together_and_what_is_not_needed_is_cache
         vm_page_cache(vm_page_lookup(rig.ram, p));
     vm_mutex_unlock(&rig.ram->lock);
     cr_assert(eq(u64, vm_pageout_scan(&rig.sys, 31), 31));
-    cr_assert(eq(u64, rig_meter(&rig, v_pageout), VM_PAGEOUT_CLUSTER));
+    cr_assert(eq(u64, rig_system_meter(&rig, v_pageout), VM_PAGEOUT_CLUSTER));
     cr_assert(rig_page(rig.ram, 100) != NULL);
     check(&rig, 0, 40);
     swap_fini(&rig);
@@ -168,7 +168,7 @@ Test(vm_pageout, a_clean_page_with_a_copy_in_swap_is_freed_without_writing)
     check(&rig, 0, 20);
     make_old(&rig, rig.ram, false);
     cr_assert(eq(u64, vm_pageout_scan(&rig.sys, 20), 20));
-    cr_assert(eq(u64, rig_meter(&rig, v_pageout), 20));
+    cr_assert(eq(u64, rig_system_meter(&rig, v_pageout), 20));
     check(&rig, 0, 20);
     swap_fini(&rig);
 }
@@ -265,12 +265,12 @@ Test(vm_pageout, dirty_pages_of_a_shared_file_are_written_and_those_of_a_private
     make_old(&rig, rig.ram, false);
     (void)vm_pageout_scan(&rig.sys, 1000);
     check(&rig, 0, 10);
-    cr_assert(zero(u64, rig_meter(&rig, v_pageout)));
+    cr_assert(zero(u64, rig_system_meter(&rig, v_pageout)));
     rig.ram->flags |= OBJ_WRITEBACK;
     make_old(&rig, rig.ram, false);
     (void)vm_pageout_scan(&rig.sys, 1000);
     cr_assert(zero(u64, resident(&rig)));
-    cr_assert(eq(u64, rig_meter(&rig, v_pageout), 10));
+    cr_assert(eq(u64, rig_system_meter(&rig, v_pageout), 10));
     rig_fini(&rig);
 }
 
@@ -348,9 +348,9 @@ Test(vm_pageout, a_write_error_keeps_the_page_and_is_reported_once_until_it_ends
     }
     cr_assert(strstr(message, "writing") != NULL);
     cr_assert(eq(int, message_error, -EIO));
-    cr_assert(ge(u64, rig_meter(&rig, v_pageout_failed), 60));
-    cr_assert(zero(u64, rig_meter(&rig, v_swap_full)));
-    cr_assert(zero(u64, rig_meter(&rig, v_pageout)));
+    cr_assert(ge(u64, rig_system_meter(&rig, v_pageout_failed), 60));
+    cr_assert(zero(u64, rig_system_meter(&rig, v_swap_full)));
+    cr_assert(zero(u64, rig_system_meter(&rig, v_pageout)));
     for (unsigned p = 0; p < 20; p++)
         cr_assert(rig_page(rig.ram, p)->dirty);
     write_error = 0;
@@ -393,7 +393,7 @@ Test(vm_pageout, full_swap_is_reported_and_what_is_in_memory_stays_right)
     cr_assert(eq(uint, messages, 1));
     cr_assert(strstr(message, "swap is full") != NULL);
     cr_assert(zero(int, message_error));
-    cr_assert(rig_meter(&rig, v_swap_full) != 0);
+    cr_assert(rig_system_meter(&rig, v_swap_full) != 0);
     check(&rig, 0, 20);
     fill(&rig, 0, 6); /* their slots are free again */
     make_old(&rig, rig.ram, false);
@@ -411,7 +411,7 @@ Test(vm_pageout, without_memory_to_become_a_swap_object_the_page_stays)
     make_old(&rig, rig.ram, false);
     alloc_failure_set(1);
     cr_assert(eq(u64, vm_pageout_scan(&rig.sys, 4), 4)); /* a later pass tried again */
-    cr_assert(eq(u64, rig_meter(&rig, v_pageout_failed), 1));
+    cr_assert(eq(u64, rig_system_meter(&rig, v_pageout_failed), 1));
     cr_assert(eq(uint, messages, 1));
     cr_assert(eq(int, message_error, -ENOMEM));
     check(&rig, 0, 4);
@@ -527,7 +527,7 @@ Test(vm_pageout, an_inactive_page_that_was_touched_is_active_again)
     vm_page_flag_set(rig_page(rig.ram, 4), VM_PAGE_REFERENCED);
     cr_assert(eq(u64, vm_pageout_scan(&rig.sys, 19), 19));
     cr_assert(eq(int, rig_page(rig.ram, 4)->queue, PQ_ACTIVE));
-    cr_assert(eq(u64, rig_meter(&rig, v_reactivated), 1));
+    cr_assert(eq(u64, rig_system_meter(&rig, v_reactivated), 1));
     swap_fini(&rig);
 }
 

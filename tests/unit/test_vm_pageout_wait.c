@@ -39,7 +39,7 @@ Test(vm_pageout, prefault_and_read_ahead_work_below_the_budget_too)
     swap_init(&rig, RIG_PAGES);
     fill(&rig, 0, RIG_PAGES);
     check(&rig, 0, RIG_PAGES);
-    cr_assert(lt(u64, rig_meter(&rig, v_majflt), rig_meter(&rig, v_pagein)));
+    cr_assert(lt(u64, rig_meter(&rig, v_majflt), rig_system_meter(&rig, v_pagein)));
     swap_fini(&rig);
 }
 
@@ -157,7 +157,7 @@ Test(vm_pageout, a_waiter_does_not_wait_for_the_pages_it_holds_itself)
                      VM_OK));
     }
     cr_assert(eq(int, vm_waitpfault(&rig.sys, 16), -ENOMEM));
-    cr_assert(lt(u64, rig_meter(&rig, v_pdpages), 16 * 40)); /* it did not try for long */
+    cr_assert(lt(u64, rig_system_meter(&rig, v_pdpages), 16 * 40)); /* it did not try for long */
     for (unsigned p = 0; p < 16; p++)
         vm_page_unhold(rig_page(rig.ram, p));
     cr_assert(zero(int, vm_waitpfault(&rig.sys, 0)));
@@ -197,8 +197,8 @@ Test(vm_pageout, only_the_first_waiter_keeps_what_it_holds)
     struct rig rig;
 
     swap_rig(&rig, 16, 100);
-    vm_errand_init(&first, &rig.sys);
-    vm_errand_init(&second, &rig.sys);
+    vm_errand_init(&first, &rig.sys, &rig.map.meter);
+    vm_errand_init(&second, &rig.sys, &rig.map.meter);
     fill(&rig, 0, 16);
     for (unsigned p = 100; resident(&rig) != 16; p++)
         cr_assert(eq(int, rig_touch(&rig, PAGE(p), VM_PROT_WRITE), VM_OK));
@@ -449,14 +449,14 @@ Test(vm_pageout, a_scan_in_vain_is_not_asked_for_again_until_something_was_freed
     cr_assert(vm_pageout_wait(&rig.sys));
     cr_assert(zero(u64, vm_pageout_scan(&rig.sys, vm_pageout_shortage(&rig.sys))));
     fill(&rig, 57, 60);
-    cr_assert(eq(u64, rig_meter(&rig, v_pdwakeups), 1));
+    cr_assert(eq(u64, rig_system_meter(&rig, v_pdwakeups), 1));
     rig_busy(rig_page(rig.ram, 9));
     pmap_page_protect(rig_page(rig.ram, 9), VM_PROT_NONE);
     vm_mutex_lock(&rig.ram->lock);
     vm_page_free(vm_page_lookup(rig.ram, 9));
     vm_mutex_unlock(&rig.ram->lock);
     fill(&rig, 60, 61);
-    cr_assert(eq(u64, rig_meter(&rig, v_pdwakeups), 2));
+    cr_assert(eq(u64, rig_system_meter(&rig, v_pdwakeups), 2));
     rig_fini(&rig);
 }
 
@@ -523,7 +523,7 @@ hammer(uint64_t budget, uint64_t swap, bool window, bool thread)
         pthread_join(pageout, NULL);
     cr_assert(le(u64, resident(&rig), budget));
     cr_assert(zero(uint, messages));
-    cr_assert(rig_meter(&rig, v_pageout) != 0);
+    cr_assert(rig_system_meter(&rig, v_pageout) != 0);
     swap_fini(&rig);
 }
 

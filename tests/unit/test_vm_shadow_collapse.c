@@ -31,7 +31,7 @@ Test(vm_shadow, a_collapse_keeps_what_shows_and_frees_the_rest)
     cr_assert(eq(u64, value_of(pair.front, 3), 3));
     cr_assert(eq(u64, value_of(pair.front, 4), 108));
     cr_assert(eq(u64, value_of(pair.front, 6), 110));
-    cr_assert(eq(u64, rig_meter(&pair.rig, v_collapses), 1));
+    cr_assert(eq(u64, rig_system_meter(&pair.rig, v_collapses), 1));
     pair_fini(&pair);
 }
 
@@ -270,8 +270,8 @@ Test(vm_shadow, an_object_of_which_nothing_shows_is_left_out)
     cr_assert(eq(u64, value_of(other, 5), 5));
     cr_assert(eq(u64, value_of(other, 1), 1));
     cr_assert(bottom->ref_count == 2 && bottom->shadow_count == 2);
-    cr_assert(eq(u64, rig_meter(&pair.rig, v_bypasses), 1));
-    cr_assert(eq(u64, rig_meter(&pair.rig, v_collapses), 1));
+    cr_assert(eq(u64, rig_system_meter(&pair.rig, v_bypasses), 1));
+    cr_assert(eq(u64, rig_system_meter(&pair.rig, v_collapses), 1));
     vm_object_unref(other);
     cr_assert(pair.front->backing_object == NULL);
     pair_fini(&pair);

@@ -237,9 +237,9 @@ CHECKED_TEST(vm_system, a_punch_the_host_refuses_returns_its_error)
 
 CHECKED_TEST(vm_system, a_counter_counts)
 {
-    vm_meter_add(&sys, v_zfod, 3);
-    vm_meter_add(&sys, v_zfod, 4);
-    cr_assert_eq(atomic_load(&sys.meter.v_zfod), 7);
+    vm_meter_add(&sys.meter, v_pageout, 3);
+    vm_meter_add(&sys.meter, v_pageout, 4);
+    cr_assert_eq(vm_meter_get(&sys.meter, v_pageout), 7);
 }
 
 CHECKED_TEST(vm_system, ending_it_with_an_extent_left_aborts, .signal = SIGABRT)

@@ -312,7 +312,7 @@ file_look(const struct world *w)
 bool
 world_remove(struct world *w, unsigned page, unsigned npages)
 {
-    uint64_t old[WORLD_FILE], failed = rig_meter(&w->rig, v_pageout_failed);
+    uint64_t old[WORLD_FILE], failed = rig_system_meter(&w->rig, v_pageout_failed);
     unsigned messages = w->messages;
 
     if (!world_did(w, vm_map_remove(&w->rig.map, GPA(page), GPA(page + npages))))
@@ -321,7 +321,7 @@ world_remove(struct world *w, unsigned page, unsigned npages)
         memcpy(old, w->file_value, sizeof(old));
         file_follows(w);
         w->shared = 0;
-        if (rig_meter(&w->rig, v_pageout_failed) != failed) {
+        if (rig_system_meter(&w->rig, v_pageout_failed) != failed) {
             WORLD_CHECK(w->messages > messages, "pages were lost silently");
             memcpy(w->file_other, old, sizeof(old));
         }
@@ -375,12 +375,13 @@ world_setmap(struct world *w, unsigned page, unsigned npages, vpte_t root)
 bool
 world_pageout(struct world *w, unsigned npages)
 {
-    uint64_t failed = rig_meter(&w->rig, v_pageout_failed);
+    uint64_t failed = rig_system_meter(&w->rig, v_pageout_failed);
 
     if (vm_pageout_scan(&w->rig.sys, npages) >= npages ||
         atomic_load(&w->rig.sys.resident_pages) < npages) /* a want of memory was faster */
         return true;
-    WORLD_CHECK(rig_meter(&w->rig, v_pageout_failed) > failed, "pages stay, and no write failed");
+    WORLD_CHECK(rig_system_meter(&w->rig, v_pageout_failed) > failed,
+                "pages stay, and no write failed");
     return world_did(w, 0);
 }
 

@@ -103,7 +103,7 @@ call_exit(const struct caller *caller, const uint64_t *argument)
 static void
 fill_statistics(struct vm *vm, struct vkvm_statistics *s)
 {
-#define METER(name) atomic_load_explicit(&vm->sys.meter.name, memory_order_relaxed)
+#define METER(name) vm_meter_get(&vm->map.meter, name)
     *s = (struct vkvm_statistics){
         .version = VKVM_ABI_VERSION,
         .faults = METER(v_vm_faults),
@@ -121,8 +121,8 @@ fill_statistics(struct vm *vm, struct vkvm_statistics *s)
         .resident_pages = atomic_load(&vm->sys.resident_pages),
         .invals = METER(v_inval),
         .setmaps = METER(v_setmap),
-        .pages_in = METER(v_pagein),
-        .pages_out = METER(v_pageout),
+        .pages_in = vm_meter_get(&vm->sys.meter, v_pagein),
+        .pages_out = vm_meter_get(&vm->sys.meter, v_pageout),
         .time_ns = clock_now_ns() - vm->started_ns,
         .delivered = vm_exceptions(vm),
     };

@@ -366,9 +366,12 @@ vm_report_get(struct vm *vm, struct vm_report *report)
         report->swap_used = swap_device_used(vm->swap);
     }
     report->nvcpus = vm->config.machine.nvcpus;
-#define COPY_METER(name, text) report->meter[i++] = atomic_load(&vm->sys.meter.name);
-    VM_METER_FIELDS(COPY_METER)
-#undef COPY_METER
+#define COPY_MAP_METER(name, text) report->meter[i++] = vm_meter_get(&vm->map.meter, name);
+#define COPY_SYSTEM_METER(name, text) report->meter[i++] = vm_meter_get(&vm->sys.meter, name);
+    VM_MAP_METER_FIELDS(COPY_MAP_METER)
+    VM_SYSTEM_METER_FIELDS(COPY_SYSTEM_METER)
+#undef COPY_MAP_METER
+#undef COPY_SYSTEM_METER
     for (i = 0; i < vm->config.machine.nvcpus; i++)
         add_counters(&vm->vcpus[i].counters, report);
     report->faults = vm->faults;

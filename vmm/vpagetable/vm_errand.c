@@ -14,9 +14,10 @@
 #include <time.h>
 
 void
-vm_errand_init(struct vm_errand *errand, struct vm_system *sys)
+vm_errand_init(struct vm_errand *errand, struct vm_system *sys, struct vm_map_meter *meter)
 {
     errand->sys = sys;
+    errand->meter = meter;
     errand->kind = VM_ERRAND_NONE;
     errand->hardfault = false;
     errand->first = false;
@@ -256,7 +257,7 @@ errand_wait(struct vm_errand *errand)
     struct vm_object *object = errand->object;
 
     errand_make_room(errand, object, errand->pindex);
-    vm_meter_add(errand->sys, v_intrans, 1);
+    vm_meter_add(errand->meter, v_intrans, 1);
     vm_mutex_lock(&object->lock);
     vm_page_sleep_busy(object, errand->pindex);
     vm_mutex_unlock(&object->lock);
@@ -294,10 +295,10 @@ errand_memory(struct vm_errand *errand)
         const struct timespec delay = { .tv_nsec = (long)errand->delay * 1000 };
 
         nanosleep(&delay, NULL);
-        vm_meter_add(sys, v_pflimit, 1);
+        vm_meter_add(errand->meter, v_pflimit, 1);
         return;
     }
-    vm_meter_add(sys, v_pfwait, 1);
+    vm_meter_add(errand->meter, v_pfwait, 1);
     errand->first = errand->first || vm_pageout_claim(sys, errand);
     if (errand->first) {
         errand->exhausted = vm_waitpfault(sys, errand->npages + errand->holding) != 0;

@@ -53,9 +53,10 @@ struct vm_errand_stream {
 };
 
 struct vm_errand {
-    struct vm_system *sys;    /* borrowed */
-    enum vm_errand_kind kind; /* pending */
-    struct vm_object *object; /* WAIT, PAGE_IN: counted */
+    struct vm_system *sys;      /* borrowed */
+    struct vm_map_meter *meter; /* borrowed: of the VM whose fault it is */
+    enum vm_errand_kind kind;   /* pending */
+    struct vm_object *object;   /* WAIT, PAGE_IN: counted */
     vm_pindex_t pindex;
     struct vm_page *m;         /* PAGE_IN: busy, not valid */
     enum vm_map_advice advice; /* PAGE_IN */
@@ -71,7 +72,7 @@ struct vm_errand {
     struct vm_errand_page pages[VM_ERRAND_PAGES];
 };
 
-void vm_errand_init(struct vm_errand *errand, struct vm_system *sys);
+void vm_errand_init(struct vm_errand *errand, struct vm_system *sys, struct vm_map_meter *meter);
 
 /*
  * Let go of what the errands brought, and do what a stream or a copy left: the page is

@@ -190,7 +190,7 @@ fault_copy(struct faultstate *fs)
     vm_page_deactivate(source);
     vm_page_wakeup(source);
     vm_mutex_unlock(&object->lock);
-    vm_meter_add(fs->sys, v_cow_faults, 1);
+    vm_meter_add(fs->meter, v_cow_faults, 1);
 }
 
 /*
@@ -205,7 +205,7 @@ vm_fault_fill(struct faultstate *fs, bool natural)
         fault_copy(fs);
     } else if (vm_page_flag_test(fs->m, VM_PAGE_ZERO) && !natural) {
         vm_page_zero_fill(fs->m);
-        vm_meter_add(fs->sys, v_zfod, 1);
+        vm_meter_add(fs->meter, v_zfod, 1);
     }
     fs->m->valid = 1;
 }
@@ -239,7 +239,7 @@ fault_settle_run(struct faultstate *fs, bool entered)
 {
     struct vm_object *object = fs->m->object;
 
-    vm_prefault_finish(&fs->run, fs->sys);
+    vm_prefault_finish(&fs->run, fs->meter);
     vm_mutex_lock(&object->lock);
     if (vm_page_flag_test(fs->m, VM_PAGE_ZERO))
         vm_page_free(fs->m);
@@ -254,7 +254,7 @@ fault_settle_run(struct faultstate *fs, bool entered)
 static enum vm_result
 vm_fault_enter(struct faultstate *fs)
 {
-    struct vm_system *sys = fs->sys;
+    struct vm_map_meter *meter = fs->meter;
     const struct vm_prefault_run *run = &fs->run;
     unsigned behind = VM_PREFAULT_BEHIND - run->first;
     unsigned entered;
@@ -272,12 +272,12 @@ vm_fault_enter(struct faultstate *fs)
     if (error != 0)
         return vm_fault_host_failure(fs, error, "mapping the page failed");
     if (hole) {
-        vm_meter_add(sys, v_zfod, 1);
-        vm_meter_add(sys, v_ozfod, 1);
+        vm_meter_add(meter, v_zfod, 1);
+        vm_meter_add(meter, v_ozfod, 1);
     }
     if (entered > 1) {
         fs->info->prefaulted = entered - 1;
-        vm_meter_add(sys, v_prefault, entered - 1);
+        vm_meter_add(meter, v_prefault, entered - 1);
     }
     return VM_OK;
 }
@@ -375,20 +375,20 @@ vm_fault_attempt(struct faultstate *fs)
 }
 
 static void
-fault_count_kind(struct vm_system *sys, enum fault_kind kind)
+fault_count_kind(struct vm_map_meter *meter, enum fault_kind kind)
 {
     switch (kind) {
     case FAULT_RESIDENT:
-        vm_meter_add(sys, v_kind_resident, 1);
+        vm_meter_add(meter, v_kind_resident, 1);
         break;
     case FAULT_ZERO_FILL:
-        vm_meter_add(sys, v_kind_zero_fill, 1);
+        vm_meter_add(meter, v_kind_zero_fill, 1);
         break;
     case FAULT_PAGE_IN:
-        vm_meter_add(sys, v_kind_page_in, 1);
+        vm_meter_add(meter, v_kind_page_in, 1);
         break;
     case FAULT_COW:
-        vm_meter_add(sys, v_kind_cow, 1);
+        vm_meter_add(meter, v_kind_cow, 1);
         break;
     }
 }
@@ -397,37 +397,37 @@ fault_count_kind(struct vm_system *sys, enum fault_kind kind)
 static void
 fault_count(const struct faultstate *fs, enum vm_result result)
 {
-    struct vm_system *sys = fs->sys;
+    struct vm_map_meter *meter = fs->meter;
 
     if ((fs->flags & VM_FAULT_QUIET) != 0) {
-        vm_meter_add(sys, v_lookups, 1);
+        vm_meter_add(meter, v_lookups, 1);
         return;
     }
-    vm_meter_add(sys, v_vm_faults, 1);
+    vm_meter_add(meter, v_vm_faults, 1);
     if (result == VM_HOST_FAILURE) {
-        vm_meter_add(sys, v_kind_host, 1);
+        vm_meter_add(meter, v_kind_host, 1);
     } else if (result != VM_OK) {
-        vm_meter_add(sys, v_kind_failed, 1);
+        vm_meter_add(meter, v_kind_failed, 1);
     } else {
-        fault_count_kind(sys, fs->kind);
+        fault_count_kind(meter, fs->kind);
         if (fs->info->hardfault)
-            vm_meter_add(sys, v_majflt, 1);
+            vm_meter_add(meter, v_majflt, 1);
         else
-            vm_meter_add(sys, v_minflt, 1);
+            vm_meter_add(meter, v_minflt, 1);
     }
 }
 
 void
-vm_fault_init(struct faultstate *fs, struct vm_system *sys, vm_prot_t access, unsigned flags,
-              struct vm_page **held, struct vm_fault_info *info)
+vm_fault_init(struct faultstate *fs, struct vm_system *sys, struct vm_map_meter *meter,
+              vm_prot_t access, unsigned flags, struct vm_page **held, struct vm_fault_info *info)
 {
     assert(access == VM_PROT_READ || access == VM_PROT_WRITE || access == VM_PROT_EXECUTE);
-    fs->sys = sys;
+    fs->meter = meter;
     fs->info = info;
     fs->access = access;
     fs->flags = flags;
     fs->held = held;
-    vm_errand_init(&fs->errand, sys);
+    vm_errand_init(&fs->errand, sys, meter);
     fs->errand.holding = (flags & VM_FAULT_HOLDER) != 0;
 }
 
@@ -437,7 +437,7 @@ vm_fault_run(struct faultstate *fs, enum vm_result (*attempt)(struct faultstate 
     enum vm_result result;
 
     while ((result = attempt(fs)) == VM_RETRY) {
-        vm_meter_add(fs->sys, v_restarts, 1);
+        vm_meter_add(fs->meter, v_restarts, 1);
         vm_errand_run(&fs->errand);
     }
     fs->info->result = result;
@@ -454,7 +454,7 @@ vm_fault_run_map(struct vm_map *map, gpa_t gpa, vm_prot_t access, unsigned flags
     struct faultstate fs; /* each step writes what later ones read; clearing it all would cost */
 
     *info = (struct vm_fault_info){ .gpa = gpa, .access = access };
-    vm_fault_init(&fs, map->sys, access, flags, held, info);
+    vm_fault_init(&fs, map->sys, &map->meter, access, flags, held, info);
     fs.map = map;
     fs.gpa = gpa_trunc_page(gpa);
     return vm_fault_run(&fs, vm_fault_attempt);

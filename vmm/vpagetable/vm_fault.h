@@ -84,17 +84,18 @@ struct vm_fault_table {
 
 /*
  * Resolve an access to page pindex of an object, or, with a table, to the page that the
- * walk of it in that object comes to; nothing is mapped.
+ * walk of it in that object comes to; nothing is mapped.  It counts in `meter`, of the VM that
+ * it is made for.
  * Locks: none held; sleeps.  The caller has a reference of the object.
  * Returns VM_OK and *mp as vm_fault_page does; else VM_BEYOND_OBJECT, VM_OBJECT_DEAD,
  * VM_IO_ERROR, VM_HOST_FAILURE, and with a table the walk's VM_VPTE_INVALID,
  * VM_VPTE_PROTECTION and VM_BAD_FRAME.  info->gpa is the offset pindex stands for.
  * Source: DragonFly vm_fault_object_page.
  */
-enum vm_result vm_fault_object_page(struct vm_object *object, const struct vm_fault_table *table,
-                                    vm_pindex_t pindex, vm_prot_t access, unsigned flags,
-                                    struct vm_page **mp, struct vm_fault_info *info)
-    __attribute__((warn_unused_result));
+enum vm_result vm_fault_object_page(struct vm_map_meter *meter, struct vm_object *object,
+                                    const struct vm_fault_table *table, vm_pindex_t pindex,
+                                    vm_prot_t access, unsigned flags, struct vm_page **mp,
+                                    struct vm_fault_info *info) __attribute__((warn_unused_result));
 
 /*
  * Copy bytes between guest-physical memory and the monitor through held pages (vm_copy.c).

@@ -79,8 +79,8 @@ fault_cow(struct faultstate *fs, struct vm_object *object, vm_pindex_t pindex, s
         vm_errand_drop(&fs->errand, object, pindex);
         vm_page_busy(m);
         fs->m = vm_shadow_move_page(m, fs->first_object, fs->pindex);
-        vm_meter_add(fs->sys, v_cow_faults, 1);
-        vm_meter_add(fs->sys, v_cow_optim, 1);
+        vm_meter_add(fs->meter, v_cow_faults, 1);
+        vm_meter_add(fs->meter, v_cow_optim, 1);
     } else {
         result = fault_alloc(fs, fs->first_object, fs->pindex, &fs->m);
         if (result != VM_OK)

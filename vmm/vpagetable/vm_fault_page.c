@@ -25,9 +25,9 @@ vm_fault_page_quick(struct vm_map *map, gpa_t gpa, vm_prot_t access, struct vm_p
 
 /* The object is resolved as if an entry mapped all of it, through the table if there is one. */
 enum vm_result
-vm_fault_object_page(struct vm_object *object, const struct vm_fault_table *table,
-                     vm_pindex_t pindex, vm_prot_t access, unsigned flags, struct vm_page **mp,
-                     struct vm_fault_info *info)
+vm_fault_object_page(struct vm_map_meter *meter, struct vm_object *object,
+                     const struct vm_fault_table *table, vm_pindex_t pindex, vm_prot_t access,
+                     unsigned flags, struct vm_page **mp, struct vm_fault_info *info)
 {
     struct vm_map_entry entry = { .object = object, .protection = access };
     struct faultstate fs;
@@ -41,7 +41,7 @@ vm_fault_object_page(struct vm_object *object, const struct vm_fault_table *tabl
     *info = (struct vm_fault_info){ .gpa = gpa_from_u64(pindex << PAGE_SHIFT),
                                     .access = access,
                                     .entry_prot = access };
-    vm_fault_init(&fs, object->sys, access, flags, mp, info);
+    vm_fault_init(&fs, object->sys, meter, access, flags, mp, info);
     fs.map = NULL;
     fs.gpa = info->gpa;
     fs.first_object = object;

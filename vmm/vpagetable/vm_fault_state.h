@@ -26,8 +26,8 @@ enum fault_kind {
 };
 
 struct faultstate {
-    struct vm_system *sys;
-    struct vm_map *map; /* NULL: vm_fault_object_page, which has no address either */
+    struct vm_map_meter *meter; /* borrowed: of the VM whose fault it is */
+    struct vm_map *map;         /* NULL: vm_fault_object_page, which has no address either */
     struct vm_fault_info *info;
     gpa_t gpa; /* of the page */
     vm_prot_t access;
@@ -99,8 +99,9 @@ void vm_fault_walk_settle(struct faultstate *fs, struct vm_page *const *tables)
 /* ---- vm_fault.c ---- */
 
 /* Everything but where: the map and address, or the object.  `held` is NULL to enter the page. */
-void vm_fault_init(struct faultstate *fs, struct vm_system *sys, vm_prot_t access, unsigned flags,
-                   struct vm_page **held, struct vm_fault_info *info);
+void vm_fault_init(struct faultstate *fs, struct vm_system *sys, struct vm_map_meter *meter,
+                   vm_prot_t access, unsigned flags, struct vm_page **held,
+                   struct vm_fault_info *info);
 
 /*
  * One attempt at fs->first_object, with fs->lookup filled: choose, fill, enter or hold.

@@ -64,7 +64,7 @@ void
 vm_fault_walk_settle(struct faultstate *fs, struct vm_page *const *tables)
     VM_REQUIRES(fs->first_object->lock)
 {
-    struct vm_system *sys = fs->sys;
+    struct vm_map_meter *meter = fs->meter;
     const struct vpte_walk *walk = &fs->walk;
 
     if (walk->dirtied == 0)
@@ -73,11 +73,11 @@ vm_fault_walk_settle(struct faultstate *fs, struct vm_page *const *tables)
         if ((walk->dirtied & 1u << level) != 0)
             vm_page_modified(tables[level]);
     }
-    vm_meter_add(sys, v_vpte_a, walk->a_set);
+    vm_meter_add(meter, v_vpte_a, walk->a_set);
     if (walk->m_set != 0)
-        vm_meter_add(sys, v_vpte_m, walk->m_set);
+        vm_meter_add(meter, v_vpte_m, walk->m_set);
     if (walk->dir_m_set != 0)
-        vm_meter_add(sys, v_vpte_dir_m, walk->dir_m_set);
+        vm_meter_add(meter, v_vpte_dir_m, walk->dir_m_set);
 }
 
 /* Why a walk failed, for the exception. */
@@ -86,7 +86,7 @@ fault_walk_failed(struct faultstate *fs)
 {
     fs->info->level = fs->walk.level;
     fs->info->vpte = fs->walk.steps[fs->walk.level].value;
-    vm_meter_add(fs->sys, v_walk_failed, 1);
+    vm_meter_add(fs->meter, v_walk_failed, 1);
 }
 
 enum vm_result
@@ -99,7 +99,7 @@ vm_fault_vpagetable(struct faultstate *fs, struct vm_page **tables, vm_pindex_t 
         result = vpte_walk_result(&fs->walk, pindex);
     if (result == VM_OK || result == VM_BAD_FRAME || result == VM_VPTE_INVALID ||
         result == VM_VPTE_PROTECTION)
-        vm_meter_add(fs->sys, v_walks, 1);
+        vm_meter_add(fs->meter, v_walks, 1);
     if (result == VM_BAD_FRAME || result == VM_VPTE_INVALID || result == VM_VPTE_PROTECTION)
         fault_walk_failed(fs);
     return result;

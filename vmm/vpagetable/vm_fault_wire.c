@@ -143,12 +143,13 @@ map_has_page(struct vm_map *map, gpa_t gpa)
 
 /* Give the object a copy of a held page. */
 static int
-object_add_copy(struct vm_object *object, vm_pindex_t pindex, const struct vm_page *source)
+object_add_copy(struct vm_map_meter *meter, struct vm_object *object, vm_pindex_t pindex,
+                const struct vm_page *source)
 {
     struct vm_fault_info info;
     struct vm_page *m;
-    enum vm_result result =
-        vm_fault_object_page(object, NULL, pindex, VM_PROT_WRITE, VM_FAULT_HOLDER, &m, &info);
+    enum vm_result result = vm_fault_object_page(meter, object, NULL, pindex, VM_PROT_WRITE,
+                                                 VM_FAULT_HOLDER, &m, &info);
 
     if (result != VM_OK)
         return fault_errno(result, &info);
@@ -170,7 +171,7 @@ copy_one(struct vm_map *map, gpa_t gpa, struct vm_object *object, vm_pindex_t pi
     result = vm_fault_page(map, gpa, VM_PROT_READ, VM_FAULT_OVERRIDE, &m, &info);
     if (result != VM_OK)
         return fault_errno(result, &info);
-    error = object_add_copy(object, pindex, m);
+    error = object_add_copy(&map->meter, object, pindex, m);
     vm_page_unhold(m);
     return error;
 }

@@ -491,7 +491,7 @@ setmap_whole(struct vm_map *map, gpa_t start, gpa_t end, vpte_t root) VM_REQUIRE
         atomic_store(&e->root, root);
     pmap_remove(map->pmap, start, end);
     vm_map_deinterlock(map, &ilock);
-    vm_meter_add(map->sys, v_setmap, 1);
+    vm_meter_add(&map->meter, v_setmap, 1);
 }
 
 /* Nobody walks while M is held exclusively: no interlock.  Entries may be merged after. */
@@ -509,7 +509,7 @@ setmap_clipped(struct vm_map *map, gpa_t start, gpa_t end, vpte_t root)
              e = vm_map_entry_next(e, end))
             atomic_store(&e->root, root);
         pmap_remove(map->pmap, start, end);
-        vm_meter_add(map->sys, v_setmap, 1);
+        vm_meter_add(&map->meter, v_setmap, 1);
     }
     return vm_map_edit_end(map, start, end, error);
 }
@@ -542,7 +542,7 @@ vm_map_inval(struct vm_map *map, gpa_t start, gpa_t end)
         vm_map_interlock(map, &ilock, start, end);
         pmap_remove(map->pmap, start, end);
         vm_map_deinterlock(map, &ilock);
-        vm_meter_add(map->sys, v_inval, 1);
+        vm_meter_add(&map->meter, v_inval, 1);
         error = 0;
     }
     vm_rwlock_read_unlock(&map->lock);

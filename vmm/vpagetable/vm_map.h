@@ -95,6 +95,7 @@ struct vm_map {
     struct vm_cond ilock_cond;       /* an interlock was dropped */
     unsigned ilock_waiters;          /* ilock_mutex */
     struct vm_map_ilock_list ilocks; /* ilock_mutex */
+    struct vm_map_meter meter;       /* of the VM whose map it is */
 };
 
 /* What vm_map_insert makes. */

@@ -96,8 +96,8 @@ flush_write(struct vm_object *object, struct vm_page **run, unsigned count)
         vm_page_wakeup(run[i]);
     }
     vm_object_pip_wakeup(object);
-    vm_meter_add(object->sys, v_pageout, written);
-    vm_meter_add(object->sys, v_pageout_failed, count - written);
+    vm_meter_add(&object->sys->meter, v_pageout, written);
+    vm_meter_add(&object->sys->meter, v_pageout_failed, count - written);
     return count - written;
 }
 

@@ -337,8 +337,8 @@ batch_run(const struct batch *batch, unsigned i, unsigned max)
 static void
 swap_is_full(struct scan *scan, unsigned pages)
 {
-    vm_meter_add(scan->sys, v_pageout_failed, pages);
-    vm_meter_add(scan->sys, v_swap_full, pages);
+    vm_meter_add(&scan->sys->meter, v_pageout_failed, pages);
+    vm_meter_add(&scan->sys->meter, v_swap_full, pages);
     scan->failed = "page-out: swap is full; modified pages stay in memory";
     scan->error = 0;
 }
@@ -346,7 +346,7 @@ swap_is_full(struct scan *scan, unsigned pages)
 static void
 write_failed(struct scan *scan, int error, unsigned pages)
 {
-    vm_meter_add(scan->sys, v_pageout_failed, pages);
+    vm_meter_add(&scan->sys->meter, v_pageout_failed, pages);
     scan->failed = "page-out: writing pages failed; they stay in memory";
     scan->error = error;
 }
@@ -366,7 +366,7 @@ batch_write_run(struct scan *scan, struct batch *batch, unsigned first, unsigned
         written += done[i];
     }
     scan->wrote = scan->wrote || written != 0;
-    vm_meter_add(scan->sys, v_pageout, written);
+    vm_meter_add(&scan->sys->meter, v_pageout, written);
     if (written == count)
         return;
     if (result == VM_PAGER_FAIL && pager == scan->sys->swap_pager)
@@ -415,7 +415,7 @@ page_settle(struct scan *scan, struct vm_page *m, enum verdict verdict)
 {
     if (verdict == VERDICT_ACTIVATE) {
         if (vm_page_flag_test(m, VM_PAGE_REFERENCED))
-            vm_meter_add(scan->sys, v_reactivated, 1);
+            vm_meter_add(&scan->sys->meter, v_reactivated, 1);
         vm_page_activate(m);
     } else if (verdict == VERDICT_DEACTIVATE) {
         vm_page_deactivate(m);
@@ -483,7 +483,7 @@ scan_object(struct scan *scan, struct vm_object *object, enum vm_page_queue queu
         vm_object_pip_wakeup(batch.object);
     }
     vm_mutex_unlock(&batch.object->lock);
-    vm_meter_add(scan->sys, v_pdpages, examined);
+    vm_meter_add(&scan->sys->meter, v_pdpages, examined);
     return examined;
 }
 
@@ -604,7 +604,7 @@ scan_run(struct scan *scan)
             break;
     }
     scan_report(scan);
-    vm_meter_add(scan->sys, v_dfree, scan->freed);
+    vm_meter_add(&scan->sys->meter, v_dfree, scan->freed);
     if (scan->freed == 0 && scan->target != 0)
         atomic_store(&scan->sys->pageout.futile, true);
 }

@@ -37,7 +37,7 @@ vm_pageout_wakeup(struct vm_system *sys)
         atomic_load_explicit(&po->wanted, memory_order_relaxed) ||
         atomic_exchange(&po->wanted, true))
         return;
-    vm_meter_add(sys, v_pdwakeups, 1);
+    vm_meter_add(&sys->meter, v_pdwakeups, 1);
     vm_mutex_lock(&po->lock);
     vm_cond_broadcast(&po->needed);
     vm_mutex_unlock(&po->lock);

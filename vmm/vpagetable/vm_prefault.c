@@ -345,7 +345,7 @@ prefault_settle(struct vm_prefault_run *run, unsigned index)
 
 /* A page of zeros that was entered is counted: made here, or by pmap_enter where it was a hole. */
 static void
-prefault_count(const struct vm_prefault_run *run, struct vm_system *sys)
+prefault_count(const struct vm_prefault_run *run, struct vm_map_meter *meter)
 {
     unsigned zero = 0, filled = 0;
 
@@ -356,18 +356,18 @@ prefault_count(const struct vm_prefault_run *run, struct vm_system *sys)
         filled += run->hole[i];
     }
     if (zero != 0) {
-        vm_meter_add(sys, v_zfod, zero);
-        vm_meter_add(sys, v_ozfod, filled);
+        vm_meter_add(meter, v_zfod, zero);
+        vm_meter_add(meter, v_ozfod, filled);
     }
 }
 
 /* The pages of one object mostly stand together: its lock is kept from one to the next. */
 void
-vm_prefault_finish(struct vm_prefault_run *run, struct vm_system *sys) VM_NO_LOCK_ANALYSIS
+vm_prefault_finish(struct vm_prefault_run *run, struct vm_map_meter *meter) VM_NO_LOCK_ANALYSIS
 {
     struct vm_object *locked = NULL;
 
-    prefault_count(run, sys);
+    prefault_count(run, meter);
     for (unsigned i = run->first; i < run->end; i++) {
         struct vm_page *m = run->m[i];
 

@@ -103,6 +103,6 @@ void vm_prefault_vpagetable(struct vm_prefault_run *run, struct vm_map *map,
  * entered is freed.  Counts the zero-filled ones.
  * Locks: none of the objects held; takes O of each page's object.
  */
-void vm_prefault_finish(struct vm_prefault_run *run, struct vm_system *sys);
+void vm_prefault_finish(struct vm_prefault_run *run, struct vm_map_meter *meter);
 
 #endif

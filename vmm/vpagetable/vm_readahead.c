@@ -203,7 +203,7 @@ vm_readahead_read(struct vm_readahead *ra, bool hold)
     read = readahead_settle(ra, done, hold);
     vm_object_pip_wakeup(ra->object);
     vm_mutex_unlock(&ra->object->lock);
-    vm_meter_add(sys, v_pagein, read);
+    vm_meter_add(&sys->meter, v_pagein, read);
     return result;
 }
 

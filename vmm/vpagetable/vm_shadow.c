@@ -224,7 +224,7 @@ collapse_end(struct vm_object *object, struct vm_object *backing, struct vm_obje
     backing->ref_count = 0;
     backing->flags |= OBJ_DEAD;
     LIST_INSERT_HEAD(dead, backing, shadow_link);
-    vm_meter_add(object->sys, v_collapses, 1);
+    vm_meter_add(&object->sys->meter, v_collapses, 1);
     return true;
 }
 
@@ -312,7 +312,7 @@ bypass(struct vm_object *object, struct vm_object *backing, struct vm_object **l
     backing->ref_count--;
     if (backing->ref_count == 1 && backing->shadow_count == 1)
         *left = LIST_FIRST(&backing->shadows);
-    vm_meter_add(object->sys, v_bypasses, 1);
+    vm_meter_add(&object->sys->meter, v_bypasses, 1);
     return true;
 }
 

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * One VM's memory system: the frame store, the direct map, the page array, the
- * RAM budget, the page queues, counters and tunables.
+ * The memory system: the frame store, the direct map, the page array, the RAM budget, the
+ * page queues, the counters of memory (vm_meter.h) and tunables.
+ *
+ * One serves any number of VMs.  Each VM has a pmap and a map of its own; objects, and so
+ * pages, may be mapped by several.  The budget and page-out are for all of them together:
+ * whose page it is does not matter, only how it is used.
  *
  * Frame store: one sparse memfd.  An object that may hold pages owns an
  * *extent*, a contiguous range of slots; page `pindex` has slot
@@ -24,6 +28,7 @@
 #define VM_SYSTEM_H
 
 #include "vmm/vpagetable/vm_lock.h"
+#include "vmm/vpagetable/vm_meter.h"
 #include "vmm/vpagetable/vm_types.h"
 
 #include <bsd/sys/queue.h>
@@ -44,60 +49,6 @@ enum vm_page_queue {
     PQ_HOLD,
     PQ_COUNT
 };
-
-/*
- * Counters, the seed's names first.  Every vm_fault, vm_fault_page and
- * vm_fault_object_page call counts once in v_vm_faults and, when it ends, once
- * in exactly one of the v_kind_* counters, so that
- * v_vm_faults == sum of v_kind_*.  With VM_FAULT_QUIET it counts in v_lookups instead.
- */
-#define VM_METER_FIELDS(X)                                                \
-    X(v_vm_faults, "faults taken by the engine")                          \
-    X(v_kind_resident, "  ... page was resident")                         \
-    X(v_kind_zero_fill, "  ... page made of zeros")                       \
-    X(v_kind_page_in, "  ... page read by a pager")                       \
-    X(v_kind_cow, "  ... page copied or moved on a write")                \
-    X(v_kind_failed, "  ... refused: the guest's to see")                 \
-    X(v_kind_host, "  ... refused: the host failed")                      \
-    X(v_intrans, "faults that waited for a busy page")                    \
-    X(v_restarts, "faults started over after a sleep or a lost race")     \
-    X(v_zfod, "pages zero-filled, prefaulted ones included")              \
-    X(v_ozfod, "  ... of these, filled while they were mapped")           \
-    X(v_cow_faults, "copy-on-write faults")                               \
-    X(v_cow_optim, "  ... of these, moved instead of copied")             \
-    X(v_collapses, "backing objects taken over by their only shadow")     \
-    X(v_bypasses, "backing objects left out of a chain")                  \
-    X(v_majflt, "faults that needed I/O")                                 \
-    X(v_minflt, "faults that needed none")                                \
-    X(v_prefault, "neighbour pages entered")                              \
-    X(v_walks, "virtual page table walks")                                \
-    X(v_walk_failed, "  ... of these, ended by an entry that forbids")    \
-    X(v_vpte_a, "accessed bits set")                                      \
-    X(v_vpte_m, "modified bits set")                                      \
-    X(v_vpte_dir_m, "  ... of these, in the entry above a changed table") \
-    X(v_inval, "INVAL calls")                                             \
-    X(v_setmap, "SETMAP calls")                                           \
-    X(v_pagein, "pages read by pagers")                                   \
-    X(v_pageout, "pages written by pagers")                               \
-    X(v_pageout_failed, "pages that could not be written: still dirty")   \
-    X(v_swap_full, "  ... of these, for want of swap space")              \
-    X(v_pdwakeups, "times page-out was asked to free memory")             \
-    X(v_pdpages, "pages page-out looked at")                              \
-    X(v_dfree, "pages page-out freed")                                    \
-    X(v_reactivated, "pages page-out found in use again")                 \
-    X(v_pfwait, "faults that waited for memory")                          \
-    X(v_pflimit, "faults that were slowed down by vm_fault_ratelimit")    \
-    X(v_lookups, "looked up by the monitor for itself: not among the faults")
-
-struct vmmeter {
-#define VM_METER_FIELD(name, text) _Atomic uint64_t name; /* (a) */
-    VM_METER_FIELDS(VM_METER_FIELD)
-#undef VM_METER_FIELD
-};
-
-/* Add n to a counter: `vm_meter_add(sys, v_zfod, 1)`. */
-#define vm_meter_add(sys, name, n) \
-    atomic_fetch_add_explicit(&(sys)->meter.name, (n), memory_order_relaxed)
 
 /* Tunables, set before the first fault.  The seed's vm.fast_fault, vm.prefault_pages, vm.load_enable. */
 struct vm_tunables {
@@ -154,7 +105,7 @@ struct vm_system {
     uint64_t store_pages;  /* (c) */
     uint64_t ram_budget;   /* (c) pages, UINT64_MAX = none */
     struct vm_tunables tunables;
-    struct vmmeter meter;
+    struct vm_system_meter meter;
     struct swap_device *swap;              /* (c) borrowed; NULL = no swap */
     const struct vm_pager_ops *swap_pager; /* (c) borrowed; NULL = no swap */
     /* Told once each time page-out begins to fail, without locks; may be NULL.  error: the
