@@ -31,6 +31,8 @@
 struct record {
     struct vm_object *object;
     const struct vm_map *map; /* whose entries refer to it; NULL = none */
+    bool maps_many;           /* other maps' do too */
+    bool written;             /* an entry may write to it, and no pager keeps what is written */
     unsigned references;      /* found */
     unsigned shadows;         /* found */
     uint32_t *wirings;        /* of each page, by entries; NULL = none */
@@ -143,15 +145,19 @@ reference(struct auditor *a, struct vm_object *object, bool shadow)
     }
 }
 
-/* An object is mapped by one map: a virtual copy looks for sharers nowhere else. */
+/* What several maps map is written by none of them: a virtual copy looks for sharers in its own. */
 static void
-audit_mapped_once(const struct auditor *a, const struct vm_map *map, const struct vm_object *object)
+audit_sharing(const struct auditor *a, const struct vm_map *map, const struct vm_map_entry *entry)
 {
-    struct record *record = record_find(a, object);
+    struct record *record = record_find(a, entry->object);
 
-    AUDIT(record->map == NULL || record->map == map, "object %p is in two maps",
-          (const void *)object);
+    record->maps_many = record->maps_many || (record->map != NULL && record->map != map);
     record->map = map;
+    record->written = record->written || ((entry->max_protection & VM_PROT_WRITE) != 0 &&
+                                          (entry->eflags & MAP_ENTRY_NEEDS_COPY) == 0 &&
+                                          (entry->object->flags & OBJ_WRITEBACK) == 0);
+    AUDIT(!record->maps_many || !record->written, "object %p is in two maps and written",
+          (void *)entry->object);
 }
 
 /* NOLINTBEGIN(bugprone-macro-parentheses): e is declared here */
@@ -169,7 +175,7 @@ find_objects(struct auditor *a)
             if (e->object == NULL)
                 continue;
             reference(a, e->object, false);
-            audit_mapped_once(a, a->audit->maps[i], e->object);
+            audit_sharing(a, a->audit->maps[i], e);
         }
     }
     for (unsigned i = 0; i < a->audit->nobjects; i++)

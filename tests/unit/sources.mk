@@ -54,6 +54,7 @@ UNIT_FILES := \
 	test_vm_shadow.c \
 	test_vm_shadow_collapse.c \
 	test_vm_system.c \
+	test_vm_system_shared.c \
 	test_vpte.c \
 	test_vpte_race.c \
 	test_walk.c \

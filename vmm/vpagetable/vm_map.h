@@ -102,8 +102,7 @@ struct vm_map {
 struct vm_map_insert {
     gpa_t start;
     gpa_t end;
-    struct vm_object *object; /* a reference of the caller's passes to the map on success; no other
-                                 map maps it: a guest's vmspaces are ranges of its one map */
+    struct vm_object *object; /* a reference of the caller's passes to the map on success */
     vm_pindex_t offset;
     enum vm_maptype maptype;
     const struct vpte_format *format; /* VPAGETABLE only */
@@ -144,6 +143,11 @@ void vm_map_fini(struct vm_map *map);
  * object's or the address space's begin), -EEXIST (overlaps an entry or what one may
  * grow into), -ENOMEM, or the machine's -errno.  On failure the caller keeps the
  * object's reference.
+ *
+ * An object may be mapped by several maps if none of them writes to it (each entry is
+ * NEEDS_COPY, or its max_protection has no WRITE), or if it has OBJ_WRITEBACK: vm_map_copy
+ * looks for those who share its pages in its own map only.  A guest's vmspaces are ranges of
+ * its one map.
  */
 int vm_map_insert(struct vm_map *map, const struct vm_map_insert *args)
     __attribute__((warn_unused_result));
@@ -251,8 +255,8 @@ int vm_map_advise(struct vm_map *map, gpa_t start, gpa_t end, enum vm_map_advice
  * Two kinds of source cannot give up their object and are copied for real, page by
  * page, into a new one (vm_fault_copy_entry): wired entries, and entries whose pages
  * must stay shared, because another entry maps them too, or the pager's copy outlives
- * the object (OBJ_WRITEBACK).  For these the copy is not of one moment.  Others are
- * looked for in this map only: an object is mapped by one map (struct vm_map_insert).
+ * the object (OBJ_WRITEBACK).  For these the copy is not of one moment.  Other entries are
+ * looked for in this map only (vm_map_insert).
  *
  * A write through the direct map to a page that is held since before the copy
  * (vm_map_write under way) shows on both sides.
