@@ -257,7 +257,7 @@ vm_fault_enter(struct faultstate *fs)
     struct vm_map_meter *meter = fs->meter;
     const struct vm_prefault_run *run = &fs->run;
     unsigned behind = VM_PREFAULT_BEHIND - run->first;
-    unsigned entered;
+    struct pmap_entered entered;
     bool hole;
     int error;
 
@@ -275,9 +275,10 @@ vm_fault_enter(struct faultstate *fs)
         vm_meter_add(meter, v_zfod, 1);
         vm_meter_add(meter, v_ozfod, 1);
     }
-    if (entered > 1) {
-        fs->info->prefaulted = entered - 1;
-        vm_meter_add(meter, v_prefault, entered - 1);
+    fs->info->generation = entered.generation;
+    if (entered.npages > 1) {
+        fs->info->prefaulted = entered.npages - 1;
+        vm_meter_add(meter, v_prefault, entered.npages - 1);
     }
     return VM_OK;
 }
