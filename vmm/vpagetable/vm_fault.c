@@ -351,7 +351,7 @@ fault_resolve_interlocked(struct faultstate *fs)
     return result;
 }
 
-static enum vm_result
+enum vm_result
 vm_fault_attempt(struct faultstate *fs)
 {
     vm_prot_t access = fs->access;
@@ -433,19 +433,49 @@ vm_fault_init(struct faultstate *fs, struct vm_system *sys, struct vm_map_meter 
 }
 
 enum vm_result
-vm_fault_run(struct faultstate *fs, enum vm_result (*attempt)(struct faultstate *))
+vm_fault_advance(struct faultstate *fs, enum vm_result (*attempt)(struct faultstate *))
 {
     enum vm_result result;
 
     while ((result = attempt(fs)) == VM_RETRY) {
         vm_meter_add(fs->meter, v_restarts, 1);
-        vm_errand_run(&fs->errand);
+        if (fs->errand.kind != VM_ERRAND_NONE)
+            return VM_RETRY;
     }
     fs->info->result = result;
     fs->info->hardfault = fs->errand.hardfault;
     fault_count(fs, result);
+    return result;
+}
+
+enum vm_result
+vm_fault_finish(struct faultstate *fs, enum vm_result (*attempt)(struct faultstate *),
+                enum vm_result result)
+{
+    while (result == VM_RETRY) {
+        vm_errand_run(&fs->errand);
+        result = vm_fault_advance(fs, attempt);
+    }
+    return result;
+}
+
+enum vm_result
+vm_fault_run(struct faultstate *fs, enum vm_result (*attempt)(struct faultstate *))
+{
+    enum vm_result result = vm_fault_finish(fs, attempt, vm_fault_advance(fs, attempt));
+
     vm_errand_fini(&fs->errand);
     return result;
+}
+
+void
+vm_fault_init_map(struct faultstate *fs, struct vm_map *map, gpa_t gpa, vm_prot_t access,
+                  unsigned flags, struct vm_page **held, struct vm_fault_info *info)
+{
+    *info = (struct vm_fault_info){ .gpa = gpa, .access = access };
+    vm_fault_init(fs, map->sys, &map->meter, access, flags, held, info);
+    fs->map = map;
+    fs->gpa = gpa_trunc_page(gpa);
 }
 
 enum vm_result
@@ -454,10 +484,7 @@ vm_fault_run_map(struct vm_map *map, gpa_t gpa, vm_prot_t access, unsigned flags
 {
     struct faultstate fs; /* each step writes what later ones read; clearing it all would cost */
 
-    *info = (struct vm_fault_info){ .gpa = gpa, .access = access };
-    vm_fault_init(&fs, map->sys, &map->meter, access, flags, held, info);
-    fs.map = map;
-    fs.gpa = gpa_trunc_page(gpa);
+    vm_fault_init_map(&fs, map, gpa, access, flags, held, info);
     return vm_fault_run(&fs, vm_fault_attempt);
 }
 

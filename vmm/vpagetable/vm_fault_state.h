@@ -7,8 +7,9 @@
  *     vm_fault_walk.c    vm_fault_vpagetable: from the root to the page index
  *     vm_fault_object.c  vm_fault_object: from the page index to a busy page
  *     vm_fault_page.c    vm_fault_page, vm_fault_page_quick, vm_fault_object_page
+ *     vm_fault_start.c   vm_fault_start, vm_fault_resume, vm_fault_end
  *
- * Locks: a faultstate belongs to its thread.
+ * Locks: a faultstate belongs to one thread at a time.
  */
 #ifndef VM_FAULT_STATE_H
 #define VM_FAULT_STATE_H
@@ -103,6 +104,10 @@ void vm_fault_init(struct faultstate *fs, struct vm_system *sys, struct vm_map_m
                    vm_prot_t access, unsigned flags, struct vm_page **held,
                    struct vm_fault_info *info);
 
+/* The same for an address of a map. */
+void vm_fault_init_map(struct faultstate *fs, struct vm_map *map, gpa_t gpa, vm_prot_t access,
+                       unsigned flags, struct vm_page **held, struct vm_fault_info *info);
+
 /*
  * One attempt at fs->first_object, with fs->lookup filled: choose, fill, enter or hold.
  * Locks: none of O held; with a map, M held shared and, through a virtual page table, I.
@@ -110,7 +115,22 @@ void vm_fault_init(struct faultstate *fs, struct vm_system *sys, struct vm_map_m
  */
 enum vm_result vm_fault_resolve(struct faultstate *fs);
 
-/* One fault from beginning to end: attempts and errands by turns.  Locks: none held; sleeps. */
+/* An attempt at fs->map and fs->gpa. */
+enum vm_result vm_fault_attempt(struct faultstate *fs);
+
+/*
+ * Attempts, until the fault is over and counted, or has an errand to run: VM_RETRY.
+ * Locks: none held; sleeps for no page, no I/O and no memory.
+ */
+enum vm_result vm_fault_advance(struct faultstate *fs,
+                                enum vm_result (*attempt)(struct faultstate *fs));
+
+/* From what vm_fault_advance returned on: errands and attempts by turns.  Locks: none held; sleeps. */
+enum vm_result vm_fault_finish(struct faultstate *fs,
+                               enum vm_result (*attempt)(struct faultstate *fs),
+                               enum vm_result result);
+
+/* One fault from beginning to end.  Locks: none held; sleeps. */
 enum vm_result vm_fault_run(struct faultstate *fs,
                             enum vm_result (*attempt)(struct faultstate *fs));
 
