@@ -62,7 +62,9 @@ enum vm_result vm_fault(struct vm_map *map, gpa_t gpa, vm_prot_t access, unsigne
                         struct vm_fault_info *info) __attribute__((warn_unused_result));
 
 /*
- * Resolve an access without mapping: the monitor's way to guest memory.
+ * Resolve an access without mapping: a device's way to guest memory.  The hold outlasts every
+ * lock, so neither INVAL nor an edit of the map waits for it: what is written afterwards lands in
+ * the page that was found.  A guest that takes a page back must first have its device finish.
  * Returns VM_OK and *mp, a held page (vm_page_unhold it, with no lock held) that is dirty if
  * access has WRITE; its bytes are at vm_page_address, and its object stays until then.  If a write had to copy the page,
  * the old mapping at gpa is dropped.  Errors as vm_fault; also VM_PROTECTION
@@ -97,7 +99,11 @@ enum vm_result vm_fault_object_page(struct vm_object *object, const struct vm_fa
     __attribute__((warn_unused_result));
 
 /*
- * Copy bytes between guest-physical memory and the monitor through held pages (vm_copy.c).
+ * Copy bytes between guest-physical memory and the monitor (vm_copy.c): what a vCPU's access is
+ * that KVM emulates, and a doorbell call's argument.  Page by page: what is copied of one is
+ * copied before an INVAL, SETMAP or edit of the map that changes what the address shows returns,
+ * or as that left it.
+ * Locks: none held; sleeps.
  * Returns VM_OK, or the first page's failure; bytes before it may have been copied.
  */
 enum vm_result vm_map_read(struct vm_map *map, gpa_t gpa, void *to, size_t size,

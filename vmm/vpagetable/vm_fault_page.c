@@ -12,7 +12,11 @@ enum vm_result
 vm_fault_page(struct vm_map *map, gpa_t gpa, vm_prot_t access, unsigned flags, struct vm_page **mp,
               struct vm_fault_info *info)
 {
-    return vm_fault_run_map(map, gpa, access, flags, mp, info);
+    struct faultstate fs;
+
+    vm_fault_init(&fs, map->sys, access, flags, info);
+    fs.held = mp;
+    return vm_fault_run_map(&fs, map, gpa);
 }
 
 enum vm_result
@@ -41,7 +45,8 @@ vm_fault_object_page(struct vm_object *object, const struct vm_fault_table *tabl
     *info = (struct vm_fault_info){ .gpa = gpa_from_u64(pindex << PAGE_SHIFT),
                                     .access = access,
                                     .entry_prot = access };
-    vm_fault_init(&fs, object->sys, access, flags, mp, info);
+    vm_fault_init(&fs, object->sys, access, flags, info);
+    fs.held = mp;
     fs.map = NULL;
     fs.gpa = info->gpa;
     fs.first_object = object;

@@ -226,7 +226,9 @@ int vm_map_setmap(struct vm_map *map, gpa_t start, gpa_t end, vpte_t root)
 
 /*
  * INVAL: drop the mappings of [start, end), which entries of any type cover; data stays.
- * On return no access through an older walk is possible or under way.  Counts v_inval.
+ * On return no access of a vCPU through an older walk is possible or under way, one that KVM
+ * emulates (vm_map_read, vm_map_write) included; a page that a device holds it may go on writing
+ * to (vm_fault_page).  Counts v_inval.
  * Locks: takes M shared and I.
  * Returns 0; -EINVAL (alignment, empty), -ENOENT (not covered by entries).
  */
@@ -254,7 +256,7 @@ int vm_map_advise(struct vm_map *map, gpa_t start, gpa_t end, enum vm_map_advice
  * looked for in this map only: an object is mapped by one map (struct vm_map_insert).
  *
  * A write through the direct map to a page that is held since before the copy
- * (vm_map_write under way) shows on both sides.
+ * (vm_fault_page) shows on both sides.
  *
  * Locks: takes E, M exclusively, O; sleeps for pages.
  * Returns 0; -EINVAL (alignment, empty, beyond PMAP_GPA_END, ranges overlap), -ENOENT
