@@ -118,10 +118,8 @@ insert_locked(struct vm_map *map, struct vm_map_entry *entry) VM_REQUIRES(map->e
         return error;
     vm_rwlock_write_lock(&map->lock);
     error = vm_map_entry_reserve(map);
-    if (error == 0) {
+    if (error == 0)
         vm_map_entry_link(map, entry);
-        map->timestamp++;
-    }
     vm_rwlock_write_unlock(&map->lock);
     if (error != 0)
         vm_map_windows_trim(map, vm_map_entry_lowest(entry), entry->end);
@@ -397,10 +395,8 @@ vm_map_lookup(struct vm_map *map, gpa_t gpa, vm_prot_t access, struct vm_map_loo
     do {
         vm_rwlock_read_lock(&map->lock);
         result = lookup_entry(vm_map_entry_search(map, gpa), gpa, access, out);
-        if (result == VM_OK) {
-            out->timestamp = map->timestamp;
+        if (result == VM_OK)
             return VM_OK;
-        }
         vm_rwlock_read_unlock(&map->lock);
         if (result == VM_RETRY)
             result = lookup_prepare(map, gpa, access, out);

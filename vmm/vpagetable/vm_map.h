@@ -4,8 +4,8 @@
  * view of a range of an object.
  *
  * Locks: M (map->lock), held shared by faults, INVAL and SETMAP, exclusively by
- * whatever adds, removes, clips or changes entries; such a change increments
- * `timestamp`, which tells who dropped M that he must look again.
+ * whatever adds, removes, clips or changes entries.  Who dropped M looks everything up again
+ * (a fault), or holds E and counts on what follows (an edit).
  *
  * E (map->edit_lock) comes before M and makes edits exclude each other from their
  * first check to their end, through sleeps and while a window comes or goes: the
@@ -90,7 +90,6 @@ struct vm_map {
     struct vm_map_entries entries;   /* M, E: by address */
     struct vm_ranges ranges;         /* M, E: the same, to search; hints are (a) */
     unsigned nentries;               /* M, E */
-    unsigned timestamp;              /* M, E */
     struct vm_mutex ilock_mutex;     /* guards the interlocks */
     struct vm_cond ilock_cond;       /* an interlock was dropped */
     unsigned ilock_waiters;          /* ilock_mutex */
@@ -123,7 +122,6 @@ struct vm_map_lookup {
     vm_prot_t access;           /* what it was looked up as, WRITE perhaps added */
     vm_prot_t prot;             /* what the entry allows */
     bool wired;
-    unsigned timestamp;
     int error; /* VM_HOST_FAILURE: negative errno */
 };
 

@@ -237,7 +237,6 @@ vm_map_entry_shadow(struct vm_map *map, struct vm_map_entry *entry)
         }
     }
     entry->eflags &= ~(unsigned)MAP_ENTRY_NEEDS_COPY;
-    map->timestamp++;
     return 0;
 }
 
@@ -322,7 +321,6 @@ vm_map_entry_grow(struct vm_map *map, struct vm_map_entry *entry, gpa_t gpa)
     } else {
         entry_extend(entry, npages);
     }
-    map->timestamp++;
     return 0;
 }
 
@@ -354,8 +352,6 @@ vm_map_edit_end(struct vm_map *map, gpa_t start, gpa_t end, int error)
     struct vm_map_picked dead = SLIST_HEAD_INITIALIZER(dead);
 
     map_simplify(map, start, end, &dead);
-    if (error == 0)
-        map->timestamp++;
     vm_rwlock_write_unlock(&map->lock);
     vm_mutex_unlock(&map->edit_lock);
     vm_map_entries_destroy(&dead);

@@ -102,8 +102,7 @@ int vm_map_entry_grow(struct vm_map *map, struct vm_map_entry *entry, gpa_t gpa)
 void vm_map_edit_begin(struct vm_map *map) VM_ACQUIRES(map->edit_lock, map->lock);
 
 /*
- * End an edit of [start, end) that had `error`, which it returns.  The timestamp
- * changes if there was none.
+ * End an edit of [start, end) that had `error`, which it returns.
  */
 int vm_map_edit_end(struct vm_map *map, gpa_t start, gpa_t end, int error)
     VM_RELEASES(map->edit_lock, map->lock);
