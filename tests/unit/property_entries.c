@@ -364,8 +364,8 @@ tables_write(struct vm_object *object, const struct memory *memory)
         enum vm_result result;
 
         do
-            result =
-                vm_fault_object_page(object, NULL, i, VM_PROT_WRITE, VM_FAULT_NORMAL, &m, &info);
+            result = vm_fault_object_page(object, NULL, i, VM_PROT_WRITE, VM_FAULT_NORMAL, NULL, &m,
+                                          &info);
         while (result != VM_OK && property_io_failed());
         CHECK(result == VM_OK, "table %u", i);
         memcpy(vm_page_address(m), memory->pages[i]->bytes, PAGE_SIZE);

@@ -12,7 +12,7 @@ static enum vm_result
 object_page(struct rig *rig, vm_pindex_t pindex, vm_prot_t access, unsigned flags,
             struct vm_page **mp)
 {
-    return vm_fault_object_page(rig->ram, NULL, pindex, access, flags, mp, &rig_info);
+    return vm_fault_object_page(rig->ram, NULL, pindex, access, flags, NULL, mp, &rig_info);
 }
 
 static enum vm_result
@@ -20,7 +20,7 @@ table_page(struct rig *rig, vpte_t root, vm_pindex_t pindex, vm_prot_t access, s
 {
     struct vm_fault_table table = { .format = &vpte64_format, .root = root };
 
-    return vm_fault_object_page(rig->ram, &table, pindex, access, 0, mp, &rig_info);
+    return vm_fault_object_page(rig->ram, &table, pindex, access, 0, NULL, mp, &rig_info);
 }
 
 Test(vm_object_page, a_page_of_zeros_is_made_held_and_not_mapped)

@@ -24,7 +24,8 @@ copy_page(struct vm_map *map, gpa_t gpa, const struct fault_bytes *bytes, unsign
 {
     struct faultstate fs;
 
-    vm_fault_init(&fs, map->sys, bytes->from != NULL ? VM_PROT_WRITE : VM_PROT_READ, flags, info);
+    vm_fault_init(&fs, map->sys, map->stop, bytes->from != NULL ? VM_PROT_WRITE : VM_PROT_READ,
+                  flags, info);
     fs.bytes = bytes;
     return vm_fault_run_map(&fs, map, gpa);
 }

@@ -42,6 +42,7 @@
 
 #include "vmm/vpagetable/vm_pager.h"
 
+#include <errno.h>
 #include <string.h>
 
 /* ---- Choosing, with O held. ---- */
@@ -446,8 +447,8 @@ fault_count(const struct faultstate *fs, enum vm_result result)
 }
 
 void
-vm_fault_init(struct faultstate *fs, struct vm_system *sys, vm_prot_t access, unsigned flags,
-              struct vm_fault_info *info)
+vm_fault_init(struct faultstate *fs, struct vm_system *sys, const _Atomic bool *stop,
+              vm_prot_t access, unsigned flags, struct vm_fault_info *info)
 {
     assert(access == VM_PROT_READ || access == VM_PROT_WRITE || access == VM_PROT_EXECUTE);
     fs->sys = sys;
@@ -456,7 +457,7 @@ vm_fault_init(struct faultstate *fs, struct vm_system *sys, vm_prot_t access, un
     fs->flags = flags;
     fs->held = NULL;
     fs->bytes = NULL;
-    vm_errand_init(&fs->errand, sys);
+    vm_errand_init(&fs->errand, sys, stop);
     fs->errand.holding = (flags & VM_FAULT_HOLDER) != 0;
 }
 
@@ -468,6 +469,10 @@ vm_fault_run(struct faultstate *fs, enum vm_result (*attempt)(struct faultstate 
     while ((result = attempt(fs)) == VM_RETRY) {
         vm_meter_add(fs->sys, v_restarts, 1);
         vm_errand_run(&fs->errand);
+        if (!vm_stopped(fs->errand.stop))
+            continue;
+        result = vm_fault_host_failure(fs, -ECANCELED, "the VM has ended");
+        break;
     }
     fs->info->result = result;
     fs->info->hardfault = fs->errand.hardfault;
@@ -491,6 +496,6 @@ vm_fault(struct vm_map *map, gpa_t gpa, vm_prot_t access, unsigned flags,
 {
     struct faultstate fs; /* each step writes what later ones read; clearing it all would cost */
 
-    vm_fault_init(&fs, map->sys, access, flags, info);
+    vm_fault_init(&fs, map->sys, map->stop, access, flags, info);
     return vm_fault_run_map(&fs, map, gpa);
 }

@@ -56,7 +56,8 @@ struct vm_fault_info {
  * `access` is one of READ, WRITE, EXECUTE.  gpa need not be aligned.
  * Locks: none held; sleeps.
  * Returns VM_OK: mapped and the waiters woken.  Anything else: nothing mapped,
- * *info says why, the waiters still wait.  Never VM_RETRY.
+ * *info says why, the waiters still wait.  Never VM_RETRY.  VM_HOST_FAILURE with -ECANCELED: it
+ * would have had to wait, and the VM has ended (vm_map.stop).
  */
 enum vm_result vm_fault(struct vm_map *map, gpa_t gpa, vm_prot_t access, unsigned flags,
                         struct vm_fault_info *info) __attribute__((warn_unused_result));
@@ -87,7 +88,8 @@ struct vm_fault_table {
 /*
  * Resolve an access to page pindex of an object, or, with a table, to the page that the
  * walk of it in that object comes to; nothing is mapped.
- * Locks: none held; sleeps.  The caller has a reference of the object.
+ * Locks: none held; sleeps, until *stop is set (vm_stop.h).  The caller has a reference of the
+ * object.
  * Returns VM_OK and *mp as vm_fault_page does; else VM_BEYOND_OBJECT, VM_OBJECT_DEAD,
  * VM_IO_ERROR, VM_HOST_FAILURE, and with a table the walk's VM_VPTE_INVALID,
  * VM_VPTE_PROTECTION and VM_BAD_FRAME.  info->gpa is the offset pindex stands for.
@@ -95,8 +97,8 @@ struct vm_fault_table {
  */
 enum vm_result vm_fault_object_page(struct vm_object *object, const struct vm_fault_table *table,
                                     vm_pindex_t pindex, vm_prot_t access, unsigned flags,
-                                    struct vm_page **mp, struct vm_fault_info *info)
-    __attribute__((warn_unused_result));
+                                    const _Atomic bool *stop, struct vm_page **mp,
+                                    struct vm_fault_info *info) __attribute__((warn_unused_result));
 
 /*
  * Copy bytes between guest-physical memory and the monitor (vm_copy.c): what a vCPU's access is

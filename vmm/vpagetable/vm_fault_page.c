@@ -14,7 +14,7 @@ vm_fault_page(struct vm_map *map, gpa_t gpa, vm_prot_t access, unsigned flags, s
 {
     struct faultstate fs;
 
-    vm_fault_init(&fs, map->sys, access, flags, info);
+    vm_fault_init(&fs, map->sys, map->stop, access, flags, info);
     fs.held = mp;
     return vm_fault_run_map(&fs, map, gpa);
 }
@@ -30,8 +30,8 @@ vm_fault_page_quick(struct vm_map *map, gpa_t gpa, vm_prot_t access, struct vm_p
 /* The object is resolved as if an entry mapped all of it, through the table if there is one. */
 enum vm_result
 vm_fault_object_page(struct vm_object *object, const struct vm_fault_table *table,
-                     vm_pindex_t pindex, vm_prot_t access, unsigned flags, struct vm_page **mp,
-                     struct vm_fault_info *info)
+                     vm_pindex_t pindex, vm_prot_t access, unsigned flags, const _Atomic bool *stop,
+                     struct vm_page **mp, struct vm_fault_info *info)
 {
     struct vm_map_entry entry = { .object = object, .protection = access };
     struct faultstate fs;
@@ -45,7 +45,7 @@ vm_fault_object_page(struct vm_object *object, const struct vm_fault_table *tabl
     *info = (struct vm_fault_info){ .gpa = gpa_from_u64(pindex << PAGE_SHIFT),
                                     .access = access,
                                     .entry_prot = access };
-    vm_fault_init(&fs, object->sys, access, flags, info);
+    vm_fault_init(&fs, object->sys, stop, access, flags, info);
     fs.held = mp;
     fs.map = NULL;
     fs.gpa = info->gpa;

@@ -123,9 +123,12 @@ void vm_fault_walk_settle(struct faultstate *fs, struct vm_page *const *tables)
 
 /* ---- vm_fault.c ---- */
 
-/* Everything but where: the map and address, or the object.  The page is to be entered. */
-void vm_fault_init(struct faultstate *fs, struct vm_system *sys, vm_prot_t access, unsigned flags,
-                   struct vm_fault_info *info);
+/*
+ * Everything but where: the map and address, or the object.  The page is to be entered; `stop`
+ * (vm_stop.h) ends the waits.
+ */
+void vm_fault_init(struct faultstate *fs, struct vm_system *sys, const _Atomic bool *stop,
+                   vm_prot_t access, unsigned flags, struct vm_fault_info *info);
 
 /*
  * One attempt at fs->first_object, with fs->lookup filled: choose, fill; enter, hold or copy.
