@@ -23,6 +23,9 @@ GUEST_CFLAGS ?= -O2 -g
 NPT ?= $(O)/npt
 LANE_ARGS ?=
 LANE_TEST_SECONDS ?= 300
+LANE_GROUPS ?= unit cli kvm
+LANE_SOAK ?=
+SOAK_STEPS ?=
 UNIT_ARGS ?=
 BENCH_ARGS ?=
 LINT_STEPS ?=
@@ -246,7 +249,7 @@ deps:
 	@tests/deps.sh $(PACKAGES) $(if $(findstring clang,$(CC)),clang)
 
 # These targets install what is missing before anything is compiled.
-INSTALLING := run test check-unit check-kvm check-cli test-npt run-npt npt bench
+INSTALLING := run test check-unit check-kvm check-cli test-npt run-npt npt bench soak
 ifneq ($(filter $(INSTALLING),$(MAKECMDGOALS)),)
 $(O)/flags: | deps
 endif
@@ -267,7 +270,7 @@ endef
 
 RUN_FILES := $(VKVM) $(HOST_CHECK) $(GUEST_BINS)
 LANE_RUN := build/vkvm run --stats build/guest/vkernel.elf
-LANE_TEST = env UNIT_ARGS='$(UNIT_ARGS)' tests/run.sh -t $(LANE_TEST_SECONDS)
+LANE_TEST = env UNIT_ARGS='$(UNIT_ARGS)' VKVM_SOAK=$(LANE_SOAK) tests/run.sh -t $(LANE_TEST_SECONDS)
 HERE_TEST = UNIT_ARGS='$(UNIT_ARGS)' tests/run.sh -b $(O)
 
 run: $(RUN_FILES)
@@ -290,10 +293,13 @@ npt: $(TEST_BINS)
 	@tests/npt/prepare.sh -d $(NPT) -b $(O) $(TEST_BINS) $(TEST_FILES)
 
 test-npt: $(TEST_BINS)
-	@$(call lane,$(TEST_BINS) $(TEST_FILES),$(LANE_TEST) unit cli kvm)
+	@$(call lane,$(TEST_BINS) $(TEST_FILES),$(LANE_TEST) $(LANE_GROUPS))
 
 run-npt: $(RUN_FILES)
 	@$(call lane,$(RUN_FILES),$(LANE_RUN))
+
+soak: $(TEST_BINS)
+	@tests/soak.sh $(SOAK_STEPS)
 
 bench: $(BENCH) $(VKVM) $(GUEST_BINS)
 	$(BENCH) -p $(O) $(BENCH_ARGS)
@@ -305,8 +311,10 @@ ALL_SRCS := $(VMM_SRCS) $(MAIN_SRC) $(UNIT_SRCS) $(SANITIZER_SRCS) $(HOST_TEST_S
 	$(GUEST_TESTS:%=guest/tests/%.c) \
 	$(foreach g,$(GUEST_IMAGES),$(GUEST_$(g)_SRCS))
 
-lint:
+lint-deps:
 	@tests/deps.sh $(PACKAGES) $(LINT_PACKAGES)
+
+lint: lint-deps
 	@SOURCES='$(ALL_SRCS)' HOST_FLAGS='-I. $(STD) $(COMMON_WARNINGS)' \
 		GUEST_FLAGS='-I. $(STD) $(COMMON_WARNINGS) $(GUEST_MACHINE)' tests/lint/run.sh $(LINT_STEPS)
 
@@ -338,6 +346,7 @@ help:
 #h make check-kvm  the tests under KVM
 #h make test-npt   all tests in the NPT lane: QEMU emulating a CPU with nested paging
 #h make run-npt    the tiny guest kernel in the NPT lane
+#h make soak       what takes minutes: hammering, repetitions, the lane whole
 #h make bench      measure faults, walks and copies (docs/performance.md)
 #h make lint       check the sources
 #h make format     bring the sources into form
@@ -353,9 +362,11 @@ help:
 #h BENCH_ARGS      rounds and groups of the benchmark, for example '15 touch fault'
 #h UNIT_ARGS       arguments of the unit tests, for example --filter='vpte/*'
 #h LINT_STEPS      which checks of tests/lint/run.sh (all)
+#h LANE_GROUPS     groups of tests that test-npt runs (unit cli kvm)
+#h SOAK_STEPS      which steps of tests/soak.sh (all)
 #h LANE_ARGS       options of tests/npt/lane.sh, for example '-m 4096'
 
-.PHONY: all deps run test check-unit check-cli check-kvm npt test-npt run-npt bench lint format \
+.PHONY: all deps run test check-unit check-cli check-kvm npt test-npt run-npt soak bench lint lint-deps format \
 	install clean help FORCE
 
 -include $(shell find $(O)/obj -name '*.d' 2>/dev/null)

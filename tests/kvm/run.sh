@@ -137,7 +137,7 @@ test_image() {
 
 # Is there a line for this image?
 listed() {
-    sed -e '/^[[:space:]]*#/d' -e 's/^! //' -e 's/|.*//' "$config" | tr -s '[:space:]' '\n' | grep -qx "$1"
+    sed -e '/^[[:space:]]*#/d' -e 's/^[!+] //' -e 's/|.*//' "$config" | tr -s '[:space:]' '\n' | grep -qx "$1"
 }
 
 test_program() {
@@ -155,15 +155,18 @@ while IFS='|' read -r images options expected regex; do
     case $images in
     '#'*) continue ;;
     esac
-    native=
+    native='' long=''
     case $images in
     '! '*) native=yes images=${images#! } ;;
+    '+ '*) long=yes images=${images#+ } ;;
     esac
     for name in $images; do
         if ! wanted "$name"; then
             continue
         elif [ -n "$native" ] && [ -n "${VKVM_LANE:-}" ]; then
             skip "$name $(trim "$options")" 'takes minutes on an emulated processor'
+        elif [ -n "$long" ] && [ -z "${VKVM_SOAK:-}" ]; then
+            continue # make soak runs it
         else
             test_image "$name" "$(trim "$options")" "$(trim "$expected")" "$(trim "$regex")"
         fi

@@ -1,0 +1,61 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# What takes minutes and is run by hand before an issue is closed: long hammering, repetitions,
+# other seeds, the NPT lane whole.
+#
+#   tests/soak.sh [STEP...]
+#
+#   hammer    everything at once for two minutes, and one minute under the thread sanitizer
+#   property  a million random operations with each of three more seeds
+#   kvm       the guest tests' long lines, natively
+#   repeat    twenty times what once failed now and then
+#   npt       all groups and the long lines in the NPT lane
+
+set -eu
+
+failed=''
+
+unit() {
+    make "$@"
+}
+
+step_hammer() {
+    VKVM_HAMMER_SECONDS=120 unit check-unit UNIT_ARGS="--filter='hammer/*'" &&
+        VKVM_HAMMER_SECONDS=60 unit O=build/tsan SAN=thread check-unit UNIT_ARGS="--filter='hammer/*'"
+}
+
+step_property() {
+    for seed in 2 3 4; do
+        VKVM_SEED=$seed VKVM_PROPERTY_OPS=1000000 unit check-unit UNIT_ARGS="--filter='property/*'" ||
+            return 1
+    done
+}
+
+step_kvm() {
+    VKVM_SOAK=yes make check-kvm
+}
+
+step_repeat() {
+    for i in $(seq 20); do
+        echo "repeat: $i of 20"
+        tests/kvm/run.sh inval_spin checksum remap_hammer host_service || return 1
+    done
+}
+
+step_npt() {
+    make test-npt LANE_SOAK=yes
+}
+
+[ $# -gt 0 ] || set -- hammer property kvm repeat npt
+for step; do
+    start=$(date +%s)
+    echo "=== soak: $step"
+    "step_$step" || failed="$failed $step"
+    echo "=== soak: $step: $(($(date +%s) - start)) s"
+done
+if [ -n "$failed" ]; then
+    echo "soak: failed:$failed"
+    exit 1
+fi
+echo 'soak: all passed'
