@@ -269,6 +269,58 @@ a_page_that_faults_without_end_is_reported_as_suspect(void)
     machine_close();
 }
 
+/* Drop the page's mapping whenever it is there, until the vCPU is done. */
+static void
+drop_until(const _Atomic bool *done)
+{
+    const gpa_t page = gpa_from_u64(WINDOW_GPA), end = gpa_add(page, PAGE_SIZE);
+
+    while (!*done) {
+        if (pmap_extract(&m.pmap, page, NULL) != VM_PROT_NONE)
+            pmap_remove(&m.pmap, page, end);
+        usleep(10); /* the others need the processors */
+    }
+}
+
+static _Atomic bool counted_up;
+
+static void *
+count_up(void *argument)
+{
+    struct guest *g = argument;
+    struct fault_report report;
+
+    do {
+        g->result = guest_do(g, GUEST_INCREMENT, g->gpa, 100, 0);
+        fault_service_report(g->service, &report);
+    } while (g->result == 0 && report.messages < FAULT_SUSPECT * 3 / 2);
+    counted_up = true;
+    return NULL;
+}
+
+static void
+a_vcpu_that_waits_in_a_page_whose_mapping_goes_again_and_again_is_no_suspect(void)
+{
+    struct guest g;
+    pthread_t thread;
+
+    machine_open(NO_WINDOW, false);
+    m.sys.tunables.prefault_pages = 0;
+    struct fault_service *service = service_open(1, 1, FAULT_PLACE_AUTO);
+    add_entry(VM_MAPTYPE_NORMAL, 0);
+    guest_open(&g, 0, service);
+    g.gpa = gpa_from_u64(WINDOW_GPA);
+    counted_up = false;
+    MUST(pthread_create(&thread, NULL, count_up, &g) == 0);
+    drop_until(&counted_up);
+    pthread_join(thread, NULL);
+    CHECK(g.result == 0);
+    CHECK(suspects == 0);
+    guest_close(&g);
+    fault_service_stop(service);
+    machine_close();
+}
+
 static int
 disturb_fatally(unsigned long request, void *argument)
 {
@@ -320,6 +372,7 @@ static const struct rig_test tests[] = {
     RIG_TEST(a_failure_nobody_takes_does_not_hold_up_others_for_ever),
     RIG_TEST(a_dead_fault_thread_ends_the_machine_with_a_message),
     RIG_TEST(a_page_that_faults_without_end_is_reported_as_suspect),
+    RIG_TEST(a_vcpu_that_waits_in_a_page_whose_mapping_goes_again_and_again_is_no_suspect),
     RIG_TEST(an_entry_the_host_refuses_ends_the_machine_with_address_access_and_cause),
     RIG_TEST(an_idle_service_stops_at_once),
 };

@@ -139,7 +139,7 @@ map_page(struct vm_page *m)
     static struct fake_pmap fake;
     static struct pmap pmap;
     vm_prot_t prot = VM_PROT_RW;
-    unsigned entered;
+    struct pmap_entered entered;
 
     fake_pmap_init(&fake);
     if (pmap_init(&pmap, &sys, &fake_pmap_ops, &fake) != 0 ||

@@ -87,7 +87,7 @@ enter(gpa_t gpa, struct vm_page *m, vm_prot_t prot)
 /* Enter pages [pindex, pindex + n) of the object as a run. */
 static inline int
 enter_run(gpa_t gpa, vm_pindex_t pindex, unsigned n, vm_prot_t prot, unsigned demand,
-          unsigned *entered)
+          struct pmap_entered *entered)
 {
     struct vm_page *m[2 * PMAP_CHUNK_PAGES];
     vm_prot_t prots[2 * PMAP_CHUNK_PAGES];

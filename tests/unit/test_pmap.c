@@ -30,12 +30,12 @@ CHECKED_TEST(pmap, an_entered_page_is_mapped_with_the_protection_asked_for)
 
 CHECKED_TEST(pmap, a_page_cannot_be_entered_where_there_is_no_window)
 {
-    unsigned entered = 7;
+    struct pmap_entered entered = { .npages = 7 };
     struct vm_page *m = page(0);
     vm_prot_t prot = VM_PROT_READ;
 
     cr_expect(pmap_enter(&pmap, gpa_from_u64(0), &m, &prot, 1, 0, &entered) == -ENOENT);
-    cr_expect(entered == 0 && !pmap_page_is_mapped(m));
+    cr_expect(entered.npages == 0 && !pmap_page_is_mapped(m));
     cr_expect(enter(natural_at(WINDOW_PAGES), m, VM_PROT_READ) == -ENOENT);
 }
 
@@ -70,21 +70,21 @@ CHECKED_TEST(pmap, only_a_writable_mapping_makes_a_page_writeable)
 
 CHECKED_TEST(pmap, a_run_inside_a_chunk_is_one_machine_operation)
 {
-    unsigned entered;
+    struct pmap_entered entered;
 
     cr_assert(enter_run(natural_at(0), 0, BORDER, VM_PROT_RW, 3, &entered) == 0);
-    cr_expect(fake.enters == 1 && entered == BORDER && fake.entered_pages == BORDER);
+    cr_expect(fake.enters == 1 && entered.npages == BORDER && fake.entered_pages == BORDER);
     for (unsigned i = 0; i < BORDER; i++)
         cr_expect(maps(natural_at(i), page(i), VM_PROT_RW));
 }
 
 CHECKED_TEST(pmap, a_run_across_chunks_is_cut_at_their_borders)
 {
-    unsigned entered;
+    struct pmap_entered entered;
 
     cr_assert(enter_run(natural_at(BORDER - 3), BORDER - 3, PMAP_CHUNK_PAGES + 6, VM_PROT_READ,
                         PMAP_CHUNK_PAGES, &entered) == 0);
-    cr_expect(fake.enters == 3 && entered == PMAP_CHUNK_PAGES + 6);
+    cr_expect(fake.enters == 3 && entered.npages == PMAP_CHUNK_PAGES + 6);
     for (unsigned i = 0; i < PMAP_CHUNK_PAGES + 6; i++)
         cr_expect(maps(natural_at(BORDER - 3 + i), page(BORDER - 3 + i), VM_PROT_READ));
 }
@@ -93,15 +93,60 @@ CHECKED_TEST(pmap, absent_pages_of_a_run_are_skipped)
 {
     struct vm_page *m[5] = { NULL, page(1), NULL, page(3), NULL };
     vm_prot_t prot[5] = { VM_PROT_RW, VM_PROT_READ, VM_PROT_RW, VM_PROT_RW, VM_PROT_RW };
-    unsigned entered;
+    struct pmap_entered entered;
 
     cr_assert(enter(natural_at(2), page(2), VM_PROT_READ) == 0);
     cr_assert(pmap_enter(&pmap, natural_at(0), m, prot, 5, 1, &entered) == 0);
-    cr_expect(entered == 2 && fake.enters == 3);
+    cr_expect(entered.npages == 2 && fake.enters == 3);
     cr_expect(maps_nothing(natural_at(0)) && maps_nothing(natural_at(4)));
     cr_expect(maps(natural_at(1), page(1), VM_PROT_READ));
     cr_expect(maps(natural_at(2), page(2), VM_PROT_READ), "what was there stays");
     cr_expect(maps(natural_at(3), page(3), VM_PROT_RW));
+}
+
+/* The generation of the demanded mapping; 256 when nothing was mapped. */
+static unsigned
+generation(gpa_t gpa, struct vm_page *m, vm_prot_t prot)
+{
+    struct pmap_entered entered;
+
+    return pmap_enter(&pmap, gpa, &m, &prot, 1, 0, &entered) == 0 ? entered.generation : 256;
+}
+
+CHECKED_TEST(pmap, a_mapping_that_was_there_all_the_time_keeps_its_generation)
+{
+    unsigned first = generation(natural_at(1), page(1), VM_PROT_READ);
+
+    cr_expect(generation(natural_at(1), page(1), VM_PROT_READ) == first);
+    cr_assert(enter_run(natural_at(0), 0, 3, VM_PROT_READ, 2, NULL) == 0, "a neighbour's fault");
+    cr_expect(generation(natural_at(1), page(1), VM_PROT_READ) == first);
+    pmap_remove(&pmap, natural_at(2), natural_at(3));
+    cr_expect(generation(natural_at(1), page(1), VM_PROT_READ) == first);
+}
+
+/* A mapping that comes back by somebody else's fault is another one too. */
+CHECKED_TEST(pmap, a_mapping_that_came_back_or_grew_has_another_generation)
+{
+    unsigned before = generation(natural_at(1), page(1), VM_PROT_READ), now;
+
+#define EXPECT_ANOTHER(prot)                                    \
+    do {                                                        \
+        now = generation(natural_at(1), page(1), prot);         \
+        cr_expect(now != before && now < 256, "%u again", now); \
+        before = now;                                           \
+    } while (0)
+
+    EXPECT_ANOTHER(VM_PROT_RW);
+    pmap_write_protect(&pmap, natural_at(1), natural_at(2));
+    EXPECT_ANOTHER(VM_PROT_RW);
+    pmap_remove(&pmap, natural_at(1), natural_at(2));
+    EXPECT_ANOTHER(VM_PROT_READ);
+    pmap_page_protect(page(1), VM_PROT_NONE);
+    cr_assert(enter_run(natural_at(0), 0, 3, VM_PROT_READ, 0, NULL) == 0, "a neighbour's fault");
+    EXPECT_ANOTHER(VM_PROT_READ);
+    cr_assert(generation(natural_at(1), page(7), VM_PROT_READ) != before);
+    EXPECT_ANOTHER(VM_PROT_READ);
+#undef EXPECT_ANOTHER
 }
 
 /* The fake insists on it: where another frame is mapped, enter aborts. */
@@ -138,20 +183,20 @@ CHECKED_TEST(pmap, the_protection_of_a_mapping_only_grows)
 /* The host may have dropped it unseen; waking alone would repeat the fault for ever. */
 CHECKED_TEST(pmap, a_demanded_page_that_seems_mapped_is_entered_again)
 {
-    unsigned entered;
+    struct pmap_entered entered;
 
-    cr_assert(enter_run(natural_at(0), 0, 3, VM_PROT_RW, 1, &entered) == 0 && entered == 3);
-    cr_assert(enter_run(natural_at(0), 0, 3, VM_PROT_RW, 1, &entered) == 0 && entered == 1);
+    cr_assert(enter_run(natural_at(0), 0, 3, VM_PROT_RW, 1, &entered) == 0 && entered.npages == 3);
+    cr_assert(enter_run(natural_at(0), 0, 3, VM_PROT_RW, 1, &entered) == 0 && entered.npages == 1);
     cr_expect(fake.enters == 2 && fake.refreshed_pages == 1);
 }
 
 CHECKED_TEST(pmap, mapped_neighbours_are_left_as_they_are)
 {
-    unsigned entered;
+    struct pmap_entered entered;
 
     cr_assert(enter_run(natural_at(1), 1, 2, VM_PROT_READ, 0, NULL) == 0);
     cr_assert(enter_run(natural_at(0), 0, 5, VM_PROT_RW, 4, &entered) == 0);
-    cr_expect(entered == 3 && fake.enters == 3, "two runs around the mapped pages");
+    cr_expect(entered.npages == 3 && fake.enters == 3, "two runs around the mapped pages");
     cr_expect(maps(natural_at(1), page(1), VM_PROT_READ));
     cr_expect(maps(natural_at(2), page(2), VM_PROT_READ));
     cr_expect(maps(natural_at(3), page(3), VM_PROT_RW));
@@ -177,11 +222,11 @@ CHECKED_TEST(pmap, the_machine_is_told_whether_the_last_mapping_was_foreign)
 
 CHECKED_TEST(pmap, when_the_machine_fails_for_the_demanded_page_the_error_is_returned)
 {
-    unsigned entered = 7;
+    struct pmap_entered entered = { .npages = 7 };
 
     fake_pmap_fail_next_enter(&fake, -EIO, 2);
     cr_assert(enter_run(natural_at(0), 0, 5, VM_PROT_RW, 2, &entered) == -EIO);
-    cr_expect(entered == 2 && fake.enters == 1);
+    cr_expect(entered.npages == 2 && fake.enters == 1);
     cr_expect(maps(natural_at(1), page(1), VM_PROT_RW));
     for (unsigned i = 2; i < 5; i++) {
         cr_expect(maps_nothing(natural_at(i)) && !pmap_page_is_mapped(page(i)));
@@ -191,11 +236,11 @@ CHECKED_TEST(pmap, when_the_machine_fails_for_the_demanded_page_the_error_is_ret
 
 CHECKED_TEST(pmap, when_the_machine_fails_before_the_demanded_page_that_is_tried_alone)
 {
-    unsigned entered;
+    struct pmap_entered entered;
 
     fake_pmap_fail_next_enter(&fake, -EIO, 1);
     cr_assert(enter_run(natural_at(0), 0, 6, VM_PROT_RW, 4, &entered) == 0);
-    cr_expect(entered == 2 && fake.enters == 2);
+    cr_expect(entered.npages == 2 && fake.enters == 2);
     cr_expect(maps(natural_at(0), page(0), VM_PROT_RW));
     cr_expect(maps(natural_at(4), page(4), VM_PROT_RW));
     cr_expect(maps_nothing(natural_at(1)) && !pmap_page_is_mapped(page(1)));
@@ -204,31 +249,31 @@ CHECKED_TEST(pmap, when_the_machine_fails_before_the_demanded_page_that_is_tried
 
 CHECKED_TEST(pmap, when_the_machine_fails_twice_the_demanded_page_gives_its_error)
 {
-    unsigned entered = 7;
+    struct pmap_entered entered = { .npages = 7 };
 
     fake_pmap_fail_next_enter(&fake, -EIO, 0);
     fake.fail_repeat = 1;
     cr_assert(enter_run(natural_at(0), 0, 6, VM_PROT_RW, 4, &entered) == -EIO);
-    cr_expect(entered == 0 && fake.enters == 2 && pmap.mapped_pages == 0);
+    cr_expect(entered.npages == 0 && fake.enters == 2 && pmap.mapped_pages == 0);
 }
 
 CHECKED_TEST(pmap, when_the_machine_fails_after_the_demanded_page_that_is_a_success)
 {
-    unsigned entered;
+    struct pmap_entered entered;
 
     fake_pmap_fail_next_enter(&fake, -ENOMEM, 3);
     cr_assert(enter_run(natural_at(0), 0, 6, VM_PROT_RW, 2, &entered) == 0);
-    cr_expect(entered == 3 && fake.enters == 1);
+    cr_expect(entered.npages == 3 && fake.enters == 1);
     cr_expect(maps(natural_at(2), page(2), VM_PROT_RW) && maps_nothing(natural_at(3)));
 }
 
 CHECKED_TEST(pmap, a_failure_in_another_chunk_does_not_touch_the_demanded_page)
 {
-    unsigned entered;
+    struct pmap_entered entered;
 
     fake_pmap_fail_next_enter(&fake, -EIO, 0);
     cr_assert(enter_run(natural_at(BORDER - 2), 0, 4, VM_PROT_RW, 2, &entered) == 0);
-    cr_expect(entered == 2 && fake.enters == 2);
+    cr_expect(entered.npages == 2 && fake.enters == 2);
     cr_expect(maps_nothing(natural_at(BORDER - 1)));
     cr_expect(maps(natural_at(BORDER), page(2), VM_PROT_RW));
 }
@@ -256,18 +301,18 @@ CHECKED_TEST(pmap, without_memory_for_a_reverse_link_only_that_page_is_not_enter
 {
     struct vm_page *m[3] = { page(0), page(1), page(2) };
     vm_prot_t prot[3] = { VM_PROT_RW, VM_PROT_RW, VM_PROT_RW };
-    unsigned entered;
+    struct pmap_entered entered;
 
     cr_assert(pmap_enter(&pmap, foreign_at(0), m, prot, 3, 0, NULL) == 0);
     cr_assert(pmap_enter(&pmap, foreign_at(10), m, prot, 3, 0, NULL) == 0);
     cr_assert(enter(natural_at(20), page(20), VM_PROT_READ) == 0, "natural_at has its chunk");
     alloc_failure_set(3); /* two links of each page go to the heap: the first of page 1 fails */
     cr_expect(pmap_enter(&pmap, natural_at(0), m, prot, 3, 0, &entered) == 0);
-    cr_expect(entered == 2 && maps_nothing(natural_at(1)));
+    cr_expect(entered.npages == 2 && maps_nothing(natural_at(1)));
     for (unsigned n = 1; n <= 2; n++) {
         alloc_failure_set(n);
         cr_expect(pmap_enter(&pmap, natural_at(1), &m[1], prot, 1, 0, &entered) == -ENOMEM);
-        cr_expect(entered == 0 && maps_nothing(natural_at(1)));
+        cr_expect(entered.npages == 0 && maps_nothing(natural_at(1)));
         cr_expect(maps(foreign_at(1), page(1), VM_PROT_RW));
         cr_expect(maps(foreign_at(11), page(1), VM_PROT_RW));
         pmap_audit(&pmap);

@@ -262,7 +262,7 @@ CHECKED_TEST(vm_map, one_enter_reaches_over_windows)
 {
     struct vm_page *m[4];
     vm_prot_t prot[4] = { VM_PROT_RW, VM_PROT_RW, VM_PROT_RW, VM_PROT_RW };
-    unsigned entered;
+    struct pmap_entered entered;
 
     cr_assert(insert(normal(2, 4)) == 0);
     cr_assert(insert(normal(4, 6)) == 0);
@@ -271,12 +271,12 @@ CHECKED_TEST(vm_map, one_enter_reaches_over_windows)
         for (unsigned i = 0; i < 4; i++)
             m[i] = page(i);
         cr_assert(pmap_enter(&pmap, at(2), m, prot, 4, demand, &entered) == 0);
-        cr_expect(entered == 4 && mapped(2) && mapped(3) && mapped(4) && mapped(5));
+        cr_expect(entered.npages == 4 && mapped(2) && mapped(3) && mapped(4) && mapped(5));
     }
     pmap_remove(&pmap, at(2), at(6));
     fake_pmap_fail_next_enter(&fake, -EFAULT, 0);
     cr_assert(pmap_enter(&pmap, at(2), m, prot, 4, 3, &entered) == 0);
-    cr_expect(entered == 2 && mapped(5), "what fails in one window is not the other's");
+    cr_expect(entered.npages == 2 && mapped(5), "what fails in one window is not the other's");
 }
 
 CHECKED_TEST(vm_map, when_a_window_for_the_rest_is_refused_nothing_is_left)

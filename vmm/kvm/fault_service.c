@@ -74,9 +74,9 @@ struct vcpu_record {
     bool failing;                 /* R: a failure waits to be taken */
     uint64_t failed_at;           /* R */
     struct vm_fault_info failure; /* R */
-    uint64_t page;                /* R: progress watch: what was resolved last ... */
-    vm_prot_t access;             /* R */
-    unsigned repeats;             /* R: ... and how often in a row */
+    uint64_t page;                /* R: progress watch: what was resolved last, ... */
+    unsigned generation;          /* R: ... by which mapping, */
+    unsigned repeats;             /* R: and how often in a row it was there already */
 };
 
 struct fault_thread {
@@ -129,18 +129,23 @@ vcpu_of_tid(struct fault_service *service, pid_t tid)
     return NULL;
 }
 
-/* The vCPU's fault was resolved; does it come back for the same page without end? */
+/*
+ * The vCPU's fault was resolved; does it come back without end for a mapping that it has had
+ * all the time?  A mapping that was dropped, replaced or write-protected in between, by whomever,
+ * is another one: a vCPU that waits for a word in such a page is well.
+ */
 static void
-watch_progress(struct fault_service *service, struct vcpu_record *vcpu, gpa_t gpa, vm_prot_t access)
+watch_progress(struct fault_service *service, struct vcpu_record *vcpu, gpa_t gpa,
+               unsigned generation)
 {
     uint64_t page = gpa_to_u64(gpa) >> PAGE_SHIFT;
 
     vm_mutex_lock(&vcpu->lock);
-    bool again = vcpu->page == page && vcpu->access == access;
+    bool again = vcpu->page == page && vcpu->generation == generation;
     vcpu->page = page;
-    vcpu->access = access;
-    vcpu->repeats = again ? vcpu->repeats + 1 : 1;
-    bool suspect = vcpu->repeats % FAULT_SUSPECT == 0;
+    vcpu->generation = generation;
+    vcpu->repeats = again ? vcpu->repeats + 1 : 0;
+    bool suspect = again && vcpu->repeats % FAULT_SUSPECT == 0;
     vm_mutex_unlock(&vcpu->lock);
     if (suspect)
         service->config.suspect(service->config.context, (unsigned)(vcpu - service->vcpus), gpa);
@@ -255,7 +260,7 @@ answer_fault(struct fault_service *service, pid_t tid, gpa_t gpa, vm_prot_t acce
     if (result != VM_OK)
         return answer_failure(service, vcpu, &info, wakeups);
     if (vcpu != NULL)
-        watch_progress(service, vcpu, gpa, access);
+        watch_progress(service, vcpu, gpa, info.generation);
     return ANSWER_RESOLVED;
 }
 

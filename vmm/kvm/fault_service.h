@@ -44,8 +44,9 @@ struct fault_service_config {
      * fault_service_take_failure, at most once in the service's life.
      */
     void (*fatal)(void *context, const char *message);
-    /* A vCPU was resolved FAULT_SUSPECT times in a row on one page and access: look
-     * whether it makes progress.  Called again after as many more.  From a fault thread. */
+    /* FAULT_SUSPECT times in a row a vCPU faulted on a page although it had, all the time, the
+     * mapping that resolved it the time before: look whether it makes progress.  Called again
+     * after as many more.  From a fault thread. */
     void (*suspect)(void *context, unsigned vcpu, gpa_t gpa);
     void *context;
 };

@@ -70,7 +70,8 @@ struct enter_part {
     unsigned demand; /* index of the demanded page; npages or more = it is in another part */
     struct vm_page *const *m;
     const vm_prot_t *prot;
-    int error; /* why the demanded page was not entered */
+    int error;           /* why the demanded page was not entered */
+    unsigned generation; /* of the demanded page's mapping */
     struct pmap_frame frames[PMAP_CHUNK_PAGES];
 };
 
@@ -169,6 +170,8 @@ enter_commit(struct enter_part *part, unsigned first, unsigned n) VM_REQUIRES(pa
             vm_page_flag_clear(part->m[i], VM_PAGE_ZERO);
         if ((f->prot & VM_PROT_WRITE) != 0)
             vm_page_flag_set(part->m[i], VM_PAGE_WRITEABLE);
+        if (!f->same || pte_prot(pte_load(part->chunk, part->slot + i)) != f->prot)
+            part->chunk->generation[part->slot + i]++;
         pte_store(part->chunk, part->slot + i,
                   pte_make(part->pmap->sys, part->m[i], f->prot, foreign));
         added += !f->same;
@@ -226,6 +229,8 @@ enter_locked(struct enter_part *part) VM_REQUIRES_SHARED(part->pmap->windows_loc
     enter_drop_replaced(part);
     enter_link(part);
     enter_runs(part);
+    if (part->demand < part->npages)
+        part->generation = part->chunk->generation[part->slot + part->demand];
     vm_mutex_unlock(&part->chunk->lock);
     return 0;
 }
@@ -248,11 +253,11 @@ enter_part(struct enter_part *part, unsigned *entered)
 
 int
 pmap_enter(struct pmap *pmap, gpa_t gpa, struct vm_page *const *m, const vm_prot_t *prot,
-           unsigned npages, unsigned demand, unsigned *entered)
+           unsigned npages, unsigned demand, struct pmap_entered *entered)
 {
     struct enter_part part; /* frames[] is written before it is read; no need to clear it */
     uint64_t page = gpa.value >> PAGE_SHIFT;
-    unsigned count = 0;
+    struct pmap_entered done = { 0 };
     int result = 0;
     int error;
 
@@ -267,12 +272,15 @@ pmap_enter(struct pmap *pmap, gpa_t gpa, struct vm_page *const *m, const vm_prot
         part.m = &m[i];
         part.prot = &prot[i];
         part.error = 0;
-        error = enter_part(&part, &count);
-        if (part.demand < part.npages)
+        part.generation = 0;
+        error = enter_part(&part, &done.npages);
+        if (part.demand < part.npages) {
             result = error;
+            done.generation = part.generation;
+        }
     }
     if (entered != NULL)
-        *entered = count;
+        *entered = done;
     return result;
 }
 

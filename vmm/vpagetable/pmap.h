@@ -145,6 +145,17 @@ bool pmap_window_next(struct pmap *pmap, gpa_t gpa, gpa_t *start, gpa_t *end);
 /* How many pages of the window around gpa are mapped; 0 if there is none.  Adds up chunks. */
 uint64_t pmap_window_mapped(struct pmap *pmap, gpa_t gpa);
 
+/* What a pmap_enter did. */
+struct pmap_entered {
+    unsigned npages; /* mapped by this call, the demanded one always among them on success */
+    /*
+     * Which mapping the demanded page has now: another one than before where it was dropped,
+     * replaced or write-protected in between, or its protection grew.  So who finds the number
+     * again at the same address was given what was there all the time.  (It has eight bits.)
+     */
+    unsigned generation;
+};
+
 /* Is this the natural frame at gpa: can pmap_enter fill it in place? */
 bool pmap_is_natural(struct pmap *pmap, gpa_t gpa, vm_frame_t frame);
 
@@ -169,11 +180,10 @@ int pmap_window_rebase(struct pmap *pmap, gpa_t gpa, vm_frame_t natural)
  * Returns 0 when page m[demand] is mapped, whatever became of the others; else
  * -errno: -ENOMEM, -ENOENT (no window), or the machine's.  After a failure in a
  * chunk only the demanded page is still tried there.
- * *entered, if not NULL, says how many pages this call mapped, the demanded one
- * always among them on success.
+ * *entered, if not NULL, is filled, on failure but for the generation.
  */
 int pmap_enter(struct pmap *pmap, gpa_t gpa, struct vm_page *const *m, const vm_prot_t *prot,
-               unsigned npages, unsigned demand, unsigned *entered)
+               unsigned npages, unsigned demand, struct pmap_entered *entered)
     __attribute__((warn_unused_result));
 
 /* Drop all mappings in [start, end); both page-aligned.  Data stays. */

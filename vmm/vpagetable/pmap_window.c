@@ -23,17 +23,20 @@ chunk_alloc(const struct pmap_window *w, uint64_t page)
     uint64_t first = page - page % PMAP_CHUNK_PAGES;
     uint64_t end = first + PMAP_CHUNK_PAGES;
     struct pmap_chunk *chunk;
+    size_t size;
 
     if (first < w_first)
         first = w_first;
     if (end > w_first + w->npages)
         end = w_first + w->npages;
-    chunk = calloc(1, sizeof(*chunk) + (end - first) * sizeof(chunk->pte[0]));
+    size = sizeof(*chunk) + (end - first) * sizeof(chunk->pte[0]);
+    chunk = calloc(1, size + (end - first) * sizeof(chunk->generation[0]));
     if (chunk == NULL)
         return NULL;
     vm_mutex_init(&chunk->lock);
     chunk->page = first;
     chunk->npages = (unsigned)(end - first);
+    chunk->generation = (uint8_t *)chunk + size;
     return chunk;
 }
 

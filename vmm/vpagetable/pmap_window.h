@@ -9,7 +9,7 @@
  *
  * A pte is the page's slot in the frame store above three flags.  It is written under P
  * and may be read without a lock.  `page` is a guest page number, `slot` an index in a
- * chunk.
+ * chunk.  Beside each pte there is the generation of its mapping (struct pmap_entered).
  */
 #ifndef PMAP_WINDOW_H
 #define PMAP_WINDOW_H
@@ -31,6 +31,7 @@ struct pmap_chunk {
     uint64_t page;            /* (c) guest page number of pte[0] */
     unsigned npages;          /* (c) */
     unsigned nmapped;         /* P */
+    uint8_t *generation;      /* P: by slot; behind pte[] */
     _Atomic pmap_pte_t pte[]; /* P to write, (a) to read */
 };
 

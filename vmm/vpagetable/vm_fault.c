@@ -261,7 +261,7 @@ vm_fault_enter(struct faultstate *fs)
     struct vm_system *sys = fs->sys;
     const struct vm_prefault_run *run = &fs->run;
     unsigned behind = VM_PREFAULT_BEHIND - run->first;
-    unsigned entered;
+    struct pmap_entered entered;
     bool hole;
     int error;
 
@@ -279,9 +279,10 @@ vm_fault_enter(struct faultstate *fs)
         vm_meter_add(sys, v_zfod, 1);
         vm_meter_add(sys, v_ozfod, 1);
     }
-    if (entered > 1) {
-        fs->info->prefaulted = entered - 1;
-        vm_meter_add(sys, v_prefault, entered - 1);
+    fs->info->generation = entered.generation;
+    if (entered.npages > 1) {
+        fs->info->prefaulted = entered.npages - 1;
+        vm_meter_add(sys, v_prefault, entered.npages - 1);
     }
     return VM_OK;
 }

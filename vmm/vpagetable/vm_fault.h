@@ -49,6 +49,7 @@ struct vm_fault_info {
     vpte_t vpte;          /* ... and the entry that decided */
     bool hardfault;       /* needed I/O */
     unsigned prefaulted;  /* neighbours entered */
+    unsigned generation;  /* VM_OK of vm_fault: of the mapping (struct pmap_entered) */
 };
 
 /*
