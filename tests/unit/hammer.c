@@ -26,13 +26,27 @@ hammer_refused(enum vm_result result)
     return result == VM_PROTECTION || result == VM_INVALID_ADDRESS;
 }
 
+static enum vm_result
+fault_in_parts(gpa_t gpa, vm_prot_t access, unsigned flags, struct vm_fault_info *info)
+{
+    struct vm_fault_rest *rest;
+    enum vm_result result = vm_fault_start(&hammer.map, gpa, access, flags, info, &rest);
+
+    if (result == VM_RETRY)
+        result = vm_fault_resume(rest, info);
+    if (rest != NULL)
+        vm_fault_end(rest);
+    return result;
+}
+
 enum vm_result
 hammer_fault(struct worker *w, gpa_t gpa, vm_prot_t access)
 {
+    unsigned flags = hammer_chance(w, 4) != 0 ? VM_FAULT_BURST : VM_FAULT_NORMAL;
     struct vm_fault_info info;
-    enum vm_result result =
-        vm_fault(&hammer.map, gpa, access,
-                 hammer_chance(w, 4) != 0 ? VM_FAULT_BURST : VM_FAULT_NORMAL, &info);
+    enum vm_result result = hammer_chance(w, 2) != 0
+                                ? vm_fault(&hammer.map, gpa, access, flags, &info)
+                                : fault_in_parts(gpa, access, flags, &info);
 
     CHECK(result != VM_HOST_FAILURE, "%s, error %d", info.cause, info.error);
     return result;

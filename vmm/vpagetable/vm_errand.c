@@ -76,6 +76,12 @@ errand_stream(struct vm_errand_stream *stream, const _Atomic bool *stop)
     }
 }
 
+bool
+vm_errand_left_work(const struct vm_errand *errand)
+{
+    return errand->stream.ahead != NULL || errand->collapse != NULL;
+}
+
 void
 vm_errand_fini(struct vm_errand *errand)
 {

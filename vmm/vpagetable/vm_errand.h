@@ -80,6 +80,9 @@ void vm_errand_init(struct vm_errand *errand, struct vm_system *sys, const _Atom
  */
 void vm_errand_fini(struct vm_errand *errand);
 
+/* Has vm_errand_fini anything to do that takes long: I/O, moving pages? */
+bool vm_errand_left_work(const struct vm_errand *errand);
+
 /*
  * Note that the fault must wait for a page.  Returns VM_RETRY.
  * Locks: O held.

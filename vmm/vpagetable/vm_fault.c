@@ -380,7 +380,7 @@ fault_resolve_interlocked(struct faultstate *fs)
     return result;
 }
 
-static enum vm_result
+enum vm_result
 vm_fault_attempt(struct faultstate *fs)
 {
     vm_prot_t access = fs->access;
@@ -462,32 +462,63 @@ vm_fault_init(struct faultstate *fs, struct vm_system *sys, const _Atomic bool *
     fs->errand.holding = (flags & VM_FAULT_HOLDER) != 0;
 }
 
+/* The fault came to this. */
+static enum vm_result
+fault_over(struct faultstate *fs, enum vm_result result)
+{
+    fs->info->result = result;
+    fs->info->hardfault = fs->errand.hardfault;
+    fault_count(fs, result);
+    return result;
+}
+
 enum vm_result
-vm_fault_run(struct faultstate *fs, enum vm_result (*attempt)(struct faultstate *))
+vm_fault_advance(struct faultstate *fs, enum vm_result (*attempt)(struct faultstate *))
 {
     enum vm_result result;
 
     while ((result = attempt(fs)) == VM_RETRY) {
         vm_meter_add(fs->sys, v_restarts, 1);
-        vm_errand_run(&fs->errand);
-        if (!vm_stopped(fs->errand.stop))
-            continue;
-        result = vm_fault_host_failure(fs, -ECANCELED, "the VM has ended");
-        break;
+        if (fs->errand.kind != VM_ERRAND_NONE)
+            return VM_RETRY;
     }
-    fs->info->result = result;
-    fs->info->hardfault = fs->errand.hardfault;
-    fault_count(fs, result);
+    return fault_over(fs, result);
+}
+
+enum vm_result
+vm_fault_finish(struct faultstate *fs, enum vm_result (*attempt)(struct faultstate *),
+                enum vm_result result)
+{
+    while (result == VM_RETRY) {
+        vm_errand_run(&fs->errand);
+        if (vm_stopped(fs->errand.stop))
+            return fault_over(fs, vm_fault_host_failure(fs, -ECANCELED, "the VM has ended"));
+        result = vm_fault_advance(fs, attempt);
+    }
+    return result;
+}
+
+enum vm_result
+vm_fault_run(struct faultstate *fs, enum vm_result (*attempt)(struct faultstate *))
+{
+    enum vm_result result = vm_fault_finish(fs, attempt, vm_fault_advance(fs, attempt));
+
     vm_errand_fini(&fs->errand);
     return result;
+}
+
+void
+vm_fault_set_place(struct faultstate *fs, struct vm_map *map, gpa_t gpa)
+{
+    *fs->info = (struct vm_fault_info){ .gpa = gpa, .access = fs->access };
+    fs->map = map;
+    fs->gpa = gpa_trunc_page(gpa);
 }
 
 enum vm_result
 vm_fault_run_map(struct faultstate *fs, struct vm_map *map, gpa_t gpa)
 {
-    *fs->info = (struct vm_fault_info){ .gpa = gpa, .access = fs->access };
-    fs->map = map;
-    fs->gpa = gpa_trunc_page(gpa);
+    vm_fault_set_place(fs, map, gpa);
     return vm_fault_run(fs, vm_fault_attempt);
 }
 

@@ -64,6 +64,32 @@ enum vm_result vm_fault(struct vm_map *map, gpa_t gpa, vm_prot_t access, unsigne
                         struct vm_fault_info *info) __attribute__((warn_unused_result));
 
 /*
+ * The same in two parts, for a thread that has others waiting for it: start does what takes no
+ * waiting, and leaves the rest, which can wait for a disk, to any other thread.
+ */
+struct vm_fault_rest; /* vm_fault_start.c: a fault that is not over, or left something to be done */
+
+/*
+ * Begin vm_fault(map, gpa, access, flags).
+ * Locks: none held; does not sleep for pages, I/O or memory, unless there is no heap for *rest.
+ * Returns VM_RETRY: the fault goes on with vm_fault_resume; else as vm_fault.
+ * *rest: vm_fault_end it in any case; NULL = there is nothing left to do.
+ */
+enum vm_result vm_fault_start(struct vm_map *map, gpa_t gpa, vm_prot_t access, unsigned flags,
+                              struct vm_fault_info *info, struct vm_fault_rest **rest)
+    __attribute__((warn_unused_result));
+
+/*
+ * Go on with a fault whose start said VM_RETRY, once, in any thread.  Locks: none held; sleeps.
+ * Returns as vm_fault.  *info starts over.
+ */
+enum vm_result vm_fault_resume(struct vm_fault_rest *rest, struct vm_fault_info *info)
+    __attribute__((warn_unused_result));
+
+/* What nobody waits for: read on, collapse, let go of what was held.  Locks: none held; sleeps. */
+void vm_fault_end(struct vm_fault_rest *rest);
+
+/*
  * Resolve an access without mapping: a device's way to guest memory.  The hold outlasts every
  * lock, so neither INVAL nor an edit of the map waits for it: what is written afterwards lands in
  * the page that was found.  A guest that takes a page back must first have its device finish.

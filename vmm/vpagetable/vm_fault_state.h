@@ -7,9 +7,10 @@
  *     vm_fault_walk.c    vm_fault_vpagetable: from the root to the page index
  *     vm_fault_object.c  vm_fault_object: from the page index to a busy page
  *     vm_fault_page.c    vm_fault_page, vm_fault_page_quick, vm_fault_object_page
+ *     vm_fault_start.c   vm_fault_start, vm_fault_resume, vm_fault_end
  *     vm_copy.c          vm_map_read, vm_map_write, vm_map_peek
  *
- * Locks: a faultstate belongs to its thread.
+ * Locks: a faultstate belongs to one thread at a time.
  */
 #ifndef VM_FAULT_STATE_H
 #define VM_FAULT_STATE_H
@@ -130,6 +131,9 @@ void vm_fault_walk_settle(struct faultstate *fs, struct vm_page *const *tables)
 void vm_fault_init(struct faultstate *fs, struct vm_system *sys, const _Atomic bool *stop,
                    vm_prot_t access, unsigned flags, struct vm_fault_info *info);
 
+/* Where: an address of a map.  Fills *info. */
+void vm_fault_set_place(struct faultstate *fs, struct vm_map *map, gpa_t gpa);
+
 /*
  * One attempt at fs->first_object, with fs->lookup filled: choose, fill; enter, hold or copy.
  * Locks: none of O held; with a map, M held shared and, through a virtual page table, I.
@@ -137,7 +141,22 @@ void vm_fault_init(struct faultstate *fs, struct vm_system *sys, const _Atomic b
  */
 enum vm_result vm_fault_resolve(struct faultstate *fs);
 
-/* One fault from beginning to end: attempts and errands by turns.  Locks: none held; sleeps. */
+/* An attempt at fs->map and fs->gpa. */
+enum vm_result vm_fault_attempt(struct faultstate *fs);
+
+/*
+ * Attempts, until the fault is over and counted, or has an errand to run: VM_RETRY.
+ * Locks: none held; sleeps for no page, no I/O and no memory.
+ */
+enum vm_result vm_fault_advance(struct faultstate *fs,
+                                enum vm_result (*attempt)(struct faultstate *fs));
+
+/* From what vm_fault_advance returned on: errands and attempts by turns.  Locks: none held; sleeps. */
+enum vm_result vm_fault_finish(struct faultstate *fs,
+                               enum vm_result (*attempt)(struct faultstate *fs),
+                               enum vm_result result);
+
+/* One fault from beginning to end.  Locks: none held; sleeps. */
 enum vm_result vm_fault_run(struct faultstate *fs,
                             enum vm_result (*attempt)(struct faultstate *fs));
 
