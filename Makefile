@@ -115,7 +115,8 @@ HOST_LDFLAGS := -pthread $(SAN_FLAGS) $(LDFLAGS)
 HOST_LDLIBS := -lelf -lfdt -lbsd -lZydis -lZycore $(LDLIBS)
 TEST_LDLIBS := -lcriterion
 # Calls that tests make fail: tests/unit/alloc_failure.c.
-WRAPPED := malloc calloc realloc reallocarray free mmap memfd_create ftruncate fallocate
+WRAPPED := malloc calloc realloc reallocarray free mmap memfd_create ftruncate fallocate \
+	pthread_create
 WRAP_LDFLAGS := $(WRAPPED:%=-Wl,--wrap=%)
 
 GUEST_MACHINE := -ffreestanding -fno-pic -mno-red-zone -mgeneral-regs-only -fno-stack-protector \

@@ -3,6 +3,7 @@
 #include "tests/unit/alloc_failure.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -19,6 +20,8 @@ int __real_fallocate(int fd, int mode, off_t offset, off_t length);
 int __real_memfd_create(const char *name, unsigned flags);
 int __real_ftruncate(int fd, off_t size);
 void *__real_mmap(void *at, size_t size, int prot, int flags, int fd, off_t offset);
+int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
+                          void *(*start)(void *argument), void *argument);
 void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *old, size_t size);
@@ -28,6 +31,8 @@ int __wrap_fallocate(int fd, int mode, off_t offset, off_t length);
 int __wrap_memfd_create(const char *name, unsigned flags);
 int __wrap_ftruncate(int fd, off_t size);
 void *__wrap_mmap(void *at, size_t size, int prot, int flags, int fd, off_t offset);
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
+                          void *(*start)(void *argument), void *argument);
 
 static _Thread_local unsigned countdown;
 static int (*_Atomic call_hook)(enum alloc_call call);
@@ -138,5 +143,13 @@ void *
 __wrap_mmap(void *at, size_t size, int prot, int flags, int fd, off_t offset)
 {
     return call_fails(ALLOC_MAP) ? MAP_FAILED : __real_mmap(at, size, prot, flags, fd, offset);
+}
+
+int
+__wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
+                      void *(*start)(void *argument), void *argument)
+{
+    return call_fails(ALLOC_THREAD) ? errno
+                                    : __real_pthread_create(thread, attributes, start, argument);
 }
 /* NOLINTEND(bugprone-reserved-identifier) */

@@ -134,7 +134,7 @@ allocation_fails(enum alloc_call call)
         [ALLOC_FILE] = POINT_FILE,
         [ALLOC_HOLE] = POINT_HOLE,
     };
-    const struct kind *kind = call_fails(points[call]);
+    const struct kind *kind = call != ALLOC_THREAD ? call_fails(points[call]) : NULL;
 
     return kind != NULL ? kind->error : 0;
 }

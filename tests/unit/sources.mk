@@ -58,6 +58,7 @@ UNIT_FILES := \
 	test_vpte.c \
 	test_vpte_race.c \
 	test_walk.c \
+	test_workers.c \
 	test_x86_walk.c \
 	vpte_model.c \
 	world.c \

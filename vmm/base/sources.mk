@@ -4,4 +4,5 @@ BASE_FILES := \
 	file.c \
 	histogram.c \
 	json.c \
-	size_text.c
+	size_text.c \
+	workers.c
