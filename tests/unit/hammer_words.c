@@ -295,7 +295,7 @@ hammer_disturber(struct worker *w)
         disturb_window(w, w->own);
         break;
     case 4:
-        EXPECT(vm_object_flush(hammer.file, hammer_chance(w, FILE_PAGES), FILE_PAGES, 0), 0);
+        EXPECT(vm_object_flush(hammer.file, hammer_chance(w, FILE_PAGES), FILE_PAGES, 0, NULL), 0);
         break;
     default:
         disturb_range(w);

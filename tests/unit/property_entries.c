@@ -365,7 +365,7 @@ tables_write(struct vm_object *object, const struct memory *memory)
 
         do
             result = vm_fault_object_page(&prop.map[0].meter, object, NULL, i, VM_PROT_WRITE,
-                                          VM_FAULT_NORMAL, &m, &info);
+                                          VM_FAULT_NORMAL, NULL, &m, &info);
         while (result != VM_OK && property_io_failed());
         CHECK(result == VM_OK, "table %u", i);
         memcpy(vm_page_address(m), memory->pages[i]->bytes, PAGE_SIZE);

@@ -116,9 +116,9 @@ value_of(struct vm_object *object, vm_pindex_t pindex)
     struct vm_page *m;
     uint64_t value;
 
-    cr_assert(eq(int,
-                 vm_fault_object_page(&meter, object, NULL, pindex, VM_PROT_READ, 0, &m, &info),
-                 VM_OK));
+    cr_assert(eq(
+        int, vm_fault_object_page(&meter, object, NULL, pindex, VM_PROT_READ, 0, NULL, &m, &info),
+        VM_OK));
     value = *(uint64_t *)vm_page_address(m);
     vm_page_unhold(m);
     return value;

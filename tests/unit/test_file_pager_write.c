@@ -229,7 +229,7 @@ writer_main(void *context)
         vm_mutex_lock(&shared->lock);
         m = vm_page_lookup(shared, pindex);
         while (vm_page_flag_test(m, VM_PAGE_BUSY))
-            vm_page_sleep_busy(shared, pindex);
+            vm_page_sleep_busy(shared, pindex, NULL);
         vm_page_busy(m);
         vm_mutex_unlock(&shared->lock);
         (*(unsigned *)vm_page_address(m))++;
@@ -327,7 +327,7 @@ CHECKED_TEST(file_pager, a_file_truncated_while_it_is_mapped_fails_new_pages_and
     cr_assert_eq(ftruncate(file, (off_t)BYTES(4)), 0);
     rig_expect_failure(&rig, BYTES(60), VM_PROT_READ, VM_IO_ERROR);
     cr_assert_eq(rig_load(&rig, BYTES(8)), 7);
-    cr_assert_eq(vm_object_flush(rig.ram, 0, 64, 0), -EIO);
+    cr_assert_eq(vm_object_flush(rig.ram, 0, 64, 0, NULL), -EIO);
     cr_assert(rig_page(rig.ram, 8)->dirty);
     cr_assert_eq(file_pager_error(rig.ram), -ENXIO);
     cr_assert_eq(lseek(file, 0, SEEK_END), (off_t)BYTES(4), "the file did not grow");
@@ -352,7 +352,7 @@ CHECKED_TEST(file_pager, a_flush_writes_the_dirty_pages_of_its_range_and_no_othe
     file_rig_init(64, FILE_PAGER_SHARED);
     for (unsigned p = 8; p < 48; p += 2)
         rig_store(&rig, BYTES(p), p);
-    cr_assert_eq(vm_object_flush(rig.ram, 10, 41, 0), 0);
+    cr_assert_eq(vm_object_flush(rig.ram, 10, 41, 0, NULL), 0);
     for (unsigned p = 8; p < 48; p += 2) {
         bool inside = p >= 10 && p < 41;
 
@@ -361,14 +361,14 @@ CHECKED_TEST(file_pager, a_flush_writes_the_dirty_pages_of_its_range_and_no_othe
         cr_assert_eq(rig_mapped(&rig, BYTES(p)), inside ? VM_PROT_READ : VM_PROT_RW);
     }
     cr_assert_eq(rig_system_meter(&rig, v_pageout), 16);
-    cr_assert_eq(vm_object_flush(rig.ram, 60, UINT64_MAX, 0), 0);
-    cr_assert_eq(vm_object_flush(rig.ram, 20, 20, 0), 0);
-    cr_assert_eq(vm_object_flush(rig.ram, 100, 200, 0), 0);
+    cr_assert_eq(vm_object_flush(rig.ram, 60, UINT64_MAX, 0, NULL), 0);
+    cr_assert_eq(vm_object_flush(rig.ram, 20, 20, 0, NULL), 0);
+    cr_assert_eq(vm_object_flush(rig.ram, 100, 200, 0, NULL), 0);
     cr_assert_eq(rig_system_meter(&rig, v_pageout), 16);
 
     /* A page written again after the flush is dirty again. */
     rig_store(&rig, BYTES(10), 99);
-    cr_assert_eq(vm_object_flush(rig.ram, 0, 64, 0), 0);
+    cr_assert_eq(vm_object_flush(rig.ram, 0, 64, 0, NULL), 0);
     cr_assert_eq(file_word(BYTES(10)), 99);
     cr_assert_eq(rig_system_meter(&rig, v_pageout), 16 + 4 + 1);
     rig_fini(&rig);
@@ -383,11 +383,11 @@ CHECKED_TEST(file_pager, a_flush_leaves_nosync_pages_unless_it_is_forced)
     rig_store(&rig, BYTES(2), 2);
     rig_entry(&rig, 0)->eflags &= ~(unsigned)MAP_ENTRY_NOSYNC;
     rig_store(&rig, BYTES(3), 3);
-    cr_assert_eq(vm_object_flush(rig.ram, 0, 8, 0), 0);
+    cr_assert_eq(vm_object_flush(rig.ram, 0, 8, 0, NULL), 0);
     cr_assert_eq(file_word(BYTES(1)), pattern_word(BYTES(1)));
     cr_assert_eq(file_word(BYTES(3)), 3);
     cr_assert(rig_page(rig.ram, 1)->dirty && rig_page(rig.ram, 2)->dirty);
-    cr_assert_eq(vm_object_flush(rig.ram, 0, 2, VM_FLUSH_FORCE), 0);
+    cr_assert_eq(vm_object_flush(rig.ram, 0, 2, VM_FLUSH_FORCE, NULL), 0);
     cr_assert_eq(file_word(BYTES(1)), 1);
     cr_assert_eq(file_word(BYTES(2)), pattern_word(BYTES(2)));
     rig_fini(&rig);
@@ -399,7 +399,7 @@ CHECKED_TEST(file_pager, a_private_object_has_nothing_to_flush)
     fill_file(BYTES(8));
     file_rig_init(8, 0);
     rig_store(&rig, BYTES(1), 1);
-    cr_assert_eq(vm_object_flush(rig.ram, 0, 8, VM_FLUSH_FORCE), 0);
+    cr_assert_eq(vm_object_flush(rig.ram, 0, 8, VM_FLUSH_FORCE, NULL), 0);
     cr_assert(rig_page(rig.ram, 1)->dirty);
     rig_fini(&rig);
     cr_assert_eq(file_word(BYTES(1)), pattern_word(BYTES(1)));
@@ -448,7 +448,7 @@ CHECKED_TEST(file_pager, what_a_full_disk_refuses_stays_dirty_is_counted_and_its
     rig_map_ram(&rig, object, VM_PROT_ALL);
     for (unsigned p = 0; p < 8; p += 2)
         rig_store(&rig, BYTES(p), p + 1);
-    cr_assert_eq(vm_object_flush(object, 0, 8, 0), -EIO);
+    cr_assert_eq(vm_object_flush(object, 0, 8, 0, NULL), -EIO);
     cr_assert_eq(file_pager_error(object), -ENOSPC);
     cr_assert_eq(file_word(0), 1);
     for (unsigned p = 0; p < 8; p += 2)
@@ -466,7 +466,7 @@ flush_main(void *context)
 {
     int *error = context;
 
-    *error = vm_object_flush(rig.ram, 0, 8, 0);
+    *error = vm_object_flush(rig.ram, 0, 8, 0, NULL);
     return NULL;
 }
 
@@ -501,7 +501,7 @@ flusher_main(void *context)
     unsigned *failures = context;
 
     while (!atomic_load(&flusher_stops))
-        *failures += vm_object_flush(rig.ram, 0, 64, 0) != 0;
+        *failures += vm_object_flush(rig.ram, 0, 64, 0, NULL) != 0;
     return NULL;
 }
 

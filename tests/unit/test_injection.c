@@ -151,7 +151,7 @@ bare_walk(struct world *w)
     struct vm_page *m;
     enum vm_result result =
         vm_fault_object_page(&w->rig.map.meter, w->rig.ram, &table, 5, VM_PROT_WRITE,
-                             VM_FAULT_DIRTY | VM_FAULT_UNSWAP, &m, &info);
+                             VM_FAULT_DIRTY | VM_FAULT_UNSWAP, NULL, &m, &info);
 
     if (result == VM_OK)
         vm_page_unhold(m);

@@ -424,8 +424,8 @@ do_flush(void)
         EXPECT(vm_object_page_clean(object), 0);
         property_file_check(memory, 0, memory->npages);
     } else {
-        EXPECT(vm_object_flush(object, first, end, 0), 0); /* all but what is NOSYNC */
-        EXPECT(vm_object_flush(object, first, end, VM_FLUSH_FORCE), 0);
+        EXPECT(vm_object_flush(object, first, end, 0, NULL), 0); /* all but what is NOSYNC */
+        EXPECT(vm_object_flush(object, first, end, VM_FLUSH_FORCE, NULL), 0);
         property_file_check(memory, first, end);
     }
     vm_object_unref(object);

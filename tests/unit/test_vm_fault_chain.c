@@ -104,7 +104,7 @@ Test(vm_fault_chain, a_page_that_a_collapse_moves_leaves_the_cache)
     pair_init(&pair, 8, 8, 0);
     put_page(pair.back, 3, 33);
     cache_page(rig_page(pair.back, 3));
-    vm_object_collapse(pair.front);
+    vm_object_collapse(pair.front, NULL);
     cr_assert(pair.front->backing_object == NULL);
     cr_assert(rig_page(pair.front, 3)->dirty != 0);
     cr_assert(eq(uint, rig_page(pair.front, 3)->queue, PQ_INACTIVE));
@@ -355,7 +355,7 @@ Test(vm_fault_chain, a_shadow_is_made_after_a_portion_of_a_collapse_and_the_rest
     cr_assert(zero(int, vm_object_shadow(&object, &offset, MANY)));
     cr_assert(pair.front->backing_object == pair.back);
     cr_assert(eq(u64, pair.back->resident_count, 2 * VM_SHADOW_BATCH));
-    vm_object_collapse(pair.front);
+    vm_object_collapse(pair.front, NULL);
     cr_assert(pair.front->backing_object == NULL && pair.front->resident_count == MANY);
     for (unsigned p = 0; p < MANY; p += 5)
         cr_assert(eq(u64, value_of(object, p), p % 8 == 0 ? 2 * p : p));
@@ -410,7 +410,7 @@ Test(vm_fault_chain, a_long_collapse_lets_others_to_the_chains_in_between)
         put_page(behind, p, 1);
     }
     pair.back->pager = &noting_pager;
-    vm_object_collapse(pair.front);
+    vm_object_collapse(pair.front, NULL);
     cr_assert(ended_early);
     cr_assert(pair.front->backing_object == NULL && pair.front->resident_count == MANY);
     pair_fini(&pair);

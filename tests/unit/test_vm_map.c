@@ -26,7 +26,7 @@ CHECKED_TEST(vm_map, an_inserted_entry_is_found_with_all_it_was_given)
     cr_assert(insert(args) == 0);
     cr_assert(lookup(gpa_from_u64(10 * PAGE_SIZE + 77), VM_PROT_READ, &found) == VM_OK);
     cr_expect(found.object == object && found.pindex == 102 && !found.wired);
-    cr_expect(found.prot == VM_PROT_RW && found.timestamp == map.timestamp);
+    cr_expect(found.prot == VM_PROT_RW);
     cr_expect(found.entry->start.value == at(8).value && found.entry->end.value == at(16).value);
     cr_expect(found.entry->maptype == VM_MAPTYPE_VPAGETABLE && found.entry->root == 0x1007);
     cr_expect(found.entry->format == &vpte64_format && found.entry->offset == 100);
@@ -152,11 +152,9 @@ CHECKED_TEST(vm_map, an_entry_that_overlaps_another_is_refused)
 
 CHECKED_TEST(vm_map, when_the_machine_refuses_the_window_there_is_no_entry)
 {
-    unsigned timestamp = map.timestamp;
-
     fake.fail_window_create = -ENOSPC;
     cr_expect(insert(normal(8, 16)) == -ENOSPC);
-    cr_expect(map.nentries == 0 && map.timestamp == timestamp && object->ref_count == 1);
+    cr_expect(map.nentries == 0 && object->ref_count == 1);
     cr_expect(lookup(at(8), VM_PROT_READ, NULL) == VM_INVALID_ADDRESS);
     cr_expect(insert(normal(8, 16)) == 0);
 }
@@ -297,8 +295,6 @@ CHECKED_TEST(vm_map, without_memory_to_clip_nothing_changes)
 {
     cr_assert(insert(normal(4, 12)) == 0);
     for (unsigned n = 1; n <= 2; n++) {
-        unsigned timestamp = map.timestamp;
-
         alloc_failure_set(n);
         cr_expect(vm_map_remove(&map, at(6), at(8)) == -ENOMEM);
         alloc_failure_set(n);
@@ -308,7 +304,7 @@ CHECKED_TEST(vm_map, without_memory_to_clip_nothing_changes)
         alloc_failure_set(n);
         cr_expect(vm_map_wire(&map, at(6), at(8), true) == -ENOMEM);
         alloc_failure_set(0);
-        cr_expect(map.nentries == 1 && object->ref_count == 2 && map.timestamp == timestamp);
+        cr_expect(map.nentries == 1 && object->ref_count == 2);
     }
     cr_assert(insert(vpagetable(12, 20)) == 0);
     alloc_failure_set(1);
@@ -446,34 +442,6 @@ CHECKED_TEST(vm_map, a_successful_lookup_holds_the_map_and_a_failed_one_does_not
     cr_assert(vm_map_lookup(&map, at(4), VM_PROT_READ, &found) == VM_INVALID_ADDRESS);
     cr_assert(pthread_rwlock_trywrlock(&map.lock.rwlock) == 0);
     cr_assert(pthread_rwlock_unlock(&map.lock.rwlock) == 0);
-}
-
-CHECKED_TEST(vm_map, every_change_of_entries_changes_the_timestamp)
-{
-    unsigned timestamp = map.timestamp;
-
-    cr_assert(insert(vpagetable(0, 4)) == 0);
-    cr_expect(map.timestamp != timestamp);
-    timestamp = map.timestamp;
-    cr_assert(vm_map_protect(&map, at(0), at(4), VM_PROT_READ) == 0);
-    cr_expect(map.timestamp != timestamp);
-    timestamp = map.timestamp;
-    cr_assert(vm_map_advise(&map, at(0), at(4), VM_ADVICE_RANDOM) == 0);
-    cr_expect(map.timestamp != timestamp);
-    timestamp = map.timestamp;
-    cr_assert(vm_map_inval(&map, at(0), at(4)) == 0);
-    cr_assert(vm_map_setmap(&map, at(0), at(4), 0) == 0);
-    cr_expect(map.timestamp == timestamp, "INVAL and SETMAP change no entry");
-    cr_assert(vm_map_setmap(&map, at(1), at(2), 4096) == 0);
-    cr_expect(map.timestamp != timestamp, "unless SETMAP has to clip");
-    cr_assert(vm_map_setmap(&map, at(0), at(4), 0) == 0);
-    timestamp = map.timestamp;
-    cr_assert(vm_map_remove(&map, at(8), at(9)) == -ENOENT);
-    cr_assert(vm_map_protect(&map, at(8), at(9), VM_PROT_READ) == -EINVAL);
-    cr_assert(vm_map_wire(&map, at(0), at(4), true) == -EOPNOTSUPP);
-    cr_expect(map.timestamp == timestamp, "a refused edit changes nothing");
-    cr_assert(vm_map_remove(&map, at(0), at(4)) == 0);
-    cr_expect(map.timestamp != timestamp);
 }
 
 /* ---- Protection and its maximum. ---- */

@@ -12,7 +12,7 @@ static enum vm_result
 object_page(struct rig *rig, vm_pindex_t pindex, vm_prot_t access, unsigned flags,
             struct vm_page **mp)
 {
-    return vm_fault_object_page(&rig->map.meter, rig->ram, NULL, pindex, access, flags, mp,
+    return vm_fault_object_page(&rig->map.meter, rig->ram, NULL, pindex, access, flags, NULL, mp,
                                 &rig_info);
 }
 
@@ -21,7 +21,7 @@ table_page(struct rig *rig, vpte_t root, vm_pindex_t pindex, vm_prot_t access, s
 {
     struct vm_fault_table table = { .format = &vpte64_format, .root = root };
 
-    return vm_fault_object_page(&rig->map.meter, rig->ram, &table, pindex, access, 0, mp,
+    return vm_fault_object_page(&rig->map.meter, rig->ram, &table, pindex, access, 0, NULL, mp,
                                 &rig_info);
 }
 

@@ -185,7 +185,7 @@ sleeper_main(void *context)
     struct sleeper *s = context;
 
     vm_mutex_lock(&object->lock);
-    vm_page_sleep_busy(object, s->pindex);
+    vm_page_sleep_busy(object, s->pindex, NULL);
     s->early = !atomic_load(&s->released);
     s->found = vm_page_lookup(object, s->pindex);
     vm_mutex_unlock(&object->lock);
@@ -285,10 +285,10 @@ CHECKED_TEST(vm_page, sleeping_for_no_page_or_an_idle_page_returns_at_once)
 {
     new_page(object, 7, 'a');
     vm_mutex_lock(&object->lock);
-    vm_page_sleep_busy(object, 7);
-    vm_page_sleep_busy(object, 8);
-    vm_page_sleep_busy(object, OBJECT_PAGES);
-    vm_page_sleep_busy(object, UINT64_MAX);
+    vm_page_sleep_busy(object, 7, NULL);
+    vm_page_sleep_busy(object, 8, NULL);
+    vm_page_sleep_busy(object, OBJECT_PAGES, NULL);
+    vm_page_sleep_busy(object, UINT64_MAX, NULL);
     vm_mutex_unlock(&object->lock);
 }
 

@@ -348,7 +348,7 @@ stress_main(void *context)
             bool busy = m != NULL && vm_page_flag_test(m, VM_PAGE_BUSY);
 
             if (busy || vm_page_is_freeing(o, pindex))
-                vm_page_sleep_busy(o, pindex);
+                vm_page_sleep_busy(o, pindex, NULL);
             else
                 stress_own(s, o, which, pindex);
         }

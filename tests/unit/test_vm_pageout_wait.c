@@ -156,11 +156,11 @@ Test(vm_pageout, a_waiter_does_not_wait_for_the_pages_it_holds_itself)
                                    &m, &rig_info),
                      VM_OK));
     }
-    cr_assert(eq(int, vm_waitpfault(&rig.sys, 16), -ENOMEM));
+    cr_assert(eq(int, vm_waitpfault(&rig.sys, 16, NULL), -ENOMEM));
     cr_assert(lt(u64, rig_system_meter(&rig, v_pdpages), 16 * 40)); /* it did not try for long */
     for (unsigned p = 0; p < 16; p++)
         vm_page_unhold(rig_page(rig.ram, p));
-    cr_assert(zero(int, vm_waitpfault(&rig.sys, 0)));
+    cr_assert(zero(int, vm_waitpfault(&rig.sys, 0, NULL)));
     swap_fini(&rig);
 }
 
@@ -197,8 +197,8 @@ Test(vm_pageout, only_the_first_waiter_keeps_what_it_holds)
     struct rig rig;
 
     swap_rig(&rig, 16, 100);
-    vm_errand_init(&first, &rig.sys, &rig.map.meter);
-    vm_errand_init(&second, &rig.sys, &rig.map.meter);
+    vm_errand_init(&first, &rig.sys, &rig.map.meter, NULL);
+    vm_errand_init(&second, &rig.sys, &rig.map.meter, NULL);
     fill(&rig, 0, 16);
     for (unsigned p = 100; resident(&rig) != 16; p++)
         cr_assert(eq(int, rig_touch(&rig, PAGE(p), VM_PROT_WRITE), VM_OK));
@@ -223,7 +223,7 @@ Test(vm_pageout, only_the_first_waiter_keeps_what_it_holds)
 static void *
 wait_turn(void *sys)
 {
-    vm_pageout_wait_turn(sys);
+    vm_pageout_wait_turn(sys, NULL);
     return NULL;
 }
 

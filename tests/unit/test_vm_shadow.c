@@ -427,7 +427,7 @@ model_step(struct model *model)
         vm_mutex_lock(&model->rig.map.edit_lock);
         vm_mutex_unlock(&model->rig.map.edit_lock);
         if (model->mapped[slot][other])
-            vm_object_collapse(rig_entry(&model->rig, SLOT(slot) + PAGE(other))->object);
+            vm_object_collapse(rig_entry(&model->rig, SLOT(slot) + PAGE(other))->object, NULL);
         break;
     default:
         model_access(model, slot, model_random(model, PAGES));
@@ -508,7 +508,7 @@ Test(vm_shadow, threads_copy_write_and_exit_at_once, .timeout = 120)
     }
     for (unsigned i = 0; i < HAMMER_THREADS; i++)
         pthread_join(hammers[i].thread, NULL);
-    vm_object_collapse(slot_object(&rig, 0));
+    vm_object_collapse(slot_object(&rig, 0), NULL);
     cr_assert(eq(uint, depth(slot_object(&rig, 0)), 1));
     cr_assert(eq(u64, resident(&rig), PAGES));
     rig_fini(&rig);

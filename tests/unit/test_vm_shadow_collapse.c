@@ -22,7 +22,7 @@ Test(vm_shadow, a_collapse_keeps_what_shows_and_frees_the_rest)
         put_page(pair.back, p, 100 + p); /* 4, 6, 8, 10 show at 0, 2, 4, 6 */
     put_page(pair.front, 2, 2);
     put_page(pair.front, 3, 3);
-    vm_object_collapse(pair.front);
+    vm_object_collapse(pair.front, NULL);
     cr_assert(pair.front->backing_object == NULL);
     cr_assert(zero(u64, pair.front->backing_object_offset));
     cr_assert(eq(u64, resident(&pair.rig), 5));
@@ -48,7 +48,7 @@ Test(vm_shadow, a_collapse_of_many_pages_goes_in_batches_and_to_the_end_of_the_c
         put_page(p % 3 != 0 ? pair.back : pair.front, p, p);
         put_page(bottom, p, 1);
     }
-    vm_object_collapse(pair.front);
+    vm_object_collapse(pair.front, NULL);
     cr_assert(pair.front->backing_object == NULL && pair.front->resident_count == n);
     for (unsigned p = 0; p < n; p += 5)
         cr_assert(eq(u64, value_of(pair.front, p), p));
@@ -102,7 +102,7 @@ collapse_seen(void)
     cr_assert(zero(int, pthread_create(&thread, NULL, other_main, &other)));
     while (!atomic_load(&other.ready))
         sched_yield();
-    vm_object_collapse(pair.front);
+    vm_object_collapse(pair.front, NULL);
     pthread_join(thread, NULL);
     pair_fini(&pair);
     return other.seen;
@@ -128,7 +128,7 @@ Test(vm_shadow, a_collapse_adds_the_offsets_of_what_it_leaves_out)
     rig_shadow(pair.back, bottom, 5);
     put_page(bottom, 2 + 5 + 1, 81);
     vm_object_ref(bottom);
-    vm_object_collapse(pair.front);
+    vm_object_collapse(pair.front, NULL);
     cr_assert(pair.front->backing_object == bottom);
     cr_assert(eq(u64, pair.front->backing_object_offset, 7));
     cr_assert(bottom->shadow_count == 1 && bottom->ref_count == 2);
@@ -152,13 +152,13 @@ Test(vm_shadow, nothing_collapses_while_paging_is_in_progress)
         vm_mutex_lock(&both[i]->lock);
         vm_object_pip_add(both[i]);
         vm_mutex_unlock(&both[i]->lock);
-        vm_object_collapse(pair.front);
+        vm_object_collapse(pair.front, NULL);
         cr_assert(pair.front->backing_object == pair.back && pair.back->resident_count == 1);
         vm_mutex_lock(&both[i]->lock);
         vm_object_pip_wakeup(both[i]);
         vm_mutex_unlock(&both[i]->lock);
     }
-    vm_object_collapse(pair.front);
+    vm_object_collapse(pair.front, NULL);
     cr_assert(pair.front->backing_object == NULL);
     pair_fini(&pair);
 }
@@ -169,13 +169,13 @@ Test(vm_shadow, objects_with_a_handle_or_of_a_file_stay)
 
     pair_init(&pair, 8, 8, 0);
     pair.back->handle = &pair;
-    vm_object_collapse(pair.front);
+    vm_object_collapse(pair.front, NULL);
     pair.back->handle = NULL;
     pair.back->type = OBJT_FILE;
-    vm_object_collapse(pair.front);
+    vm_object_collapse(pair.front, NULL);
     pair.back->type = OBJT_DEFAULT;
     cr_assert(pair.front->backing_object == pair.back);
-    vm_object_collapse(pair.front);
+    vm_object_collapse(pair.front, NULL);
     cr_assert(pair.front->backing_object == NULL);
     pair_fini(&pair);
 }
@@ -193,7 +193,7 @@ Test(vm_shadow, a_busy_held_or_wired_page_is_not_moved_and_the_next_collapse_tak
         vm_mutex_lock(&pair.back->lock);
         i == 0 ? vm_page_busy(m) : i == 1 ? vm_page_hold(m) : vm_page_wire(m);
         vm_mutex_unlock(&pair.back->lock);
-        vm_object_collapse(pair.front);
+        vm_object_collapse(pair.front, NULL);
         cr_assert(pair.front->backing_object == pair.back && rig_page(pair.back, 2) == m);
         if (i == 1)
             vm_page_unhold(m);
@@ -204,7 +204,7 @@ Test(vm_shadow, a_busy_held_or_wired_page_is_not_moved_and_the_next_collapse_tak
             vm_page_unwire(m, true);
         vm_mutex_unlock(&pair.back->lock);
     }
-    vm_object_collapse(pair.front);
+    vm_object_collapse(pair.front, NULL);
     cr_assert(pair.front->backing_object == NULL && pair.front->resident_count == 4);
     pair_fini(&pair);
 }
@@ -223,7 +223,7 @@ Test(vm_shadow, a_page_being_freed_in_either_object_is_waited_out)
     vm_page_busy(m);
     vm_page_free(m);
     vm_mutex_unlock(&pair.front->lock);
-    vm_object_collapse(pair.front);
+    vm_object_collapse(pair.front, NULL);
     cr_assert(pair.front->backing_object == pair.back && rig_page(pair.back, 2) != NULL);
     vm_page_unhold(m);
     m = rig_page(pair.back, 2);
@@ -232,10 +232,10 @@ Test(vm_shadow, a_page_being_freed_in_either_object_is_waited_out)
     vm_page_busy(m);
     vm_page_free(m);
     vm_mutex_unlock(&pair.back->lock);
-    vm_object_collapse(pair.front);
+    vm_object_collapse(pair.front, NULL);
     cr_assert(pair.front->backing_object == pair.back);
     vm_page_unhold(m);
-    vm_object_collapse(pair.front);
+    vm_object_collapse(pair.front, NULL);
     cr_assert(pair.front->backing_object == NULL);
     pair_fini(&pair);
 }
@@ -259,11 +259,11 @@ Test(vm_shadow, an_object_of_which_nothing_shows_is_left_out)
     put_page(pair.back, 5, 5);
     put_page(pair.back, 6, 6);
     put_page(pair.front, 1, 11);
-    vm_object_collapse(pair.front);
+    vm_object_collapse(pair.front, NULL);
     cr_assert(pair.front->backing_object == pair.back);
     cr_assert(eq(u64, pair.front->showing, 2));
     put_page(pair.front, 2, 12);
-    vm_object_collapse(pair.front);
+    vm_object_collapse(pair.front, NULL);
     cr_assert(pair.front->backing_object == bottom && pair.front->backing_object_offset == 5);
     cr_assert(eq(u64, value_of(pair.front, 6), 66));
     cr_assert(other->backing_object == bottom); /* the only one left took the rest over */
@@ -284,10 +284,10 @@ Test(vm_shadow, a_page_that_came_before_the_one_last_seen_shows_too)
     pair_init(&pair, 8, 8, 0);
     vm_object_ref(pair.back);
     put_page(pair.back, 5, 5);
-    vm_object_collapse(pair.front);
+    vm_object_collapse(pair.front, NULL);
     put_page(pair.back, 1, 1);
     put_page(pair.front, 5, 55);
-    vm_object_collapse(pair.front);
+    vm_object_collapse(pair.front, NULL);
     cr_assert(pair.front->backing_object == pair.back);
     cr_assert(eq(u64, value_of(pair.front, 1), 1));
     vm_object_unref(pair.back);
@@ -305,7 +305,7 @@ Test(vm_shadow, a_page_that_is_still_being_made_hides_nothing)
     vm_mutex_lock(&pair.front->lock);
     m = vm_page_alloc(pair.front, 1);
     vm_mutex_unlock(&pair.front->lock);
-    vm_object_collapse(pair.front);
+    vm_object_collapse(pair.front, NULL);
     cr_assert(pair.front->backing_object == pair.back);
     vm_mutex_lock(&pair.front->lock);
     vm_page_free(m);
@@ -417,7 +417,7 @@ Test(vm_shadow, a_collapse_takes_what_is_in_swap_along)
     put_page(pair.front, 5, 5);
     swap_out(pair.front, 4);
     swap_out(pair.front, 5);
-    vm_object_collapse(pair.front);
+    vm_object_collapse(pair.front, NULL);
     cr_assert(pair.front->backing_object == NULL);
     for (unsigned p = 0; p < 8; p++)
         cr_assert(eq(u64, value_of(pair.front, p), p >= 2 && p <= 5 ? p : 104 + p));
@@ -439,11 +439,11 @@ Test(vm_shadow, a_page_in_swap_shows_and_hides_as_a_resident_one)
     swap_out(pair.back, 5);
     put_page(pair.front, 3, 33);
     swap_out(pair.front, 3);
-    vm_object_collapse(pair.front);
+    vm_object_collapse(pair.front, NULL);
     cr_assert(pair.front->backing_object == pair.back);
     cr_assert(eq(u64, pair.front->showing, 5));
     put_page(pair.front, 5, 55);
-    vm_object_collapse(pair.front);
+    vm_object_collapse(pair.front, NULL);
     cr_assert(pair.front->backing_object == NULL);
     cr_assert(eq(u64, value_of(pair.front, 3), 33));
     vm_object_unref(pair.back);

@@ -27,6 +27,7 @@ struct run {
     FILE *json;    /* owned unless it is stderr; NULL = not wanted */
     struct vm *vm; /* owned; NULL = none yet */
     bool started;  /* the VM ran: outcome is its own and report is filled */
+    bool told;     /* ... and its message is out */
     struct vm_outcome outcome;
     struct vm_report report;
     struct failure error;
@@ -108,12 +109,29 @@ warn(void *context, const char *message)
     cli_complain(message);
 }
 
+static void
+tell_end(struct run *run, const struct vm_outcome *outcome)
+{
+    if (outcome->end == VM_END_GUEST || run->told)
+        return;
+    cli_complain(outcome->message);
+    run->told = true;
+}
+
+static void
+on_ended(void *context, const struct vm_outcome *outcome)
+{
+    tell_end(context, outcome);
+}
+
 static int
 create_vm(struct run *run)
 {
     struct failure host = { .code = 0 };
 
     run->options.config.warn = warn;
+    run->options.config.ended = on_ended;
+    run->options.config.ended_context = run;
     if (vm_create(&run->options.config, &run->vm, &host) != 0) {
         run->vm = NULL;
         return failure_set(&run->error, CLI_FAILED, "%s", host.message);
@@ -202,8 +220,7 @@ conclude(struct run *run, int status)
 {
     if (run->started) {
         status = report_exit_status(&run->outcome);
-        if (run->outcome.end != VM_END_GUEST)
-            cli_complain(run->outcome.message);
+        tell_end(run, &run->outcome);
         if (run->options.stats)
             report_text(stderr, &run->outcome, status, &run->report);
     } else {

@@ -14,6 +14,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+/* -ECANCELED has no number of its own: the VM has ended, and no guest ever sees it. */
 int64_t
 doorbell_error(enum vm_result result, int error)
 {
@@ -413,11 +414,12 @@ call_unwire(const struct caller *caller, const uint64_t *argument)
 static int64_t
 call_sync(const struct caller *caller, const uint64_t *argument)
 {
+    struct vm *vm = caller->vm;
     gpa_t start = gpa_from_u64(argument[0]);
 
     if (!range_is_valid(argument[0], argument[1]))
         return -VKVM_EINVAL;
-    return result_of(file_maps_sync(&caller->vm->files, start, gpa_add(start, argument[1])));
+    return result_of(file_maps_sync(&vm->files, start, gpa_add(start, argument[1]), vm->map.stop));
 }
 
 int

@@ -135,7 +135,7 @@ file_at(const struct file_maps *maps, gpa_t gpa)
 }
 
 int
-file_maps_sync(struct file_maps *maps, gpa_t start, gpa_t end)
+file_maps_sync(struct file_maps *maps, gpa_t start, gpa_t end, const _Atomic bool *stop)
 {
     const struct file_map *file = file_at(maps, start);
     uint64_t first;
@@ -148,7 +148,7 @@ file_maps_sync(struct file_maps *maps, gpa_t start, gpa_t end)
         return 0;
     first = start.value - file->config->start.value;
     return vm_object_flush(file->object, first >> PAGE_SHIFT,
-                           (first + (end.value - start.value)) >> PAGE_SHIFT, VM_FLUSH_FORCE);
+                           (first + (end.value - start.value)) >> PAGE_SHIFT, VM_FLUSH_FORCE, stop);
 }
 
 int

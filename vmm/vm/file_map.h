@@ -36,9 +36,9 @@ int file_maps_init(struct file_maps *maps, struct vm_map *map, const struct mach
  * Write modified pages of [start, end) to their file.
  * Returns 0, also where nothing is written back; -ENOENT (no file is mapped at start),
  * -EINVAL (the range sticks out of that file's), -EIO (some pages could not be written and stay
- * modified).  Locks: none held; takes O, sleeps.
+ * modified), -ECANCELED (*stop is set: vm_stop.h).  Locks: none held; takes O, sleeps.
  */
-int file_maps_sync(struct file_maps *maps, gpa_t start, gpa_t end)
+int file_maps_sync(struct file_maps *maps, gpa_t start, gpa_t end, const _Atomic bool *stop)
     __attribute__((warn_unused_result));
 
 /*

@@ -494,21 +494,22 @@ vcpu_start(struct vcpu *vcpu)
     return 0;
 }
 
-void
-vcpu_join(struct vcpu *vcpu)
+bool
+vcpu_try_join(struct vcpu *vcpu)
 {
     struct timespec until;
 
     if (!atomic_load(&vcpu->started))
-        return;
-    do {
-        vcpu_kick(vcpu);
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_nsec += JOIN_KICK_NS;
-        if (until.tv_nsec >= 1000000000) {
-            until.tv_nsec -= 1000000000;
-            until.tv_sec++;
-        }
-    } while (pthread_clockjoin_np(vcpu->thread, NULL, CLOCK_MONOTONIC, &until) != 0);
+        return true;
+    vcpu_kick(vcpu);
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += JOIN_KICK_NS;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_nsec -= 1000000000;
+        until.tv_sec++;
+    }
+    if (pthread_clockjoin_np(vcpu->thread, NULL, CLOCK_MONOTONIC, &until) != 0)
+        return false;
     atomic_store(&vcpu->started, false);
+    return true;
 }

@@ -108,8 +108,11 @@ void vcpu_destroy(struct vcpu *vcpu);
 /* Start the thread; it ends when the VM ends.  Returns 0 or -errno. */
 int vcpu_start(struct vcpu *vcpu) __attribute__((warn_unused_result));
 
-/* Wait for the thread of a VM that is ending, kicking it as long as it takes. */
-void vcpu_join(struct vcpu *vcpu);
+/*
+ * Kick the thread of a VM that is ending and wait for its end, some 10 ms.  Returns false if it
+ * has not ended: try again.
+ */
+bool vcpu_try_join(struct vcpu *vcpu);
 
 /* Make the thread leave KVM_RUN, or not enter it, if there is a thread. */
 void vcpu_kick(struct vcpu *vcpu);

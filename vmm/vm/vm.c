@@ -4,9 +4,9 @@
  *
  * vm_run's own thread starts the fault threads and the vCPU threads, waits for
  * the end, a signal or the timeout, and joins everybody.  The end comes from any
- * thread by vm_end, which does all that lets the others notice: it makes the
- * windows inaccessible (a vCPU that waits for a page wakes with EFAULT), kicks
- * the vCPUs, wakes halted ones and vm_run.
+ * thread by vm_end, which does all that lets the others notice: it sets the stop
+ * flag, which ends a guest's call inside the engine (vm_stop.h), kicks the vCPUs,
+ * wakes halted ones and vm_run.
  */
 #include "vmm/vm/vm.h"
 
@@ -24,6 +24,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+/* Kicks, 10 ms each, before pages are taken away. */
+#define JOIN_TRIES 3
 
 /* --- making --------------------------------------------------------------- */
 
@@ -133,7 +136,6 @@ vm_end(struct vm *vm, enum vm_end end, int status, const char *format, ...)
     va_end(ap);
     if (!first)
         return;
-    kvm_pmap_abort(vm->kpmap);
     for (i = 0; i < vm->config.machine.nvcpus; i++)
         vcpu_kick(&vm->vcpus[i]);
     if (write(vm->ended_fd, &one, sizeof(one)) < 0)
@@ -257,6 +259,24 @@ stop_servers(struct vm *vm)
     pageout_thread_stop(&vm->pageout);
 }
 
+/*
+ * The kicks and the stop flag get a vCPU out of wherever it is, but for one that waits inside
+ * KVM_RUN for a page on a kernel that does not let a signal end that.  Taking all pages away does;
+ * it takes as long as there are pages, so it comes only when the kicks do not help.
+ */
+static void
+join_vcpus(struct vm *vm)
+{
+    unsigned tries = 0;
+
+    for (unsigned i = 0; i < vm->config.machine.nvcpus; i++) {
+        while (!vcpu_try_join(&vm->vcpus[i])) {
+            if (++tries == JOIN_TRIES)
+                kvm_pmap_abort(vm->kpmap);
+        }
+    }
+}
+
 static void
 run_vcpus(struct vm *vm, const struct vm_watch *watch)
 {
@@ -270,10 +290,17 @@ run_vcpus(struct vm *vm, const struct vm_watch *watch)
     if (ret != 0)
         vm_end(vm, VM_END_FAILED, 0, "cannot start a vCPU thread: %s", strerror(-ret));
     vm_watch_wait(watch, vm);
-    for (i = 0; i < vm->config.machine.nvcpus; i++)
-        vcpu_join(&vm->vcpus[i]);
+    join_vcpus(vm);
     console_restore(&vm->console);
     vm->run_ns = clock_now_ns() - started;
+}
+
+/* No guest instruction runs any more.  Nothing that may take long comes before this. */
+static void
+tell_ended(struct vm *vm)
+{
+    if (vm->config.ended != NULL)
+        vm->config.ended(vm->config.ended_context, &vm->outcome);
 }
 
 /* No thread of the VM runs any more. */
@@ -313,6 +340,8 @@ vm_run(struct vm *vm, struct vm_outcome *outcome)
         ret = start_servers(vm);
     if (ret == 0) {
         run_vcpus(vm, &watch);
+        tell_ended(vm);
+        kvm_pmap_abort(vm->kpmap);
         stop_servers(vm);
         write_files_back(vm);
     } else {

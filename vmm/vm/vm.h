@@ -16,6 +16,20 @@
 
 struct vm; /* vm.c */
 
+enum vm_end {
+    VM_END_GUEST,       /* the guest called exit: status */
+    VM_END_TIMEOUT,     /* --timeout ran out */
+    VM_END_INTERRUPTED, /* SIGINT, SIGTERM or SIGHUP */
+    VM_END_CRASHED, /* the guest did something that ends only itself: triple fault, all vCPUs halted ... */
+    VM_END_FAILED /* the host or vkvm failed */
+};
+
+struct vm_outcome {
+    enum vm_end end;
+    int status;        /* VM_END_GUEST: 0..255; VM_END_INTERRUPTED: the signal */
+    char message[320]; /* not GUEST: one line: cause and, where there is one, remedy */
+};
+
 struct vm_config {
     struct machine machine;
     uint64_t ram_budget; /* most resident bytes, VM_RAM_BUDGET_MIN pages or more; 0 = no limit */
@@ -34,20 +48,14 @@ struct vm_config {
      */
     void (*warn)(void *context, const char *message);
     void *warn_context; /* borrowed */
-};
 
-enum vm_end {
-    VM_END_GUEST,       /* the guest called exit: status */
-    VM_END_TIMEOUT,     /* --timeout ran out */
-    VM_END_INTERRUPTED, /* SIGINT, SIGTERM or SIGHUP */
-    VM_END_CRASHED, /* the guest did something that ends only itself: triple fault, all vCPUs halted ... */
-    VM_END_FAILED /* the host or vkvm failed */
-};
-
-struct vm_outcome {
-    enum vm_end end;
-    int status;        /* VM_END_GUEST: 0..255; VM_END_INTERRUPTED: the signal */
-    char message[320]; /* not GUEST: one line: cause and, where there is one, remedy */
+    /*
+     * Told once, in vm_run's thread, when no guest instruction runs any more and the terminal is
+     * as it was.  What can take long comes after it: pages are written back to their files, which
+     * may still make VM_END_FAILED of VM_END_GUEST, and memory is freed.  May be NULL.
+     */
+    void (*ended)(void *context, const struct vm_outcome *outcome);
+    void *ended_context; /* borrowed */
 };
 
 struct vm_report {

@@ -174,6 +174,7 @@ make_ram(struct vm *vm, struct failure *error)
     int ret;
 
     vm_map_init(&vm->map, &vm->sys, &vm->pmap);
+    vm->map.stop = &vm->shared.ending;
     ret = vm_object_create_default(&vm->sys, machine_ram_pages(&vm->config.machine), &vm->ram);
     if (ret != 0) {
         vm_map_fini(&vm->map);

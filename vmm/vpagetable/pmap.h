@@ -193,6 +193,15 @@ void pmap_remove(struct pmap *pmap, gpa_t start, gpa_t end);
 void pmap_write_protect(struct pmap *pmap, gpa_t start, gpa_t end);
 
 /*
+ * The same, until *stop is set (vm_stop.h).  Return 0, or -ECANCELED: some of the range is left
+ * as it was.
+ */
+int pmap_remove_until(struct pmap *pmap, gpa_t start, gpa_t end, const _Atomic bool *stop)
+    __attribute__((warn_unused_result));
+int pmap_write_protect_until(struct pmap *pmap, gpa_t start, gpa_t end, const _Atomic bool *stop)
+    __attribute__((warn_unused_result));
+
+/*
  * All mappings of a busy page, wherever they are: VM_PROT_NONE drops them,
  * VM_PROT_READ makes them read-only.  Clears VM_PAGE_WRITEABLE, which may have
  * outlived the last writable mapping.

@@ -157,10 +157,14 @@ chunk_operation_protect(struct pmap_window *w, struct pmap_chunk *chunk, unsigne
     vm_mutex_unlock(&chunk->lock);
 }
 
-/* Do the operation to guest pages [page, end) of w, where there are chunks. */
-static void
+/*
+ * Do the operation to guest pages [page, end) of w, where there are chunks.  Returns false when
+ * *stop was set before the last of them.
+ */
+static bool
 window_operate(const struct pmap *pmap, struct pmap_window *w, uint64_t page, uint64_t end,
-               chunk_operation *operation) VM_REQUIRES_SHARED(pmap->windows_lock)
+               chunk_operation *operation, const _Atomic bool *stop)
+    VM_REQUIRES_SHARED(pmap->windows_lock)
 {
     uint64_t next;
 
@@ -171,19 +175,25 @@ window_operate(const struct pmap *pmap, struct pmap_window *w, uint64_t page, ui
         next = page - page % PMAP_CHUNK_PAGES + PMAP_CHUNK_PAGES;
         if (next > end)
             next = end;
-        if (chunk != NULL)
-            operation(w, chunk, pmap_chunk_slot(chunk, page), (unsigned)(next - page));
+        if (chunk == NULL)
+            continue;
+        if (vm_stopped(stop))
+            return false;
+        operation(w, chunk, pmap_chunk_slot(chunk, page), (unsigned)(next - page));
     }
+    return true;
 }
 
-static void
-windows_operate(struct pmap *pmap, gpa_t start, gpa_t end, chunk_operation *operation)
+static int
+windows_operate(struct pmap *pmap, gpa_t start, gpa_t end, chunk_operation *operation,
+                const _Atomic bool *stop)
 {
     uint64_t first = start.value >> PAGE_SHIFT;
     uint64_t last = end.value >> PAGE_SHIFT;
+    bool done = true;
 
     vm_rwlock_read_lock(&pmap->windows_lock);
-    for (unsigned i = vm_ranges_search(&pmap->windows, first); i < pmap->windows.n; i++) {
+    for (unsigned i = vm_ranges_search(&pmap->windows, first); i < pmap->windows.n && done; i++) {
         struct pmap_window *w = pmap_window_at(pmap, i);
         uint64_t w_first = pmap_window_first_page(w);
         uint64_t w_last = w_first + w->npages;
@@ -191,30 +201,43 @@ windows_operate(struct pmap *pmap, gpa_t start, gpa_t end, chunk_operation *oper
         if (w_first >= last)
             break;
         if (w->live)
-            window_operate(pmap, w, first > w_first ? first : w_first,
-                           last < w_last ? last : w_last, operation);
+            done = window_operate(pmap, w, vm_max(first, w_first), vm_min(last, w_last), operation,
+                                  stop);
     }
     vm_rwlock_read_unlock(&pmap->windows_lock);
+    return done ? 0 : -ECANCELED;
 }
 
 void
 pmap_remove(struct pmap *pmap, gpa_t start, gpa_t end)
 {
-    windows_operate(pmap, start, end, chunk_operation_drop);
+    (void)windows_operate(pmap, start, end, chunk_operation_drop, NULL);
 }
 
 void
 pmap_write_protect(struct pmap *pmap, gpa_t start, gpa_t end)
 {
-    windows_operate(pmap, start, end, chunk_operation_protect);
+    (void)windows_operate(pmap, start, end, chunk_operation_protect, NULL);
+}
+
+int
+pmap_remove_until(struct pmap *pmap, gpa_t start, gpa_t end, const _Atomic bool *stop)
+{
+    return windows_operate(pmap, start, end, chunk_operation_drop, stop);
+}
+
+int
+pmap_write_protect_until(struct pmap *pmap, gpa_t start, gpa_t end, const _Atomic bool *stop)
+{
+    return windows_operate(pmap, start, end, chunk_operation_protect, stop);
 }
 
 /* Drop all mappings of a window. */
 static void
 window_drop(const struct pmap *pmap, struct pmap_window *w) VM_REQUIRES_SHARED(pmap->windows_lock)
 {
-    window_operate(pmap, w, pmap_window_first_page(w), pmap_window_first_page(w) + w->npages,
-                   chunk_operation_drop);
+    (void)window_operate(pmap, w, pmap_window_first_page(w), pmap_window_first_page(w) + w->npages,
+                         chunk_operation_drop, NULL);
 }
 
 static struct pmap_window *

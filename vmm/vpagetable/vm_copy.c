@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Copying between guest-physical memory and the monitor, page by page, through
- * held pages and the direct map.  vm_fault.h has the contracts.
+ * Copying between guest-physical memory and the monitor, page by page, through the direct map.
+ * vm_fault.h has the contracts.
  *
- * Locks: none; a page is held while its bytes move.
+ * Locks: none held by the callers.  The fault itself copies a page's bytes, before it lets go of
+ * the map and the range interlock: fault_copy_bytes of vm_fault.c.
  */
-#include "vmm/vpagetable/vm_fault.h"
-
-#include "vmm/vpagetable/vm_page.h"
-
-#include <string.h>
+#include "vmm/vpagetable/vm_fault_state.h"
 
 /* Bytes from gpa to the end of its page, at most size. */
 static size_t
@@ -20,26 +17,17 @@ copy_size(gpa_t gpa, size_t size)
     return left < size ? left : size;
 }
 
-/* Copy up to the end of one page: to the guest if `from`, else to `to`. */
+/* Copy up to the end of one page: to the guest if bytes->from, else to bytes->to. */
 static enum vm_result
-copy_page(struct vm_map *map, gpa_t gpa, void *to, const void *from, size_t size, unsigned flags,
+copy_page(struct vm_map *map, gpa_t gpa, const struct fault_bytes *bytes, unsigned flags,
           struct vm_fault_info *info)
 {
-    vm_prot_t access = from != NULL ? VM_PROT_WRITE : VM_PROT_READ;
-    struct vm_page *m;
-    enum vm_result result = vm_fault_page(map, gpa, access, flags, &m, info);
-    uint8_t *bytes;
+    struct faultstate fs;
 
-    if (result != VM_OK)
-        return result;
-    bytes = (uint8_t *)vm_page_address(m) + (gpa.value & PAGE_MASK);
-    assert(from != NULL || to != NULL);
-    if (from != NULL)
-        memcpy(bytes, from, size);
-    else
-        memcpy(to, bytes, size);
-    vm_page_unhold(m);
-    return VM_OK;
+    vm_fault_init(&fs, map->sys, &map->meter, map->stop,
+                  bytes->from != NULL ? VM_PROT_WRITE : VM_PROT_READ, flags, info);
+    fs.bytes = bytes;
+    return vm_fault_run_map(&fs, map, gpa);
 }
 
 static enum vm_result
@@ -56,8 +44,9 @@ copy_range(struct vm_map *map, gpa_t gpa, uint8_t *to, const uint8_t *from, size
     }
     while (size != 0 && result == VM_OK) {
         size_t part = copy_size(gpa, size);
+        const struct fault_bytes bytes = { to, from, gpa.value & PAGE_MASK, part };
 
-        result = copy_page(map, gpa, to, from, part, flags, info);
+        result = copy_page(map, gpa, &bytes, flags, info);
         gpa = gpa_add(gpa, part);
         size -= part;
         if (from != NULL)

@@ -14,10 +14,12 @@
 #include <time.h>
 
 void
-vm_errand_init(struct vm_errand *errand, struct vm_system *sys, struct vm_map_meter *meter)
+vm_errand_init(struct vm_errand *errand, struct vm_system *sys, struct vm_map_meter *meter,
+               const _Atomic bool *stop)
 {
     errand->sys = sys;
     errand->meter = meter;
+    errand->stop = stop;
     errand->kind = VM_ERRAND_NONE;
     errand->hardfault = false;
     errand->first = false;
@@ -61,7 +63,7 @@ stream_read_ahead(struct vm_object *object, vm_pindex_t pindex, enum vm_map_advi
 
 /* Pages are let go of before others come. */
 static void
-errand_stream(struct vm_errand_stream *stream)
+errand_stream(struct vm_errand_stream *stream, const _Atomic bool *stop)
 {
     if (stream->behind != NULL) {
         vm_deactivate_behind(stream->behind, stream->behind_pindex);
@@ -69,7 +71,8 @@ errand_stream(struct vm_errand_stream *stream)
         stream->behind = NULL;
     }
     if (stream->ahead != NULL) {
-        stream_read_ahead(stream->ahead, stream->ahead_pindex, stream->advice);
+        if (!vm_stopped(stop))
+            stream_read_ahead(stream->ahead, stream->ahead_pindex, stream->advice);
         vm_object_unref(stream->ahead);
         stream->ahead = NULL;
     }
@@ -88,9 +91,9 @@ vm_errand_fini(struct vm_errand *errand)
     errand_release_pages(errand);
     if (errand->first)
         vm_pageout_release(errand->sys, errand);
-    errand_stream(&errand->stream);
+    errand_stream(&errand->stream, errand->stop);
     if (errand->collapse != NULL) {
-        vm_object_collapse(errand->collapse);
+        vm_object_collapse(errand->collapse, errand->stop);
         vm_object_unref(errand->collapse);
     }
 }
@@ -265,7 +268,7 @@ errand_wait(struct vm_errand *errand)
     errand_make_room(errand, object, errand->pindex);
     vm_meter_add(errand->meter, v_intrans, 1);
     vm_mutex_lock(&object->lock);
-    vm_page_sleep_busy(object, errand->pindex);
+    vm_page_sleep_busy(object, errand->pindex, errand->stop);
     vm_mutex_unlock(&object->lock);
     vm_object_unref(object);
 }
@@ -307,11 +310,28 @@ errand_memory(struct vm_errand *errand)
     vm_meter_add(errand->meter, v_pfwait, 1);
     errand->first = errand->first || vm_pageout_claim(sys, errand);
     if (errand->first) {
-        errand->exhausted = vm_waitpfault(sys, errand->npages + errand->holding) != 0;
+        errand->exhausted = vm_waitpfault(sys, errand->npages + errand->holding, errand->stop) != 0;
     } else {
         errand_release_pages(errand);
-        vm_pageout_wait_turn(sys);
+        vm_pageout_wait_turn(sys, errand->stop);
     }
+}
+
+/* It is not worth beginning: a page to be read goes, who waits for it looks again. */
+static void
+errand_drop(struct vm_errand *errand)
+{
+    struct vm_object *object = errand->object;
+
+    if (errand->kind != VM_ERRAND_WAIT && errand->kind != VM_ERRAND_PAGE_IN)
+        return;
+    if (errand->kind == VM_ERRAND_PAGE_IN) {
+        vm_mutex_lock(&object->lock);
+        vm_page_free(errand->m);
+        vm_object_pip_wakeup(object);
+        vm_mutex_unlock(&object->lock);
+    }
+    vm_object_unref(object);
 }
 
 void
@@ -319,7 +339,9 @@ vm_errand_run(struct vm_errand *errand)
 {
     enum vm_errand_kind kind = errand->kind;
 
-    if (kind == VM_ERRAND_WAIT)
+    if (vm_stopped(errand->stop))
+        errand_drop(errand);
+    else if (kind == VM_ERRAND_WAIT)
         errand_wait(errand);
     else if (kind == VM_ERRAND_PAGE_IN)
         errand_page_in(errand);

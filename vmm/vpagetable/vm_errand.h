@@ -55,6 +55,7 @@ struct vm_errand_stream {
 struct vm_errand {
     struct vm_system *sys;      /* borrowed */
     struct vm_map_meter *meter; /* borrowed: of the VM whose fault it is */
+    const _Atomic bool *stop;   /* borrowed: ends its waits (vm_stop.h); NULL = none */
     enum vm_errand_kind kind;   /* pending */
     struct vm_object *object;   /* WAIT, PAGE_IN: counted */
     vm_pindex_t pindex;
@@ -72,7 +73,8 @@ struct vm_errand {
     struct vm_errand_page pages[VM_ERRAND_PAGES];
 };
 
-void vm_errand_init(struct vm_errand *errand, struct vm_system *sys, struct vm_map_meter *meter);
+void vm_errand_init(struct vm_errand *errand, struct vm_system *sys, struct vm_map_meter *meter,
+                    const _Atomic bool *stop);
 
 /*
  * Let go of what the errands brought, and do what a stream or a copy left: the page is
@@ -142,7 +144,7 @@ void vm_errand_drop(struct vm_errand *errand, struct vm_object *object, vm_pinde
 const struct vm_errand_page *vm_errand_find(const struct vm_errand *errand,
                                             const struct vm_object *object, vm_pindex_t pindex);
 
-/* Run the pending errand.  Locks: none held; takes O, sleeps. */
+/* Run the pending errand, or drop it once *stop is set.  Locks: none held; takes O, sleeps. */
 void vm_errand_run(struct vm_errand *errand);
 
 #endif

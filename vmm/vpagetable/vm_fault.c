@@ -12,7 +12,8 @@
  *         vm_fault_object                      page found or made: busy
  *         vm_prefault_...                      neighbours: busy
  *       vm_fault_fill                        no O: copy or zero the page
- *       vm_fault_enter or vm_fault_hold      no O: pmap_enter; then O, nothing is busy any more
+ *       vm_fault_enter                       no O: pmap_enter; then O, nothing is busy any more
+ *       or vm_fault_hold, fault_copy_bytes     ... for the monitor instead of the guest
  *   vm_errand_run                            no lock: what the attempt could not wait for
  *   vm_errand_fini                           no lock, the waiter goes on: read ahead, collapse
  *
@@ -41,6 +42,9 @@
 
 #include "vmm/vpagetable/vm_pager.h"
 
+#include <errno.h>
+#include <string.h>
+
 /* ---- Choosing, with O held. ---- */
 
 /* May the page be mapped writable? */
@@ -64,7 +68,7 @@ fault_protection(const struct faultstate *fs) VM_REQUIRES(fs->first_object->lock
 static void
 fault_prefault(struct faultstate *fs) VM_REQUIRES(fs->first_object->lock)
 {
-    if ((fs->flags & VM_FAULT_BURST) == 0 || fs->held != NULL || fs->lookup.wired)
+    if ((fs->flags & VM_FAULT_BURST) == 0 || !vm_fault_enters(fs) || fs->lookup.wired)
         return;
     if (vm_fault_is_vpagetable(fs))
         vm_prefault_vpagetable(&fs->run, fs->map, fs->lookup.entry, fs->first_object, &fs->walk,
@@ -104,7 +108,7 @@ fault_choose_page(struct faultstate *fs, vm_pindex_t pindex) VM_REQUIRES(fs->fir
         return result;
     prot = fault_protection(fs);
     if (write || (fs->flags & VM_FAULT_DIRTY) != 0 ||
-        (fs->held == NULL && (prot & VM_PROT_WRITE) != 0))
+        (vm_fault_enters(fs) && (prot & VM_PROT_WRITE) != 0))
         fault_modified(fs);
     vm_prefault_init(&fs->run, fs->gpa, fs->m, prot, fs->source != NULL);
     fault_prefault(fs);
@@ -169,7 +173,7 @@ fault_copy_page(const struct faultstate *fs)
     vm_page_copy(fs->source, fs->m);
     if (!fs->sole_view)
         pmap_page_protect(fs->source, VM_PROT_NONE);
-    else if (fs->held != NULL)
+    else if (!vm_fault_enters(fs))
         fault_unmap(fs);
 }
 
@@ -302,6 +306,29 @@ vm_fault_hold(struct faultstate *fs)
     return VM_OK;
 }
 
+/*
+ * Copy the bytes.  M, and through a virtual page table I, are still held: no edit of the map and
+ * no INVAL ends in between.
+ */
+static enum vm_result
+fault_copy_bytes(struct faultstate *fs)
+{
+    const struct fault_bytes *bytes = fs->bytes;
+    struct vm_object *object = fs->m->object;
+    uint8_t *page;
+
+    vm_fault_fill(fs, false);
+    page = (uint8_t *)vm_page_address(fs->m) + bytes->offset;
+    if (bytes->from != NULL)
+        memcpy(page, bytes->from, bytes->size);
+    else
+        memcpy(bytes->to, page, bytes->size);
+    vm_mutex_lock(&object->lock);
+    fault_settle(fs->m);
+    vm_mutex_unlock(&object->lock);
+    return VM_OK;
+}
+
 /* A table page was made; the walk starts over and will find it. */
 static void
 fault_finish_table(struct faultstate *fs)
@@ -326,6 +353,8 @@ vm_fault_resolve(struct faultstate *fs)
         fault_finish_table(fs);
     if (result != VM_OK)
         return result;
+    if (fs->bytes != NULL)
+        return fault_copy_bytes(fs);
     return fs->held != NULL ? vm_fault_hold(fs) : vm_fault_enter(fs);
 }
 
@@ -342,7 +371,7 @@ fault_resolve_interlocked(struct faultstate *fs)
     enum vm_result result;
 
     fs->cluster = 0;
-    if ((fs->flags & VM_FAULT_BURST) != 0 && fs->held == NULL)
+    if ((fs->flags & VM_FAULT_BURST) != 0 && vm_fault_enters(fs))
         fs->cluster = vm_prefault_cluster(fs->map, fs->lookup.entry, fs->gpa);
     vm_map_interlock(fs->map, &ilock, fs->gpa,
                      gpa_add(fs->gpa, ((uint64_t)fs->cluster + 1) << PAGE_SHIFT));
@@ -420,16 +449,28 @@ fault_count(const struct faultstate *fs, enum vm_result result)
 
 void
 vm_fault_init(struct faultstate *fs, struct vm_system *sys, struct vm_map_meter *meter,
-              vm_prot_t access, unsigned flags, struct vm_page **held, struct vm_fault_info *info)
+              const _Atomic bool *stop, vm_prot_t access, unsigned flags,
+              struct vm_fault_info *info)
 {
     assert(access == VM_PROT_READ || access == VM_PROT_WRITE || access == VM_PROT_EXECUTE);
     fs->meter = meter;
     fs->info = info;
     fs->access = access;
     fs->flags = flags;
-    fs->held = held;
-    vm_errand_init(&fs->errand, sys, meter);
+    fs->held = NULL;
+    fs->bytes = NULL;
+    vm_errand_init(&fs->errand, sys, meter, stop);
     fs->errand.holding = (flags & VM_FAULT_HOLDER) != 0;
+}
+
+/* The fault came to this. */
+static enum vm_result
+fault_over(struct faultstate *fs, enum vm_result result)
+{
+    fs->info->result = result;
+    fs->info->hardfault = fs->errand.hardfault;
+    fault_count(fs, result);
+    return result;
 }
 
 enum vm_result
@@ -442,10 +483,7 @@ vm_fault_advance(struct faultstate *fs, enum vm_result (*attempt)(struct faultst
         if (fs->errand.kind != VM_ERRAND_NONE)
             return VM_RETRY;
     }
-    fs->info->result = result;
-    fs->info->hardfault = fs->errand.hardfault;
-    fault_count(fs, result);
-    return result;
+    return fault_over(fs, result);
 }
 
 enum vm_result
@@ -454,6 +492,8 @@ vm_fault_finish(struct faultstate *fs, enum vm_result (*attempt)(struct faultsta
 {
     while (result == VM_RETRY) {
         vm_errand_run(&fs->errand);
+        if (vm_stopped(fs->errand.stop))
+            return fault_over(fs, vm_fault_host_failure(fs, -ECANCELED, "the VM has ended"));
         result = vm_fault_advance(fs, attempt);
     }
     return result;
@@ -469,28 +509,26 @@ vm_fault_run(struct faultstate *fs, enum vm_result (*attempt)(struct faultstate 
 }
 
 void
-vm_fault_init_map(struct faultstate *fs, struct vm_map *map, gpa_t gpa, vm_prot_t access,
-                  unsigned flags, struct vm_page **held, struct vm_fault_info *info)
+vm_fault_set_place(struct faultstate *fs, struct vm_map *map, gpa_t gpa)
 {
-    *info = (struct vm_fault_info){ .gpa = gpa, .access = access };
-    vm_fault_init(fs, map->sys, &map->meter, access, flags, held, info);
+    *fs->info = (struct vm_fault_info){ .gpa = gpa, .access = fs->access };
     fs->map = map;
     fs->gpa = gpa_trunc_page(gpa);
 }
 
 enum vm_result
-vm_fault_run_map(struct vm_map *map, gpa_t gpa, vm_prot_t access, unsigned flags,
-                 struct vm_page **held, struct vm_fault_info *info)
+vm_fault_run_map(struct faultstate *fs, struct vm_map *map, gpa_t gpa)
 {
-    struct faultstate fs; /* each step writes what later ones read; clearing it all would cost */
-
-    vm_fault_init_map(&fs, map, gpa, access, flags, held, info);
-    return vm_fault_run(&fs, vm_fault_attempt);
+    vm_fault_set_place(fs, map, gpa);
+    return vm_fault_run(fs, vm_fault_attempt);
 }
 
 enum vm_result
 vm_fault(struct vm_map *map, gpa_t gpa, vm_prot_t access, unsigned flags,
          struct vm_fault_info *info)
 {
-    return vm_fault_run_map(map, gpa, access, flags, NULL, info);
+    struct faultstate fs; /* each step writes what later ones read; clearing it all would cost */
+
+    vm_fault_init(&fs, map->sys, &map->meter, map->stop, access, flags, info);
+    return vm_fault_run_map(&fs, map, gpa);
 }

@@ -57,7 +57,8 @@ struct vm_fault_info {
  * `access` is one of READ, WRITE, EXECUTE.  gpa need not be aligned.
  * Locks: none held; sleeps.
  * Returns VM_OK: mapped and the waiters woken.  Anything else: nothing mapped,
- * *info says why, the waiters still wait.  Never VM_RETRY.
+ * *info says why, the waiters still wait.  Never VM_RETRY.  VM_HOST_FAILURE with -ECANCELED: it
+ * would have had to wait, and the VM has ended (vm_map.stop).
  */
 enum vm_result vm_fault(struct vm_map *map, gpa_t gpa, vm_prot_t access, unsigned flags,
                         struct vm_fault_info *info) __attribute__((warn_unused_result));
@@ -89,7 +90,9 @@ enum vm_result vm_fault_resume(struct vm_fault_rest *rest, struct vm_fault_info 
 void vm_fault_end(struct vm_fault_rest *rest);
 
 /*
- * Resolve an access without mapping: the monitor's way to guest memory.
+ * Resolve an access without mapping: a device's way to guest memory.  The hold outlasts every
+ * lock, so neither INVAL nor an edit of the map waits for it: what is written afterwards lands in
+ * the page that was found.  A guest that takes a page back must first have its device finish.
  * Returns VM_OK and *mp, a held page (vm_page_unhold it, with no lock held) that is dirty if
  * access has WRITE; its bytes are at vm_page_address, and its object stays until then.  If a write had to copy the page,
  * the old mapping at gpa is dropped.  Errors as vm_fault; also VM_PROTECTION
@@ -113,7 +116,8 @@ struct vm_fault_table {
  * Resolve an access to page pindex of an object, or, with a table, to the page that the
  * walk of it in that object comes to; nothing is mapped.  It counts in `meter`, of the VM that
  * it is made for.
- * Locks: none held; sleeps.  The caller has a reference of the object.
+ * Locks: none held; sleeps, until *stop is set (vm_stop.h).  The caller has a reference of the
+ * object.
  * Returns VM_OK and *mp as vm_fault_page does; else VM_BEYOND_OBJECT, VM_OBJECT_DEAD,
  * VM_IO_ERROR, VM_HOST_FAILURE, and with a table the walk's VM_VPTE_INVALID,
  * VM_VPTE_PROTECTION and VM_BAD_FRAME.  info->gpa is the offset pindex stands for.
@@ -121,11 +125,16 @@ struct vm_fault_table {
  */
 enum vm_result vm_fault_object_page(struct vm_map_meter *meter, struct vm_object *object,
                                     const struct vm_fault_table *table, vm_pindex_t pindex,
-                                    vm_prot_t access, unsigned flags, struct vm_page **mp,
-                                    struct vm_fault_info *info) __attribute__((warn_unused_result));
+                                    vm_prot_t access, unsigned flags, const _Atomic bool *stop,
+                                    struct vm_page **mp, struct vm_fault_info *info)
+    __attribute__((warn_unused_result));
 
 /*
- * Copy bytes between guest-physical memory and the monitor through held pages (vm_copy.c).
+ * Copy bytes between guest-physical memory and the monitor (vm_copy.c): what a vCPU's access is
+ * that KVM emulates, and a doorbell call's argument.  Page by page: what is copied of one is
+ * copied before an INVAL, SETMAP or edit of the map that changes what the address shows returns,
+ * or as that left it.
+ * Locks: none held; sleeps.
  * Returns VM_OK, or the first page's failure; bytes before it may have been copied.
  */
 enum vm_result vm_map_read(struct vm_map *map, gpa_t gpa, void *to, size_t size,

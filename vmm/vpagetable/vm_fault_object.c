@@ -64,7 +64,7 @@ fault_may_move(const struct faultstate *fs, const struct vm_object *object, vm_p
 static bool
 fault_may_keep_frame(const struct faultstate *fs, const struct vm_page *m)
 {
-    return fs->map != NULL && fs->held == NULL && m->hold_count == 0 && m->wire_count == 0 &&
+    return fs->map != NULL && vm_fault_enters(fs) && m->hold_count == 0 && m->wire_count == 0 &&
            pmap_is_natural(fs->map->pmap, fs->gpa, vm_page_frame(m));
 }
 

@@ -12,7 +12,11 @@ enum vm_result
 vm_fault_page(struct vm_map *map, gpa_t gpa, vm_prot_t access, unsigned flags, struct vm_page **mp,
               struct vm_fault_info *info)
 {
-    return vm_fault_run_map(map, gpa, access, flags, mp, info);
+    struct faultstate fs;
+
+    vm_fault_init(&fs, map->sys, &map->meter, map->stop, access, flags, info);
+    fs.held = mp;
+    return vm_fault_run_map(&fs, map, gpa);
 }
 
 enum vm_result
@@ -27,7 +31,8 @@ vm_fault_page_quick(struct vm_map *map, gpa_t gpa, vm_prot_t access, struct vm_p
 enum vm_result
 vm_fault_object_page(struct vm_map_meter *meter, struct vm_object *object,
                      const struct vm_fault_table *table, vm_pindex_t pindex, vm_prot_t access,
-                     unsigned flags, struct vm_page **mp, struct vm_fault_info *info)
+                     unsigned flags, const _Atomic bool *stop, struct vm_page **mp,
+                     struct vm_fault_info *info)
 {
     struct vm_map_entry entry = { .object = object, .protection = access };
     struct faultstate fs;
@@ -41,7 +46,8 @@ vm_fault_object_page(struct vm_map_meter *meter, struct vm_object *object,
     *info = (struct vm_fault_info){ .gpa = gpa_from_u64(pindex << PAGE_SHIFT),
                                     .access = access,
                                     .entry_prot = access };
-    vm_fault_init(&fs, object->sys, meter, access, flags, mp, info);
+    vm_fault_init(&fs, object->sys, meter, stop, access, flags, info);
+    fs.held = mp;
     fs.map = NULL;
     fs.gpa = info->gpa;
     fs.first_object = object;

@@ -41,7 +41,8 @@ vm_fault_start(struct vm_map *map, gpa_t gpa, vm_prot_t access, unsigned flags,
     struct faultstate fs;
     enum vm_result result;
 
-    vm_fault_init_map(&fs, map, gpa, access, flags, NULL, info);
+    vm_fault_init(&fs, map->sys, &map->meter, map->stop, access, flags, info);
+    vm_fault_set_place(&fs, map, gpa);
     result = vm_fault_advance(&fs, vm_fault_attempt);
     *rest = NULL;
     if (result == VM_RETRY || vm_errand_left_work(&fs.errand))

@@ -8,6 +8,7 @@
  *     vm_fault_object.c  vm_fault_object: from the page index to a busy page
  *     vm_fault_page.c    vm_fault_page, vm_fault_page_quick, vm_fault_object_page
  *     vm_fault_start.c   vm_fault_start, vm_fault_resume, vm_fault_end
+ *     vm_copy.c          vm_map_read, vm_map_write, vm_map_peek
  *
  * Locks: a faultstate belongs to one thread at a time.
  */
@@ -26,29 +27,53 @@ enum fault_kind {
     FAULT_COW
 };
 
+/* Bytes of the page that are copied instead of mapping it: to the guest if `from` is set. */
+struct fault_bytes {
+    void *to;
+    const void *from;
+    size_t offset; /* in the page */
+    size_t size;
+};
+
+/* Each field is set by the step named, and read by those after it; nothing clears it in between. */
 struct faultstate {
+    /* vm_fault_init: the whole fault's. */
     struct vm_map_meter *meter; /* borrowed: of the VM whose fault it is */
-    struct vm_map *map;         /* NULL: vm_fault_object_page, which has no address either */
     struct vm_fault_info *info;
-    gpa_t gpa; /* of the page */
     vm_prot_t access;
-    unsigned flags;        /* VM_FAULT_* */
-    struct vm_page **held; /* vm_fault_page: where the page goes; NULL: enter it */
+    unsigned flags; /* VM_FAULT_* */
     struct vm_errand errand;
-    /* One attempt's. */
+    /* vm_fault_init says "enter it"; who wants something else of the page sets one of them. */
+    struct vm_page **held;           /* vm_fault_page: where the held page goes, or NULL */
+    const struct fault_bytes *bytes; /* vm_map_read, vm_map_write: what to copy, or NULL */
+    /* vm_fault_run_map; vm_fault_object_page. */
+    struct vm_map *map; /* NULL: vm_fault_object_page, which has no address either */
+    gpa_t gpa;          /* of the page */
+    /* vm_fault_attempt, each time; vm_fault_object_page, once. */
     struct vm_map_lookup lookup;
     struct vm_object *first_object; /* borrowed from the entry */
-    unsigned cluster;               /* VPAGETABLE: pages beyond the first that are interlocked */
-    struct vpte_walk walk;          /* VPAGETABLE */
-    bool unread_table;              /* VPAGETABLE: m is a table page that is not valid yet */
-    vm_pindex_t pindex;             /* of m in first_object */
-    struct vm_page *m;              /* busy: the page */
-    struct vm_page *source;         /* busy: copy it to m first; or NULL */
-    bool sole_view;                 /* source: first_object shows in this entry only */
-    bool keep_frame; /* source: its frame stays where it is mapped, and becomes m's */
+    /* fault_resolve_interlocked. */
+    unsigned cluster; /* VPAGETABLE: pages beyond the first that are interlocked */
+    /* vm_fault_vpagetable. */
+    struct vpte_walk walk; /* VPAGETABLE */
+    bool unread_table;     /* m is a table page that is not valid yet; vm_fault_resolve clears it */
+    /* vm_fault_object, also for a table page of the walk. */
+    vm_pindex_t pindex;     /* of m in first_object */
+    struct vm_page *m;      /* busy: the page */
+    struct vm_page *source; /* busy: copy it to m first; or NULL */
+    bool sole_view;         /* source: first_object shows in this entry only */
+    bool keep_frame;        /* source: its frame stays where it is mapped, and becomes m's */
     enum fault_kind kind;
+    /* fault_choose_page. */
     struct vm_prefault_run run;
 };
+
+/* Is the page to be mapped, not held or copied? */
+static inline bool
+vm_fault_enters(const struct faultstate *fs)
+{
+    return fs->held == NULL && fs->bytes == NULL;
+}
 
 static inline bool
 vm_fault_is_vpagetable(const struct faultstate *fs)
@@ -99,17 +124,19 @@ void vm_fault_walk_settle(struct faultstate *fs, struct vm_page *const *tables)
 
 /* ---- vm_fault.c ---- */
 
-/* Everything but where: the map and address, or the object.  `held` is NULL to enter the page. */
+/*
+ * Everything but where: the map and address, or the object.  The page is to be entered; `stop`
+ * (vm_stop.h) ends the waits.
+ */
 void vm_fault_init(struct faultstate *fs, struct vm_system *sys, struct vm_map_meter *meter,
-                   vm_prot_t access, unsigned flags, struct vm_page **held,
+                   const _Atomic bool *stop, vm_prot_t access, unsigned flags,
                    struct vm_fault_info *info);
 
-/* The same for an address of a map. */
-void vm_fault_init_map(struct faultstate *fs, struct vm_map *map, gpa_t gpa, vm_prot_t access,
-                       unsigned flags, struct vm_page **held, struct vm_fault_info *info);
+/* Where: an address of a map.  Fills *info. */
+void vm_fault_set_place(struct faultstate *fs, struct vm_map *map, gpa_t gpa);
 
 /*
- * One attempt at fs->first_object, with fs->lookup filled: choose, fill, enter or hold.
+ * One attempt at fs->first_object, with fs->lookup filled: choose, fill; enter, hold or copy.
  * Locks: none of O held; with a map, M held shared and, through a virtual page table, I.
  * Returns VM_RETRY when an errand was left.
  */
@@ -134,8 +161,7 @@ enum vm_result vm_fault_finish(struct faultstate *fs,
 enum vm_result vm_fault_run(struct faultstate *fs,
                             enum vm_result (*attempt)(struct faultstate *fs));
 
-/* The same for an address of a map; `held` is NULL to enter the page. */
-enum vm_result vm_fault_run_map(struct vm_map *map, gpa_t gpa, vm_prot_t access, unsigned flags,
-                                struct vm_page **held, struct vm_fault_info *info);
+/* The same for an address of a map; fills *info. */
+enum vm_result vm_fault_run_map(struct faultstate *fs, struct vm_map *map, gpa_t gpa);
 
 #endif

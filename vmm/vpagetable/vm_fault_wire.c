@@ -56,44 +56,18 @@ wire_page(struct vm_map *map, const struct vm_map_entry *entry, gpa_t gpa, bool 
     return fault_errno(result, &info);
 }
 
-static void
-unwire_pages(const struct vm_map_entry *entry, uint64_t npages)
-{
-    struct vm_object *object = entry->object;
-
-    for (uint64_t i = 0; i < npages; i++) {
-        struct vm_page *m;
-
-        vm_mutex_lock(&object->lock);
-        m = vm_page_lookup(object, entry->offset + i);
-        assert(m != NULL && m->wire_count != 0);
-        vm_page_unwire(m, true);
-        vm_mutex_unlock(&object->lock);
-    }
-}
-
 int
-vm_fault_wire(struct vm_map *map, const struct vm_map_entry *entry, bool user)
+vm_fault_wire(struct vm_map *map, struct vm_map_entry *entry, bool user)
 {
-    uint64_t npages = vm_map_entry_pages(entry);
-    int error;
+    int error = 0;
 
     assert(entry->maptype == VM_MAPTYPE_NORMAL && entry->wired_count != 0);
-    for (uint64_t i = 0; i < npages; i++) {
-        error = wire_page(map, entry, gpa_add(entry->start, i << PAGE_SHIFT), user);
-        if (error != 0) {
-            unwire_pages(entry, i);
-            return error;
-        }
+    while (entry->wired_end.value != entry->end.value && error == 0) {
+        error = vm_stopped(map->stop) ? -ECANCELED : wire_page(map, entry, entry->wired_end, user);
+        if (error == 0)
+            entry->wired_end = gpa_add(entry->wired_end, PAGE_SIZE);
     }
-    return 0;
-}
-
-void
-vm_fault_unwire(const struct vm_map_entry *entry)
-{
-    assert(entry->wired_count != 0);
-    unwire_pages(entry, vm_map_entry_pages(entry));
+    return error;
 }
 
 /* ---- Copying. ---- */
@@ -143,13 +117,13 @@ map_has_page(struct vm_map *map, gpa_t gpa)
 
 /* Give the object a copy of a held page. */
 static int
-object_add_copy(struct vm_map_meter *meter, struct vm_object *object, vm_pindex_t pindex,
+object_add_copy(struct vm_map *map, struct vm_object *object, vm_pindex_t pindex,
                 const struct vm_page *source)
 {
     struct vm_fault_info info;
     struct vm_page *m;
-    enum vm_result result = vm_fault_object_page(meter, object, NULL, pindex, VM_PROT_WRITE,
-                                                 VM_FAULT_HOLDER, &m, &info);
+    enum vm_result result = vm_fault_object_page(&map->meter, object, NULL, pindex, VM_PROT_WRITE,
+                                                 VM_FAULT_HOLDER, map->stop, &m, &info);
 
     if (result != VM_OK)
         return fault_errno(result, &info);
@@ -171,7 +145,7 @@ copy_one(struct vm_map *map, gpa_t gpa, struct vm_object *object, vm_pindex_t pi
     result = vm_fault_page(map, gpa, VM_PROT_READ, VM_FAULT_OVERRIDE, &m, &info);
     if (result != VM_OK)
         return fault_errno(result, &info);
-    error = object_add_copy(&map->meter, object, pindex, m);
+    error = object_add_copy(map, object, pindex, m);
     vm_page_unhold(m);
     return error;
 }
@@ -183,6 +157,8 @@ vm_fault_copy_entry(struct vm_map *map, gpa_t gpa, uint64_t npages, struct vm_ob
     int error = 0;
 
     for (uint64_t i = 0; i < npages && error == 0; i++)
-        error = copy_one(map, gpa_add(gpa, i << PAGE_SHIFT), object, first + i);
+        error = vm_stopped(map->stop)
+                    ? -ECANCELED
+                    : copy_one(map, gpa_add(gpa, i << PAGE_SHIFT), object, first + i);
     return error;
 }

@@ -3,7 +3,7 @@
  * Wiring of the pages of a map entry, and the copy of pages that cannot be shared.
  *
  * A wired page always belongs to the entry's own object, a page that only shows
- * through from a backing object being copied up first.  So vm_fault_unwire finds it
+ * through from a backing object being copied up first.  So vm_map_entry_unwire finds it
  * whatever became of the mapping, which may be dropped at any time, and no chain
  * collapses over a wired page.  (The seed asks the pmap, and leaves a read-only page
  * where it is.)
@@ -18,20 +18,15 @@
 #include "vmm/vpagetable/vm_fault.h"
 
 /*
- * Wire each page of an entry, and map it where the entry allows reads.  The entry
- * is NORMAL, has wired_count != 0, and does not need a copy before a write it allows.
+ * Wire the pages of an entry from entry->wired_end on, which moves with them, and map them where
+ * the entry allows reads.  The entry is NORMAL, has wired_count != 0, and does not need a copy
+ * before a write it allows.  vm_map_entry_unwire is the way back (the seed's vm_fault_unwire).
  * Locks: E held, M not; sleeps.
- * Returns 0; else nothing is wired: -EACCES (VM_PROTECTION), -EIO (VM_IO_ERROR), the
- * errno of a VM_HOST_FAILURE, or -EFAULT for every other result of the fault.
+ * Returns 0; else -EACCES (VM_PROTECTION), -EIO (VM_IO_ERROR), the errno of a VM_HOST_FAILURE,
+ * -ECANCELED once *map->stop is set, or -EFAULT for every other result of the fault.
  */
-int vm_fault_wire(struct vm_map *map, const struct vm_map_entry *entry, bool user)
+int vm_fault_wire(struct vm_map *map, struct vm_map_entry *entry, bool user)
     VM_REQUIRES(map->edit_lock) __attribute__((warn_unused_result));
-
-/*
- * Unwire each page of an entry that vm_fault_wire wired; they go to the active queue.
- * Locks: E held, or the entry is in no map any more; takes O.
- */
-void vm_fault_unwire(const struct vm_map_entry *entry);
 
 /*
  * Copy the pages from gpa on, as the map has them, to [first, first + npages) of an

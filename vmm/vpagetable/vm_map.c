@@ -8,7 +8,6 @@
  */
 #include "vmm/vpagetable/vm_map.h"
 
-#include "vmm/vpagetable/vm_fault_wire.h"
 #include "vmm/vpagetable/vm_map_entry.h"
 
 #include <bsd/sys/queue.h>
@@ -26,6 +25,7 @@ vm_map_init(struct vm_map *map, struct vm_system *sys, struct pmap *pmap)
     vm_mutex_init(&map->ilock_mutex);
     vm_cond_init(&map->ilock_cond);
     LIST_INIT(&map->ilocks);
+    SLIST_INIT(&map->abandoned);
 }
 
 /* ---- Insert. ---- */
@@ -118,10 +118,8 @@ insert_locked(struct vm_map *map, struct vm_map_entry *entry) VM_REQUIRES(map->e
         return error;
     vm_rwlock_write_lock(&map->lock);
     error = vm_map_entry_reserve(map);
-    if (error == 0) {
+    if (error == 0)
         vm_map_entry_link(map, entry);
-        map->timestamp++;
-    }
     vm_rwlock_write_unlock(&map->lock);
     if (error != 0)
         vm_map_windows_trim(map, vm_map_entry_lowest(entry), entry->end);
@@ -136,6 +134,8 @@ vm_map_insert(struct vm_map *map, const struct vm_map_insert *args)
 
     if (!insert_valid(args))
         return -EINVAL;
+    if (vm_stopped(map->stop))
+        return -ECANCELED;
     entry = entry_create(args);
     if (entry == NULL)
         return -ENOMEM;
@@ -165,13 +165,17 @@ entries_unlink(struct vm_map *map, gpa_t start, gpa_t end, struct vm_map_picked 
     for (struct vm_map_entry *e = vm_map_entry_first(map, start, end); e != NULL; e = next) {
         next = vm_map_entry_next(e, end);
         vm_map_entry_unlink(map, e);
+        e->wired_end = e->wired_count != 0 ? e->end : e->start;
         SLIST_INSERT_HEAD(removed, e, picked);
     }
     return 0;
 }
 
-/* Nobody finds the entries any more: let go of their mappings, wirings and windows. */
-static void
+/*
+ * Nobody finds the entries any more: let go of their mappings, wirings and windows.  May be done
+ * again for all of them after -ECANCELED.
+ */
+static int
 entries_unmap(struct vm_map *map, const struct vm_map_picked *removed) VM_REQUIRES(map->edit_lock)
 {
     struct vm_map_entry *entry;
@@ -179,11 +183,12 @@ entries_unmap(struct vm_map *map, const struct vm_map_picked *removed) VM_REQUIR
     SLIST_FOREACH (entry, removed, picked) {
         gpa_t lowest = vm_map_entry_lowest(entry);
 
-        if (entry->wired_count != 0)
-            vm_fault_unwire(entry);
-        pmap_remove(map->pmap, lowest, entry->end);
+        if (vm_stopped(map->stop) || !vm_map_entry_unwire(entry, map->stop) ||
+            pmap_remove_until(map->pmap, lowest, entry->end, map->stop) != 0)
+            return -ECANCELED;
         vm_map_windows_trim(map, lowest, entry->end);
     }
+    return 0;
 }
 
 int
@@ -197,18 +202,40 @@ vm_map_remove(struct vm_map *map, gpa_t start, gpa_t end)
     vm_map_edit_begin(map);
     error = entries_unlink(map, start, end, &removed);
     vm_rwlock_write_unlock(&map->lock);
-    entries_unmap(map, &removed);
+    if (error == 0)
+        error = entries_unmap(map, &removed);
     vm_rwlock_write_lock(&map->lock);
     error = vm_map_edit_end(map, start, end, error);
-    vm_map_entries_destroy(&removed);
+    vm_map_entries_destroy(map, &removed);
     return error;
+}
+
+/* Finish what stopped calls left. */
+static void
+map_finish_abandoned(struct vm_map *map)
+{
+    struct vm_map_picked abandoned;
+    int error;
+
+    vm_map_edit_begin(map);
+    abandoned = map->abandoned;
+    SLIST_INIT(&map->abandoned);
+    vm_rwlock_write_unlock(&map->lock);
+    error = entries_unmap(map, &abandoned);
+    vm_mutex_unlock(&map->edit_lock);
+    assert(error == 0);
+    (void)error;
+    vm_map_entries_destroy(map, &abandoned);
 }
 
 void
 vm_map_fini(struct vm_map *map)
 {
-    int error = vm_map_remove(map, gpa_from_u64(0), gpa_from_u64(PMAP_GPA_END));
+    int error;
 
+    map->stop = NULL;
+    map_finish_abandoned(map);
+    error = vm_map_remove(map, gpa_from_u64(0), gpa_from_u64(PMAP_GPA_END));
     assert(error == 0 || error == -ENOENT);
     (void)error;
     assert(LIST_EMPTY(&map->ilocks));
@@ -226,16 +253,17 @@ vm_map_fini(struct vm_map *map)
  * READ and EXECUTE look the same in a mapping, so losing either drops it: the next
  * access is checked afresh.
  */
-static void
+static int
 entry_protect(const struct vm_map *map, struct vm_map_entry *entry, vm_prot_t prot)
 {
     vm_prot_t lost = (vm_prot_t)(entry->protection & ~prot);
 
     entry->protection = prot;
     if ((lost & (VM_PROT_READ | VM_PROT_EXECUTE)) != 0)
-        pmap_remove(map->pmap, entry->start, entry->end);
-    else if ((lost & VM_PROT_WRITE) != 0)
-        pmap_write_protect(map->pmap, entry->start, entry->end);
+        return pmap_remove_until(map->pmap, entry->start, entry->end, map->stop);
+    if ((lost & VM_PROT_WRITE) != 0)
+        return pmap_write_protect_until(map->pmap, entry->start, entry->end, map->stop);
+    return 0;
 }
 
 static int
@@ -263,9 +291,9 @@ vm_map_protect(struct vm_map *map, gpa_t start, gpa_t end, vm_prot_t prot)
     if (error == 0)
         error = vm_map_clip(map, start, end);
     if (error == 0) {
-        for (struct vm_map_entry *e = vm_map_entry_first(map, start, end); e != NULL;
+        for (struct vm_map_entry *e = vm_map_entry_first(map, start, end); e != NULL && error == 0;
              e = vm_map_entry_next(e, end))
-            entry_protect(map, e, prot);
+            error = entry_protect(map, e, prot);
     }
     return vm_map_edit_end(map, start, end, error);
 }
@@ -397,10 +425,8 @@ vm_map_lookup(struct vm_map *map, gpa_t gpa, vm_prot_t access, struct vm_map_loo
     do {
         vm_rwlock_read_lock(&map->lock);
         result = lookup_entry(vm_map_entry_search(map, gpa), gpa, access, out);
-        if (result == VM_OK) {
-            out->timestamp = map->timestamp;
+        if (result == VM_OK)
             return VM_OK;
-        }
         vm_rwlock_read_unlock(&map->lock);
         if (result == VM_RETRY)
             result = lookup_prepare(map, gpa, access, out);
@@ -480,18 +506,31 @@ setmap_check(const struct vm_map *map, gpa_t start, gpa_t end)
     return whole ? 0 : -EAGAIN;
 }
 
-static void
-setmap_whole(struct vm_map *map, gpa_t start, gpa_t end, vpte_t root) VM_REQUIRES_SHARED(map->lock)
+/* Nobody walks the range. */
+static int
+setmap_change(struct vm_map *map, gpa_t start, gpa_t end, vpte_t root) VM_REQUIRES_SHARED(map->lock)
 {
-    struct vm_map_ilock ilock;
+    int error;
 
-    vm_map_interlock(map, &ilock, start, end);
     for (struct vm_map_entry *e = vm_map_entry_first(map, start, end); e != NULL;
          e = vm_map_entry_next(e, end))
         atomic_store(&e->root, root);
-    pmap_remove(map->pmap, start, end);
+    error = pmap_remove_until(map->pmap, start, end, map->stop);
+    if (error == 0)
+        vm_meter_add(&map->meter, v_setmap, 1);
+    return error;
+}
+
+static int
+setmap_whole(struct vm_map *map, gpa_t start, gpa_t end, vpte_t root) VM_REQUIRES_SHARED(map->lock)
+{
+    struct vm_map_ilock ilock;
+    int error;
+
+    vm_map_interlock(map, &ilock, start, end);
+    error = setmap_change(map, start, end, root);
     vm_map_deinterlock(map, &ilock);
-    vm_meter_add(&map->meter, v_setmap, 1);
+    return error;
 }
 
 /* Nobody walks while M is held exclusively: no interlock.  Entries may be merged after. */
@@ -504,13 +543,8 @@ setmap_clipped(struct vm_map *map, gpa_t start, gpa_t end, vpte_t root)
     error = setmap_check(map, start, end);
     if (error == -EAGAIN)
         error = vm_map_clip(map, start, end);
-    if (error == 0) {
-        for (struct vm_map_entry *e = vm_map_entry_first(map, start, end); e != NULL;
-             e = vm_map_entry_next(e, end))
-            atomic_store(&e->root, root);
-        pmap_remove(map->pmap, start, end);
-        vm_meter_add(&map->meter, v_setmap, 1);
-    }
+    if (error == 0)
+        error = setmap_change(map, start, end, root);
     return vm_map_edit_end(map, start, end, error);
 }
 
@@ -524,7 +558,7 @@ vm_map_setmap(struct vm_map *map, gpa_t start, gpa_t end, vpte_t root)
     vm_rwlock_read_lock(&map->lock);
     error = setmap_check(map, start, end);
     if (error == 0)
-        setmap_whole(map, start, end, root);
+        error = setmap_whole(map, start, end, root);
     vm_rwlock_read_unlock(&map->lock);
     return error == -EAGAIN ? setmap_clipped(map, start, end, root) : error;
 }
@@ -540,12 +574,12 @@ vm_map_inval(struct vm_map *map, gpa_t start, gpa_t end)
     vm_rwlock_read_lock(&map->lock);
     if (vm_map_entries_cover(map, start, end)) {
         vm_map_interlock(map, &ilock, start, end);
-        pmap_remove(map->pmap, start, end);
+        error = pmap_remove_until(map->pmap, start, end, map->stop);
         vm_map_deinterlock(map, &ilock);
-        vm_meter_add(&map->meter, v_inval, 1);
-        error = 0;
     }
     vm_rwlock_read_unlock(&map->lock);
+    if (error == 0)
+        vm_meter_add(&map->meter, v_inval, 1);
     return error;
 }
 

@@ -4,8 +4,8 @@
  * view of a range of an object.
  *
  * Locks: M (map->lock), held shared by faults, INVAL and SETMAP, exclusively by
- * whatever adds, removes, clips or changes entries; such a change increments
- * `timestamp`, which tells who dropped M that he must look again.
+ * whatever adds, removes, clips or changes entries.  Who dropped M looks everything up again
+ * (a fault), or holds E and counts on what follows (an edit).
  *
  * E (map->edit_lock) comes before M and makes edits exclude each other from their
  * first check to their end, through sleeps and while a window comes or goes: the
@@ -69,9 +69,12 @@ struct vm_map_entry {
                                            and wired once */
     TAILQ_ENTRY(vm_map_entry) link;   /* M */
     SLIST_ENTRY(vm_map_entry) picked; /* E: an edit's list of entries, in the map or not */
+    gpa_t wired_end;                  /* E: an edit's, of a picked entry: its wirings are of the
+                                           pages before this */
 };
 
 TAILQ_HEAD(vm_map_entries, vm_map_entry);
+SLIST_HEAD(vm_map_picked, vm_map_entry);
 
 /* Held or waited for; of two that overlap the older one goes first. */
 struct vm_map_ilock {
@@ -92,11 +95,14 @@ struct vm_map {
     struct vm_map_entries entries; /* M, E: by address */
     struct vm_ranges ranges;       /* M, E: the same, to search; hints are (a) */
     unsigned nentries;             /* M, E */
-    unsigned timestamp;            /* M, E */
     struct vm_mutex ilock_mutex;   /* guards the interlocks */
     struct vm_cond ilock_cond;     /* an interlock was dropped */
     unsigned ilock_waiters;        /* ilock_mutex */
     struct vm_map_ilock_list ilocks; /* ilock_mutex */
+    const _Atomic bool *stop;        /* (c) borrowed, set after vm_map_init: ends long calls and
+                                        waits for good (vm_stop.h); NULL = none */
+    struct vm_map_picked abandoned;  /* M: entries in no map, which a stopped call left to be
+                                        unmapped and destroyed */
     struct vm_map_meter meter;       /* of the VM whose map it is */
 };
 
@@ -125,13 +131,15 @@ struct vm_map_lookup {
     vm_prot_t access;           /* what it was looked up as, WRITE perhaps added */
     vm_prot_t prot;             /* what the entry allows */
     bool wired;
-    unsigned timestamp;
     int error; /* VM_HOST_FAILURE: negative errno */
 };
 
 void vm_map_init(struct vm_map *map, struct vm_system *sys, struct pmap *pmap);
 
-/* Remove everything.  Nobody else uses the map any more; the pmap must still be there. */
+/*
+ * Remove everything, what stopped calls left too.  Nobody else uses the map any more, and `stop`
+ * does not count; the pmap must still be there.
+ */
 void vm_map_fini(struct vm_map *map);
 
 /*
@@ -143,7 +151,7 @@ void vm_map_fini(struct vm_map *map);
  * the maximum, VPAGETABLE without format, object missing or given to a guard, a NORMAL
  * range beyond the object, page indexes that wrap, growth without GROWDOWN or beyond the
  * object's or the address space's begin), -EEXIST (overlaps an entry or what one may
- * grow into), -ENOMEM, or the machine's -errno.  On failure the caller keeps the
+ * grow into), -ENOMEM, -ECANCELED, or the machine's -errno.  On failure the caller keeps the
  * object's reference.
  *
  * An object may be mapped by several maps if none of them writes to it (each entry is
@@ -158,6 +166,10 @@ int vm_map_insert(struct vm_map *map, const struct vm_map_insert *args)
  * The calls below take any page-aligned range; entries that stick out of it are
  * clipped, and entries that a call made alike are merged (-ENOMEM, or -ENOSPC for the
  * shadow that a clipped VPAGETABLE entry may need: nothing changed).
+ *
+ * Those that can take long return -ECANCELED once *map->stop is set, with a part of their work
+ * done: the entries are in order, but mappings may be left that the call was to drop, so that
+ * nobody may insert anything or run a guest on the map any more.
  */
 
 /*
@@ -166,7 +178,8 @@ int vm_map_insert(struct vm_map *map, const struct vm_map_insert *args)
  * entry may grow into goes with its lowest page.
  * Locks: takes E, and M exclusively; sleeps for the objects' pages if these were
  * the last references.
- * Returns 0; -EINVAL (alignment, empty), -ENOENT (no entry inside), -ENOMEM.
+ * Returns 0; -EINVAL (alignment, empty), -ENOENT (no entry inside), -ENOMEM; -ECANCELED: the
+ * entries are gone, and what they had goes with vm_map_fini.
  */
 int vm_map_remove(struct vm_map *map, gpa_t start, gpa_t end) __attribute__((warn_unused_result));
 
@@ -176,7 +189,7 @@ int vm_map_remove(struct vm_map *map, gpa_t start, gpa_t end) __attribute__((war
  * read-only, those of entries that lose READ or EXECUTE are dropped.
  * Locks: takes E, and M exclusively.
  * Returns 0; -EINVAL (alignment, range not covered by entries), -EACCES (above
- * max_protection), -ENOMEM.
+ * max_protection), -ENOMEM, -ECANCELED.
  */
 int vm_map_protect(struct vm_map *map, gpa_t start, gpa_t end, vm_prot_t prot)
     __attribute__((warn_unused_result));
@@ -226,16 +239,18 @@ void vm_map_deinterlock(struct vm_map *map, struct vm_map_ilock *ilock);
  * Locks: takes M shared and I; E and M exclusively only to clip.
  * Source: DragonFly mcontrol(MADV_SETMAP).
  * Returns 0; -EINVAL (alignment, empty, another map type), -ENOENT (not covered by
- * entries), -ENOMEM.
+ * entries), -ENOMEM, -ECANCELED.
  */
 int vm_map_setmap(struct vm_map *map, gpa_t start, gpa_t end, vpte_t root)
     __attribute__((warn_unused_result));
 
 /*
  * INVAL: drop the mappings of [start, end), which entries of any type cover; data stays.
- * On return no access through an older walk is possible or under way.  Counts v_inval.
+ * On return no access of a vCPU through an older walk is possible or under way, one that KVM
+ * emulates (vm_map_read, vm_map_write) included; a page that a device holds it may go on writing
+ * to (vm_fault_page).  Counts v_inval.
  * Locks: takes M shared and I.
- * Returns 0; -EINVAL (alignment, empty), -ENOENT (not covered by entries).
+ * Returns 0; -EINVAL (alignment, empty), -ENOENT (not covered by entries), -ECANCELED.
  */
 int vm_map_inval(struct vm_map *map, gpa_t start, gpa_t end) __attribute__((warn_unused_result));
 
@@ -261,14 +276,14 @@ int vm_map_advise(struct vm_map *map, gpa_t start, gpa_t end, enum vm_map_advice
  * looked for in this map only (vm_map_insert).
  *
  * A write through the direct map to a page that is held since before the copy
- * (vm_map_write under way) shows on both sides.
+ * (vm_fault_page) shows on both sides.
  *
  * Locks: takes E, M exclusively, O; sleeps for pages.
  * Returns 0; -EINVAL (alignment, empty, beyond PMAP_GPA_END, ranges overlap), -ENOENT
  * (no entry in the source), -EEXIST (something in the destination), -EOPNOTSUPP
  * (a VPAGETABLE entry whose pages must stay shared), -EACCES (to be copied for real,
- * and even max_protection lacks READ), -ENOMEM, -ENOSPC, the machine's -errno, or
- * what the pager's read gave (-EIO).  On failure the map is what it was.
+ * and even max_protection lacks READ), -ENOMEM, -ENOSPC, -ECANCELED, the machine's
+ * -errno, or what the pager's read gave (-EIO).  On failure the map is what it was.
  * Source: DragonFly vm_map_copy_entry, vmspace_fork.
  */
 int vm_map_copy(struct vm_map *map, gpa_t src, gpa_t dst, uint64_t size)
@@ -284,7 +299,7 @@ int vm_map_copy(struct vm_map *map, gpa_t src, gpa_t dst, uint64_t size)
  * Returns 0; -EINVAL (alignment, empty), -ENOENT (not covered by entries, or a guard),
  * -EOPNOTSUPP (a VPAGETABLE entry: which page is mapped there is the guest's to change;
  * it wires the RAM behind it), -EACCES, -ENOMEM, -ENOSPC, or the fault's errno (vm_fault_wire).
- * On failure nothing is wired that was not.
+ * On failure nothing is wired that was not; on -ECANCELED a part may be, in entries that say so.
  * Source: DragonFly vm_map_wire, vm_map_unwire.
  */
 int vm_map_wire(struct vm_map *map, gpa_t start, gpa_t end, bool user)
@@ -294,7 +309,7 @@ int vm_map_wire(struct vm_map *map, gpa_t start, gpa_t end, bool user)
  * Undo one vm_map_wire of [start, end).
  * Locks: takes E, and M exclusively, O.
  * Returns 0; -EINVAL (alignment, empty, a part is not wired this way), -ENOENT (not
- * covered by entries), -ENOMEM.
+ * covered by entries), -ENOMEM; -ECANCELED: a part may still be wired, in entries that say so.
  */
 int vm_map_unwire(struct vm_map *map, gpa_t start, gpa_t end, bool user)
     __attribute__((warn_unused_result));

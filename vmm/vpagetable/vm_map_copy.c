@@ -4,8 +4,8 @@
  *
  *     prepare      M exclusively: check, clip the source, make the new entries
  *     real copies  no M: pages of wired and shared entries, windows
- *     commit       M exclusively, cannot fail: new entries get their objects and
- *                  are linked, the source's mappings become read-only
+ *     commit       M exclusively, can only be stopped: new entries get their objects, the
+ *                  source's mappings become read-only; then the new entries are linked
  *
  * E is held from beginning to end.  Between prepare and commit a fault may shadow or
  * grow a source entry: so a new entry gets what the source has at commit.
@@ -164,6 +164,7 @@ copy_entry(struct vm_map *map, struct copy *copy, const struct vm_map_entry *fro
     to->start = copy_target(copy, from->start);
     to->end = copy_target(copy, from->end);
     to->wired_count = 0;
+    to->wired_end = to->start;
     to->eflags &= ~(unsigned)(MAP_ENTRY_USER_WIRED | MAP_ENTRY_NEEDS_COPY);
     if (to->growth > below)
         to->growth = below;
@@ -251,8 +252,11 @@ copy_pages(struct vm_map *map, const struct copy *copy) VM_REQUIRES(map->edit_lo
 
 /* ---- Commit. ---- */
 
-/* From now on both sides share the object, and who writes first shadows it. */
-static void
+/*
+ * From now on both sides share the object, and who writes first shadows it.  -ECANCELED: some of
+ * the source can still be written to, so that nobody may see the copy.
+ */
+static int
 commit_virtual(const struct vm_map *map, const struct copy *copy, struct vm_map_entry *to)
     VM_REQUIRES(map->lock)
 {
@@ -264,23 +268,40 @@ commit_virtual(const struct vm_map *map, const struct copy *copy, struct vm_map_
     to->offset = from->offset + vm_map_range_pages(from->start, origin);
     atomic_store(&to->root, atomic_load(&from->root));
     to->eflags |= MAP_ENTRY_NEEDS_COPY;
-    if ((from->eflags & MAP_ENTRY_NEEDS_COPY) == 0) {
-        from->eflags |= MAP_ENTRY_NEEDS_COPY;
-        pmap_write_protect(map->pmap, from->start, from->end);
-    }
+    if ((from->eflags & MAP_ENTRY_NEEDS_COPY) != 0)
+        return 0;
+    if (pmap_write_protect_until(map->pmap, from->start, from->end, map->stop) != 0)
+        return -ECANCELED;
+    from->eflags |= MAP_ENTRY_NEEDS_COPY;
+    return 0;
 }
 
 static void
-copy_commit(struct vm_map *map, struct copy *copy) VM_REQUIRES(map->lock)
+copy_link(struct vm_map *map, struct copy *copy) VM_REQUIRES(map->lock)
 {
     struct vm_map_entry *to;
 
     while ((to = SLIST_FIRST(&copy->entries)) != NULL) {
         SLIST_REMOVE_HEAD(&copy->entries, picked);
-        if (to->object == NULL && (to->eflags & MAP_ENTRY_NOFAULT) == 0)
-            commit_virtual(map, copy, to);
         vm_map_entry_link(map, to);
     }
+}
+
+/* Returns 0, or -ECANCELED: nothing is linked. */
+static int
+copy_commit(struct vm_map *map, struct copy *copy) VM_REQUIRES(map->lock)
+{
+    struct vm_map_entry *to;
+    int error = 0;
+
+    SLIST_FOREACH (to, &copy->entries, picked) {
+        if (to->object == NULL && (to->eflags & MAP_ENTRY_NOFAULT) == 0)
+            error = commit_virtual(map, copy, to);
+        if (error != 0)
+            return error;
+    }
+    copy_link(map, copy);
+    return 0;
 }
 
 static void
@@ -310,6 +331,8 @@ vm_map_copy(struct vm_map *map, gpa_t src, gpa_t dst, uint64_t size)
 
     if (!copy_valid(src, dst, size))
         return -EINVAL;
+    if (vm_stopped(map->stop))
+        return -ECANCELED;
     copy.src_end = gpa_add(src, size);
     copy.dst_end = gpa_add(dst, size);
     vm_map_edit_begin(map);
@@ -322,10 +345,10 @@ vm_map_copy(struct vm_map *map, gpa_t src, gpa_t dst, uint64_t size)
     }
     vm_rwlock_write_lock(&map->lock);
     if (error == 0)
-        copy_commit(map, &copy);
-    else
+        error = copy_commit(map, &copy);
+    if (error != 0)
         copy_unreserve(map, &copy);
     error = vm_map_edit_end(map, src, copy.src_end, error);
-    vm_map_entries_destroy(&copy.entries);
+    vm_map_entries_destroy(map, &copy.entries);
     return error;
 }

@@ -10,6 +10,9 @@
 /* An entry grows by at least so many pages (seed's relatives: 128 KiB). */
 #define GROW_PAGES 32
 
+/* Pages unwired without letting others to the object, or a look at the stop flag. */
+#define UNWIRE_PAGES 512
+
 /* A window is rebased only if at most this part of it is mapped: that is lost. */
 #define REBASE_PART 8
 
@@ -173,6 +176,7 @@ map_simplify(struct vm_map *map, gpa_t start, gpa_t end, struct vm_map_picked *d
         }
         vm_map_entry_unlink(map, next);
         entry_set_end(map, entry, next->end);
+        next->wired_end = next->start;
         SLIST_INSERT_HEAD(dead, next, picked);
     }
 }
@@ -237,7 +241,6 @@ vm_map_entry_shadow(struct vm_map *map, struct vm_map_entry *entry)
         }
     }
     entry->eflags &= ~(unsigned)MAP_ENTRY_NEEDS_COPY;
-    map->timestamp++;
     return 0;
 }
 
@@ -322,7 +325,6 @@ vm_map_entry_grow(struct vm_map *map, struct vm_map_entry *entry, gpa_t gpa)
     } else {
         entry_extend(entry, npages);
     }
-    map->timestamp++;
     return 0;
 }
 
@@ -335,17 +337,51 @@ vm_map_edit_begin(struct vm_map *map)
     vm_rwlock_write_lock(&map->lock);
 }
 
-void
-vm_map_entries_destroy(struct vm_map_picked *picked)
+bool
+vm_map_entry_unwire(struct vm_map_entry *entry, const _Atomic bool *stop)
+{
+    uint64_t left = vm_map_range_pages(entry->start, entry->wired_end);
+
+    while (left != 0 && !vm_stopped(stop)) {
+        uint64_t n = vm_min(left, UNWIRE_PAGES);
+
+        left -= n;
+        vm_object_unwire(entry->object, entry->offset + left, entry->offset + left + n);
+        entry->wired_end = gpa_add(entry->start, left << PAGE_SHIFT);
+    }
+    return left == 0;
+}
+
+/* What is left of the picked entries goes with the map. */
+static void
+entries_abandon(struct vm_map *map, struct vm_map_picked *picked)
 {
     struct vm_map_entry *entry;
 
+    vm_rwlock_write_lock(&map->lock);
     while ((entry = SLIST_FIRST(picked)) != NULL) {
         SLIST_REMOVE_HEAD(picked, picked);
+        SLIST_INSERT_HEAD(&map->abandoned, entry, picked);
+    }
+    vm_rwlock_write_unlock(&map->lock);
+}
+
+void
+vm_map_entries_destroy(struct vm_map *map, struct vm_map_picked *picked)
+{
+    struct vm_map_entry *entry;
+
+    while ((entry = SLIST_FIRST(picked)) != NULL && !vm_stopped(map->stop)) {
+        assert(entry->wired_end.value == entry->start.value);
         if (entry->object != NULL)
-            vm_object_unref(entry->object);
+            entry->object = vm_object_unref_until(entry->object, map->stop);
+        if (entry->object != NULL)
+            break;
+        SLIST_REMOVE_HEAD(picked, picked);
         free(entry);
     }
+    if (!SLIST_EMPTY(picked))
+        entries_abandon(map, picked);
 }
 
 int
@@ -354,11 +390,9 @@ vm_map_edit_end(struct vm_map *map, gpa_t start, gpa_t end, int error)
     struct vm_map_picked dead = SLIST_HEAD_INITIALIZER(dead);
 
     map_simplify(map, start, end, &dead);
-    if (error == 0)
-        map->timestamp++;
     vm_rwlock_write_unlock(&map->lock);
     vm_mutex_unlock(&map->edit_lock);
-    vm_map_entries_destroy(&dead);
+    vm_map_entries_destroy(map, &dead);
     return error;
 }
 

@@ -17,8 +17,6 @@
 
 #include "vmm/vpagetable/vm_map.h"
 
-SLIST_HEAD(vm_map_picked, vm_map_entry);
-
 /* Whole pages, not empty, within what can be mapped? */
 bool vm_map_range_valid(gpa_t start, gpa_t end);
 
@@ -102,14 +100,23 @@ int vm_map_entry_grow(struct vm_map *map, struct vm_map_entry *entry, gpa_t gpa)
 void vm_map_edit_begin(struct vm_map *map) VM_ACQUIRES(map->edit_lock, map->lock);
 
 /*
- * End an edit of [start, end) that had `error`, which it returns.  The timestamp
- * changes if there was none.
+ * End an edit of [start, end) that had `error`, which it returns.
  */
 int vm_map_edit_end(struct vm_map *map, gpa_t start, gpa_t end, int error)
     VM_RELEASES(map->edit_lock, map->lock);
 
-/* Drop what the picked entries refer to, and them.  They are in no map.  Locks: none held. */
-void vm_map_entries_destroy(struct vm_map_picked *picked);
+/*
+ * Unwire the entry's pages before entry->wired_end, the last ones first, which moves that; false
+ * when *stop was set before entry->start was reached.  Locks: E held, or the entry is in no map
+ * any more; takes O.
+ */
+bool vm_map_entry_unwire(struct vm_map_entry *entry, const _Atomic bool *stop);
+
+/*
+ * Drop what the picked entries refer to, and them.  They are in no map, not wired and not mapped,
+ * unless the map is stopped: then they are abandoned, as they are.  Locks: none held.
+ */
+void vm_map_entries_destroy(struct vm_map *map, struct vm_map_picked *picked);
 
 /* ---- Windows.  Locks: E held, M not. ---- */
 

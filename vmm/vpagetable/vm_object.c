@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Objects: creation, references, the resident index and the end.
+ * Objects: creation, references, the resident index, wiring and the end.
  *
  * The resident index is a bitmap read a word at a time: a page is found by its
  * slot, so nothing but "is it there" needs an index.
@@ -137,25 +137,26 @@ vm_object_resident_run_behind(const struct vm_object *object, vm_pindex_t pindex
 
 /* Sleep until some wanted page of the object changes; m is the one that is wanted. */
 static void
-object_wait_page(struct vm_object *object, struct vm_page *m) VM_REQUIRES(object->lock)
+object_wait_page(struct vm_object *object, struct vm_page *m, const _Atomic bool *stop)
+    VM_REQUIRES(object->lock)
 {
     vm_page_flag_set(m, VM_PAGE_WANTED);
-    vm_cond_wait(&object->busy, &object->lock);
+    vm_cond_wait_until(&object->busy, &object->lock, stop);
 }
 
 /*
  * Busy the next pages from *pindex on, which is advanced.  A page somebody has
  * busy or held ends the batch; as the first one it is waited for.  (Not with
  * others busy already: who has it may be waiting for one of those.)
- * Returns their number, 0 only if there are none left.
+ * Returns their number, 0 only if there are none left or *stop is set.
  */
 static unsigned
-free_collect(struct vm_object *object, vm_pindex_t *pindex, struct vm_page **run)
-    VM_REQUIRES(object->lock)
+free_collect(struct vm_object *object, vm_pindex_t *pindex, struct vm_page **run,
+             const _Atomic bool *stop) VM_REQUIRES(object->lock)
 {
     unsigned count = 0;
 
-    while (count < FREE_BATCH) {
+    while (count < FREE_BATCH && !vm_stopped(stop)) {
         vm_pindex_t next = vm_object_next_resident(object, *pindex);
         struct vm_page *m = vm_page_lookup(object, next);
 
@@ -166,7 +167,7 @@ free_collect(struct vm_object *object, vm_pindex_t *pindex, struct vm_page **run
             run[count++] = m;
             *pindex = next + 1;
         } else if (count == 0) {
-            object_wait_page(object, m);
+            object_wait_page(object, m, stop);
         } else {
             break;
         }
@@ -174,17 +175,17 @@ free_collect(struct vm_object *object, vm_pindex_t *pindex, struct vm_page **run
     return count;
 }
 
-/* Unmap and free every page.  The object is dead: none is added meanwhile. */
+/* Unmap and free every page, until *stop is set.  The object is dead: none is added meanwhile. */
 static void
-object_free_pages(struct vm_object *object) VM_REQUIRES(object->lock)
+object_free_pages(struct vm_object *object, const _Atomic bool *stop) VM_REQUIRES(object->lock)
 {
     struct vm_page *run[FREE_BATCH];
     vm_pindex_t pindex = 0;
     unsigned count;
 
-    while (object->freeing_count != 0)
-        vm_cond_wait(&object->busy, &object->lock);
-    while ((count = free_collect(object, &pindex, run)) != 0) {
+    while (object->freeing_count != 0 && !vm_stopped(stop))
+        vm_cond_wait_until(&object->busy, &object->lock, stop);
+    while ((count = free_collect(object, &pindex, run, stop)) != 0) {
         vm_mutex_unlock(&object->lock);
         for (unsigned i = 0; i < count; i++) {
             if (pmap_page_is_mapped(run[i]))
@@ -193,7 +194,19 @@ object_free_pages(struct vm_object *object) VM_REQUIRES(object->lock)
         vm_mutex_lock(&object->lock);
         vm_page_free_run(run, count);
     }
-    assert(object->resident_count == 0);
+}
+
+void
+vm_object_unwire(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
+{
+    vm_mutex_lock(&object->lock);
+    for (; start < end; start++) {
+        struct vm_page *m = vm_page_lookup(object, start);
+
+        assert(m != NULL && m->wire_count != 0);
+        vm_page_unwire(m, true);
+    }
+    vm_mutex_unlock(&object->lock);
 }
 
 void
@@ -213,11 +226,11 @@ vm_object_destroy(struct vm_object *object)
 
 /* The last chance to write dirty pages.  What is lost here is told. */
 static void
-object_write_back(struct vm_object *object) VM_REQUIRES(object->lock)
+object_write_back(struct vm_object *object, const _Atomic bool *stop) VM_REQUIRES(object->lock)
 {
     struct vm_system *sys = object->sys;
 
-    if (vm_object_flush_locked(object, 0, object->size, VM_FLUSH_FORCE) == 0 ||
+    if (vm_object_flush_locked(object, 0, object->size, VM_FLUSH_FORCE, stop) != -EIO ||
         sys->pageout_error == NULL)
         return;
     vm_mutex_unlock(&object->lock);
@@ -227,17 +240,35 @@ object_write_back(struct vm_object *object) VM_REQUIRES(object->lock)
     vm_mutex_lock(&object->lock);
 }
 
-/* Nobody refers to the object any more: end it.  Returns its backing object or NULL. */
+/* Is nothing left of the dead object but itself? */
+static bool
+object_is_empty(const struct vm_object *object) VM_REQUIRES(object->lock)
+{
+    return object->paging_in_progress == 0 && object->freeing_count == 0 &&
+           object->resident_count == 0;
+}
+
+/*
+ * Nobody refers to the object any more: end it.  Returns its backing object or NULL; or the
+ * object itself, dead and with the reference again, when *stop was set before it was empty.
+ */
 static struct vm_object *
-object_terminate(struct vm_object *object) VM_RELEASES(object->lock)
+object_terminate(struct vm_object *object, const _Atomic bool *stop) VM_RELEASES(object->lock)
 {
     struct vm_object *backing;
 
     object->flags |= OBJ_DEAD;
-    while (object->paging_in_progress != 0)
-        vm_cond_wait(&object->busy, &object->lock);
-    object_write_back(object);
-    object_free_pages(object);
+    while (object->paging_in_progress != 0 && !vm_stopped(stop))
+        vm_cond_wait_until(&object->busy, &object->lock, stop);
+    object_write_back(object, stop);
+    if (!vm_stopped(stop))
+        object_free_pages(object, stop);
+    if (!object_is_empty(object)) {
+        assert(vm_stopped(stop));
+        object->ref_count++;
+        vm_mutex_unlock(&object->lock);
+        return object;
+    }
     vm_mutex_unlock(&object->lock);
 
     backing = vm_shadow_detach(object);
@@ -247,10 +278,11 @@ object_terminate(struct vm_object *object) VM_RELEASES(object->lock)
 
 /*
  * Drop one reference.  Returns the next object to be released: the backing object of a
- * dead one; or, when only one shadow is left, that, after it was collapsed.
+ * dead one; or, when only one shadow is left, that, after it was collapsed; or the object
+ * itself, when *stop was set.
  */
 static struct vm_object *
-object_release(struct vm_object *object)
+object_release(struct vm_object *object, const _Atomic bool *stop)
 {
     struct vm_object *shadow;
 
@@ -260,7 +292,7 @@ object_release(struct vm_object *object)
         vm_mutex_unlock(&object->lock);
         if (vm_shadow_unref(object, &shadow)) {
             if (shadow != NULL)
-                vm_object_collapse(shadow);
+                vm_object_collapse(shadow, stop);
             return shadow;
         }
         vm_mutex_lock(&object->lock);
@@ -269,12 +301,20 @@ object_release(struct vm_object *object)
         vm_mutex_unlock(&object->lock);
         return NULL;
     }
-    return object_terminate(object);
+    return object_terminate(object, stop);
 }
 
 void
 vm_object_unref(struct vm_object *object)
 {
     while (object != NULL)
-        object = object_release(object);
+        object = object_release(object, NULL);
+}
+
+struct vm_object *
+vm_object_unref_until(struct vm_object *object, const _Atomic bool *stop)
+{
+    while (object != NULL && !vm_stopped(stop))
+        object = object_release(object, stop);
+    return object;
 }

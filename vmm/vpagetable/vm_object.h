@@ -85,8 +85,13 @@ void vm_object_ref(struct vm_object *object);
  * refers to afterwards is collapsed into that.
  * Locks: none held; takes S, O; sleeps until paging_in_progress is 0 and no page is
  * busy or held.
+ *
+ * _until: the same, until *stop is set.  Returns NULL when all that is done; else the object that
+ * has still to be unreferenced instead: this one, dead, or one behind it.
  */
 void vm_object_unref(struct vm_object *object);
+struct vm_object *vm_object_unref_until(struct vm_object *object, const _Atomic bool *stop)
+    __attribute__((warn_unused_result));
 
 /*
  * Put a new zero-fill object of npages pages in front of *objectp: its page i shows
@@ -107,9 +112,13 @@ int vm_object_shadow(struct vm_object **objectp, vm_pindex_t *offset, uint64_t n
  * that is a file's, or while paging is in progress, nor over a busy, held or wired page.
  * Happens by itself when a reference of a backing object is dropped, before the
  * object is shadowed (a portion of it, vm_shadow.h), and after copies on write.
- * Locks: none held; takes S, O, in portions.  The caller has a reference.
+ * Locks: none held; takes S, O, in portions, none any more once *stop is set.  The caller has a
+ * reference.
  */
-void vm_object_collapse(struct vm_object *object);
+void vm_object_collapse(struct vm_object *object, const _Atomic bool *stop);
+
+/* Unwire pages [start, end), all resident and wired; they go to the active queue.  Locks: takes O. */
+void vm_object_unwire(struct vm_object *object, vm_pindex_t start, vm_pindex_t end);
 
 /* Free an object without pages and links.  Locks: none held.  (vm_shadow.c) */
 void vm_object_destroy(struct vm_object *object);
@@ -122,14 +131,15 @@ void vm_object_destroy(struct vm_object *object);
  * Locks: none held, and no page held by the caller; takes O; sleeps for busy and held
  * pages and for I/O.  _locked: O held, dropped meanwhile.
  * Returns 0; -EIO when the pager failed for at least one page: it stays dirty, and is
- * counted in v_pageout_failed.  All others were written.
+ * counted in v_pageout_failed.  All others were written.  -ECANCELED when *stop is set: some
+ * may not have been looked at.
  * Source: DragonFly vm_object_page_clean.
  */
 #define VM_FLUSH_FORCE 0x1u
-int vm_object_flush(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, unsigned flags)
-    __attribute__((warn_unused_result));
+int vm_object_flush(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, unsigned flags,
+                    const _Atomic bool *stop) __attribute__((warn_unused_result));
 int vm_object_flush_locked(struct vm_object *object, vm_pindex_t start, vm_pindex_t end,
-                           unsigned flags) VM_REQUIRES(object->lock)
+                           unsigned flags, const _Atomic bool *stop) VM_REQUIRES(object->lock)
     __attribute__((warn_unused_result));
 
 /* vm_object_flush of all of it, forced. */

@@ -30,24 +30,25 @@ flush_wants(const struct vm_page *m, unsigned flags)
 
 /* Sleep until some wanted page of the object changes; m is the one that is wanted. */
 static void
-flush_wait(struct vm_object *object, struct vm_page *m) VM_REQUIRES(object->lock)
+flush_wait(struct vm_object *object, struct vm_page *m, const _Atomic bool *stop)
+    VM_REQUIRES(object->lock)
 {
     vm_page_flag_set(m, VM_PAGE_WANTED);
-    vm_cond_wait(&object->busy, &object->lock);
+    vm_cond_wait_until(&object->busy, &object->lock, stop);
 }
 
 /* The first page of [pindex, end) to write, busied once nobody has it busy or held; or NULL. */
 static struct vm_page *
-flush_first(struct vm_object *object, vm_pindex_t pindex, vm_pindex_t end, unsigned flags)
-    VM_REQUIRES(object->lock)
+flush_first(struct vm_object *object, vm_pindex_t pindex, vm_pindex_t end, unsigned flags,
+            const _Atomic bool *stop) VM_REQUIRES(object->lock)
 {
-    while ((pindex = vm_object_next_resident(object, pindex)) < end) {
+    while (!vm_stopped(stop) && (pindex = vm_object_next_resident(object, pindex)) < end) {
         struct vm_page *m = vm_page_lookup(object, pindex);
 
         if (!flush_wants(m, flags)) {
             pindex++;
         } else if (vm_page_flag_test(m, VM_PAGE_BUSY) || m->hold_count != 0) {
-            flush_wait(object, m);
+            flush_wait(object, m, stop);
         } else {
             vm_page_busy(m);
             return m;
@@ -59,9 +60,9 @@ flush_first(struct vm_object *object, vm_pindex_t pindex, vm_pindex_t end, unsig
 /* Collect a run of pages to write from pindex on, all busied.  Returns their number. */
 static unsigned
 flush_collect(struct vm_object *object, vm_pindex_t pindex, vm_pindex_t end, unsigned flags,
-              struct vm_page **run) VM_REQUIRES(object->lock)
+              const _Atomic bool *stop, struct vm_page **run) VM_REQUIRES(object->lock)
 {
-    struct vm_page *m = flush_first(object, pindex, end, flags);
+    struct vm_page *m = flush_first(object, pindex, end, flags, stop);
     unsigned count = 0;
 
     while (m != NULL) {
@@ -102,7 +103,8 @@ flush_write(struct vm_object *object, struct vm_page **run, unsigned count)
 }
 
 int
-vm_object_flush_locked(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, unsigned flags)
+vm_object_flush_locked(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, unsigned flags,
+                       const _Atomic bool *stop)
 {
     struct vm_page *run[FLUSH_BATCH];
     int error = 0;
@@ -112,21 +114,22 @@ vm_object_flush_locked(struct vm_object *object, vm_pindex_t start, vm_pindex_t 
         return 0;
     if (end > object->size)
         end = object->size;
-    while ((count = flush_collect(object, start, end, flags, run)) != 0) {
+    while ((count = flush_collect(object, start, end, flags, stop, run)) != 0) {
         start = vm_page_pindex(run[count - 1]) + 1;
         if (flush_write(object, run, count) != 0)
             error = -EIO;
     }
-    return error;
+    return vm_stopped(stop) ? -ECANCELED : error;
 }
 
 int
-vm_object_flush(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, unsigned flags)
+vm_object_flush(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, unsigned flags,
+                const _Atomic bool *stop)
 {
     int error;
 
     vm_mutex_lock(&object->lock);
-    error = vm_object_flush_locked(object, start, end, flags);
+    error = vm_object_flush_locked(object, start, end, flags, stop);
     vm_mutex_unlock(&object->lock);
     return error;
 }
@@ -134,5 +137,5 @@ vm_object_flush(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, un
 int
 vm_object_page_clean(struct vm_object *object)
 {
-    return vm_object_flush(object, 0, UINT64_MAX, VM_FLUSH_FORCE);
+    return vm_object_flush(object, 0, UINT64_MAX, VM_FLUSH_FORCE, NULL);
 }

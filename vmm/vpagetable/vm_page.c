@@ -405,16 +405,16 @@ vm_page_wakeup(struct vm_page *m)
 }
 
 void
-vm_page_sleep_busy(struct vm_object *object, vm_pindex_t pindex)
+vm_page_sleep_busy(struct vm_object *object, vm_pindex_t pindex, const _Atomic bool *stop)
 {
     struct vm_page *m;
 
     if (pindex >= object->size)
         return;
     m = slot_page(object, pindex);
-    while (vm_page_flag_test(m, VM_PAGE_BUSY | VM_PAGE_FREEING)) {
+    while (vm_page_flag_test(m, VM_PAGE_BUSY | VM_PAGE_FREEING) && !vm_stopped(stop)) {
         vm_page_flag_set(m, VM_PAGE_WANTED);
-        vm_cond_wait(&object->busy, &object->lock);
+        vm_cond_wait_until(&object->busy, &object->lock, stop);
     }
 }
 

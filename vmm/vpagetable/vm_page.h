@@ -150,12 +150,13 @@ void vm_page_busy(struct vm_page *m);
 void vm_page_wakeup(struct vm_page *m);
 
 /*
- * Sleep until the page at pindex is neither busy nor being freed (or is gone).
+ * Sleep until the page at pindex is neither busy nor being freed (or is gone), or *stop is set.
  * Locks: O held; it is released while asleep and held again on return, and the
  * caller must look everything up afresh.  The caller has a reference of the
  * object, does not hold this page, and holds no other lock.
  */
-void vm_page_sleep_busy(struct vm_object *object, vm_pindex_t pindex) VM_REQUIRES(object->lock);
+void vm_page_sleep_busy(struct vm_object *object, vm_pindex_t pindex, const _Atomic bool *stop)
+    VM_REQUIRES(object->lock);
 
 /*
  * Keep the page from being paged out, moved or given back.

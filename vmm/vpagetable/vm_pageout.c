@@ -39,6 +39,7 @@
 
 struct scan {
     struct vm_system *sys;
+    const _Atomic bool *stop; /* borrowed; NULL = none */
     uint64_t target;
     uint64_t freed;
     uint64_t wanted; /* ACTIVE: pages that are still to be deactivated */
@@ -382,7 +383,7 @@ batch_write(struct scan *scan, struct batch *batch)
 
     for (unsigned i = 0; i < batch->count; i += run) {
         run = batch_run(batch, i, VM_PAGEOUT_CLUSTER);
-        if (batch->verdict[i] == VERDICT_WRITE)
+        if (batch->verdict[i] == VERDICT_WRITE && !vm_stopped(scan->stop))
             batch_write_run(scan, batch, i, run);
     }
 }
@@ -521,7 +522,7 @@ scan_queue(struct scan *scan, enum vm_page_queue queue, uint64_t most)
     struct vm_system *sys = scan->sys;
     uint64_t left = vm_min(queue_length(sys, queue), most);
 
-    while (left != 0 && !scan_satisfied(scan, queue)) {
+    while (left != 0 && !scan_satisfied(scan, queue) && !vm_stopped(scan->stop)) {
         struct vm_object *object = queue_head(sys, queue);
         unsigned examined;
 
@@ -600,19 +601,20 @@ scan_run(struct scan *scan)
     for (scan->pass = 0; scan->pass < SCAN_PASSES && scan->freed < scan->target; scan->pass++) {
         scan->threshold = scan->pass == 0 ? 1 : scan_threshold(scan);
         scan_pass(scan);
-        if (scan->hopeful == 0)
+        if (scan->hopeful == 0 || vm_stopped(scan->stop))
             break;
     }
     scan_report(scan);
     vm_meter_add(&scan->sys->meter, v_dfree, scan->freed);
-    if (scan->freed == 0 && scan->target != 0)
+    if (scan->freed == 0 && scan->target != 0 && !vm_stopped(scan->stop))
         atomic_store(&scan->sys->pageout.futile, true);
 }
 
 void
-vm_pageout_try(struct vm_system *sys, uint64_t target, struct vm_pageout_outcome *outcome)
+vm_pageout_try(struct vm_system *sys, uint64_t target, const _Atomic bool *stop,
+               struct vm_pageout_outcome *outcome)
 {
-    struct scan scan = { .sys = sys, .target = target };
+    struct scan scan = { .sys = sys, .stop = stop, .target = target };
 
     scan_run(&scan);
     *outcome = (struct vm_pageout_outcome){
@@ -627,6 +629,6 @@ vm_pageout_scan(struct vm_system *sys, uint64_t target)
 {
     struct vm_pageout_outcome outcome;
 
-    vm_pageout_try(sys, target, &outcome);
+    vm_pageout_try(sys, target, NULL, &outcome);
     return outcome.freed;
 }

@@ -70,14 +70,16 @@ struct vm_pageout_outcome {
     uint64_t held;
 };
 
-/* The same with more to tell. */
-void vm_pageout_try(struct vm_system *sys, uint64_t target, struct vm_pageout_outcome *outcome);
+/* The same with more to tell, until *stop is set. */
+void vm_pageout_try(struct vm_system *sys, uint64_t target, const _Atomic bool *stop,
+                    struct vm_pageout_outcome *outcome);
 
 /* How many pages are missing to the free target. */
 uint64_t vm_pageout_shortage(const struct vm_system *sys);
 
 /*
- * Body of the page-out thread: scan whenever memory gets short, until vm_pageout_stop.
+ * Body of the page-out thread: scan whenever memory gets short, until vm_pageout_stop, which
+ * ends a scan under way too.
  * By hand: `while (vm_pageout_wait(sys)) vm_pageout_scan(sys, vm_pageout_shortage(sys));`
  * vm_pageout_wait blocks until page-out is needed and returns true, or false when it
  * was stopped, at once and for good.  Locks: none held.
@@ -90,19 +92,21 @@ void vm_pageout_stop(struct vm_system *sys);
  * Wait until a page can be made (or there is a chance that it can), scanning.
  * `held`: how many pages the caller itself holds: waiting for those is in vain.
  * Locks: none held, no page busy; takes O, Q, F; sleeps.
- * Returns 0; -ENOMEM when nothing can be freed: fail with vm_pageout_no_memory.
+ * Returns 0; -ENOMEM when nothing can be freed: fail with vm_pageout_no_memory; -ECANCELED when
+ * *stop is set.
  * Source: DragonFly vm_waitpfault.
  */
-int vm_waitpfault(struct vm_system *sys, unsigned held) __attribute__((warn_unused_result));
+int vm_waitpfault(struct vm_system *sys, unsigned held, const _Atomic bool *stop)
+    __attribute__((warn_unused_result));
 
 /*
  * Become the first waiter; `who` is only compared.  False: somebody else is.
- * release: not any more.  wait_turn: sleep until nobody is or memory is not severely
- * short.  Locks: take F.
+ * release: not any more.  wait_turn: sleep until nobody is, memory is not severely short, or
+ * *stop is set.  Locks: take F.
  */
 bool vm_pageout_claim(struct vm_system *sys, const void *who);
 void vm_pageout_release(struct vm_system *sys, const void *who);
-void vm_pageout_wait_turn(struct vm_system *sys);
+void vm_pageout_wait_turn(struct vm_system *sys, const _Atomic bool *stop);
 
 /*
  * How long a fault that is about to make a page should sleep first, in microseconds,

@@ -47,22 +47,20 @@ bool
 vm_pageout_wait(struct vm_system *sys)
 {
     struct vm_pageout *po = &sys->pageout;
-    bool stop;
 
     vm_mutex_lock(&po->lock);
-    while (!po->stop && !atomic_load(&po->wanted))
+    while (!vm_stopped(&po->stop) && !atomic_load(&po->wanted))
         vm_cond_wait(&po->needed, &po->lock);
     atomic_store(&po->wanted, false);
-    stop = po->stop;
     vm_mutex_unlock(&po->lock);
-    return !stop;
+    return !vm_stopped(&po->stop);
 }
 
 void
 vm_pageout_stop(struct vm_system *sys)
 {
     vm_mutex_lock(&sys->pageout.lock);
-    sys->pageout.stop = true;
+    atomic_store(&sys->pageout.stop, true);
     vm_cond_broadcast(&sys->pageout.needed);
     vm_mutex_unlock(&sys->pageout.lock);
 }
@@ -70,8 +68,10 @@ vm_pageout_stop(struct vm_system *sys)
 void
 vm_pageout_run(struct vm_system *sys)
 {
+    struct vm_pageout_outcome outcome;
+
     while (vm_pageout_wait(sys))
-        (void)vm_pageout_scan(sys, vm_pageout_shortage(sys));
+        vm_pageout_try(sys, vm_pageout_shortage(sys), &sys->pageout.stop, &outcome);
 }
 
 /* ---- Waiting for memory. ---- */
@@ -110,14 +110,14 @@ vm_pageout_release(struct vm_system *sys, const void *who)
 }
 
 void
-vm_pageout_wait_turn(struct vm_system *sys)
+vm_pageout_wait_turn(struct vm_system *sys, const _Atomic bool *stop)
 {
     struct vm_pageout *po = &sys->pageout;
 
     vm_mutex_lock(&po->lock);
     atomic_fetch_add(&po->waiters, 1);
-    while (po->first != NULL && vm_page_count_severe(sys))
-        vm_cond_wait(&po->freed, &po->lock);
+    while (po->first != NULL && vm_page_count_severe(sys) && !vm_stopped(stop))
+        vm_cond_wait_until(&po->freed, &po->lock, stop);
     atomic_fetch_sub(&po->waiters, 1);
     vm_mutex_unlock(&po->lock);
 }
@@ -154,20 +154,20 @@ wait_has_hope(struct vm_system *sys, const struct vm_pageout_outcome *outcome, u
 }
 
 int
-vm_waitpfault(struct vm_system *sys, unsigned held)
+vm_waitpfault(struct vm_system *sys, unsigned held, const _Atomic bool *stop)
 {
-    for (unsigned i = 0; i < WAIT_TIMES; i++) {
+    for (unsigned i = 0; i < WAIT_TIMES && !vm_stopped(stop); i++) {
         struct vm_pageout_outcome outcome;
         uint64_t target = vm_max(vm_pageout_shortage(sys), 1);
 
-        vm_pageout_try(sys, vm_min(target, WAIT_SCAN_MAX), &outcome);
+        vm_pageout_try(sys, vm_min(target, WAIT_SCAN_MAX), stop, &outcome);
         if (outcome.freed != 0 || vm_page_free_count(sys) != 0)
             return 0;
         if (!wait_has_hope(sys, &outcome, held))
             break;
         wait_moment(sys);
     }
-    return -ENOMEM;
+    return vm_stopped(stop) ? -ECANCELED : -ENOMEM;
 }
 
 /* ---- Slowing down. ---- */

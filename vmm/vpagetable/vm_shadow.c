@@ -438,12 +438,12 @@ let_others(void)
 }
 
 void
-vm_object_collapse(struct vm_object *object)
+vm_object_collapse(struct vm_object *object, const _Atomic bool *stop)
 {
     struct vm_object *left;
     bool more = has_backing(object);
 
-    while (more) {
+    while (more && !vm_stopped(stop)) {
         struct vm_object *none;
 
         more = shadow_portion(object, false, &left);
@@ -451,7 +451,7 @@ vm_object_collapse(struct vm_object *object)
             let_others();
         if (left == NULL)
             continue;
-        while (shadow_portion(left, true, &none))
+        while (!vm_stopped(stop) && shadow_portion(left, true, &none))
             let_others();
         vm_object_unref(left);
     }

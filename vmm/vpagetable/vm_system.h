@@ -29,6 +29,7 @@
 
 #include "vmm/vpagetable/vm_lock.h"
 #include "vmm/vpagetable/vm_meter.h"
+#include "vmm/vpagetable/vm_stop.h"
 #include "vmm/vpagetable/vm_types.h"
 
 #include <bsd/sys/queue.h>
@@ -86,7 +87,7 @@ struct vm_pageout {
     struct vm_cond needed;    /* F: wanted or stop was set */
     struct vm_cond freed;     /* F: memory was freed, or `first` went */
     const void *first;        /* F: the one that may wait for memory and keep pages meanwhile */
-    bool stop;                /* F */
+    _Atomic bool stop;        /* (a), F to write: the thread ends */
     const char *failing;      /* F: why pages cannot be written, static text; NULL = they can */
     _Atomic bool wanted;      /* (a) set: page-out is asked to work */
     _Atomic bool futile;      /* (a) the last scan freed nothing, and nothing was freed since */
