@@ -33,7 +33,8 @@ passed=0
 failed=0
 skipped=0
 work=$(mktemp -d "${TMPDIR:-/tmp}/vkvm-cli.XXXXXX") || exit 1
-trap 'rm -rf "$work"' EXIT
+loop= # a loop device that is ours
+trap '[ -z "$loop" ] || losetup -d "$loop"; rm -rf "$work"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
@@ -340,7 +341,32 @@ test_swap() {
     else
         skip 'a swap file in use' 'no flock here'
     fi
+    test_swap_device
     test_full_swap
+}
+
+# A block device that the host has mounted keeps what is on it; when nobody uses it, it is swap.
+test_swap_device() {
+    dd if=/dev/zero of="$work/disk" bs=1M count=4 2>/dev/null
+    mkdir "$work/mounted"
+    if ! mke2fs -q "$work/disk" 2>/dev/null ||
+        ! loop=$(losetup -f --show "$work/disk" 2>/dev/null); then
+        loop=
+        skip 'a block device as swap' 'no loop device can be had here'
+        return
+    fi
+    if mount "$loop" "$work/mounted" 2>/dev/null; then
+        refused 'a mounted block device as swap' 125 'in use.* mounted.*: give --swap another' \
+            run --ram 2M --swap "$loop" "$guests/tests/budget.elf"
+        umount "$work/mounted"
+    else
+        skip 'a mounted block device as swap' 'nothing can be mounted here'
+    fi
+    run run --memory 16M --ram 2M --swap "$loop" "$guests/tests/budget.elf" \
+        -- budget=512 pages=1024 passes=1
+    judge 'a block device as swap' 0 out ', 0 failed'
+    losetup -d "$loop"
+    loop=
 }
 
 # Writing fails again and again: it is told once, and in the end the budget is what counts.

@@ -6,6 +6,7 @@
 #include "tests/unit/swap_pager_rig.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -53,6 +54,32 @@ Test(swap_device, a_file_in_use_is_busy)
     cr_assert_eq(open_close(path, 10), -EBUSY);
     swap_device_close(d);
     cr_assert_eq(open_close(path, 10), 0);
+    unlink(path);
+}
+
+/* open for a device that the host has mounted: it fails only for whoever asks to be alone. */
+static unsigned opens;
+
+static int
+mounted_open(const char *name, int flags, mode_t mode)
+{
+    opens++;
+    if ((flags & (O_EXCL | O_CREAT)) == O_EXCL) {
+        errno = EBUSY;
+        return -1;
+    }
+    return open(name, flags, mode);
+}
+
+Test(swap_device, a_block_device_that_the_host_uses_is_busy_and_not_touched)
+{
+    const struct swap_device_io io_mounted = { .open = mounted_open };
+    struct swap_device *d;
+
+    make_path();
+    cr_assert_eq(swap_device_open_io(path, 10, &io_mounted, &d), -EBUSY);
+    cr_assert_eq(swap_device_open_io(path, 0, &io_mounted, &d), -EBUSY);
+    cr_assert_eq(opens, 2, "not opened in another way");
     unlink(path);
 }
 

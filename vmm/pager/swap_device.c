@@ -18,6 +18,9 @@
 
 #define SPARE_SLOTS 1024
 
+/* Opening a FIFO must not wait for its other end; files and block devices ignore O_NONBLOCK. */
+#define OPEN_FLAGS (O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
+
 struct swap_device {
     int fd;                          /* (c) owned */
     uint64_t npages;                 /* (c) */
@@ -228,19 +231,59 @@ device_new(int fd, uint64_t npages, const struct swap_device_io *io)
     return device;
 }
 
+static int
+open_path(const char *path, int flags, const struct swap_device_io *io)
+{
+    return io->open != NULL ? io->open(path, flags, 0600) : open(path, flags, 0600);
+}
+
+/* Make an empty file if there is nothing. */
+static int
+make_file(const char *path, const struct swap_device_io *io)
+{
+    int fd = open_path(path, OPEN_FLAGS | O_CREAT, io);
+
+    if (fd < 0)
+        return -errno;
+    close(fd);
+    return 0;
+}
+
+/*
+ * Returns the descriptor or -errno.  O_EXCL is a block device's here: the host has it mounted,
+ * swaps to it or the like, or it is ours alone from now on.  So it is never beside O_CREAT,
+ * where it would mean something else; files ignore it.
+ */
+static int
+open_exclusive(const char *path, bool create, const struct swap_device_io *io)
+{
+    int fd = open_path(path, OPEN_FLAGS | O_EXCL, io);
+    int error;
+
+    if (fd >= 0)
+        return fd;
+    if (errno != ENOENT)
+        return -errno;
+    if (!create)
+        return -EINVAL;
+    error = make_file(path, io);
+    if (error != 0)
+        return error;
+    fd = open_path(path, OPEN_FLAGS | O_EXCL, io);
+    return fd < 0 ? -errno : fd;
+}
+
 int
 swap_device_open_io(const char *path, uint64_t max_pages, const struct swap_device_io *io,
                     struct swap_device **devicep)
 {
-    /* Opening a FIFO must not wait for its other end; files and block devices ignore the flag. */
-    const int flags = O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
-    int fd = open(path, max_pages != 0 ? flags | O_CREAT : flags, 0600);
+    int fd = open_exclusive(path, max_pages != 0, io);
     struct swap_device *device;
     uint64_t npages = 0;
     int error;
 
     if (fd < 0)
-        return errno == ENOENT && max_pages == 0 ? -EINVAL : -errno;
+        return fd;
     error = device_check(fd, max_pages, &npages);
     if (error != 0) {
         close(fd);

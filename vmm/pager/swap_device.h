@@ -26,6 +26,7 @@ struct swap_device; /* swap_device.c */
 struct swap_device_io {
     page_io_call read;
     page_io_call write;
+    int (*open)(const char *path, int flags, mode_t mode); /* NULL = open(2) */
 };
 
 /*
@@ -35,8 +36,9 @@ struct swap_device_io {
  * Owns: the caller closes the device, after the system it was attached to.
  * Returns 0 and *devicep; -ENODEV neither file nor block device; -EINVAL no page fits
  * (max_pages 0 and an empty or missing file); -ENOSPC a block device smaller than
- * max_pages; -EOVERFLOW more than SWAP_PAGES_MAX pages; -EBUSY another process, or
- * device, swaps there; -ENOMEM; -errno of open.
+ * max_pages; -EOVERFLOW more than SWAP_PAGES_MAX pages; -EBUSY something else uses it: the host
+ * has the block device mounted or the like (it is opened exclusively), or another process, or
+ * device of ours, swaps there; -ENOMEM; -errno of open.
  */
 int swap_device_open(const char *path, uint64_t max_pages, struct swap_device **devicep)
     __attribute__((warn_unused_result));

@@ -62,7 +62,10 @@ swap_error_set(const char *path, int error, struct failure *to)
                            "--swap another",
                            path);
     case EBUSY:
-        return failure_set(to, error, "cannot swap to %s: another VM does: give it its own", path);
+        return failure_set(to, error,
+                           "cannot swap to %s: in use: another VM swaps there, or the host has it "
+                           "mounted: give --swap another, or unmount it",
+                           path);
     default:
         return failure_set(to, error, "cannot swap to %s: %s: give --swap another", path,
                            strerror(-error));
