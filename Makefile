@@ -83,7 +83,8 @@ TEST_FILES := docs/vkvm.1 tests/cli/odd.sh tests/cli/run.sh tests/cli/terminal.s
 # --------------------------------------------------------------- packages
 
 # What Debian 12 calls what is needed to build and test ...
-PACKAGES := gcc libc6-dev libelf-dev libfdt-dev libbsd-dev libzydis-dev libcriterion-dev
+PACKAGES := gcc libc6-dev libelf-dev libfdt-dev libbsd-dev libxxhash-dev libzydis-dev \
+	libcriterion-dev
 # ... and to check the sources.  tests/npt/prepare.sh knows the NPT lane's.
 LINT_PACKAGES := clang clang-format clang-tidy cppcheck shellcheck mandoc
 
@@ -112,7 +113,7 @@ HOST_CPPFLAGS := -I. -MMD -MP $(CPPFLAGS)
 HOST_CFLAGS := $(STD) $(WARNINGS) -pthread $(SAN_FLAGS) $(CFLAGS)
 HOST_LDFLAGS := -pthread $(SAN_FLAGS) $(LDFLAGS)
 # libfdt has no .pc file on Debian 12, so none is asked for.
-HOST_LDLIBS := -lelf -lfdt -lbsd -lZydis -lZycore $(LDLIBS)
+HOST_LDLIBS := -lelf -lfdt -lbsd -lxxhash -lZydis -lZycore $(LDLIBS)
 TEST_LDLIBS := -lcriterion
 # Calls that tests make fail: tests/unit/alloc_failure.c.
 WRAPPED := malloc calloc realloc reallocarray free mmap memfd_create ftruncate fallocate

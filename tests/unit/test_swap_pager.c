@@ -107,7 +107,7 @@ Test(swap_device, without_memory_nothing_is_left_open)
     make_path();
     fd = dup(0);
     close(fd);
-    for (unsigned n = 1; n <= 2; n++) {
+    for (unsigned n = 1; n <= 4; n++) {
         alloc_failure_set(n);
         cr_assert_eq(swap_device_open(path, 1000, &d), -ENOMEM, "allocation %u", n);
         cr_assert_eq(dup(0), fd);

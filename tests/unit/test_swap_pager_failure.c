@@ -4,6 +4,8 @@
 #include "tests/unit/swap_pager_rig.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <unistd.h>
 
 /* ---- Failures. ---- */
@@ -95,7 +97,181 @@ CHECKED_TEST(swap_pager, a_truncated_device_is_an_error_and_never_zeros)
     cr_assert_eq(truncate(path, 2 * (off_t)PAGE_SIZE), 0);
     cr_assert_eq(get(object, 50, 4, 3, done), VM_PAGER_ERROR);
     cr_assert(done[0] && done[1] && !done[2] && !done[3]);
-    cr_assert_eq(swap_device_error(device), -EIO);
+    cr_assert_eq(swap_device_error(device), -ENODATA);
+}
+
+/* ---- What comes back is not what was written. ---- */
+
+static unsigned told;
+static char told_line[1024];
+
+static void
+take_loss(void *context, const char *line)
+{
+    cr_assert(context == &told);
+    told++;
+    snprintf(told_line, sizeof told_line, "%s", line);
+}
+
+/* Objects' pages 50 to 53 lie in slots 0 to 3. */
+static void
+swap_out_told(void)
+{
+    told = 0;
+    swap_device_on_loss(device, take_loss, &told);
+    swap_out(object, 50, 4);
+}
+
+static void
+expect_told(const char *offset, const char *cause)
+{
+    cr_assert_eq(told, 1);
+    cr_assert_not_null(strstr(told_line, path), "%s", told_line);
+    cr_assert_not_null(strstr(told_line, offset), "%s", told_line);
+    cr_assert_not_null(strstr(told_line, cause), "%s", told_line);
+    told = 0;
+}
+
+static void
+write_file(const void *bytes, size_t size, uint64_t at)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+    cr_assert_eq(pwrite(fd, bytes, size, (off_t)at), (ssize_t)size);
+    close(fd);
+}
+
+CHECKED_TEST(swap_pager, one_bit_that_rotted_is_noticed_and_fails_its_page_alone)
+{
+    const uint64_t bits[] = { 0, 7, 8 * 1000, 8 * PAGE_SIZE - 1 };
+
+    swap_out_told();
+    for (unsigned i = 0; i < 4; i++) {
+        uint8_t byte, rotten;
+        uint64_t at = 2 * PAGE_SIZE + bits[i] / 8;
+        bool done[4];
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+        cr_assert_eq(pread(fd, &byte, 1, (off_t)at), 1);
+        close(fd);
+        rotten = (uint8_t)(byte ^ 1U << bits[i] % 8);
+        write_file(&rotten, 1, at);
+        cr_assert_eq(get(object, 50, 4, 0, done), VM_PAGER_OK);
+        cr_assert(done[0] && done[1] && !done[2] && done[3]);
+        cr_assert_eq(told, 0, "nobody needs it");
+        cr_assert_eq(get(object, 50, 4, 2, done), VM_PAGER_ERROR);
+        cr_assert_eq(swap_device_error(device), -EBADMSG);
+        if (i == 0)
+            expect_told(" 8192 ", "not what was written");
+        write_file(&byte, 1, at);
+        cr_assert_eq(get(object, 50, 4, 2, done), VM_PAGER_OK, "its slot was kept");
+    }
+}
+
+CHECKED_TEST(swap_pager, pages_in_each_others_slots_are_noticed)
+{
+    uint64_t words[2][512];
+    bool done[4];
+    int fd;
+
+    swap_out_told();
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    cr_assert_eq(pread(fd, words, sizeof words, PAGE_SIZE), (ssize_t)sizeof words);
+    close(fd);
+    write_file(words[1], PAGE_SIZE, PAGE_SIZE);
+    write_file(words[0], PAGE_SIZE, 2 * PAGE_SIZE);
+    cr_assert_eq(get(object, 50, 4, 1, done), VM_PAGER_ERROR);
+    cr_assert(done[0] && !done[1] && !done[2] && done[3]);
+}
+
+CHECKED_TEST(swap_pager, what_a_truncated_file_has_when_it_grew_again_is_noticed)
+{
+    bool done[4];
+
+    swap_out_told();
+    cr_assert_eq(truncate(path, 0), 0);
+    cr_assert_eq(truncate(path, SLOTS * (off_t)PAGE_SIZE), 0);
+    cr_assert_eq(get(object, 50, 4, 1, done), VM_PAGER_ERROR);
+    cr_assert(!done[0] && !done[1] && !done[2] && !done[3]);
+    expect_told(" 4096 ", "not what was written");
+}
+
+CHECKED_TEST(swap_pager, a_page_of_zeros_is_known_by_its_sum_too)
+{
+    struct vm_page *m = make_page(object, 50, 0);
+    bool done[1];
+
+    memset(vm_page_address(m), 0, PAGE_SIZE);
+    cr_assert_eq(object->pager->putpages(object, &m, 1, done), VM_PAGER_OK);
+    write_file("x", 1, 100);
+    cr_assert_eq(object->pager->getpages(object, &m, 1, 0, done), VM_PAGER_ERROR);
+    free_page(m);
+}
+
+CHECKED_TEST(swap_pager, the_line_about_a_loss_names_file_offset_and_cause)
+{
+    bool done[4];
+
+    swap_out_told();
+    io.error = EIO;
+    cr_assert_eq(get(object, 50, 4, 3, done), VM_PAGER_ERROR);
+    expect_told(" 12288 ", "Input/output error");
+    cr_assert_eq(get(object, 50, 4, 3, done), VM_PAGER_ERROR);
+    cr_assert_eq(told, 0, "the same again");
+    io.error = 0;
+    cr_assert_eq(truncate(path, 0), 0);
+    cr_assert_eq(get(object, 50, 4, 3, done), VM_PAGER_ERROR);
+    expect_told(" 12288 ", "ends before it");
+}
+
+CHECKED_TEST(swap_pager, a_guest_that_goes_on_with_losses_does_not_flood_the_host)
+{
+    bool done[4];
+
+    swap_out_told();
+    io.error = EIO;
+    for (unsigned i = 0; i < 100; i++)
+        cr_assert_eq(get(object, 50, 4, i % 4, done), VM_PAGER_ERROR);
+    cr_assert_eq(told, SWAP_LOSSES_TOLD);
+    cr_assert_not_null(strstr(told_line, "only counted"));
+}
+
+CHECKED_TEST(swap_pager, the_memory_for_sums_follows_what_is_in_swap)
+{
+    int64_t before;
+
+    swap_pager_teardown();
+    make_path();
+    cr_assert_eq(vm_system_init(&sys, &(struct vm_system_config){ .store_pages = 1 << 16 }), 0);
+    cr_assert_eq(swap_device_open_io(path, 1 << 20, &test_io, &device), 0);
+    swap_device_attach(device, &sys);
+    object = swap_object(PAGES);
+    swap_out(object, 0, 1);
+    unswap(object, 0, 1);
+    before = alloc_failure_live();
+    for (unsigned p = 0; p < 2048; p += 64)
+        swap_out(object, p, 64);
+    /* The index, and sums for 256 slots at a time; the first slot was not the chunk's. */
+    cr_assert_eq(alloc_failure_live() - before, 2048 / 16 + 2048 / 256 + 1);
+    unswap(object, 0, 2048);
+    cr_assert_eq(alloc_failure_live(), before);
+}
+
+CHECKED_TEST(swap_pager, without_memory_for_sums_a_page_stays_dirty)
+{
+    struct vm_page *m[4];
+    bool done[4];
+
+    for (unsigned i = 0; i < 4; i++)
+        m[i] = make_page(object, 50 + i, (50 + i) * 1000);
+    alloc_failure_set(1);
+    cr_assert_eq(object->pager->putpages(object, m, 4, done), VM_PAGER_ERROR);
+    for (unsigned i = 0; i < 4; i++)
+        cr_assert(!done[i] && atomic_load(&m[i]->dirty));
+    cr_assert_eq(swap_device_used(device), 0);
+    cr_assert_eq(swap_device_error(device), -ENOMEM);
+    cr_assert_eq(object->pager->putpages(object, m, 4, done), VM_PAGER_OK);
+    free_pages(m, 4);
 }
 
 CHECKED_TEST(swap_pager, without_memory_for_the_index_a_page_stays_dirty)
@@ -105,13 +281,13 @@ CHECKED_TEST(swap_pager, without_memory_for_the_index_a_page_stays_dirty)
 
     for (unsigned i = 0; i < 4; i++)
         m[i] = make_page(object, 14 + i, (14 + i) * 1000); /* two blocks of the index */
-    alloc_failure_set(1);
+    alloc_failure_set(2);                                  /* the first is the sums' */
     cr_assert_eq(object->pager->putpages(object, m, 4, done), VM_PAGER_ERROR);
     for (unsigned i = 0; i < 4; i++)
         cr_assert(!done[i] && atomic_load(&m[i]->dirty));
     cr_assert_eq(swap_device_used(device), 0);
     cr_assert_eq(swap_device_error(device), -ENOMEM);
-    alloc_failure_set(2); /* what comes after the first block is tried again */
+    alloc_failure_set(3); /* what comes after the first block is tried again */
     cr_assert_eq(object->pager->putpages(object, m, 4, done), VM_PAGER_OK);
     cr_assert_eq(swap_device_used(device), 4);
     free_pages(m, 4);

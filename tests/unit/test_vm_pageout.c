@@ -418,18 +418,66 @@ Test(vm_pageout, without_memory_to_become_a_swap_object_the_page_stays)
     swap_fini(&rig);
 }
 
-Test(vm_pageout, a_read_error_of_swap_is_the_guests_and_no_zeros)
+/* A rig whose RAM pages 0 to 3 are in swap, from where they cannot be read. */
+static void
+lost_rig(struct rig *rig)
+{
+    swap_rig(rig, 0, 100);
+    fill(rig, 0, 4);
+    make_old(rig, rig->ram, false);
+    cr_assert(eq(u64, vm_pageout_scan(&rig->sys, 4), 4));
+    read_error = EIO;
+}
+
+static void
+lost_fini(struct rig *rig)
+{
+    cr_assert(eq(u64, rig_meter(rig, v_pagein_failed), rig_meter(rig, v_swap_lost)));
+    read_error = 0;
+    check(rig, 0, 4);
+    swap_fini(rig);
+}
+
+Test(vm_pageout, memory_that_swap_has_lost_is_a_failure_of_the_host_and_no_zeros)
 {
     struct rig rig;
 
-    swap_rig(&rig, 0, 100);
-    fill(&rig, 0, 4);
-    make_old(&rig, rig.ram, false);
-    cr_assert(eq(u64, vm_pageout_scan(&rig.sys, 4), 4));
-    read_error = EIO;
+    lost_rig(&rig);
+    cr_assert(eq(int, rig_touch(&rig, PAGE(2), VM_PROT_READ), VM_HOST_FAILURE));
+    cr_assert(eq(int, rig_info.error, -EIO));
+    cr_assert(ne(ptr, strstr(rig_info.cause, "swap"), NULL));
+    cr_assert(eq(u64, rig_meter(&rig, v_swap_lost), 1));
+    rig_expect_failure(&rig, PAGE(3), VM_PROT_WRITE, VM_HOST_FAILURE);
+    lost_fini(&rig);
+}
+
+Test(vm_pageout, memory_that_swap_has_lost_is_an_io_error_for_a_guest_that_handles_it)
+{
+    struct rig rig;
+
+    lost_rig(&rig);
+    atomic_store(&rig.map.handles_loss, true);
     cr_assert(eq(int, rig_touch(&rig, PAGE(2), VM_PROT_READ), VM_IO_ERROR));
+    rig_expect_failure(&rig, PAGE(3), VM_PROT_WRITE, VM_IO_ERROR);
+    cr_assert(eq(u64, rig_meter(&rig, v_swap_lost), 3));
+    lost_fini(&rig);
+}
+
+/* The walk of a window reads its tables from RAM. */
+Test(vm_pageout, a_table_page_that_swap_has_lost_is_a_failure_of_the_host_too)
+{
+    struct rig rig;
+    vpte_t root;
+
+    swap_rig(&rig, 0, 100);
+    root = rig_tables(&rig, 4, 100, 1, RIG_PASS);
+    rig_window(&rig, RIG_WINDOW, 512, VM_PROT_ALL, &vpte64_format, root);
+    make_old(&rig, rig.ram, false);
+    cr_assert(gt(u64, vm_pageout_scan(&rig.sys, 4), 3));
+    read_error = EIO;
+    cr_assert(eq(int, rig_touch(&rig, W(1), VM_PROT_READ), VM_HOST_FAILURE));
     read_error = 0;
-    check(&rig, 0, 4);
+    cr_assert(eq(int, rig_touch(&rig, W(1), VM_PROT_READ), VM_OK));
     swap_fini(&rig);
 }
 

@@ -163,6 +163,7 @@ call_fault_delivery(const struct caller *caller, const uint64_t *argument)
     switch (argument[0]) {
     case VKVM_DELIVER_PF:
         caller->arch->delivery = VKVM_DELIVER_PF;
+        atomic_store(&caller->vm->map.handles_loss, true);
         return 0;
     case VKVM_DELIVER_VE:
         if (area % 8 != 0)
@@ -172,6 +173,7 @@ call_fault_delivery(const struct caller *caller, const uint64_t *argument)
             NULL)
             return -VKVM_EFAULT;
         caller->arch->delivery = VKVM_DELIVER_VE;
+        atomic_store(&caller->vm->map.handles_loss, true);
         caller->arch->ve_area = gpa_from_u64(area);
         return 0;
     default:

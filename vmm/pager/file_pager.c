@@ -155,7 +155,6 @@ file_getpages(struct vm_object *object, struct vm_page **m, unsigned count, unsi
     for (int i = 0; i < present; i++)
         vm_page_flag_clear(m[i], VM_PAGE_ZERO);
     io.call = pager->io->read;
-    io.may_end = true;
     page_io_run(&io);
     note_error(pager, io.error);
     read_finish(&io, (unsigned)present);
@@ -198,6 +197,7 @@ file_putpages(struct vm_object *object, struct vm_page **m, unsigned count, bool
     if (present < 0)
         return VM_PAGER_ERROR;
     io.call = pager->io->write;
+    io.end = -EIO;
     write_pages(&io, (unsigned)present);
     note_error(pager, io.error);
     while (i < count && done[i])

@@ -35,6 +35,8 @@ static uint64_t
 give_up_page(struct page_io *io, uint64_t at, int error)
 {
     io->error = error;
+    if (io->why != NULL)
+        io->why[at >> PAGE_SHIFT] = error;
     io->done[at >> PAGE_SHIFT] = false;
     return (at | PAGE_MASK) + 1;
 }
@@ -51,10 +53,10 @@ page_io_run(struct page_io *io)
 
         if (moved > 0)
             at += (uint64_t)moved;
-        else if (moved == 0 && io->may_end)
+        else if (moved == 0 && io->end == 0)
             io->size = at;
         else if (moved == 0)
-            at = give_up_page(io, at, -EIO);
+            at = give_up_page(io, at, io->end);
         else if (errno != EINTR)
             at = give_up_page(io, at, -errno);
     }

@@ -23,8 +23,9 @@ struct page_io {
     bool *done;         /* borrowed: per page; page_io_run clears that of each page that fails */
     uint64_t start;     /* byte of the file where m[0] begins */
     uint64_t size;      /* bytes to move */
-    bool may_end;       /* 0 bytes moved: the file ends there, and size shrinks; else it is -EIO */
-    int error;          /* negative errno of the last page that failed; else as it was */
+    int end;   /* 0 bytes moved: that negative errno; 0 = the file ends there, size shrinks */
+    int error; /* negative errno of the last page that failed; else as it was */
+    int *why;  /* borrowed: per page, set for each that fails; NULL = nobody asks */
 };
 
 /* Locks: none held; sleeps. */

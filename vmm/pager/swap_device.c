@@ -9,9 +9,15 @@
  */
 #include "vmm/pager/swap_device.h"
 
+#include "vmm/base/failure.h"
+#include "vmm/pager/swap_sums.h"
+
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -21,16 +27,28 @@
 /* Opening a FIFO must not wait for its other end; files and block devices ignore O_NONBLOCK. */
 #define OPEN_FLAGS (O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
 
+/* What somebody was told about. */
+struct loss {
+    uint64_t slot;
+    int error; /* negative errno */
+};
+
 struct swap_device {
-    int fd;                          /* (c) owned */
-    uint64_t npages;                 /* (c) */
-    const struct swap_device_io *io; /* (c) borrowed */
-    _Atomic int error;               /* (a) negative errno of the latest failure */
-    struct vm_mutex lock;            /* guards what follows */
-    uint64_t *bitmap;                /* owned; bits beyond npages are set */
+    int fd;                                        /* (c) owned */
+    char *path;                                    /* (c) owned: as messages name it */
+    uint64_t npages;                               /* (c) */
+    const struct swap_device_io *io;               /* (c) borrowed */
+    void (*lost)(void *context, const char *line); /* (c) NULL = nobody is told */
+    void *lost_context;                            /* (c) borrowed */
+    _Atomic int error;                             /* (a) negative errno of the latest failure */
+    struct vm_mutex lock;                          /* guards what follows */
+    uint64_t *bitmap;                              /* owned; bits beyond npages are set */
     uint64_t used;
-    uint64_t next;    /* where to look first */
-    unsigned longest; /* no free run is known to be longer */
+    uint64_t next;          /* where to look first */
+    unsigned longest;       /* no free run is known to be longer */
+    struct swap_sums *sums; /* owned; the sum of a slot in use is its owner's */
+    struct loss told;       /* last */
+    unsigned ntold;
 };
 
 static const struct swap_device_io host_io = {
@@ -90,13 +108,19 @@ slot_find(const struct swap_device *device, uint64_t from, uint64_t end, unsigne
     return device->npages;
 }
 
-static void
+/* Returns how many of the n slots are in use now; fewer when memory for their sums runs out. */
+static unsigned
 slot_mark(struct swap_device *device, uint64_t slot, unsigned n)
 {
-    for (unsigned i = 0; i < n; i++)
-        device->bitmap[(slot + i) / 64] |= (uint64_t)1 << ((slot + i) % 64);
-    device->used += n;
-    device->next = slot + n;
+    unsigned marked = 0;
+
+    while (marked < n && swap_sums_use(device->sums, slot + marked)) {
+        device->bitmap[(slot + marked) / 64] |= (uint64_t)1 << ((slot + marked) % 64);
+        marked++;
+    }
+    device->used += marked;
+    device->next = slot + marked;
+    return marked;
 }
 
 /*
@@ -111,10 +135,11 @@ slots_end(const struct swap_device *device)
     return end < device->npages ? end : device->npages;
 }
 
-unsigned
+int
 swap_slots_alloc(struct swap_device *device, unsigned n, uint64_t *slot)
 {
     uint64_t found = device->npages, end;
+    int taken = 0;
 
     vm_mutex_lock(&device->lock);
     end = slots_end(device);
@@ -130,10 +155,10 @@ swap_slots_alloc(struct swap_device *device, unsigned n, uint64_t *slot)
         device->longest = n;
     }
     if (n != 0)
-        slot_mark(device, found, n);
+        taken = (int)slot_mark(device, found, n);
     vm_mutex_unlock(&device->lock);
     *slot = found;
-    return n;
+    return n != 0 && taken == 0 ? -ENOMEM : taken;
 }
 
 void
@@ -142,6 +167,7 @@ swap_slot_free(struct swap_device *device, uint64_t slot)
     vm_mutex_lock(&device->lock);
     assert(slot < device->npages && slot_used(device, slot));
     device->bitmap[slot / 64] &= ~((uint64_t)1 << (slot % 64));
+    swap_sums_free(device->sums, slot);
     device->used--;
     device->longest = SWAP_CLUSTER;
     vm_mutex_unlock(&device->lock);
@@ -155,24 +181,123 @@ swap_device_note(struct swap_device *device, int error)
     atomic_store(&device->error, error);
 }
 
-void
-swap_device_transfer(struct swap_device *device, struct vm_page **m, unsigned count, uint64_t slot,
-                     bool *done, bool reading)
+/* Is the loss to be told, and is it the last one that is? */
+static bool
+loss_is_news(struct swap_device *device, uint64_t slot, int error, bool *last)
 {
-    struct page_io io = {
-        .call = reading ? device->io->read : device->io->write,
+    bool news;
+
+    vm_mutex_lock(&device->lock);
+    news = device->ntold < SWAP_LOSSES_TOLD &&
+           (device->told.slot != slot || device->told.error != error);
+    if (news) {
+        device->told = (struct loss){ .slot = slot, .error = error };
+        device->ntold++;
+    }
+    *last = device->ntold == SWAP_LOSSES_TOLD;
+    vm_mutex_unlock(&device->lock);
+    return news;
+}
+
+static const char *
+loss_cause(int error)
+{
+    switch (error) {
+    case -ENODATA:
+        return "the file ends before it: it was made shorter while it was in use";
+    case -EBADMSG:
+        return "it is not what was written there: the file was changed while it was in use, or "
+               "its disk is failing";
+    default:
+        return strerror(-error);
+    }
+}
+
+static void
+tell_loss(struct swap_device *device, uint64_t slot, int error)
+{
+    char line[1024];
+    bool last;
+
+    if (device->lost == NULL || !loss_is_news(device, slot, error, &last))
+        return;
+    snprintf(line, sizeof(line),
+             "swap " FAILURE_NAME ": the page at offset %" PRIu64 " cannot be read: %s%s",
+             device->path, slot << PAGE_SHIFT, loss_cause(error),
+             last ? " (more of these are only counted)" : "");
+    device->lost(device->lost_context, line);
+}
+
+static void
+transfer_init(struct page_io *io, const struct swap_device *device, struct vm_page **m,
+              unsigned count, uint64_t slot, bool *done)
+{
+    *io = (struct page_io){
         .fd = device->fd,
         .m = m,
         .done = done,
         .start = slot << PAGE_SHIFT,
         .size = (uint64_t)count << PAGE_SHIFT,
     };
-
     for (unsigned i = 0; i < count; i++)
         done[i] = true;
+}
+
+/* What was read is right only if it has the sum of what was written. */
+static void
+check_pages(struct swap_device *device, struct page_io *io, unsigned count, uint64_t slot)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (!io->done[i] || swap_sums_match(device->sums, slot + i, vm_page_address(io->m[i])))
+            continue;
+        io->done[i] = false;
+        io->why[i] = -EBADMSG;
+        io->error = -EBADMSG;
+    }
+}
+
+void
+swap_device_read(struct swap_device *device, struct vm_page **m, unsigned count, uint64_t slot,
+                 unsigned needed, bool *done)
+{
+    int why[SWAP_CLUSTER + 1];
+    struct page_io io;
+
+    assert(count <= SWAP_CLUSTER + 1);
+    transfer_init(&io, device, m, count, slot, done);
+    io.call = device->io->read;
+    io.end = -ENODATA;
+    io.why = why;
+    page_io_run(&io);
+    check_pages(device, &io, count, slot);
+    if (io.error != 0)
+        swap_device_note(device, io.error);
+    if (needed < count && !done[needed])
+        tell_loss(device, slot + needed, why[needed]);
+}
+
+void
+swap_device_write(struct swap_device *device, struct vm_page **m, unsigned count, uint64_t slot,
+                  bool *done)
+{
+    struct page_io io;
+
+    for (unsigned i = 0; i < count; i++)
+        swap_sums_set(device->sums, slot + i, vm_page_address(m[i]));
+    transfer_init(&io, device, m, count, slot, done);
+    io.call = device->io->write;
+    io.end = -EIO;
     page_io_run(&io);
     if (io.error != 0)
         swap_device_note(device, io.error);
+}
+
+void
+swap_device_on_loss(struct swap_device *device, void (*lost)(void *context, const char *line),
+                    void *context)
+{
+    device->lost = lost;
+    device->lost_context = context;
 }
 
 /* ---- Opening and closing. ---- */
@@ -211,8 +336,28 @@ device_check(int fd, uint64_t max_pages, uint64_t *npages)
     return 0;
 }
 
+static void
+device_free(struct swap_device *device)
+{
+    free(device->bitmap);
+    free(device->path);
+    if (device->sums != NULL)
+        swap_sums_destroy(device->sums);
+    free(device);
+}
+
+/* The path in memory of the device's own, or NULL. */
+static char *
+path_copy(const char *path)
+{
+    size_t size = strlen(path) + 1;
+    char *copy = malloc(size);
+
+    return copy != NULL ? memcpy(copy, path, size) : NULL;
+}
+
 static struct swap_device *
-device_new(int fd, uint64_t npages, const struct swap_device_io *io)
+device_new(int fd, const char *path, uint64_t npages, const struct swap_device_io *io)
 {
     struct swap_device *device = malloc(sizeof(*device));
     uint64_t words = (npages + 63) / 64;
@@ -221,8 +366,10 @@ device_new(int fd, uint64_t npages, const struct swap_device_io *io)
         return NULL;
     *device = (struct swap_device){ .fd = fd, .npages = npages, .io = io, .longest = SWAP_CLUSTER };
     device->bitmap = calloc(words, sizeof(*device->bitmap));
-    if (device->bitmap == NULL) {
-        free(device);
+    device->path = path_copy(path);
+    device->sums = swap_sums_create(npages);
+    if (device->bitmap == NULL || device->path == NULL || device->sums == NULL) {
+        device_free(device);
         return NULL;
     }
     if (npages % 64 != 0)
@@ -289,7 +436,7 @@ swap_device_open_io(const char *path, uint64_t max_pages, const struct swap_devi
         close(fd);
         return error;
     }
-    device = device_new(fd, npages, io);
+    device = device_new(fd, path, npages, io);
     if (device == NULL) {
         close(fd);
         return -ENOMEM;
@@ -310,8 +457,7 @@ swap_device_close(struct swap_device *device)
     assert(device->used == 0);
     vm_mutex_fini(&device->lock);
     close(device->fd);
-    free(device->bitmap);
-    free(device);
+    device_free(device);
 }
 
 uint64_t

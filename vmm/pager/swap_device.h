@@ -4,12 +4,13 @@
  *
  * It knows which slots are in use and moves pages to and from them; whose page a slot
  * holds the swap pager knows (swap_pager.h).  What was in swap is meaningless when the
- * device is closed.
+ * device is closed.  A page comes back only as it was written: its checksum is kept in memory
+ * (swap_sums.h), and what does not agree with it cannot be read.
  *
  * Invariant: a slot is in use exactly while one page of one object has it, or one
  * thread is about to give it to one.
  *
- * Locks: the device's own for its slots; innermost, never held during I/O.
+ * Locks: the device's own for its slots and what it told; innermost, never held during I/O.
  */
 #ifndef SWAP_DEVICE_H
 #define SWAP_DEVICE_H
@@ -57,10 +58,20 @@ uint64_t swap_device_used(struct swap_device *device);
 /* The negative errno of the device's latest failure, 0 if there was none. */
 int swap_device_error(const struct swap_device *device);
 
+/*
+ * Have `lost` called with a line, without its end, that names the device, the offset and the
+ * cause, when a page that is needed cannot be read.  Not twice in a row for one offset and
+ * cause, and SWAP_LOSSES_TOLD times at most.  From any thread, without locks; before the first page
+ * is written.
+ */
+#define SWAP_LOSSES_TOLD 8
+void swap_device_on_loss(struct swap_device *device, void (*lost)(void *context, const char *line),
+                         void *context);
+
 /* ---- For the swap pager. ---- */
 
-/* Take up to n slots in a row.  Returns how many, 0 = there is none; *slot is the first. */
-unsigned swap_slots_alloc(struct swap_device *device, unsigned n, uint64_t *slot);
+/* Take up to n slots in a row.  Returns how many, and *slot the first; 0 = there is none; -ENOMEM. */
+int swap_slots_alloc(struct swap_device *device, unsigned n, uint64_t *slot);
 
 /* Give a slot back. */
 void swap_slot_free(struct swap_device *device, uint64_t slot);
@@ -69,11 +80,16 @@ void swap_slot_free(struct swap_device *device, uint64_t slot);
 void swap_device_note(struct swap_device *device, int error);
 
 /*
- * Read or write `count` busy pages from or to slots in a row.  A page that cannot be
- * moved is stepped over and noted.  Locks: none held.
- * Returns nothing but done[i]: was page i moved?
+ * Read or write `count` busy pages, SWAP_CLUSTER + 1 at most, from or to slots in a row.  A page
+ * that cannot be moved is stepped over and noted.  Locks: none held.
+ * needed: the page that somebody waits for, and is told about if it is lost; `count` = none.
+ * Returns nothing but done[i]: was page i moved?  The error that is noted for reads is an errno
+ * of the host, or -ENODATA: the file ends before the page, or -EBADMSG: that is not what was
+ * written.
  */
-void swap_device_transfer(struct swap_device *device, struct vm_page **m, unsigned count,
-                          uint64_t slot, bool *done, bool reading);
+void swap_device_read(struct swap_device *device, struct vm_page **m, unsigned count, uint64_t slot,
+                      unsigned needed, bool *done);
+void swap_device_write(struct swap_device *device, struct vm_page **m, unsigned count,
+                       uint64_t slot, bool *done);
 
 #endif

@@ -193,7 +193,8 @@ swap_getpages(struct vm_object *object, struct vm_page **m, unsigned count, unsi
         run = read_run(index, &m[i], count - i, &slot);
         for (unsigned j = i; j < i + run; j++)
             vm_page_flag_clear(m[j], VM_PAGE_ZERO);
-        swap_device_transfer(index->device, &m[i], run, slot, &done[i], true);
+        swap_device_read(index->device, &m[i], run, slot,
+                         reqpage >= i && reqpage < i + run ? reqpage - i : run, &done[i]);
         if (reqpage >= i && reqpage < i + run)
             result = done[reqpage] ? VM_PAGER_OK : VM_PAGER_ERROR;
     }
@@ -218,24 +219,27 @@ static unsigned
 write_prepare(struct swap_index *index, vm_pindex_t pindex, unsigned count, uint64_t *slot,
               enum vm_pager_result *result)
 {
-    unsigned run = swap_slots_alloc(index->device, count, slot);
-    unsigned noted = 0;
+    int run = swap_slots_alloc(index->device, count, slot);
+    int noted = 0;
 
-    if (run == 0) {
-        *result = VM_PAGER_FAIL;
+    if (run <= 0) {
+        if (run < 0)
+            swap_device_note(index->device, run);
+        *result = run < 0 ? VM_PAGER_ERROR : VM_PAGER_FAIL;
         return 0;
     }
     vm_mutex_lock(&index->lock);
-    while (noted < run && index_set(index, pindex + noted, (uint32_t)(*slot + noted)))
+    while (noted < run &&
+           index_set(index, pindex + (unsigned)noted, (uint32_t)(*slot + (unsigned)noted)))
         noted++;
     vm_mutex_unlock(&index->lock);
-    for (unsigned i = noted; i < run; i++)
-        swap_slot_free(index->device, *slot + i);
+    for (int i = noted; i < run; i++)
+        swap_slot_free(index->device, *slot + (unsigned)i);
     if (noted == 0) {
         swap_device_note(index->device, -ENOMEM);
         *result = VM_PAGER_ERROR;
     }
-    return noted;
+    return (unsigned)noted;
 }
 
 /* After the write: what succeeded is clean, what failed has no slot.  Did all succeed? */
@@ -271,7 +275,7 @@ swap_putpages(struct vm_object *object, struct vm_page **m, unsigned count, bool
         run = write_prepare(index, pindex + i, count - i, &slot, &result);
         if (run == 0)
             break;
-        swap_device_transfer(index->device, &m[i], run, slot, &done[i], false);
+        swap_device_write(index->device, &m[i], run, slot, &done[i]);
         if (!write_finish(index, &m[i], run, &done[i]))
             result = VM_PAGER_ERROR;
     }

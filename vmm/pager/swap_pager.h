@@ -15,8 +15,8 @@
  * Results: putpages VM_PAGER_FAIL: no slot left; VM_PAGER_ERROR: the device or memory
  * failed, see swap_device_error.  Pages that could not be written have no slot and are
  * still dirty.  getpages VM_PAGER_FAIL: the page has no slot; VM_PAGER_ERROR: it has,
- * and could not be read (a device that ends early too: what was there is lost, and
- * must not come back as zeros); its slot is kept.
+ * and could not be read as it was written (a device that ends early, or holds something else
+ * now: what was there is lost, and must not come back as zeros); its slot is kept.
  *
  * Locks: the device's own for its slots, each object's for its index.  Both are
  * innermost: taken with O held or without, index before device, never during I/O.

@@ -29,7 +29,8 @@ struct vm_config {
 
     /*
      * Told, as one line without its end, when something failed that does not end the
-     * VM: pages could not be written.  The same line never comes twice in a row.
+     * VM, or what is behind its end: pages could not be written, or not be read from swap.  The
+     * same line never comes twice in a row.
      * From any thread, without locks; NULL = nobody is told.
      */
     void (*warn)(void *context, const char *message);

@@ -72,6 +72,15 @@ swap_error_set(const char *path, int error, struct failure *to)
     }
 }
 
+static void
+on_swap_loss(void *context, const char *line)
+{
+    const struct vm *vm = context;
+
+    if (vm->config.warn != NULL)
+        vm->config.warn(vm->config.warn_context, line);
+}
+
 /*
  * A file grows as it is used, up to what the frame store has pages for: more can never
  * be paged out.  A block device is as large as it is.
@@ -90,7 +99,10 @@ make_swap(struct vm *vm, struct failure *error)
         if (whole != -EINVAL) /* else it is no small device: no file could be made */
             ret = whole;
     }
-    return ret == 0 ? 0 : swap_error_set(path, ret, error);
+    if (ret != 0)
+        return swap_error_set(path, ret, error);
+    swap_device_on_loss(vm->swap, on_swap_loss, vm);
+    return 0;
 }
 
 static void

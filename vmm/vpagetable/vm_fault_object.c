@@ -98,6 +98,21 @@ fault_cow(struct faultstate *fs, struct vm_object *object, vm_pindex_t pindex, s
     return VM_OK;
 }
 
+/*
+ * This fault saw the read fail.  What swap has lost was guest memory, which cannot be missing for
+ * a guest that does not expect it: then the host has failed, and not the access.
+ */
+static enum vm_result
+fault_unread(struct faultstate *fs, const struct vm_object *object, enum vm_result result)
+{
+    if (result != VM_IO_ERROR || object->type != OBJT_SWAP || fs->map == NULL ||
+        atomic_load(&fs->map->handles_loss))
+        return result;
+    return vm_fault_host_failure(fs, -EIO,
+                                 "its page cannot be read back from swap and is lost: give --swap "
+                                 "a file or device that keeps what is written");
+}
+
 /* The page is resident in the first object, or in a backing object of it. */
 static enum vm_result
 fault_found(struct faultstate *fs, struct vm_object *object, vm_pindex_t pindex, struct vm_page *m,
@@ -108,9 +123,8 @@ fault_found(struct faultstate *fs, struct vm_object *object, vm_pindex_t pindex,
     enum vm_result result;
 
     if (vm_page_flag_test(m, VM_PAGE_BUSY)) {
-        if (known != NULL &&
-            known->m == NULL) /* this fault saw the read fail; somebody else tries */
-            return known->result;
+        if (known != NULL && known->m == NULL) /* somebody else tries */
+            return fault_unread(fs, object, known->result);
         return vm_errand_leave_wait(&fs->errand, object, pindex);
     }
     if (object != fs->first_object && write) {
@@ -137,7 +151,7 @@ fault_start_page_in(struct faultstate *fs, struct vm_object *object, vm_pindex_t
     enum vm_result result;
 
     if (known != NULL && known->m == NULL)
-        return known->result;
+        return fault_unread(fs, object, known->result);
     result = fault_alloc(fs, object, pindex, &m);
     if (result != VM_OK)
         return result;

@@ -83,17 +83,19 @@ struct vm_map_ilock {
 LIST_HEAD(vm_map_ilock_list, vm_map_ilock);
 
 struct vm_map {
-    struct vm_system *sys;           /* (c) borrowed */
-    struct pmap *pmap;               /* (c) borrowed */
-    struct vm_mutex edit_lock;       /* E */
-    struct vm_rwlock lock;           /* M */
-    struct vm_map_entries entries;   /* M, E: by address */
-    struct vm_ranges ranges;         /* M, E: the same, to search; hints are (a) */
-    unsigned nentries;               /* M, E */
-    unsigned timestamp;              /* M, E */
-    struct vm_mutex ilock_mutex;     /* guards the interlocks */
-    struct vm_cond ilock_cond;       /* an interlock was dropped */
-    unsigned ilock_waiters;          /* ilock_mutex */
+    struct vm_system *sys;         /* (c) borrowed */
+    struct pmap *pmap;             /* (c) borrowed */
+    struct vm_mutex edit_lock;     /* E */
+    struct vm_rwlock lock;         /* M */
+    _Atomic bool handles_loss;     /* (a) whoever runs on the map handles faults on memory that swap
+                                        has lost: VM_IO_ERROR; else they are VM_HOST_FAILURE */
+    struct vm_map_entries entries; /* M, E: by address */
+    struct vm_ranges ranges;       /* M, E: the same, to search; hints are (a) */
+    unsigned nentries;             /* M, E */
+    unsigned timestamp;            /* M, E */
+    struct vm_mutex ilock_mutex;   /* guards the interlocks */
+    struct vm_cond ilock_cond;     /* an interlock was dropped */
+    unsigned ilock_waiters;        /* ilock_mutex */
     struct vm_map_ilock_list ilocks; /* ilock_mutex */
 };
 

@@ -185,6 +185,14 @@ readahead_result(enum vm_pager_result result, bool done)
     return result == VM_PAGER_OK && done ? VM_OK : VM_IO_ERROR;
 }
 
+static void
+readahead_count_failure(const struct vm_object *object)
+{
+    vm_meter_add(object->sys, v_pagein_failed, 1);
+    if (object->pager == object->sys->swap_pager)
+        vm_meter_add(object->sys, v_swap_lost, 1);
+}
+
 enum vm_result
 vm_readahead_read(struct vm_readahead *ra, bool hold)
 {
@@ -204,6 +212,8 @@ vm_readahead_read(struct vm_readahead *ra, bool hold)
     vm_object_pip_wakeup(ra->object);
     vm_mutex_unlock(&ra->object->lock);
     vm_meter_add(sys, v_pagein, read);
+    if (hold && result == VM_IO_ERROR)
+        readahead_count_failure(object);
     return result;
 }
 

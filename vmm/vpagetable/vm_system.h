@@ -78,6 +78,8 @@ enum vm_page_queue {
     X(v_inval, "INVAL calls")                                             \
     X(v_setmap, "SETMAP calls")                                           \
     X(v_pagein, "pages read by pagers")                                   \
+    X(v_pagein_failed, "reads by pagers that failed for the page needed") \
+    X(v_swap_lost, "  ... of these, from swap: memory that is lost")      \
     X(v_pageout, "pages written by pagers")                               \
     X(v_pageout_failed, "pages that could not be written: still dirty")   \
     X(v_swap_full, "  ... of these, for want of swap space")              \

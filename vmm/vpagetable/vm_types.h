@@ -107,7 +107,7 @@ enum vm_result {
     VM_VPTE_PROTECTION, /* R, W or X missing in an entry of the virtual page table */
     VM_BAD_FRAME,       /* a table page or the walk's result lies beyond the object */
     VM_BEYOND_OBJECT,   /* page index beyond the size of the entry's object */
-    VM_IO_ERROR,        /* the pager could not read the page */
+    VM_IO_ERROR,        /* the pager could not read the page; but see vm_map.handles_loss */
     VM_OBJECT_DEAD,     /* the object is being destroyed */
     VM_HOST_FAILURE,    /* host error, see the errno beside it */
     VM_RESULT_COUNT
