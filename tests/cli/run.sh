@@ -342,7 +342,43 @@ test_swap() {
         skip 'a swap file in use' 'no flock here'
     fi
     test_swap_device
+    test_lost_swap
     test_full_swap
+}
+
+# damaged DAMAGE [ARGUMENT]: run a guest that has most of its memory in swap, do that to the swap
+# file, and let it go on.
+damaged() {
+    rm -f "$work/swap" "$work/in" "$work/out"
+    : >"$work/out"
+    mkfifo "$work/in"
+    timeout -k 5 60 "$vkvm" run --stats --memory 64M --ram 4M --swap "$work/swap" \
+        "$guests/tests/lost_swap.elf" -- wait=1 ${2:+"$2"} <"$work/in" >"$work/out" 2>"$work/err" &
+    exec 3>"$work/in"
+    tries=300
+    until grep -q written "$work/out" || [ "$tries" -eq 0 ]; do
+        tries=$((tries - 1))
+        sleep 0.1
+    done
+    eval "$1"
+    echo >&3
+    exec 3>&-
+    wait $!
+    status=$?
+}
+
+test_lost_swap() {
+    damaged :
+    judge 'memory comes back from swap' 0 out '1 passed, 0 failed'
+    damaged ": >$work/swap"
+    judge 'a swap file made empty ends the run' 125 err 'lost: give --swap'
+    judge 'a swap file made empty, offset and cause' 125 err \
+        "^vkvm: swap .*/swap.*: the page at offset [0-9]+ cannot be read: "
+    judge 'a swap file made empty is counted' 125 err 'from swap: memory that is lost +1$'
+    damaged "yes | dd of=$work/swap bs=1M count=16 conv=notrunc iflag=fullblock 2>/dev/null"
+    judge 'an overwritten swap file ends the run' 125 err '^vkvm: swap .*is not what was written'
+    damaged ": >$work/swap" handle=1
+    judge 'a guest that handles its faults sees what swap has lost' 0 out '1 passed, 0 failed'
 }
 
 # A block device that the host has mounted keeps what is on it; when nobody uses it, it is swap.
