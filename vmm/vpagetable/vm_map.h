@@ -110,7 +110,9 @@ struct vm_map {
 struct vm_map_insert {
     gpa_t start;
     gpa_t end;
-    struct vm_object *object; /* a reference of the caller's passes to the map on success */
+    struct vm_object *object; /* a reference of the caller's passes to the map on success; no other
+                                 map maps it (a guest's vmspaces are ranges of its one map), but
+                                 for a file's */
     vm_pindex_t offset;
     enum vm_maptype maptype;
     const struct vpte_format *format; /* VPAGETABLE only */
