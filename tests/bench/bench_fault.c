@@ -141,7 +141,7 @@ static void
 finish_swap(struct bench_guest *guest, struct vm_map *map)
 {
     (void)guest;
-    if (atomic_load(&map->sys->meter.v_pagein) < PAGES)
+    if (atomic_load(&map->meter.v_pagein) < PAGES)
         bench_fail("swap-in", "pages were in memory");
 }
 

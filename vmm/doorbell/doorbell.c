@@ -121,7 +121,7 @@ fill_statistics(struct vm *vm, struct vkvm_statistics *s)
         .resident_pages = atomic_load(&vm->sys.resident_pages),
         .invals = METER(v_inval),
         .setmaps = METER(v_setmap),
-        .pages_in = vm_meter_get(&vm->sys.meter, v_pagein),
+        .pages_in = METER(v_pagein),
         .pages_out = vm_meter_get(&vm->sys.meter, v_pageout),
         .time_ns = clock_now_ns() - vm->started_ns,
         .delivered = vm_exceptions(vm),
