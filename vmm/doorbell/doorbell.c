@@ -118,11 +118,11 @@ fill_statistics(struct vm *vm, struct vkvm_statistics *s)
         .vpte_m = METER(v_vpte_m),
         .vpte_dir_m = METER(v_vpte_dir_m),
         .prefaulted = METER(v_prefault),
-        .resident_pages = atomic_load(&vm->sys.resident_pages),
+        .resident_pages = atomic_load(&vm->host->sys.resident_pages),
         .invals = METER(v_inval),
         .setmaps = METER(v_setmap),
         .pages_in = METER(v_pagein),
-        .pages_out = vm_meter_get(&vm->sys.meter, v_pageout),
+        .pages_out = vm_meter_get(&vm->host->sys.meter, v_pageout),
         .time_ns = clock_now_ns() - vm->started_ns,
         .delivered = vm_exceptions(vm),
     };
