@@ -154,11 +154,11 @@ struct vkvm_statistics {
     uint64_t vpte_m;
     uint64_t vpte_dir_m;
     uint64_t prefaulted;
-    uint64_t resident_pages;
+    uint64_t resident_pages; /* of all VMs on the host */
     uint64_t invals;
     uint64_t setmaps;
     uint64_t pages_in;  /* pages read from swap or a file */
-    uint64_t pages_out; /* pages written there */
+    uint64_t pages_out; /* pages written there, of all VMs on the host */
     uint64_t time_ns;   /* since the start, by the host's clock */
     uint64_t delivered; /* exceptions; a fault that is reported again may have failed more often */
 };

@@ -127,7 +127,7 @@ prepare_swap(struct bench_guest *guest, struct vm_map *map)
     bool scattered = guest->touch[0].stride != PAGE_SIZE;
 
     add_region(guest, map);
-    if (guest->config.ram_budget != 0)
+    if (guest->host.ram_budget != 0)
         return;
     while (vm_pageout_scan(map->sys, PAGES) != 0)
         ;
@@ -141,7 +141,7 @@ static void
 finish_swap(struct bench_guest *guest, struct vm_map *map)
 {
     (void)guest;
-    if (atomic_load(&map->sys->meter.v_pagein) < PAGES)
+    if (atomic_load(&map->meter.v_pagein) < PAGES)
         bench_fail("swap-in", "pages were in memory");
 }
 
@@ -160,8 +160,8 @@ measure_swap(const struct bench_row *row)
         bench_fail("swap file", path);
     close(fd);
     bench_guest_init(&guest, MEMORY);
-    guest.config.swap = path;
-    guest.config.ram_budget = row->b;
+    guest.host.swap = path;
+    guest.host.ram_budget = row->b;
     guest.touch[0] = region_touch(row->a != 0, false);
     guest.touch[0].warm = row->b != 0;
     guest.prepare = prepare_swap;

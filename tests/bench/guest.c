@@ -8,9 +8,8 @@ void
 bench_guest_init(struct bench_guest *guest, uint64_t memory)
 {
     *guest = (struct bench_guest){
-        .config = { .timeout_ms = 60000,
-                    .prefault_pages = VM_PREFAULT_DEFAULT,
-                    .fast_fault = true },
+        .host = { .prefault_pages = VM_PREFAULT_DEFAULT, .fast_fault = true },
+        .config = { .timeout_ms = 60000 },
     };
     machine_init(&guest->config.machine);
     machine_set_memory(&guest->config.machine, memory);
@@ -116,10 +115,12 @@ bench_guest_run(struct bench_guest *guest)
     const struct arch_start start = { .entry = gpa_from_u64(TOUCH_CODE) };
     struct failure error = { 0 };
     struct vm_outcome outcome;
+    struct vm_host *host;
     struct vm_map *map;
     struct vm *vm;
 
-    if (vm_create(&guest->config, &vm, &error))
+    if (vm_host_create(&guest->host, &host, &error) != 0 ||
+        vm_create(host, &guest->config, &vm, &error) != 0)
         bench_fail("creating a VM", error.message);
     map = vm_map_of(vm);
     if (guest->prepare != NULL)
@@ -135,6 +136,7 @@ bench_guest_run(struct bench_guest *guest)
     if (guest->finish != NULL)
         guest->finish(guest, map);
     vm_destroy(vm);
+    vm_host_destroy(host);
     return elapsed(guest);
 }
 

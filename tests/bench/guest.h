@@ -8,9 +8,11 @@
 #include "tests/bench/touch.h"
 
 #include "vmm/vm/vm.h"
+#include "vmm/vm/vm_host.h"
 
 struct bench_guest {
-    struct vm_config config;                   /* bench_guest_init's, then the caller's */
+    struct vm_host_config host;                /* bench_guest_init's, then the caller's */
+    struct vm_config config;                   /* likewise */
     struct touch_params touch[TOUCH_MAX_CPUS]; /* of each vCPU; with results after the run */
     /* Brings memory into the state to be measured; NULL = it is fresh. */
     void (*prepare)(struct bench_guest *guest, struct vm_map *map);

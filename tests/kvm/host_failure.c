@@ -35,6 +35,7 @@ extern const uint8_t guest_failure_fault[];
 /* ---- A failing world: a file, swap, a guest that does as it is told. ---- */
 
 struct world {
+    struct vm_host_config host;
     struct vm_config config;
     char file[64];
     char swap[64];
@@ -75,10 +76,10 @@ new_file(char *path, size_t size, uint64_t pages)
 static void
 world_init(struct world *w)
 {
-    *w = (struct world){ .config = default_config() };
+    *w = (struct world){ .host = default_host_config(), .config = default_config() };
     w->config.timeout_ms = 120000; /* the lane is slow */
-    w->config.warn = take_warning;
-    w->config.warn_context = w;
+    w->host.warn = w->config.warn = take_warning;
+    w->host.warn_context = w->config.warn_context = w;
     new_file(w->file, sizeof(w->file), FILE_PAGES);
     new_file(w->swap, sizeof(w->swap), 0);
 }
@@ -86,7 +87,7 @@ world_init(struct world *w)
 static void
 world_fini(struct world *w)
 {
-    vm_destroy(w->vm);
+    destroy_vm(w->vm);
     unlink(w->file);
     unlink(w->swap);
 }
@@ -122,7 +123,7 @@ write_idt(struct vm *vm)
 static void
 world_start(struct world *w)
 {
-    w->vm = make_vm(&w->config, guest_failure, guest_failure_end);
+    w->vm = make_vm_on(make_host(&w->host), &w->config, guest_failure, guest_failure_end);
     write_idt(w->vm);
 }
 
@@ -361,8 +362,8 @@ a_write_back_that_fails_once_is_made_up_for(struct verdict *v)
 static void
 start_small(struct world *w)
 {
-    w->config.ram_budget = BUDGET_PAGES * PAGE_SIZE;
-    w->config.swap = w->swap;
+    w->host.ram_budget = BUDGET_PAGES * PAGE_SIZE;
+    w->host.swap = w->swap;
     world_start(w);
     if (vm_map_wire(vm_map_of(w->vm), gpa_from_u64(0), gpa_from_u64(LOW), true) != 0)
         die("vm_map_wire", "failed");
@@ -459,7 +460,7 @@ swap_that_cannot_be_read_ends_a_vm_that_asked_for_no_exceptions(struct verdict *
           strstr(w.warning, w.swap) != NULL && strstr(w.warning, " at offset ") != NULL &&
               strstr(w.warning, "ends before it") != NULL,
           "told was: %s", w.warning);
-    CHECK_EQ(v, atomic_load(&w.vm->sys.meter.v_swap_lost), 1);
+    CHECK_EQ(v, atomic_load(&w.vm->host->sys.meter.v_swap_lost), 1);
     world_fini(&w);
 }
 
@@ -515,8 +516,8 @@ configure_all(struct world *w)
 {
     map_file(w, true);
     w->config.machine.nvcpus = 1;
-    w->config.ram_budget = BUDGET_PAGES * PAGE_SIZE;
-    w->config.swap = w->swap;
+    w->host.ram_budget = BUDGET_PAGES * PAGE_SIZE;
+    w->host.swap = w->swap;
     w->config.machine.nwindows = 1;
     w->config.machine.windows[0] = (struct machine_window){ .start = gpa_from_u64(WINDOW_AT),
                                                             .size = 16 * PAGE_SIZE,
@@ -532,6 +533,7 @@ create_without(struct verdict *v, enum alloc_call call, unsigned n)
     int descriptor = lowest_free_descriptor(), ret;
     int64_t live = alloc_failure_live();
     struct failure error = { 0 };
+    struct vm_host *host = NULL;
     struct vm *vm = NULL;
     struct world w;
     bool happened;
@@ -539,14 +541,18 @@ create_without(struct verdict *v, enum alloc_call call, unsigned n)
     world_init(&w);
     configure_all(&w);
     shortage_begin(call, n);
-    ret = vm_create(&w.config, &vm, &error);
+    ret = vm_host_create(&w.host, &host, &error);
+    if (ret == 0)
+        ret = vm_create(host, &w.config, &vm, &error);
     happened = shortage_end();
     /* What can be done without, such as giving a hole back, may also fail and do no harm. */
     CHECK(v, happened || ret == 0, "call %u of kind %d: %s", n, (int)call, error.message);
     CHECK(v, ret == 0 || (vm == NULL && error.message[0] != '\0' && error.code == ret),
           "call %u of kind %d: %d, \"%s\"", n, (int)call, ret, error.message);
-    if (ret == 0)
+    if (vm != NULL)
         vm_destroy(vm);
+    if (host != NULL)
+        vm_host_destroy(host);
     unlink(w.file);
     unlink(w.swap);
     CHECK(v, alloc_failure_live() == live, "call %u of kind %d: memory is left", n, (int)call);

@@ -130,7 +130,7 @@ make_trial(const struct trial *trial, const struct trial_options *options)
     vm = make_vm(&config, guest_trial, guest_trial_end);
     start_at(vm, options->ve ? PROLOGUE : GUEST_CODE);
     if (options->ioctls)
-        vm->host.sync_regs = false;
+        vm->host->kvm.sync_regs = false;
     write_trial(vm, trial, options);
     return vm;
 }
@@ -187,7 +187,7 @@ run_trial(const struct trial *trial, const struct trial_options *options, struct
         write_ve_prologue(vm, PROLOGUE);
     vm_run(vm, &run->outcome);
     take_results(vm, run);
-    vm_destroy(vm);
+    destroy_vm(vm);
 }
 
 static void
@@ -602,7 +602,7 @@ a_busy_ve_area_ends_the_vm(struct verdict *v)
     put(vm, VE_AREA, &busy, sizeof(busy));
     vm_run(vm, &outcome);
     expect_end(v, &outcome, VM_END_CRASHED, "#VE area busy");
-    vm_destroy(vm);
+    destroy_vm(vm);
 }
 
 static void
@@ -643,7 +643,7 @@ a_fault_on_the_stack_of_an_exception_is_a_double_fault(struct verdict *v)
     } else {
         expect_end(v, &outcome, VM_END_CRASHED, "triple fault");
     }
-    vm_destroy(vm);
+    destroy_vm(vm);
 }
 
 static void

@@ -33,7 +33,7 @@ run_guest(const struct vm_config *config, const uint8_t *code, const uint8_t *en
     struct vm *vm = make_vm(config, code, end);
     struct vm_outcome outcome = run_vm(vm);
 
-    vm_destroy(vm);
+    destroy_vm(vm);
     return outcome;
 }
 
@@ -66,7 +66,7 @@ every_vcpu_starts_as_the_abi_says(struct verdict *v)
         CHECK_EQ(v, r.regs[4] & 0xd01, 0xd01); /* EFER: NXE LMA LME SCE */
         CHECK_EQ(v, r.regs[5], ARCH_SEL_TSS);
     }
-    vm_destroy(vm);
+    destroy_vm(vm);
 }
 
 static void
@@ -91,7 +91,7 @@ the_boot_page_tables_map_low_memory_and_the_windows(struct verdict *v)
     get(vm, LAYOUT_PD_WINDOW + 8, &e, sizeof(e));
     CHECK_EQ(v, e & ~UINT64_C(0x1fffff), VKVM_WINDOW_BASE + 0x200000);
     CHECK_EQ(v, gpa_to_u64(arch_boot_end()), LAYOUT_BOOT_END);
-    vm_destroy(vm);
+    destroy_vm(vm);
 }
 
 static void
@@ -100,25 +100,26 @@ what_cannot_be_a_vm_is_refused_with_a_reason(struct verdict *v)
     const struct machine_window low = { .start = gpa_from_u64(0x1000),
                                         .size = PAGE_SIZE,
                                         .format = &vpte64_format };
+    const struct vm_host_config host_config = default_host_config();
+    struct vm_host *host = make_host(&host_config);
     struct failure error;
     struct vm_config bad;
     struct vm *vm = NULL;
 
-#define REFUSED(change)                                     \
-    do {                                                    \
-        bad = default_config();                             \
-        change;                                             \
-        error.message[0] = '\0';                            \
-        CHECK_EQ(v, vm_create(&bad, &vm, &error), -EINVAL); \
-        CHECK_EQ(v, error.code, -EINVAL);                   \
-        CHECK(v, error.message[0] != '\0', "no message");   \
+#define REFUSED(change)                                           \
+    do {                                                          \
+        bad = default_config();                                   \
+        change;                                                   \
+        error.message[0] = '\0';                                  \
+        CHECK_EQ(v, vm_create(host, &bad, &vm, &error), -EINVAL); \
+        CHECK_EQ(v, error.code, -EINVAL);                         \
+        CHECK(v, error.message[0] != '\0', "no message");         \
     } while (0)
     REFUSED(bad.machine.nram = 0);
     REFUSED(bad.machine.ram[0].size = 0x1234567);
     REFUSED(bad.machine.nvcpus = 0);
     REFUSED(bad.machine.nvcpus = MACHINE_MAX_VCPUS + 1);
     REFUSED(bad.machine.nwindows = MACHINE_MAX_WINDOWS + 1);
-    REFUSED(bad.prefault_pages = VM_PREFAULT_MAX + 1);
     REFUSED((bad.machine.nwindows = 1, bad.machine.windows[0] = low));
     REFUSED((bad.machine.nwindows = 1, bad.machine.windows[0] = low,
              bad.machine.windows[0].start = gpa_from_u64(VKVM_WINDOW_END - PAGE_SIZE),
@@ -128,6 +129,23 @@ what_cannot_be_a_vm_is_refused_with_a_reason(struct verdict *v)
              bad.machine.windows[0].format = NULL));
 #undef REFUSED
     CHECK(v, vm == NULL, "*vmp was touched");
+    vm_host_destroy(host);
+}
+
+static void
+what_cannot_be_a_host_is_refused_with_a_reason(struct verdict *v)
+{
+    struct vm_host_config many = default_host_config(), little = default_host_config();
+    struct vm_host *host = NULL;
+    struct failure error = { 0 };
+
+    many.prefault_pages = VM_PREFAULT_MAX + 1;
+    CHECK_EQ(v, vm_host_create(&many, &host, &error), -EINVAL);
+    CHECK(v, strstr(error.message, "prefault") != NULL, "%s", error.message);
+    little.ram_budget = PAGE_SIZE;
+    CHECK_EQ(v, vm_host_create(&little, &host, &error), -EINVAL);
+    CHECK(v, strstr(error.message, "budget") != NULL, "%s", error.message);
+    CHECK(v, host == NULL, "*hostp was touched");
 }
 
 /* --- doorbell ---------------------------------------------------------------- */
@@ -144,7 +162,7 @@ make_calls(struct verdict *v, const struct vm_config *config, struct doorbell *c
     outcome = run_vm(vm);
     expect_exit(v, &outcome, 0);
     get(vm, GUEST_CALLS + 8, calls, n * sizeof(*calls));
-    vm_destroy(vm);
+    destroy_vm(vm);
 }
 
 struct expected_call {
@@ -340,7 +358,7 @@ a_window_too_many_is_an_error_and_not_the_end(struct verdict *v)
     CHECK_EQ(v, calls[2].result, -VKVM_ENOSPC);
     CHECK_EQ(v, calls[3].result, 0);
     CHECK_EQ(v, calls[4].result, 0);
-    vm_destroy(vm);
+    destroy_vm(vm);
 }
 
 /* --- ports and console ------------------------------------------------------------ */
@@ -458,7 +476,7 @@ ports_nobody_owns_read_as_ones(struct verdict *v)
     get(vm, GUEST_RECORD, values, sizeof(values));
     CHECK_EQ(v, values[0], 0xff);
     CHECK_EQ(v, values[1], 0xffffffff);
-    vm_destroy(vm);
+    destroy_vm(vm);
 }
 
 /* --- ends ---------------------------------------------------------------------------- */
@@ -556,11 +574,11 @@ check_often(void *argument)
     return NULL;
 }
 
+/* Runs the VM and ends it. */
 static struct vm_outcome
-run_with_meddler(const struct vm_config *config, const uint8_t *code, const uint8_t *end,
-                 void *(*act)(void *), int signal)
+meddle_with(struct vm *vm, void *(*act)(void *), int signal)
 {
-    struct meddler m = { .vm = make_vm(config, code, end), .signal = signal };
+    struct meddler m = { .vm = vm, .signal = signal };
     struct vm_outcome outcome;
     sigset_t set, old;
 
@@ -572,8 +590,15 @@ run_with_meddler(const struct vm_config *config, const uint8_t *code, const uint
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     outcome = run_vm(m.vm);
     pthread_join(m.thread, NULL);
-    vm_destroy(m.vm);
+    destroy_vm(m.vm);
     return outcome;
+}
+
+static struct vm_outcome
+run_with_meddler(const struct vm_config *config, const uint8_t *code, const uint8_t *end,
+                 void *(*act)(void *), int signal)
+{
+    return meddle_with(make_vm(config, code, end), act, signal);
 }
 
 static void
@@ -594,12 +619,14 @@ signals_end_the_vm_and_not_the_process(struct verdict *v)
 static void
 a_dead_fault_thread_ends_the_vm(struct verdict *v)
 {
+    struct vm_host_config host = default_host_config();
     struct vm_config config = default_config();
     struct vm_outcome outcome;
 
     config.fault_threads = 1;
-    config.prefault_pages = 0;
-    outcome = run_with_meddler(&config, guest_touch, guest_touch_end, kill_fault_threads, 0);
+    host.prefault_pages = 0;
+    outcome = meddle_with(make_vm_on(make_host(&host), &config, guest_touch, guest_touch_end),
+                          kill_fault_threads, 0);
     expect_end(v, &outcome, VM_END_FAILED, "fault thread");
 }
 
@@ -636,7 +663,7 @@ the_first_end_wins(struct verdict *v)
     vm_end(vm, VM_END_FAILED, 0, "second");
     outcome = run_vm(vm);
     expect_end(v, &outcome, VM_END_CRASHED, "first 1");
-    vm_destroy(vm);
+    destroy_vm(vm);
 }
 
 static void
@@ -653,6 +680,7 @@ an_instruction_kvm_cannot_emulate_works_or_ends_the_vm_by_name(struct verdict *v
 
 static const struct test tests[] = {
     TEST(what_cannot_be_a_vm_is_refused_with_a_reason),
+    TEST(what_cannot_be_a_host_is_refused_with_a_reason),
     TEST(every_vcpu_starts_as_the_abi_says),
     TEST(the_boot_page_tables_map_low_memory_and_the_windows),
     TEST(general_calls_check_their_arguments),

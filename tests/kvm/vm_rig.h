@@ -62,14 +62,16 @@ die(const char *what, const char *why)
 
 /* --- VMs ------------------------------------------------------------------- */
 
+static inline struct vm_host_config
+default_host_config(void)
+{
+    return (struct vm_host_config){ .prefault_pages = VM_PREFAULT_DEFAULT, .fast_fault = true };
+}
+
 static inline struct vm_config
 default_config(void)
 {
-    struct vm_config config = {
-        .timeout_ms = 20000,
-        .prefault_pages = VM_PREFAULT_DEFAULT,
-        .fast_fault = true,
-    };
+    struct vm_config config = { .timeout_ms = 20000 };
 
     machine_init(&config.machine);
     machine_set_memory(&config.machine, MEMORY_SIZE);
@@ -104,17 +106,47 @@ start_at(struct vm *vm, uint64_t entry)
         die("vm_set_start", error.message);
 }
 
+static inline struct vm_host *
+make_host(const struct vm_host_config *config)
+{
+    struct vm_host *host;
+    struct failure error;
+
+    if (vm_host_create(config, &host, &error) != 0)
+        die("vm_host_create", error.message);
+    return host;
+}
+
 static inline struct vm *
-make_vm(const struct vm_config *config, const uint8_t *code, const uint8_t *end)
+make_vm_on(struct vm_host *host, const struct vm_config *config, const uint8_t *code,
+           const uint8_t *end)
 {
     struct failure error;
     struct vm *vm;
 
-    if (vm_create(config, &vm, &error) != 0)
+    if (vm_create(host, config, &vm, &error) != 0)
         die("vm_create", error.message);
     start_at(vm, GUEST_CODE);
     put(vm, GUEST_CODE, code, (size_t)(end - code));
     return vm;
+}
+
+/* A VM with a host of its own; destroy_vm ends both. */
+static inline struct vm *
+make_vm(const struct vm_config *config, const uint8_t *code, const uint8_t *end)
+{
+    const struct vm_host_config host = default_host_config();
+
+    return make_vm_on(make_host(&host), config, code, end);
+}
+
+static inline void
+destroy_vm(struct vm *vm)
+{
+    struct vm_host *host = vm->host;
+
+    vm_destroy(vm);
+    vm_host_destroy(host);
 }
 
 static inline struct vm_outcome

@@ -163,12 +163,12 @@ Test(options, an_image_alone_gets_the_defaults)
     expect_text(options.image, "hello");
     cr_expect(eq(u64, machine_memory_size(&options.config.machine), 64ull << 20));
     cr_expect(eq(uint, options.config.machine.nvcpus, 1));
-    cr_expect(eq(u64, options.config.ram_budget, 0));
+    cr_expect(eq(u64, options.host.ram_budget, 0));
     cr_expect(eq(uint, options.config.timeout_ms, 0));
     cr_expect(eq(int, (int)options.config.placement, FAULT_PLACE_AUTO));
     cr_expect(eq(uint, options.config.fault_threads, 0));
-    cr_expect(eq(uint, options.config.prefault_pages, VM_PREFAULT_DEFAULT));
-    cr_expect(options.config.fast_fault);
+    cr_expect(eq(uint, options.host.prefault_pages, VM_PREFAULT_DEFAULT));
+    cr_expect(options.host.fast_fault);
     cr_expect(eq(uint, options.config.machine.nwindows, 0));
     cr_expect(eq(sz, options.narguments, 0));
     cr_expect(not(options.stats));
@@ -189,16 +189,16 @@ Test(options, every_option_sets_its_field)
     cr_assert(eq(int, status, CLI_OK), "%s", error.message);
     cr_expect(eq(u64, machine_memory_size(&options.config.machine), 128ull << 20));
     cr_expect(eq(uint, options.config.machine.nvcpus, 3));
-    cr_expect(eq(u64, options.config.ram_budget, 8ull << 20));
-    expect_text(options.config.swap, "s");
+    cr_expect(eq(u64, options.host.ram_budget, 8ull << 20));
+    expect_text(options.host.swap, "s");
     expect_text(options.fdt, "tree");
     expect_text(options.fdt_overlay, "over");
     cr_expect(eq(uint, options.config.timeout_ms, 1500));
     cr_expect(options.stats);
     cr_expect(options.json);
     expect_text(options.json_file, "out");
-    cr_expect(eq(uint, options.config.prefault_pages, 16));
-    cr_expect(not(options.config.fast_fault));
+    cr_expect(eq(uint, options.host.prefault_pages, 16));
+    cr_expect(not(options.host.fast_fault));
     cr_expect(eq(uint, options.config.fault_threads, 2));
     cr_expect(eq(int, (int)options.config.placement, FAULT_PLACE_SPIN));
 }
@@ -456,7 +456,7 @@ check_accepted(const struct run_options *options)
     cr_assert(memory >= OPTIONS_MEMORY_MIN && memory <= OPTIONS_MEMORY_MAX);
     cr_assert(eq(int, machine_check(&config->machine, 48, &failure), 0));
     cr_assert(config->machine.nvcpus >= 1 && config->machine.nvcpus <= MACHINE_MAX_VCPUS);
-    cr_assert(config->prefault_pages <= VM_PREFAULT_MAX);
+    cr_assert(options->host.prefault_pages <= VM_PREFAULT_MAX);
     cr_assert(config->machine.nwindows <= MACHINE_MAX_WINDOWS);
     for (unsigned i = 0; i < config->machine.nwindows; i++) {
         const struct machine_window *w = &config->machine.windows[i];

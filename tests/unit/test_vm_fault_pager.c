@@ -22,7 +22,7 @@ Test(vm_fault, a_page_comes_from_the_pager_with_its_contents)
     cr_assert(eq(u64, rig_meter(&rig, v_kind_page_in), 1));
     cr_assert(eq(u64, rig_meter(&rig, v_majflt), 1));
     cr_assert(eq(u64, rig_meter(&rig, v_restarts), 1));
-    cr_assert(eq(u64, rig_system_meter(&rig, v_pagein), pager.pages));
+    cr_assert(eq(u64, rig_meter(&rig, v_pagein), pager.pages));
     cr_assert(zero(u64, rig_meter(&rig, v_zfod)));
     cr_assert(eq(uint, pager.calls, 1));
     rig_fini(&rig);
@@ -84,7 +84,7 @@ Test(vm_fault, a_failed_read_is_an_io_error_and_the_page_is_gone)
         cr_assert(eq(uint, pager.calls, calls + 2));
         cr_assert(zero(u64, rig.ram->resident_count));
     }
-    cr_assert(zero(u64, rig_system_meter(&rig, v_pagein)));
+    cr_assert(zero(u64, rig_meter(&rig, v_pagein)));
     pager.result = VM_PAGER_OK;
     cr_assert(eq(int, rig_touch(&rig, PAGE(40), VM_PROT_READ), VM_OK));
     rig_fini(&rig);
@@ -132,7 +132,7 @@ Test(vm_fault, neighbours_that_are_not_resident_are_read_along)
 
     /* Not over what is there, nor beyond what the pager has. */
     cr_assert(eq(int, rig_touch(&rig, PAGE(pager.last_end), VM_PROT_READ), VM_OK));
-    cr_assert(eq(u64, rig_system_meter(&rig, v_pagein), pager.pages));
+    cr_assert(eq(u64, rig_meter(&rig, v_pagein), pager.pages));
     pager.have_first = 1000;
     pager.have_end = 1002;
     cr_assert(eq(int, rig_touch(&rig, PAGE(1001), VM_PROT_READ), VM_OK));
@@ -186,7 +186,7 @@ Test(vm_fault, a_neighbour_that_could_not_be_read_is_freed)
     cr_assert(eq(int, rig_touch(&rig, PAGE(40), VM_PROT_READ), VM_OK));
     cr_assert(rig_page(rig.ram, 41) == NULL);
     cr_assert(rig_page(rig.ram, 42) != NULL);
-    cr_assert(eq(u64, rig_system_meter(&rig, v_pagein), pager.pages - 1));
+    cr_assert(eq(u64, rig_meter(&rig, v_pagein), pager.pages - 1));
     rig_fini(&rig);
 }
 

@@ -432,7 +432,7 @@ lost_rig(struct rig *rig)
 static void
 lost_fini(struct rig *rig)
 {
-    cr_assert(eq(u64, rig_system_meter(rig, v_pagein_failed), rig_system_meter(rig, v_swap_lost)));
+    cr_assert(eq(u64, rig_meter(rig, v_pagein_failed), rig_meter(rig, v_swap_lost)));
     read_error = 0;
     check(rig, 0, 4);
     swap_fini(rig);
@@ -446,7 +446,7 @@ Test(vm_pageout, memory_that_swap_has_lost_is_a_failure_of_the_host_and_no_zeros
     cr_assert(eq(int, rig_touch(&rig, PAGE(2), VM_PROT_READ), VM_HOST_FAILURE));
     cr_assert(eq(int, rig_info.error, -EIO));
     cr_assert(ne(ptr, strstr(rig_info.cause, "swap"), NULL));
-    cr_assert(eq(u64, rig_system_meter(&rig, v_swap_lost), 1));
+    cr_assert(eq(u64, rig_meter(&rig, v_swap_lost), 1));
     rig_expect_failure(&rig, PAGE(3), VM_PROT_WRITE, VM_HOST_FAILURE);
     lost_fini(&rig);
 }
@@ -459,7 +459,7 @@ Test(vm_pageout, memory_that_swap_has_lost_is_an_io_error_for_a_guest_that_handl
     atomic_store(&rig.map.handles_loss, true);
     cr_assert(eq(int, rig_touch(&rig, PAGE(2), VM_PROT_READ), VM_IO_ERROR));
     rig_expect_failure(&rig, PAGE(3), VM_PROT_WRITE, VM_IO_ERROR);
-    cr_assert(eq(u64, rig_system_meter(&rig, v_swap_lost), 3));
+    cr_assert(eq(u64, rig_meter(&rig, v_swap_lost), 3));
     lost_fini(&rig);
 }
 

@@ -379,7 +379,7 @@ Test(vm_readahead, a_read_ahead_that_fails_fails_no_fault_and_leaves_no_page)
         touch(&rig, 5);
         cr_assert(eq(uint, pager.calls, 2));
         cr_assert(eq(u64, rig.ram->resident_count, 9));
-        cr_assert(eq(u64, rig_system_meter(&rig, v_pagein), 9));
+        cr_assert(eq(u64, rig_meter(&rig, v_pagein), 9));
         /* Who needs the page is told. */
         cr_assert(eq(int, rig_touch(&rig, PAGE(9), VM_PROT_READ),
                      results[i] == VM_PAGER_BAD ? VM_BEYOND_OBJECT : VM_IO_ERROR));
@@ -616,6 +616,6 @@ Test(vm_readahead, streams_of_several_threads_read_every_page_right, .timeout = 
         pthread_join(threads[i], NULL);
     for (uint64_t p = 0; p < 1024; p++)
         cr_assert(eq(u64, rig_load(&rig, PAGE(p)), p * 512));
-    cr_assert(eq(u64, rig_system_meter(&rig, v_pagein), pager.pages));
+    cr_assert(eq(u64, rig_meter(&rig, v_pagein), pager.pages));
     rig_fini(&rig);
 }

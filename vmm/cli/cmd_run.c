@@ -24,10 +24,11 @@ struct run {
     struct image image;
     struct vm_fdt fdt;
     gpa_t fdt_place;
-    FILE *json;    /* owned unless it is stderr; NULL = not wanted */
-    struct vm *vm; /* owned; NULL = none yet */
-    bool started;  /* the VM ran: outcome is its own and report is filled */
-    bool told;     /* ... and its message is out */
+    FILE *json;           /* owned unless it is stderr; NULL = not wanted */
+    struct vm_host *host; /* owned; NULL = none yet */
+    struct vm *vm;        /* owned; NULL = none yet */
+    bool started;         /* the VM ran: outcome is its own and report is filled */
+    bool told;            /* ... and its message is out */
     struct vm_outcome outcome;
     struct vm_report report;
     struct failure error;
@@ -125,18 +126,25 @@ on_ended(void *context, const struct vm_outcome *outcome)
 }
 
 static int
+create_host(struct run *run)
+{
+    run->options.host.warn = warn;
+    if (vm_host_create(&run->options.host, &run->host, &run->error) == 0)
+        return CLI_OK;
+    run->host = NULL;
+    return CLI_FAILED;
+}
+
+static int
 create_vm(struct run *run)
 {
-    struct failure host = { .code = 0 };
-
     run->options.config.warn = warn;
     run->options.config.ended = on_ended;
     run->options.config.ended_context = run;
-    if (vm_create(&run->options.config, &run->vm, &host) != 0) {
-        run->vm = NULL;
-        return failure_set(&run->error, CLI_FAILED, "%s", host.message);
-    }
-    return CLI_OK;
+    if (vm_create(run->host, &run->options.config, &run->vm, &run->error) == 0)
+        return CLI_OK;
+    run->vm = NULL;
+    return CLI_FAILED;
 }
 
 static enum vm_result
@@ -179,7 +187,7 @@ static int
 run_steps(struct run *run)
 {
     static int (*const steps[])(struct run *) = {
-        check_files, open_json, open_image, make_fdt, create_vm, load_vm, start_vm,
+        check_files, open_json, open_image, make_fdt, create_host, create_vm, load_vm, start_vm,
     };
     int status = CLI_OK;
 
@@ -251,6 +259,8 @@ run_image(int argc, char **argv)
     status = conclude(&run, run_steps(&run));
     if (run.vm != NULL)
         vm_destroy(run.vm);
+    if (run.host != NULL)
+        vm_host_destroy(run.host);
     vm_fdt_fini(&run.fdt);
     image_close(&run.image);
     return status;

@@ -54,8 +54,8 @@ set_cpus(struct run_options *options, const char *value, struct failure *error)
 static int
 set_ram(struct run_options *options, const char *value, struct failure *error)
 {
-    return value_pages("--ram", value, OPTIONS_RAM_MIN, OPTIONS_RAM_MAX,
-                       &options->config.ram_budget, error);
+    return value_pages("--ram", value, OPTIONS_RAM_MIN, OPTIONS_RAM_MAX, &options->host.ram_budget,
+                       error);
 }
 
 static int
@@ -63,7 +63,7 @@ set_swap(struct run_options *options, const char *value, struct failure *error)
 {
     if (*value == '\0')
         return failure_set(error, CLI_USAGE, "--swap= has no name: give a file or block device");
-    options->config.swap = value;
+    options->host.swap = value;
     return CLI_OK;
 }
 
@@ -121,7 +121,7 @@ set_json(struct run_options *options, const char *value, struct failure *error)
 static int
 set_prefault(struct run_options *options, const char *value, struct failure *error)
 {
-    return value_count("--prefault", value, 0, VM_PREFAULT_MAX, &options->config.prefault_pages,
+    return value_count("--prefault", value, 0, VM_PREFAULT_MAX, &options->host.prefault_pages,
                        error);
 }
 
@@ -130,7 +130,7 @@ set_no_fast_fault(struct run_options *options, const char *value, struct failure
 {
     (void)value;
     (void)error;
-    options->config.fast_fault = false;
+    options->host.fast_fault = false;
     return CLI_OK;
 }
 
@@ -257,10 +257,12 @@ static void
 set_defaults(struct run_options *options)
 {
     *options = (struct run_options){
-        .config = {
-            .placement = FAULT_PLACE_AUTO,
+        .host = {
             .prefault_pages = VM_PREFAULT_DEFAULT,
             .fast_fault = true,
+        },
+        .config = {
+            .placement = FAULT_PLACE_AUTO,
         },
     };
     machine_init(&options->config.machine);

@@ -7,6 +7,7 @@
 
 #include "vmm/cli/cli.h"
 #include "vmm/vm/vm.h"
+#include "vmm/vm/vm_host.h"
 
 #define OPTIONS_MEMORY_MIN ((uint64_t)4 << 20)
 #define OPTIONS_MEMORY_MAX MACHINE_MEMORY_MAX
@@ -17,6 +18,7 @@
 #define OPTIONS_FAULT_THREADS_MAX 64
 
 struct run_options {
+    struct vm_host_config host;
     struct vm_config config;
     const char *image;      /* borrowed from argv, as all names here */
     char *const *arguments; /* what follows `--` */

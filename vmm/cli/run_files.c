@@ -113,7 +113,7 @@ run_files_check(const struct run_options *options, struct failure *error)
     add_name(&files, "the image", options->image, false);
     add_name(&files, "--fdt", options->fdt, false);
     add_name(&files, "--fdt-overlay", options->fdt_overlay, false);
-    add_name(&files, "--swap", config->swap, true);
+    add_name(&files, "--swap", options->host.swap, true);
     add_name(&files, "--json", options->json_file, true);
     for (unsigned i = 0; i < config->machine.nfiles; i++)
         add_map(&files, &config->machine.files[i]);

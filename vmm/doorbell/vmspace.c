@@ -204,7 +204,7 @@ vmspace_region_insert(struct vm *vm, const struct vmspace_window *window, vm_pro
     uint64_t npages = (gpa_to_u64(window->end) - gpa_to_u64(window->start)) >> PAGE_SHIFT;
     int ret;
 
-    ret = vm_object_create_default(&vm->sys, npages, &args.object);
+    ret = vm_object_create_default(&vm->host->sys, npages, &args.object);
     if (ret != 0)
         return ret;
     ret = vm_map_insert(&vm->map, &args);

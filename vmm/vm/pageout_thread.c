@@ -6,6 +6,8 @@
 
 #include "vmm/vpagetable/vm_pageout.h"
 
+#include <signal.h>
+
 static void *
 thread_main(void *argument)
 {
@@ -13,15 +15,30 @@ thread_main(void *argument)
     return NULL;
 }
 
+/* All signals but those that a thread raises by an error of its own. */
+static void
+fill_signals(sigset_t *set)
+{
+    static const int own[] = { SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP };
+
+    sigfillset(set);
+    for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+        sigdelset(set, own[i]);
+}
+
 int
 pageout_thread_start(struct vm_system *sys, struct pageout_thread *thread)
 {
+    sigset_t blocked, saved;
     int error;
 
     *thread = (struct pageout_thread){ .sys = sys };
     if (sys->ram_budget == UINT64_MAX)
         return 0;
+    fill_signals(&blocked);
+    (void)pthread_sigmask(SIG_SETMASK, &blocked, &saved);
     error = pthread_create(&thread->thread, NULL, thread_main, sys);
+    (void)pthread_sigmask(SIG_SETMASK, &saved, NULL);
     thread->running = error == 0;
     return -error;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The page-out thread of a VM: frees memory in the background, so that faults seldom
+ * The page-out thread of a host: frees memory in the background, so that faults seldom
  * have to wait for it (vm_pageout.h).
  */
 #ifndef PAGEOUT_THREAD_H
@@ -18,7 +18,8 @@ struct pageout_thread {
 
 /*
  * Start the thread, unless the system has no RAM budget and memory is never short.
- * It inherits the caller's signal mask.
+ * It takes no signals but those that its own errors raise: the others are for whoever waits for
+ * them.
  * Returns 0 or the negative errno of pthread_create; then there is nothing to stop.
  */
 int pageout_thread_start(struct vm_system *sys, struct pageout_thread *thread)

@@ -6,5 +6,6 @@ VM_FILES := \
 	pageout_thread.c \
 	vcpu.c \
 	vm.c \
+	vm_host.c \
 	vm_parts.c \
 	vm_watch.c

@@ -30,32 +30,19 @@
 
 /* --- making --------------------------------------------------------------- */
 
-static int
-check_config(const struct vm_config *config, struct failure *error)
-{
-    if (config->ram_budget != 0 && config->ram_budget < VM_RAM_BUDGET_MIN * PAGE_SIZE)
-        return failure_set(error, -EINVAL, "RAM budget of %" PRIu64 " bytes: the least is %" PRIu64,
-                           config->ram_budget, VM_RAM_BUDGET_MIN * PAGE_SIZE);
-    if (config->prefault_pages > VM_PREFAULT_MAX)
-        return failure_set(error, -EINVAL, "prefault of %u pages: the most is %d",
-                           config->prefault_pages, VM_PREFAULT_MAX);
-    return 0;
-}
-
 int
-vm_create(const struct vm_config *config, struct vm **vmp, struct failure *error)
+vm_create(struct vm_host *host, const struct vm_config *config, struct vm **vmp,
+          struct failure *error)
 {
     uint64_t started = clock_now_ns();
     struct vm *vm;
     int ret;
 
-    ret = check_config(config, error);
-    if (ret != 0)
-        return ret;
     vm = calloc(1, sizeof(*vm));
     if (vm == NULL)
         return failure_set(error, -ENOMEM, "cannot make a VM: %s", strerror(ENOMEM));
     vm->config = *config;
+    vm->host = host;
     vm->started_ns = started;
     ret = vm_parts_make(vm, error);
     if (ret != 0) {
@@ -63,6 +50,7 @@ vm_create(const struct vm_config *config, struct vm **vmp, struct failure *error
         return ret;
     }
     vm->create_ns = clock_now_ns() - started;
+    atomic_fetch_add(&host->nvms, 1);
     *vmp = vm;
     return 0;
 }
@@ -70,7 +58,12 @@ vm_create(const struct vm_config *config, struct vm **vmp, struct failure *error
 void
 vm_destroy(struct vm *vm)
 {
+    struct vm_host *host = vm->host;
+
     vm_parts_unmake(vm);
+    if (vm->lost_told)
+        atomic_fetch_sub(&host->quiet, 1);
+    atomic_fetch_sub(&host->nvms, 1);
     free(vm);
 }
 
@@ -85,21 +78,6 @@ struct vm_map *
 vm_map_of(struct vm *vm)
 {
     return &vm->map;
-}
-
-/* --- warning -------------------------------------------------------------- */
-
-void
-vm_warn(struct vm *vm, const char *message, int error)
-{
-    char line[160];
-
-    if (vm->config.warn == NULL || vm->lost_told ||
-        atomic_exchange(&vm->warned, message) == message)
-        return;
-    snprintf(line, sizeof(line), "%s%s%s", message, error != 0 ? ": " : "",
-             error != 0 ? strerror(-error) : "");
-    vm->config.warn(vm->config.warn_context, line);
 }
 
 /* --- ending --------------------------------------------------------------- */
@@ -235,28 +213,12 @@ start_service(struct vm *vm)
     return fault_service_start(&config, &vm->shared.service);
 }
 
-/* The threads that serve the vCPUs. */
-static int
-start_servers(struct vm *vm)
-{
-    int ret;
-
-    ret = pageout_thread_start(&vm->sys, &vm->pageout);
-    if (ret != 0)
-        return ret;
-    ret = start_service(vm);
-    if (ret != 0)
-        pageout_thread_stop(&vm->pageout);
-    return ret;
-}
-
 static void
-stop_servers(struct vm *vm)
+stop_service(struct vm *vm)
 {
     fault_service_report(vm->shared.service, &vm->faults);
     fault_service_stop(vm->shared.service);
     vm->shared.service = NULL;
-    pageout_thread_stop(&vm->pageout);
 }
 
 /*
@@ -320,9 +282,11 @@ write_files_back(struct vm *vm)
                  "cannot write back %.*s: %s: modified pages are lost",
                  (int)(file->path_size > 128 ? 128 : file->path_size), file->path, strerror(-ret));
     } else {
-        vm_warn(vm, "modified pages of a mapped file could not be written back", ret);
+        vm_warn_line(vm->config.warn, vm->config.warn_context,
+                     "modified pages of a mapped file could not be written back", ret);
     }
     vm->lost_told = true;
+    atomic_fetch_add(&vm->host->quiet, 1);
 }
 
 void
@@ -337,12 +301,12 @@ vm_run(struct vm *vm, struct vm_outcome *outcome)
     vcpu_signal_setup();
     ret = vm_watch_start(&watch, vm->config.timeout_ms);
     if (ret == 0)
-        ret = start_servers(vm);
+        ret = start_service(vm);
     if (ret == 0) {
         run_vcpus(vm, &watch);
         tell_ended(vm);
         kvm_pmap_abort(vm->kpmap);
-        stop_servers(vm);
+        stop_service(vm);
         write_files_back(vm);
     } else {
         vm_end(vm, VM_END_FAILED, 0, "cannot start: %s", strerror(-ret));
@@ -387,16 +351,16 @@ vm_report_get(struct vm *vm, struct vm_report *report)
     report->run_ns = vm->run_ns;
     report->create_ns = vm->create_ns;
     report->memory_size = machine_memory_size(&vm->config.machine);
-    report->resident_pages = atomic_load(&vm->sys.resident_pages);
+    report->resident_pages = atomic_load(&vm->host->sys.resident_pages);
     report->mapped_pages = atomic_load(&vm->pmap.mapped_pages);
-    report->ram_budget = vm->sys.ram_budget == UINT64_MAX ? 0 : vm->sys.ram_budget;
-    if (vm->swap != NULL) {
-        report->swap_pages = swap_device_pages(vm->swap);
-        report->swap_used = swap_device_used(vm->swap);
+    report->ram_budget = vm->host->sys.ram_budget == UINT64_MAX ? 0 : vm->host->sys.ram_budget;
+    if (vm->host->swap != NULL) {
+        report->swap_pages = swap_device_pages(vm->host->swap);
+        report->swap_used = swap_device_used(vm->host->swap);
     }
     report->nvcpus = vm->config.machine.nvcpus;
 #define COPY_MAP_METER(name, text) report->meter[i++] = vm_meter_get(&vm->map.meter, name);
-#define COPY_SYSTEM_METER(name, text) report->meter[i++] = vm_meter_get(&vm->sys.meter, name);
+#define COPY_SYSTEM_METER(name, text) report->meter[i++] = vm_meter_get(&vm->host->sys.meter, name);
     VM_MAP_METER_FIELDS(COPY_MAP_METER)
     VM_SYSTEM_METER_FIELDS(COPY_SYSTEM_METER)
 #undef COPY_MAP_METER

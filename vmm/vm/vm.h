@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * One virtual machine: its memory system, map, vCPUs and threads, from
- * configuration to report.
+ * One virtual machine: its map, vCPUs and threads, from configuration to report.  What it shares
+ * with the other VMs of the process is the host's (vm_host.h).
  *
  *     vm_create -> (image and device tree are loaded) -> vm_set_start -> vm_run -> vm_report_get
  *     -> vm_destroy
@@ -14,7 +14,8 @@
 #include "vmm/vpagetable/vm_fault.h"
 #include "vmm/x86_64/arch.h"
 
-struct vm; /* vm.c */
+struct vm;      /* vm_internal.h */
+struct vm_host; /* vm_host.h */
 
 enum vm_end {
     VM_END_GUEST,       /* the guest called exit: status */
@@ -32,19 +33,14 @@ struct vm_outcome {
 
 struct vm_config {
     struct machine machine;
-    uint64_t ram_budget; /* most resident bytes, VM_RAM_BUDGET_MIN pages or more; 0 = no limit */
-    const char *swap;    /* borrowed: file or block device to page out to; NULL = none */
     unsigned timeout_ms; /* 0 = none */
     enum fault_placement placement;
-    unsigned fault_threads;  /* 0 = chosen */
-    unsigned prefault_pages; /* 0 .. VM_PREFAULT_MAX */
-    bool fast_fault;
+    unsigned fault_threads; /* 0 = chosen */
 
     /*
-     * Told, as one line without its end, when something failed that does not end the
-     * VM, or what is behind its end: pages could not be written, or not be read from swap.  The
-     * same line never comes twice in a row.
-     * From any thread, without locks; NULL = nobody is told.
+     * Told, as one line without its end, when something of this VM failed that does not end
+     * it: pages of its files could not be written.  From any thread, without locks; NULL =
+     * nobody is told.
      */
     void (*warn)(void *context, const char *message);
     void *warn_context; /* borrowed */
@@ -62,10 +58,10 @@ struct vm_report {
     uint64_t run_ns;    /* first KVM_RUN to the end */
     uint64_t create_ns; /* vm_create */
     uint64_t memory_size;
-    uint64_t resident_pages;
+    uint64_t resident_pages; /* of all VMs of the host */
     uint64_t mapped_pages;
-    uint64_t ram_budget; /* pages; 0 = no limit */
-    uint64_t swap_pages; /* how many fit into swap; 0 = no swap */
+    uint64_t ram_budget; /* the host's, pages; 0 = no limit */
+    uint64_t swap_pages; /* the host's: how many fit into swap; 0 = no swap */
     uint64_t swap_used;  /* ... and are there at the end */
     unsigned nvcpus;
     uint64_t exits_doorbell;
@@ -74,18 +70,18 @@ struct vm_report {
     uint64_t exits_efault;  /* KVM_RUN returned EFAULT */
     uint64_t exceptions_pf; /* injected */
     uint64_t exceptions_ve;
-    uint64_t meter[64]; /* in the order of VM_METER_FIELDS */
+    uint64_t meter[64]; /* in the order of VM_METER_FIELDS: the VM's, then the host's */
     struct fault_report faults;
     struct kvm_pmap_statistics pmap;
 };
 
 /*
- * Make a VM: RAM, windows and files mapped, vCPUs created, no thread yet.
+ * Make a VM on the host, which stays until it is destroyed: RAM, windows and files mapped, vCPUs created, no thread yet.
  * Returns 0 and *vmp; -EINVAL for a configuration that cannot be, or another
  * -errno; *error is filled then and nothing is held.
  */
-int vm_create(const struct vm_config *config, struct vm **vmp, struct failure *error)
-    __attribute__((warn_unused_result));
+int vm_create(struct vm_host *host, const struct vm_config *config, struct vm **vmp,
+              struct failure *error) __attribute__((warn_unused_result));
 
 /* The VM's map: loaders write the image and the device tree through vm_map_write. */
 struct vm_map *vm_map_of(struct vm *vm);

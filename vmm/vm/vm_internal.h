@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What vm*.c, vmspace.c and doorbell.c share: struct vm.
+ * What vm*.c, vmspace.c and doorbell.c share: struct vm_host and struct vm.
  *
  * Letters beside fields: (c) constant after vm_create, (a) atomic, S
  * vm->spaces_lock, F vm->end_lock.  S comes before every lock of the engine; F
@@ -16,28 +16,36 @@
 #include "vmm/vm/pageout_thread.h"
 #include "vmm/vm/vcpu.h"
 #include "vmm/vm/vm.h"
+#include "vmm/vm/vm_host.h"
+
+struct vm_host {
+    struct vm_host_config config;  /* (c) */
+    struct kvm_host kvm;           /* (c) owned */
+    struct swap_device *swap;      /* (c) owned; NULL = none */
+    struct vm_system sys;          /* owned */
+    struct pageout_thread pageout; /* (c) owned */
+    _Atomic unsigned nvms;         /* (a) */
+    _Atomic unsigned quiet;        /* (a) VMs that told what they lose and are about to go */
+    _Atomic(const char *) warned;  /* (a) borrowed: the last warning; NULL = none yet */
+};
 
 struct vm {
-    struct vm_config config;  /* (c) */
-    struct kvm_host host;     /* (c) owned */
-    struct kvm_vm kvm;        /* (c) owned */
-    struct swap_device *swap; /* (c) owned; NULL = none */
-    struct vm_system sys;     /* owned */
-    struct kvm_pmap *kpmap;   /* (c) owned */
-    struct pmap pmap;         /* owned */
-    struct vm_map map;        /* owned */
-    struct vm_object *ram;    /* (c) counted: all of RAM, mapped at GPA 0 */
-    struct file_maps files;   /* (c) owned */
-    struct vcpu *vcpus;       /* (c) owned, config.machine.nvcpus */
-    struct console console;   /* owned */
-    struct vcpu_vm shared;    /* what the vCPUs see; its service is owned, while vm_run runs */
+    struct vm_config config; /* (c) */
+    struct vm_host *host;    /* (c) borrowed */
+    struct kvm_vm kvm;       /* (c) owned */
+    struct kvm_pmap *kpmap;  /* (c) owned */
+    struct pmap pmap;        /* owned */
+    struct vm_map map;       /* owned */
+    struct vm_object *ram;   /* (c) counted: all of RAM, mapped at GPA 0 */
+    struct file_maps files;  /* (c) owned */
+    struct vcpu *vcpus;      /* (c) owned, config.machine.nvcpus */
+    struct console console;  /* owned */
+    struct vcpu_vm shared;   /* what the vCPUs see; its service is owned, while vm_run runs */
 
     struct vm_mutex spaces_lock; /* S */
     struct vmspaces spaces;      /* S */
 
-    struct pageout_thread pageout; /* vm_run's */
-    _Atomic(const char *) warned;  /* (a) borrowed: the last warning; NULL = none yet */
-    bool lost_told;                /* vm_run's: it is known that pages of a file are lost */
+    bool lost_told; /* vm_run's: it is known that pages of a file are lost; counts in host->quiet */
 
     int ended_fd;              /* (c) owned: eventfd, readable when the VM has ended */
     _Atomic unsigned nhalted;  /* (a) vCPUs that executed HLT */
@@ -52,10 +60,11 @@ struct vm {
 };
 
 /*
- * Tell config.warn, unless it was told the same just before.  `message` lives for ever;
- * what the negative errno `error` stands for comes behind it, unless that is 0.  Any thread.
+ * Tell a configuration's `warn`, if there is one: `message`, and behind it what the negative errno
+ * `error` stands for, unless that is 0.  Any thread.
  */
-void vm_warn(struct vm *vm, const char *message, int error);
+void vm_warn_line(void (*warn)(void *context, const char *message), void *context,
+                  const char *message, int error);
 
 /* How many exceptions all vCPUs were given because of faults.  Any thread. */
 uint64_t vm_exceptions(struct vm *vm);

@@ -6,7 +6,6 @@
 #include "vmm/vm/vm_parts.h"
 
 #include "guest/include/vkvm_abi.h"
-#include "vmm/pager/swap_pager.h"
 #include "vmm/vm/vm_internal.h"
 
 #include <errno.h>
@@ -16,9 +15,6 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-/* Slots of the frame store: 2 TiB, all holes. */
-#define VM_STORE_PAGES VM_STORE_PAGES_MAX
-
 /* Against what this host can do. */
 static int
 check_machine(struct vm *vm, struct failure *error)
@@ -27,7 +23,7 @@ check_machine(struct vm *vm, struct failure *error)
     unsigned physical_bits;
     int ret;
 
-    ret = arch_physical_bits(&vm->host, &physical_bits);
+    ret = arch_physical_bits(&vm->host->kvm, &physical_bits);
     if (ret != 0)
         return failure_set(error, ret, "cannot ask KVM for its CPUID: %s", strerror(-ret));
     ret = machine_check(machine, physical_bits, error);
@@ -38,17 +34,11 @@ check_machine(struct vm *vm, struct failure *error)
 }
 
 static int
-open_host(struct vm *vm, struct failure *error)
-{
-    return kvm_host_open(&vm->host, error);
-}
-
-static int
 make_kvm(struct vm *vm, struct failure *error)
 {
     int ret;
 
-    ret = kvm_vm_open(&vm->kvm, &vm->host, error);
+    ret = kvm_vm_open(&vm->kvm, &vm->host->kvm, error);
     if (ret != 0)
         return ret;
     ret = check_machine(vm, error);
@@ -59,98 +49,11 @@ make_kvm(struct vm *vm, struct failure *error)
 }
 
 static int
-swap_error_set(const char *path, int error, struct failure *to)
-{
-    switch (-error) {
-    case ENODEV:
-        return failure_set(to, error,
-                           "cannot swap to %s: neither a file nor a block device: give "
-                           "--swap another",
-                           path);
-    case EBUSY:
-        return failure_set(to, error,
-                           "cannot swap to %s: in use: another VM swaps there, or the host has it "
-                           "mounted: give --swap another, or unmount it",
-                           path);
-    default:
-        return failure_set(to, error, "cannot swap to %s: %s: give --swap another", path,
-                           strerror(-error));
-    }
-}
-
-static void
-on_swap_loss(void *context, const char *line)
-{
-    const struct vm *vm = context;
-
-    if (vm->config.warn != NULL)
-        vm->config.warn(vm->config.warn_context, line);
-}
-
-/*
- * A file grows as it is used, up to what the frame store has pages for: more can never
- * be paged out.  A block device is as large as it is.
- */
-static int
-make_swap(struct vm *vm, struct failure *error)
-{
-    const char *path = vm->config.swap;
-    int ret, whole;
-
-    if (path == NULL)
-        return 0;
-    ret = swap_device_open(path, VM_STORE_PAGES, &vm->swap);
-    if (ret == -ENOSPC) {
-        whole = swap_device_open(path, 0, &vm->swap);
-        if (whole != -EINVAL) /* else it is no small device: no file could be made */
-            ret = whole;
-    }
-    if (ret != 0)
-        return swap_error_set(path, ret, error);
-    swap_device_on_loss(vm->swap, on_swap_loss, vm);
-    return 0;
-}
-
-static void
-unmake_swap(struct vm *vm)
-{
-    if (vm->swap != NULL)
-        swap_device_close(vm->swap);
-}
-
-static void
-on_pageout_error(void *context, const char *message, int error)
-{
-    vm_warn(context, message, error);
-}
-
-static int
-make_system(struct vm *vm, struct failure *error)
-{
-    const struct vm_system_config config = {
-        .store_pages = VM_STORE_PAGES,
-        .ram_budget = (vm->config.ram_budget + PAGE_MASK) >> PAGE_SHIFT,
-    };
-    int ret;
-
-    ret = vm_system_init(&vm->sys, &config);
-    if (ret != 0)
-        return failure_set(error, ret, "cannot make the frame store: %s", strerror(-ret));
-    vm->sys.tunables.fast_fault = vm->config.fast_fault;
-    vm->sys.tunables.prefault_pages = vm->config.prefault_pages;
-    vm->sys.pageout_error = on_pageout_error;
-    vm->sys.pageout_error_context = vm;
-    if (vm->swap != NULL)
-        swap_device_attach(vm->swap, &vm->sys);
-    return 0;
-}
-
-static int
 make_kpmap(struct vm *vm, struct failure *error)
 {
     int ret;
 
-    ret = kvm_pmap_create(&vm->kvm, &vm->sys, &vm->kpmap);
+    ret = kvm_pmap_create(&vm->kvm, &vm->host->sys, &vm->kpmap);
     if (ret != 0)
         return failure_set(error, ret, "cannot make the address space of the windows: %s",
                            strerror(-ret));
@@ -162,7 +65,7 @@ make_pmap(struct vm *vm, struct failure *error)
 {
     int ret;
 
-    ret = pmap_init(&vm->pmap, &vm->sys, &kvm_pmap_ops, vm->kpmap);
+    ret = pmap_init(&vm->pmap, &vm->host->sys, &kvm_pmap_ops, vm->kpmap);
     if (ret != 0)
         return failure_set(error, ret, "cannot make the physical map: %s", strerror(-ret));
     return 0;
@@ -173,9 +76,10 @@ make_ram(struct vm *vm, struct failure *error)
 {
     int ret;
 
-    vm_map_init(&vm->map, &vm->sys, &vm->pmap);
+    vm_map_init(&vm->map, &vm->host->sys, &vm->pmap);
     vm->map.stop = &vm->shared.ending;
-    ret = vm_object_create_default(&vm->sys, machine_ram_pages(&vm->config.machine), &vm->ram);
+    ret =
+        vm_object_create_default(&vm->host->sys, machine_ram_pages(&vm->config.machine), &vm->ram);
     if (ret != 0) {
         vm_map_fini(&vm->map);
         return failure_set(error, ret, "cannot make %" PRIu64 " bytes of guest memory: %s",
@@ -372,18 +276,6 @@ unmake_pmap(struct vm *vm)
 }
 
 static void
-unmake_system(struct vm *vm)
-{
-    vm_system_fini(&vm->sys);
-}
-
-static void
-unmake_host(struct vm *vm)
-{
-    kvm_host_close(&vm->host);
-}
-
-static void
 unmake_kvm(struct vm *vm)
 {
     kvm_vm_close(&vm->kvm);
@@ -394,9 +286,8 @@ static const struct vm_part {
     int (*make)(struct vm *vm, struct failure *error);
     void (*unmake)(struct vm *vm);
 } vm_parts[] = {
-    { make_rest, unmake_rest },    { open_host, unmake_host },     { make_kvm, unmake_kvm },
-    { make_swap, unmake_swap },    { make_system, unmake_system }, { make_kpmap, unmake_kpmap },
-    { make_pmap, unmake_pmap },    { make_memory, unmake_ram },    { make_files, unmake_files },
+    { make_rest, unmake_rest },    { make_kvm, unmake_kvm },    { make_kpmap, unmake_kpmap },
+    { make_pmap, unmake_pmap },    { make_memory, unmake_ram }, { make_files, unmake_files },
     { make_vcpus, destroy_vcpus },
 };
 #define VM_PARTS (sizeof(vm_parts) / sizeof(vm_parts[0]))

@@ -49,21 +49,22 @@ errand_release_pages(struct vm_errand *errand)
 
 /* Read what follows a mark. */
 static void
-stream_read_ahead(struct vm_object *object, vm_pindex_t pindex, enum vm_map_advice advice)
+stream_read_ahead(const struct vm_errand_stream *stream, struct vm_map_meter *meter)
 {
+    struct vm_object *object = stream->ahead;
     struct vm_readahead ra;
     bool more;
 
     vm_mutex_lock(&object->lock);
-    more = vm_readahead_next(&ra, object, pindex, advice);
+    more = vm_readahead_next(&ra, object, stream->ahead_pindex, stream->advice);
     vm_mutex_unlock(&object->lock);
     if (more)
-        (void)vm_readahead_read(&ra, false);
+        (void)vm_readahead_read(&ra, meter, false);
 }
 
 /* Pages are let go of before others come. */
 static void
-errand_stream(struct vm_errand_stream *stream, const _Atomic bool *stop)
+errand_stream(struct vm_errand_stream *stream, struct vm_map_meter *meter, const _Atomic bool *stop)
 {
     if (stream->behind != NULL) {
         vm_deactivate_behind(stream->behind, stream->behind_pindex);
@@ -72,7 +73,7 @@ errand_stream(struct vm_errand_stream *stream, const _Atomic bool *stop)
     }
     if (stream->ahead != NULL) {
         if (!vm_stopped(stop))
-            stream_read_ahead(stream->ahead, stream->ahead_pindex, stream->advice);
+            stream_read_ahead(stream, meter);
         vm_object_unref(stream->ahead);
         stream->ahead = NULL;
     }
@@ -91,7 +92,7 @@ vm_errand_fini(struct vm_errand *errand)
     errand_release_pages(errand);
     if (errand->first)
         vm_pageout_release(errand->sys, errand);
-    errand_stream(&errand->stream, errand->stop);
+    errand_stream(&errand->stream, errand->meter, errand->stop);
     if (errand->collapse != NULL) {
         vm_object_collapse(errand->collapse, errand->stop);
         vm_object_unref(errand->collapse);
@@ -284,7 +285,7 @@ errand_page_in(struct vm_errand *errand)
     vm_mutex_lock(&object->lock);
     vm_fault_additional_pages(&ra, object, errand->m, errand->advice);
     vm_mutex_unlock(&object->lock);
-    page.result = vm_readahead_read(&ra, true);
+    page.result = vm_readahead_read(&ra, errand->meter, true);
     if (page.result == VM_OK)
         page.m = errand->m;
     errand_page_add(errand, &page);

@@ -6,7 +6,7 @@
  *   struct vm_map_meter      what happened at the addresses of one map, that is in one VM.
  *                            A fault counts for the VM that made it, also where it finds, reads
  *                            or copies a page of an object that several VMs map.
- *   struct vm_system_meter   what happened to memory, for whoever: pagers, page-out, chains.
+ *   struct vm_system_meter   what happened to memory, for whoever: page-out and chains.
  *
  * Every vm_fault, vm_fault_page and vm_fault_object_page call counts once in v_vm_faults and,
  * when it ends, once in exactly one of the v_kind_* counters, so that
@@ -42,22 +42,22 @@
     X(v_vpte_dir_m, "  ... of these, in the entry above a changed table") \
     X(v_inval, "INVAL calls")                                             \
     X(v_setmap, "SETMAP calls")                                           \
+    X(v_pagein, "pages read by pagers")                                   \
+    X(v_pagein_failed, "reads by pagers that failed for the page needed") \
+    X(v_swap_lost, "  ... of these, from swap: memory that is lost")      \
     X(v_pfwait, "faults that waited for memory")                          \
     X(v_pflimit, "faults that were slowed down by vm_fault_ratelimit")    \
     X(v_lookups, "looked up by the monitor for itself: not among the faults")
 
-#define VM_SYSTEM_METER_FIELDS(X)                                         \
-    X(v_collapses, "backing objects taken over by their only shadow")     \
-    X(v_bypasses, "backing objects left out of a chain")                  \
-    X(v_pagein, "pages read by pagers")                                   \
-    X(v_pagein_failed, "reads by pagers that failed for the page needed") \
-    X(v_swap_lost, "  ... of these, from swap: memory that is lost")      \
-    X(v_pageout, "pages written by pagers")                               \
-    X(v_pageout_failed, "pages that could not be written: still dirty")   \
-    X(v_swap_full, "  ... of these, for want of swap space")              \
-    X(v_pdwakeups, "times page-out was asked to free memory")             \
-    X(v_pdpages, "pages page-out looked at")                              \
-    X(v_dfree, "pages page-out freed")                                    \
+#define VM_SYSTEM_METER_FIELDS(X)                                       \
+    X(v_collapses, "backing objects taken over by their only shadow")   \
+    X(v_bypasses, "backing objects left out of a chain")                \
+    X(v_pageout, "pages written by pagers")                             \
+    X(v_pageout_failed, "pages that could not be written: still dirty") \
+    X(v_swap_full, "  ... of these, for want of swap space")            \
+    X(v_pdwakeups, "times page-out was asked to free memory")           \
+    X(v_pdpages, "pages page-out looked at")                            \
+    X(v_dfree, "pages page-out freed")                                  \
     X(v_reactivated, "pages page-out found in use again")
 
 /* All, for reports: first the map's, then the system's. */

@@ -186,18 +186,17 @@ readahead_result(enum vm_pager_result result, bool done)
 }
 
 static void
-readahead_count_failure(const struct vm_object *object)
+readahead_count_failure(const struct vm_object *object, struct vm_map_meter *meter)
 {
-    vm_meter_add(&object->sys->meter, v_pagein_failed, 1);
+    vm_meter_add(meter, v_pagein_failed, 1);
     if (object->pager == object->sys->swap_pager)
-        vm_meter_add(&object->sys->meter, v_swap_lost, 1);
+        vm_meter_add(meter, v_swap_lost, 1);
 }
 
 enum vm_result
-vm_readahead_read(struct vm_readahead *ra, bool hold)
+vm_readahead_read(struct vm_readahead *ra, struct vm_map_meter *meter, bool hold)
 {
     struct vm_object *object = ra->object;
-    struct vm_system *sys = object->sys;
     bool done[VM_READAHEAD_MAX] = { false };
     enum vm_pager_result rv;
     enum vm_result result;
@@ -211,9 +210,9 @@ vm_readahead_read(struct vm_readahead *ra, bool hold)
     read = readahead_settle(ra, done, hold);
     vm_object_pip_wakeup(ra->object);
     vm_mutex_unlock(&ra->object->lock);
-    vm_meter_add(&sys->meter, v_pagein, read);
+    vm_meter_add(meter, v_pagein, read);
     if (hold && result == VM_IO_ERROR)
-        readahead_count_failure(object);
+        readahead_count_failure(object, meter);
     return result;
 }
 

@@ -73,11 +73,11 @@ bool vm_readahead_next(struct vm_readahead *ra, struct vm_object *object, vm_pin
 /*
  * Read what was collected: pages that were read become valid and inactive, the
  * others are freed; whoever waited for one looks again.  Ends paging_in_progress.
- * `hold`: hold the needed page, if it was read.
+ * `hold`: hold the needed page, if it was read.  Counts in `meter`, of the VM it is read for.
  * Locks: none held; takes O, sleeps.
  * Returns VM_OK, or why the needed page was not read: VM_IO_ERROR, VM_BEYOND_OBJECT.
  */
-enum vm_result vm_readahead_read(struct vm_readahead *ra, bool hold);
+enum vm_result vm_readahead_read(struct vm_readahead *ra, struct vm_map_meter *meter, bool hold);
 
 /*
  * A stream has come to page pindex: let go of the VM_DEACTIVATE_BEHIND pages that
