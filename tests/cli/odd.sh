@@ -83,9 +83,6 @@ test_odd_files() {
         run --swap "$work/victim" --json="$work/victim" "$work/spin"
     refused 'swap as JSON, in a file that is not there yet' 2 '--swap and for --json' \
         run --swap "$work/new" --json="$work/new" "$work/spin"
-    refused 'a file mapped twice and written twice' 2 '--map and for --map' \
-        run --map "$place,file=$work/victim,shared" \
-        --map "gpa=0x2000000000,size=4K,file=$work/alias,shared" "$work/spin"
     kept 'none of them was written' "$work/victim"
     mkfifo "$work/pipe"
     ln -sf loop "$work/loop"

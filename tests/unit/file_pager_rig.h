@@ -119,6 +119,7 @@ static struct {
     off_t cut;          /* before the next read, truncate the file to this; -1 = no */
     bool write_nothing; /* writes return 0 */
     unsigned calls;
+    unsigned sizes; /* calls of size */
     int largest_iov;
     unsigned entries;
 } fake;
@@ -186,6 +187,7 @@ fake_size(int fd)
 {
     struct stat st;
 
+    fake.sizes++;
     if (fake.size_error != 0) {
         errno = (int)fake.size_error;
         return -1;

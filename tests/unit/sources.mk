@@ -13,6 +13,7 @@ UNIT_FILES := \
 	property_model.c \
 	test_fdt.c \
 	test_file_pager.c \
+	test_file_pager_share.c \
 	test_file_pager_write.c \
 	test_hammer.c \
 	test_histogram.c \

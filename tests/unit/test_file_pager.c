@@ -21,8 +21,8 @@ CHECKED_TEST(file_pager, an_object_over_a_file_has_the_type_size_and_one_referen
     struct vm_object *object;
 
     fill_file(BYTES(3));
-    object = new_object(0, 2, 0);
-    cr_assert(object->type == OBJT_FILE && object->size == 2 && object->ref_count == 1);
+    object = new_object(0, 4, 0);
+    cr_assert(object->type == OBJT_FILE && object->size == 4 && object->ref_count == 1);
     cr_assert_not_null(object->handle);
     cr_assert_str_eq(object->pager->name, "file");
     cr_assert_eq(file_pager_error(object), 0);
@@ -280,24 +280,6 @@ CHECKED_TEST(file_pager, the_callers_descriptor_is_not_needed_any_more)
     vm_object_unref(object);
 }
 
-CHECKED_TEST(file_pager, only_a_read_only_object_may_not_be_mapped_writable)
-{
-    struct vm_object *object;
-
-    object = new_object(0, 1, FILE_PAGER_READ_ONLY);
-    cr_assert_eq(file_pager_max_protection(object), VM_PROT_READ | VM_PROT_EXECUTE);
-    vm_object_unref(object);
-    object = new_object(0, 1, FILE_PAGER_SHARED | FILE_PAGER_READ_ONLY);
-    cr_assert_eq(file_pager_max_protection(object), VM_PROT_READ | VM_PROT_EXECUTE);
-    vm_object_unref(object);
-    object = new_object(0, 1, FILE_PAGER_SHARED);
-    cr_assert_eq(file_pager_max_protection(object), VM_PROT_ALL);
-    vm_object_unref(object);
-    object = new_object(0, 1, 0);
-    cr_assert_eq(file_pager_max_protection(object), VM_PROT_ALL);
-    vm_object_unref(object);
-}
-
 CHECKED_TEST(file_pager, it_has_every_page_of_the_object_also_those_beyond_the_files_end)
 {
     struct vm_object *object;
@@ -325,14 +307,20 @@ check_cluster(struct vm_object *object, vm_pindex_t pindex, unsigned before, uns
 CHECKED_TEST(file_pager, clusters_end_at_the_objects_ends_and_at_the_bound)
 {
     struct vm_object *object;
+    struct vm_page *m[1];
+    bool done[1];
 
     fill_file(BYTES(500));
     object = new_object(0, 400, 0);
+    fill_file(BYTES(600)); /* and a transfer, which looks at the new size */
+    busy_pages(object, 0, 1, m);
+    cr_assert_eq(get(object, m, 1, 0, done), VM_PAGER_OK);
+    free_pages(object, m, 1);
     check_cluster(object, 0, 0, FILE_PAGER_CLUSTER);
     check_cluster(object, 5, 5, FILE_PAGER_CLUSTER);
     check_cluster(object, 200, FILE_PAGER_CLUSTER, FILE_PAGER_CLUSTER);
-    check_cluster(object, 397, FILE_PAGER_CLUSTER, 2);
-    check_cluster(object, 399, FILE_PAGER_CLUSTER, 0);
+    check_cluster(object, 497, FILE_PAGER_CLUSTER, 2);
+    check_cluster(object, 499, FILE_PAGER_CLUSTER, 0);
     vm_object_unref(object);
 }
 
@@ -348,6 +336,18 @@ CHECKED_TEST(file_pager, clusters_end_at_the_files_end)
     vm_object_unref(object);
 }
 
+CHECKED_TEST(file_pager, whether_it_has_a_page_is_said_without_asking_the_host)
+{
+    struct vm_object *object;
+
+    fill_file(BYTES(10));
+    object = new_fake_object(10, FILE_PAGER_SHARED);
+    fake.sizes = 0;
+    check_cluster(object, 4, 4, 5);
+    cr_assert_eq(fake.sizes, 0);
+    vm_object_unref(object);
+}
+
 CHECKED_TEST(file_pager, when_the_size_is_unknown_the_failure_is_reported_and_not_read_as_zeros)
 {
     struct vm_object *object;
@@ -357,7 +357,6 @@ CHECKED_TEST(file_pager, when_the_size_is_unknown_the_failure_is_reported_and_no
     fill_file(BYTES(2));
     object = new_fake_object(2, FILE_PAGER_SHARED);
     fake.size_error = EIO;
-    check_cluster(object, 1, 0, 0);
     busy_pages(object, 1, 1, m);
     cr_assert_eq(get(object, m, 1, 0, done), VM_PAGER_ERROR);
     cr_assert(!done[0]);
@@ -472,9 +471,9 @@ CHECKED_TEST(file_pager, a_file_that_was_truncated_has_fewer_pages_and_a_short_o
     fill_file(BYTES(4));
     object = new_object(0, 4, 0);
     cr_assert_eq(ftruncate(file, BYTES(1) + 10), 0);
-    check_cluster(object, 0, 0, 1);
     busy_pages(object, 0, 4, m);
     cr_assert_eq(get(object, m, 4, 1, done), VM_PAGER_OK);
+    check_cluster(object, 0, 0, 1);
     cr_assert(done[0] && done[1] && !done[2] && !done[3]);
     cr_assert(page_shows(m[1], BYTES(1), BYTES(1) + 10));
     free_pages(object, m, 4);
@@ -528,8 +527,8 @@ CHECKED_TEST(file_pager, a_file_that_grew_has_more_pages)
     busy_pages(object, 2, 1, m);
     cr_assert_eq(get(object, m, 1, 0, done), VM_PAGER_ERROR);
     cr_assert_eq(ftruncate(file, BYTES(4)), 0);
-    check_cluster(object, 2, 2, 1);
     cr_assert_eq(get(object, m, 1, 0, done), VM_PAGER_OK);
+    check_cluster(object, 2, 2, 1);
     free_pages(object, m, 1);
     vm_object_unref(object);
 }

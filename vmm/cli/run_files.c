@@ -85,11 +85,11 @@ is_same(const struct named_file *a, const struct named_file *b)
     return a->device == b->device && a->inode == b->inode;
 }
 
-/* Two mappings of a file get on with each other unless both write whole pages back. */
+/* Mappings of a file get on with each other: they are of one object. */
 static bool
 get_on(const struct named_file *a, const struct named_file *b)
 {
-    return a->mapped && b->mapped ? !a->written || !b->written : !a->written && !b->written;
+    return (a->mapped && b->mapped) || (!a->written && !b->written);
 }
 
 static int

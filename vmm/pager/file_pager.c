@@ -1,5 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The file pager: preadv and pwritev between the file and the direct map; see page_io.h. */
+/*
+ * The file pager: preadv and pwritev between the file and the direct map; see page_io.h.
+ *
+ * The pager of an object is on the system's list, by which others find the object, from before
+ * anybody has the object until it is destroyed.  One that is found without a reference is being
+ * destroyed, and perhaps still written back: whoever needs the file waits until it is gone.
+ */
 #include "vmm/pager/file_pager.h"
 
 #include <errno.h>
@@ -9,12 +15,28 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/*
+ * An object has room for the whole file, so that whoever maps more of it later finds it there, if
+ * the file is no larger than this part of the frame store.
+ */
+#define WHOLE_FILE_PART 16
+
+/* What is one object: others for the same are shared. */
+struct file_id {
+    dev_t device;
+    ino_t inode;
+    uint64_t offset;                /* of page 0, bytes */
+    const struct file_pager_io *io; /* borrowed */
+};
+
 struct file_pager {
-    int fd;                         /* (c) owned */
-    unsigned flags;                 /* (c) FILE_PAGER_* */
-    uint64_t offset;                /* (c) of page 0, bytes */
-    const struct file_pager_io *io; /* (c) borrowed */
-    _Atomic int error;              /* (a) negative errno of the latest failure */
+    struct file_id id;
+    LIST_ENTRY(file_pager) link; /* N */
+    struct vm_object *object;    /* (c) borrowed: whose handle this is */
+    int read_fd;                 /* (c) owned: the first one's; -1 if that is write_fd */
+    _Atomic int write_fd; /* (a) owned: can be written too; -1 until somebody writes, N to change */
+    _Atomic uint64_t size; /* (a) bytes of the file when it was last asked */
+    _Atomic int error;     /* (a) negative errno of the latest failure */
 };
 
 static off_t
@@ -50,49 +72,65 @@ pages_of(uint64_t size)
     return (size >> PAGE_SHIFT) + ((size & PAGE_MASK) != 0);
 }
 
-/*
- * How many bytes the file has from page pindex on.
- * Returns 0, or -errno, which is noted.
- */
-static int
-pager_bytes_from(struct file_pager *pager, vm_pindex_t pindex, uint64_t *bytes)
+/* How many of so many bytes of the file are from page pindex on. */
+static uint64_t
+bytes_from(const struct file_pager *pager, vm_pindex_t pindex, uint64_t size)
 {
-    uint64_t start = pager->offset + (pindex << PAGE_SHIFT);
-    off_t size = pager->io->size(pager->fd);
+    uint64_t start = pager->id.offset + (pindex << PAGE_SHIFT);
 
-    if (size < 0) {
-        int error = -errno;
-
-        atomic_store(&pager->error, error);
-        return error;
-    }
-    *bytes = (uint64_t)size > start ? (uint64_t)size - start : 0;
-    return 0;
+    return size > start ? size - start : 0;
 }
 
 /*
  * Every page of the object is the file's: one beyond the file's end, or of a file whose
- * size is unknown, must not turn into zeros; getpages will report the failure.
+ * size is unknown, must not turn into zeros; getpages will report the failure.  The neighbours
+ * are a guess, from what the file's size was at the latest transfer: getpages asks again.
  */
 static bool
 file_haspage(struct vm_object *object, vm_pindex_t pindex, unsigned *before, unsigned *after)
 {
+    const struct file_pager *pager = pager_of(object);
     uint64_t behind = 0;
     uint64_t room = 0;
-    uint64_t bytes = 0;
+    uint64_t bytes =
+        pindex < object->size ? bytes_from(pager, pindex, atomic_load(&pager->size)) : 0;
 
-    if ((before != NULL || after != NULL) && pindex < object->size &&
-        pager_bytes_from(pager_of(object), pindex, &bytes) == 0 && bytes != 0) {
+    if (bytes != 0) {
         behind = pindex;
-        room = pages_of(bytes) - 1;
-        if (room > object->size - pindex - 1)
-            room = object->size - pindex - 1;
+        room = vm_min(pages_of(bytes), object->size - pindex) - 1;
     }
     if (before != NULL)
-        *before = behind < FILE_PAGER_CLUSTER ? (unsigned)behind : FILE_PAGER_CLUSTER;
+        *before = (unsigned)vm_min(behind, FILE_PAGER_CLUSTER);
     if (after != NULL)
-        *after = room < FILE_PAGER_CLUSTER ? (unsigned)room : FILE_PAGER_CLUSTER;
+        *after = (unsigned)vm_min(room, FILE_PAGER_CLUSTER);
     return pindex < object->size;
+}
+
+/*
+ * The descriptor to read with: the one that can do more, once there is one, because some file
+ * systems (overlays) copy a file when it is first opened for writing, and leave older readers
+ * what it was.
+ */
+static int
+pager_fd(struct file_pager *pager)
+{
+    int write_fd = atomic_load(&pager->write_fd);
+
+    return write_fd >= 0 ? write_fd : pager->read_fd;
+}
+
+/* Ask for the file's size.  Returns 0, or -errno, which is noted. */
+static int
+pager_update_size(struct file_pager *pager)
+{
+    off_t size = pager->id.io->size(pager_fd(pager));
+    int error = size < 0 ? -errno : 0;
+
+    if (error != 0)
+        atomic_store(&pager->error, error);
+    else
+        atomic_store(&pager->size, (uint64_t)size);
+    return error;
 }
 
 /*
@@ -105,17 +143,17 @@ transfer_init(struct page_io *io, struct file_pager *pager, struct vm_page **m, 
               bool *done)
 {
     vm_pindex_t pindex = vm_page_pindex(m[0]);
-    uint64_t size = 0;
     unsigned present;
     int error;
 
-    *io = (struct page_io){ .fd = pager->fd, .m = m, .done = done };
+    *io = (struct page_io){ .m = m, .done = done };
     memset(done, 0, count * sizeof(*done));
-    error = pager_bytes_from(pager, pindex, &size);
+    error = pager_update_size(pager);
     if (error != 0)
         return error;
-    io->start = pager->offset + (pindex << PAGE_SHIFT);
-    io->size = size < (uint64_t)count << PAGE_SHIFT ? size : (uint64_t)count << PAGE_SHIFT;
+    io->start = pager->id.offset + (pindex << PAGE_SHIFT);
+    io->size =
+        vm_min(bytes_from(pager, pindex, atomic_load(&pager->size)), (uint64_t)count << PAGE_SHIFT);
     present = (unsigned)pages_of(io->size);
     for (unsigned i = 0; i < present; i++)
         done[i] = true;
@@ -154,7 +192,8 @@ file_getpages(struct vm_object *object, struct vm_page **m, unsigned count, unsi
         return VM_PAGER_ERROR;
     for (int i = 0; i < present; i++)
         vm_page_flag_clear(m[i], VM_PAGE_ZERO);
-    io.call = pager->io->read;
+    io.fd = pager_fd(pager);
+    io.call = pager->id.io->read;
     page_io_run(&io);
     note_error(pager, io.error);
     read_finish(&io, (unsigned)present);
@@ -189,14 +228,15 @@ file_putpages(struct vm_object *object, struct vm_page **m, unsigned count, bool
     unsigned i = 0;
     int present;
 
-    if (!flags_write(pager->flags)) {
+    if (atomic_load(&pager->write_fd) < 0) {
         memset(done, 0, count * sizeof(*done));
         return VM_PAGER_FAIL;
     }
     present = transfer_init(&io, pager, m, count, done);
     if (present < 0)
         return VM_PAGER_ERROR;
-    io.call = pager->io->write;
+    io.fd = atomic_load(&pager->write_fd);
+    io.call = pager->id.io->write;
     io.end = -EIO;
     write_pages(&io, (unsigned)present);
     note_error(pager, io.error);
@@ -212,14 +252,26 @@ file_putpages(struct vm_object *object, struct vm_page **m, unsigned count, bool
 static void
 pager_destroy(struct file_pager *pager)
 {
-    close(pager->fd);
+    int write_fd = atomic_load(&pager->write_fd);
+
+    if (write_fd >= 0)
+        close(write_fd);
+    if (pager->read_fd >= 0)
+        close(pager->read_fd);
     free(pager);
 }
 
 static void
 file_dealloc(struct vm_object *object)
 {
-    pager_destroy(pager_of(object));
+    struct file_pager *pager = pager_of(object);
+    struct vm_system *sys = object->sys;
+
+    vm_mutex_lock(&sys->files_lock);
+    LIST_REMOVE(pager, link);
+    vm_cond_broadcast(&sys->file_gone);
+    vm_mutex_unlock(&sys->files_lock);
+    pager_destroy(pager);
 }
 
 static const struct vm_pager_ops file_pager_ops = {
@@ -231,9 +283,9 @@ static const struct vm_pager_ops file_pager_ops = {
     .dealloc = file_dealloc,
 };
 
-/* May the descriptor be read, and be written where `writes` asks for it? */
+/* May the descriptor be read, and be written where `writes` asks for it?  *id says what it is. */
 static int
-check_descriptor(int fd, bool writes)
+check_descriptor(int fd, bool writes, struct file_id *id)
 {
     struct stat st;
     int mode = fcntl(fd, F_GETFL);
@@ -248,76 +300,185 @@ check_descriptor(int fd, bool writes)
         return -EINVAL;
     if (fstat(fd, &st) != 0)
         return -errno;
+    id->device = st.st_dev;
+    id->inode = st.st_ino;
     return S_ISREG(st.st_mode) ? 0 : -ENODEV;
 }
 
-/* Check the range, and find its length where it goes up to the file's end (0 is left to
- * vm_object_create to refuse). */
+/*
+ * Check the range, of *npages pages or up to the end of a file of `size` bytes.  *whole becomes
+ * how many pages the file has there, at most what is reserved for a file without being asked for.
+ */
 static int
-check_range(struct file_pager *pager, uint64_t *npages)
+check_range(const struct vm_system *sys, const struct file_pager *pager, uint64_t *npages,
+            uint64_t *whole)
 {
     uint64_t room = INT64_MAX;
-    uint64_t bytes = 0;
-    int error;
+    uint64_t pages;
 
-    if (pager->offset > room)
+    if (pager->id.offset > room)
         return -EOVERFLOW;
-    room -= pager->offset;
-    if (*npages == 0) {
-        error = pager_bytes_from(pager, 0, &bytes);
-        if (error != 0)
-            return error;
-        *npages = pages_of(bytes);
-    }
-    return *npages > room >> PAGE_SHIFT ? -EOVERFLOW : 0;
+    room = (room - pager->id.offset) >> PAGE_SHIFT;
+    pages = pages_of(bytes_from(pager, 0, atomic_load(&pager->size)));
+    if (*npages == 0)
+        *npages = pages;
+    if (*npages == 0)
+        return -EINVAL;
+    *whole = pages <= sys->store_pages / WHOLE_FILE_PART ? pages : 0;
+    return *npages > room ? -EOVERFLOW : 0;
 }
 
+/* ---- The objects that there are. ---- */
+
+static bool
+same_file(const struct file_id *a, const struct file_id *b)
+{
+    return a->device == b->device && a->inode == b->inode && a->offset == b->offset &&
+           a->io == b->io;
+}
+
+static struct file_pager *
+file_find(struct vm_system *sys, const struct file_id *id) VM_REQUIRES(sys->files_lock)
+{
+    struct file_pager *pager;
+
+    LIST_FOREACH (pager, &sys->files, link) {
+        if (same_file(&pager->id, id))
+            break;
+    }
+    return pager;
+}
+
+/* Count a reference of an object that is large enough.  -ESTALE: it has none any more. */
 static int
-pager_new(int fd, uint64_t offset, unsigned flags, const struct file_pager_io *io,
-          struct file_pager **pagerp)
+object_ref_sized(struct vm_object *object, uint64_t npages)
+{
+    int error = 0;
+
+    vm_mutex_lock(&object->lock);
+    if (object->ref_count == 0)
+        error = -ESTALE;
+    else if (object->size < npages)
+        error = -EFBIG;
+    else
+        object->ref_count++;
+    vm_mutex_unlock(&object->lock);
+    return error;
+}
+
+/* From now on dirty pages go to the file, by the descriptor that `from` has for it. */
+static void
+pager_set_writer(struct file_pager *pager, struct file_pager *from)
+{
+    struct vm_object *object = pager->object;
+    int fd = atomic_load(&from->write_fd);
+
+    if (fd < 0 || (pager != from && atomic_load(&pager->write_fd) >= 0))
+        return;
+    if (pager != from) {
+        atomic_store(&from->write_fd, -1);
+        atomic_store(&pager->write_fd, fd);
+    }
+    vm_mutex_lock(&object->lock);
+    object->flags |= OBJ_WRITEBACK;
+    vm_mutex_unlock(&object->lock);
+}
+
+/* The first object of its file; one of npages pages will do. */
+static int
+file_object_create(struct vm_system *sys, struct file_pager *pager, uint64_t npages, uint64_t whole)
+    VM_REQUIRES(sys->files_lock)
+{
+    const struct vm_pager_ops *ops = &file_pager_ops;
+    int error = vm_object_create(sys, OBJT_FILE, vm_max(npages, whole), ops, pager, &pager->object);
+
+    if (error != 0 && whole > npages)
+        error = vm_object_create(sys, OBJT_FILE, npages, ops, pager, &pager->object);
+    if (error == 0)
+        LIST_INSERT_HEAD(&sys->files, pager, link);
+    return error;
+}
+
+/*
+ * The object of the file that `made` is a pager for: if there is one, that, with what it lacks
+ * of `made`; else one with `made` as its pager, of npages pages or as many as the whole file.
+ */
+static int
+file_object(struct vm_system *sys, struct file_pager *made, uint64_t npages, uint64_t whole,
+            struct vm_object **objectp) VM_REQUIRES(sys->files_lock)
+{
+    struct file_pager *pager;
+    int error = -ESTALE;
+
+    while ((pager = file_find(sys, &made->id)) != NULL &&
+           (error = object_ref_sized(pager->object, npages)) == -ESTALE)
+        vm_cond_wait(&sys->file_gone, &sys->files_lock);
+    if (pager == NULL) {
+        pager = made;
+        error = file_object_create(sys, made, npages, whole);
+    }
+    if (error != 0)
+        return error;
+    pager_set_writer(pager, made);
+    *objectp = pager->object;
+    return 0;
+}
+
+/* ---- Making. ---- */
+
+/* A pager with a duplicate of the descriptor. */
+static int
+pager_new(int fd, bool writes, const struct file_id *id, struct file_pager **pagerp)
 {
     struct file_pager *pager = malloc(sizeof(*pager));
+    int error, own;
 
     if (pager == NULL)
         return -ENOMEM;
-    *pager = (struct file_pager){ .flags = flags, .offset = offset, .io = io };
-    pager->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-    if (pager->fd < 0) {
-        int error = -errno;
-
-        free(pager);
-        return error;
-    }
-    *pagerp = pager;
-    return 0;
+    own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    error = own < 0 ? -errno : 0;
+    *pager = (struct file_pager){
+        .id = *id,
+        .read_fd = writes ? -1 : own,
+        .write_fd = writes ? own : -1,
+    };
+    if (error == 0)
+        error = pager_update_size(pager);
+    if (error != 0)
+        pager_destroy(pager);
+    else
+        *pagerp = pager;
+    return error;
 }
 
 int
 file_pager_create_io(struct vm_system *sys, int fd, uint64_t offset, uint64_t npages,
                      unsigned flags, const struct file_pager_io *io, struct vm_object **objectp)
 {
+    struct file_id id = { .offset = offset, .io = io };
+    struct vm_object *object = NULL;
     struct file_pager *pager = NULL;
-    struct vm_object *object;
+    uint64_t whole = 0;
     int error;
 
     if ((flags & ~(FILE_PAGER_SHARED | FILE_PAGER_READ_ONLY)) != 0)
         return -EINVAL;
-    error = check_descriptor(fd, flags_write(flags));
+    error = check_descriptor(fd, flags_write(flags), &id);
     if (error == 0)
-        error = pager_new(fd, offset, flags, io, &pager);
+        error = pager_new(fd, flags_write(flags), &id, &pager);
     if (error != 0)
         return error;
-    error = check_range(pager, &npages);
-    if (error == 0)
-        error = vm_object_create(sys, OBJT_FILE, npages, &file_pager_ops, pager, &object);
-    if (error != 0) {
-        pager_destroy(pager);
-        return error;
+    error = check_range(sys, pager, &npages, &whole);
+    if (error == 0) {
+        vm_mutex_lock(&sys->files_lock);
+        error = file_object(sys, pager, npages, whole, &object);
+        vm_mutex_unlock(&sys->files_lock);
     }
-    if (flags_write(flags))
-        object->flags |= OBJ_WRITEBACK;
-    *objectp = object;
-    return 0;
+    if (error != 0 || pager_of(object) != pager)
+        pager_destroy(pager);
+    if (error == 0)
+        *objectp = object;
+    return error;
 }
 
 int
@@ -341,14 +502,6 @@ file_pager_open(struct vm_system *sys, const char *path, uint64_t offset, uint64
     error = file_pager_create(sys, fd, offset, npages, flags, objectp);
     close(fd);
     return error;
-}
-
-vm_prot_t
-file_pager_max_protection(const struct vm_object *object)
-{
-    if ((pager_of(object)->flags & FILE_PAGER_READ_ONLY) != 0)
-        return VM_PROT_READ | VM_PROT_EXECUTE;
-    return VM_PROT_ALL;
 }
 
 int

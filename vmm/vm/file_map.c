@@ -99,6 +99,8 @@ file_error_set(const struct machine_file *config, int error, struct failure *to)
 
     if (error == -EEXIST)
         why = "something else is mapped there";
+    if (error == -EFBIG)
+        why = "less of it is mapped already, and the file is no longer than that";
     return failure_set(to, error,
                        "cannot map file %.*s at guest address 0x%" PRIx64
                        ": %s: give --map another",
@@ -106,16 +108,34 @@ file_error_set(const struct machine_file *config, int error, struct failure *to)
                        gpa_to_u64(config->start), why);
 }
 
+/* The largest of the files that are not mapped yet. */
+static unsigned
+largest_left(const struct machine_file *configs, unsigned nconfigs, const bool *mapped)
+{
+    unsigned largest = nconfigs;
+
+    for (unsigned i = 0; i < nconfigs; i++) {
+        if (!mapped[i] && (largest == nconfigs || configs[i].size > configs[largest].size))
+            largest = i;
+    }
+    return largest;
+}
+
+/* From the largest on: who maps a file first decides how large the object is that all share. */
 int
 file_maps_init(struct file_maps *maps, struct vm_map *map, const struct machine_file *configs,
                unsigned nconfigs, struct failure *error)
 {
+    bool mapped[MACHINE_MAX_FILES] = { false };
+    unsigned next;
+
     maps->count = 0;
-    for (unsigned i = 0; i < nconfigs; i++) {
-        int ret = map_file(map, &configs[i], &maps->maps[i]);
+    while ((next = largest_left(configs, nconfigs, mapped)) != nconfigs) {
+        int ret = map_file(map, &configs[next], &maps->maps[maps->count]);
 
         if (ret != 0)
-            return file_error_set(&configs[i], ret, error);
+            return file_error_set(&configs[next], ret, error);
+        mapped[next] = true;
         maps->count++;
     }
     return 0;

@@ -4,7 +4,8 @@
  *
  * A shared file's object is the entry's own, and what the guest writes is written back:
  * when memory gets short, by file_maps_sync, and at the end.  A private file lies
- * behind a zero-fill object, so that what the guest wrote can go to swap.
+ * behind a zero-fill object, so that what the guest wrote can go to swap.  All mappings of one
+ * file have the same object at their end (file_pager.h).
  *
  * Nothing removes these entries while the VM lives.
  */

@@ -332,6 +332,9 @@ vm_system_init(struct vm_system *sys, const struct vm_system_config *config)
     }
     vm_mutex_init(&sys->extent_lock);
     vm_mutex_init(&sys->moved_lock);
+    vm_mutex_init(&sys->files_lock);
+    vm_cond_init(&sys->file_gone);
+    LIST_INIT(&sys->files);
     vm_mutex_init(&sys->shadow_lock);
     vm_mutex_init(&sys->pv_lock);
     vm_rwlock_init(&sys->pmaps_lock);
@@ -354,6 +357,8 @@ vm_system_fini(struct vm_system *sys)
     vm_rwlock_fini(&sys->pmaps_lock);
     vm_mutex_fini(&sys->pv_lock);
     vm_mutex_fini(&sys->shadow_lock);
+    vm_cond_fini(&sys->file_gone);
+    vm_mutex_fini(&sys->files_lock);
     vm_mutex_fini(&sys->moved_lock);
     vm_mutex_fini(&sys->extent_lock);
 }

@@ -20,7 +20,8 @@
  * Direct map: the whole memfd, mapped once for the monitor.  Only frames of
  * resident pages may be touched through it: touching a hole allocates it.
  *
- * Swap is attached by the swap pager (vmm/pager/swap_pager.h), which is above.
+ * Swap is attached by the swap pager (vmm/pager/swap_pager.h), which is above; so is the file
+ * pager, which finds here the objects of files that are mapped already.
  *
  * No mutable globals: everything hangs off this struct.
  */
@@ -34,11 +35,13 @@
 #include <bsd/sys/queue.h>
 #include <stdatomic.h>
 
+struct file_pager;
 struct pmap;
 struct swap_device;
 struct vm_page;
 struct vm_pager_ops;
 TAILQ_HEAD(vm_pageq, vm_page);
+LIST_HEAD(file_pager_list, file_pager);
 
 /* Page queues, in the seed's terms. */
 enum vm_page_queue {
@@ -120,6 +123,9 @@ struct vm_system {
     struct vm_mutex moved_lock;       /* D: frames of FREE slots, and which of the moved ones are */
     struct vm_mutex extent_lock;      /* X */
     struct vm_extents *extents;       /* X: owned */
+    struct vm_mutex files_lock;       /* N: which files have an object (vmm/pager/file_pager.h) */
+    struct vm_cond file_gone;         /* N: one of them has no more */
+    struct file_pager_list files;     /* N: borrowed */
     struct vm_mutex shadow_lock;      /* S: links between objects (vm_shadow.h) */
     struct vm_mutex pv_lock;          /* V: every page's mapping list */
     uint64_t pv_links;                /* V: how many reverse links there are */
