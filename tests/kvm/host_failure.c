@@ -10,6 +10,7 @@
 #include "tests/kvm/failure_guest.h"
 #include "tests/kvm/vm_rig.h"
 #include "tests/unit/alloc_failure.h"
+#include "vmm/pager/swap_device.h"
 #include "vmm/x86_64/layout.h"
 
 #include <fcntl.h>
@@ -407,19 +408,28 @@ truncate_swap(struct world *w)
         die(w->swap, strerror(errno));
 }
 
+/* Most of the guest's data goes to swap, of which it finds nothing when it comes back for it. */
+static const struct command *
+lose_swap(struct world *w)
+{
+    w->told = truncate_swap;
+    command(w, OP_STORE, DATA, DATA_PAGES);
+    command(w, OP_TELL, 0, 1);
+    return command(w, OP_LOAD, DATA, 512);
+}
+
 static void
-swap_that_cannot_be_read_is_an_exception_and_the_guest_goes_on(struct verdict *v)
+swap_that_cannot_be_read_is_an_exception_for_a_guest_that_asked_for_those(struct verdict *v)
 {
     const struct command *before, *load, *store;
     struct world w;
 
     world_init(&w);
     start_small(&w);
-    w.told = truncate_swap;
+    call(&w, VKVM_CALL_FAULT_DELIVERY, VKVM_DELIVER_PF, 0);
     command(&w, OP_STORE, DATA, DATA_PAGES);
     before = command(&w, OP_LOAD, DATA, DATA_PAGES);
-    command(&w, OP_TELL, 0, 1);
-    load = command(&w, OP_LOAD, DATA, 512);
+    load = lose_swap(&w);
     store = command(&w, OP_STORE, DATA + DATA_PAGES * PAGE_SIZE, 64);
     world_run(&w, RLIM_INFINITY);
     expect_exit(v, &w.outcome, 0);
@@ -427,6 +437,29 @@ swap_that_cannot_be_read_is_an_exception_and_the_guest_goes_on(struct verdict *v
     CHECK(v, load->faults > 100, "%" PRIu64 " pages could not be read", load->faults);
     CHECK_EQ(v, load->wrong, 0);
     CHECK_EQ(v, store->faults, 0);
+    CHECK_EQ(v, w.warnings, SWAP_LOSSES_TOLD);
+    world_fini(&w);
+}
+
+static void
+swap_that_cannot_be_read_ends_a_vm_that_asked_for_no_exceptions(struct verdict *v)
+{
+    const struct command *load;
+    struct world w;
+
+    world_init(&w);
+    start_small(&w);
+    load = lose_swap(&w);
+    world_run(&w, RLIM_INFINITY);
+    expect_end(v, &w.outcome, VM_END_FAILED, "cannot be read back from swap");
+    CHECK(v, strchr(w.outcome.message, '\n') == NULL, "more than one line");
+    CHECK_EQ(v, load->faults + load->wrong, 0);
+    CHECK_EQ(v, w.warnings, 1);
+    CHECK(v,
+          strstr(w.warning, w.swap) != NULL && strstr(w.warning, " at offset ") != NULL &&
+              strstr(w.warning, "ends before it") != NULL,
+          "told was: %s", w.warning);
+    CHECK_EQ(v, atomic_load(&w.vm->sys.meter.v_swap_lost), 1);
     world_fini(&w);
 }
 
@@ -610,7 +643,8 @@ static const struct test tests[] = {
     TEST(a_write_back_that_fails_once_is_made_up_for),
     TEST(swap_that_cannot_be_written_ends_the_vm_when_memory_is_used_up),
     TEST(swap_that_fills_up_keeps_what_it_has),
-    TEST(swap_that_cannot_be_read_is_an_exception_and_the_guest_goes_on),
+    TEST(swap_that_cannot_be_read_is_an_exception_for_a_guest_that_asked_for_those),
+    TEST(swap_that_cannot_be_read_ends_a_vm_that_asked_for_no_exceptions),
 };
 
 int
