@@ -17,6 +17,7 @@ void
 vm_errand_init(struct vm_errand *errand, struct vm_system *sys, struct vm_map_meter *meter)
 {
     errand->sys = sys;
+    memset(errand->waited, 0, sizeof(errand->waited));
     errand->meter = meter;
     errand->kind = VM_ERRAND_NONE;
     errand->hardfault = false;
@@ -326,5 +327,6 @@ vm_errand_run(struct vm_errand *errand)
         errand_page_in(errand);
     else if (kind == VM_ERRAND_MEMORY)
         errand_memory(errand);
+    errand->waited[kind]++;
     errand->kind = VM_ERRAND_NONE;
 }

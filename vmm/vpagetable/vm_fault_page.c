@@ -43,6 +43,7 @@ vm_fault_object_page(struct vm_map_meter *meter, struct vm_object *object,
                                     .entry_prot = access };
     vm_fault_init(&fs, object->sys, meter, access, flags, mp, info);
     fs.map = NULL;
+    fs.trace = NULL;
     fs.gpa = info->gpa;
     fs.first_object = object;
     fs.lookup = (struct vm_map_lookup){

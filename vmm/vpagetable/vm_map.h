@@ -82,6 +82,8 @@ struct vm_map_ilock {
 };
 LIST_HEAD(vm_map_ilock_list, vm_map_ilock);
 
+struct vm_fault_trace; /* vm_fault_trace.h */
+
 struct vm_map {
     struct vm_system *sys;         /* (c) borrowed */
     struct pmap *pmap;             /* (c) borrowed */
@@ -96,8 +98,9 @@ struct vm_map {
     struct vm_mutex ilock_mutex;   /* guards the interlocks */
     struct vm_cond ilock_cond;     /* an interlock was dropped */
     unsigned ilock_waiters;        /* ilock_mutex */
-    struct vm_map_ilock_list ilocks; /* ilock_mutex */
-    struct vm_map_meter meter;       /* of the VM whose map it is */
+    struct vm_map_ilock_list ilocks;              /* ilock_mutex */
+    _Atomic(const struct vm_fault_trace *) trace; /* (a) borrowed; NULL = faults are not traced */
+    struct vm_map_meter meter;                    /* of the VM whose map it is */
 };
 
 /* What vm_map_insert makes. */
