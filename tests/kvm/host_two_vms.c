@@ -211,6 +211,22 @@ limit_file_size(rlim_t size)
 /* ---- The tests. ---- */
 
 static void
+what_cannot_be_a_host_is_refused_with_a_reason(struct verdict *v)
+{
+    struct vm_host_config many = default_host_config(), little = default_host_config();
+    struct vm_host *host = NULL;
+    struct failure error = { 0 };
+
+    many.prefault_pages = VM_PREFAULT_MAX + 1;
+    CHECK_EQ(v, vm_host_create(&many, &host, &error), -EINVAL);
+    CHECK(v, strstr(error.message, "prefault") != NULL, "%s", error.message);
+    little.ram_budget = PAGE_SIZE;
+    CHECK_EQ(v, vm_host_create(&little, &host, &error), -EINVAL);
+    CHECK(v, strstr(error.message, "budget") != NULL, "%s", error.message);
+    CHECK(v, host == NULL, "*hostp was touched");
+}
+
+static void
 two_vms_run_at_the_same_time_and_each_counts_its_own(struct verdict *v)
 {
     struct world w;
@@ -451,6 +467,7 @@ a_file_that_cannot_be_written_back_is_its_own_vms_failure(struct verdict *v)
 }
 
 static const struct test tests[] = {
+    TEST(what_cannot_be_a_host_is_refused_with_a_reason),
     TEST(two_vms_run_at_the_same_time_and_each_counts_its_own),
     TEST(a_file_that_both_map_is_read_for_the_first_and_there_for_the_second),
     TEST(one_goes_on_while_others_exit_crash_and_are_destroyed),

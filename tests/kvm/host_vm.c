@@ -132,22 +132,6 @@ what_cannot_be_a_vm_is_refused_with_a_reason(struct verdict *v)
     vm_host_destroy(host);
 }
 
-static void
-what_cannot_be_a_host_is_refused_with_a_reason(struct verdict *v)
-{
-    struct vm_host_config many = default_host_config(), little = default_host_config();
-    struct vm_host *host = NULL;
-    struct failure error = { 0 };
-
-    many.prefault_pages = VM_PREFAULT_MAX + 1;
-    CHECK_EQ(v, vm_host_create(&many, &host, &error), -EINVAL);
-    CHECK(v, strstr(error.message, "prefault") != NULL, "%s", error.message);
-    little.ram_budget = PAGE_SIZE;
-    CHECK_EQ(v, vm_host_create(&little, &host, &error), -EINVAL);
-    CHECK(v, strstr(error.message, "budget") != NULL, "%s", error.message);
-    CHECK(v, host == NULL, "*hostp was touched");
-}
-
 /* --- doorbell ---------------------------------------------------------------- */
 
 /* Make the calls in one guest and take their results. */
@@ -680,7 +664,6 @@ an_instruction_kvm_cannot_emulate_works_or_ends_the_vm_by_name(struct verdict *v
 
 static const struct test tests[] = {
     TEST(what_cannot_be_a_vm_is_refused_with_a_reason),
-    TEST(what_cannot_be_a_host_is_refused_with_a_reason),
     TEST(every_vcpu_starts_as_the_abi_says),
     TEST(the_boot_page_tables_map_low_memory_and_the_windows),
     TEST(general_calls_check_their_arguments),

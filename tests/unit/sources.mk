@@ -36,6 +36,7 @@ UNIT_FILES := \
 	test_vm_fault_interlock.c \
 	test_vm_fault_pager.c \
 	test_vm_fault_start.c \
+	test_vm_fault_trace.c \
 	test_vm_fault_window.c \
 	test_vm_fault_wire.c \
 	test_vm_map.c \

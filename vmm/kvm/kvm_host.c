@@ -173,7 +173,7 @@ try_continue_wp(int uffd, int memfd)
 static int
 probe_uffd(struct kvm_host *host, struct failure *error)
 {
-    int memfd, uffd, ret;
+    int uffd = -1, memfd, ret;
 
     ret = kvm_host_uffd_open(&uffd, error);
     if (ret != 0)

@@ -66,6 +66,8 @@ make_pmap(struct vm *vm, struct failure *error)
     int ret;
 
     ret = pmap_init(&vm->pmap, &vm->host->sys, &kvm_pmap_ops, vm->kpmap);
+    if (ret == -ENOSPC)
+        return failure_set(error, ret, "a process has %d VMs at most: start another", VM_MAX_PMAPS);
     if (ret != 0)
         return failure_set(error, ret, "cannot make the physical map: %s", strerror(-ret));
     return 0;

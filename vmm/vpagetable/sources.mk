@@ -9,6 +9,7 @@ ENGINE_FILES := \
 	vm_fault_object.c \
 	vm_fault_page.c \
 	vm_fault_start.c \
+	vm_fault_trace.c \
 	vm_fault_walk.c \
 	vm_fault_wire.c \
 	vm_map.c \

@@ -18,6 +18,7 @@ vm_errand_init(struct vm_errand *errand, struct vm_system *sys, struct vm_map_me
                const _Atomic bool *stop)
 {
     errand->sys = sys;
+    memset(errand->waited, 0, sizeof(errand->waited));
     errand->meter = meter;
     errand->stop = stop;
     errand->kind = VM_ERRAND_NONE;
@@ -348,5 +349,6 @@ vm_errand_run(struct vm_errand *errand)
         errand_page_in(errand);
     else if (kind == VM_ERRAND_MEMORY)
         errand_memory(errand);
+    errand->waited[kind]++;
     errand->kind = VM_ERRAND_NONE;
 }

@@ -33,6 +33,7 @@ enum vm_errand_kind {
     VM_ERRAND_PAGE_IN, /* the pager has the page */
     VM_ERRAND_MEMORY   /* the RAM budget is short, or the fault is one too many */
 };
+#define VM_ERRAND_KINDS 4
 
 /* What errands brought. */
 struct vm_errand_page {
@@ -59,13 +60,14 @@ struct vm_errand {
     enum vm_errand_kind kind;   /* pending */
     struct vm_object *object;   /* WAIT, PAGE_IN: counted */
     vm_pindex_t pindex;
-    struct vm_page *m;         /* PAGE_IN: busy, not valid */
-    enum vm_map_advice advice; /* PAGE_IN */
-    bool hardfault;            /* there was I/O */
-    bool first;                /* it is the one that may wait for memory with pages held */
-    bool exhausted;            /* its last wait ended because nothing can be freed */
-    bool limited;              /* vm_fault_ratelimit had its say */
-    unsigned delay;            /* MEMORY: just sleep so long, microseconds; 0 = wait for memory */
+    struct vm_page *m;                /* PAGE_IN: busy, not valid */
+    enum vm_map_advice advice;        /* PAGE_IN */
+    unsigned waited[VM_ERRAND_KINDS]; /* by kind: how often the fault started over for it */
+    bool hardfault;                   /* there was I/O */
+    bool first;                       /* it is the one that may wait for memory with pages held */
+    bool exhausted;                   /* its last wait ended because nothing can be freed */
+    bool limited;                     /* vm_fault_ratelimit had its say */
+    unsigned delay; /* MEMORY: just sleep so long, microseconds; 0 = wait for memory */
     struct vm_errand_stream stream;
     struct vm_object *collapse; /* counted: its chain can perhaps be made shorter; NULL = none */
     unsigned holding;           /* pages that the fault's caller holds */

@@ -106,6 +106,7 @@ fault_choose_page(struct faultstate *fs, vm_pindex_t pindex) VM_REQUIRES(fs->fir
 
     if (result != VM_OK)
         return result;
+    fs->step = FAULT_STEP_PAGE;
     prot = fault_protection(fs);
     if (write || (fs->flags & VM_FAULT_DIRTY) != 0 ||
         (vm_fault_enters(fs) && (prot & VM_PROT_WRITE) != 0))
@@ -133,7 +134,8 @@ fault_choose(struct faultstate *fs) VM_REQUIRES(fs->first_object->lock)
 {
     if ((fs->first_object->flags & OBJ_DEAD) != 0)
         return VM_OBJECT_DEAD;
-    if (vm_fault_is_vpagetable(fs))
+    fs->walked = vm_fault_is_vpagetable(fs);
+    if (fs->walked)
         return fault_choose_walked(fs);
     return fault_choose_page(fs, fs->lookup.pindex);
 }
@@ -388,6 +390,7 @@ vm_fault_attempt(struct faultstate *fs)
 
     if ((fs->flags & VM_FAULT_OVERRIDE) != 0)
         access |= VM_PROT_OVERRIDE;
+    fs->step = FAULT_STEP_LOOKUP;
     fs->lookup.prot = VM_PROT_NONE;
     result = vm_map_lookup(fs->map, fs->gpa, access, &fs->lookup);
     fs->info->entry_prot = fs->lookup.prot;
@@ -470,6 +473,8 @@ fault_over(struct faultstate *fs, enum vm_result result)
     fs->info->result = result;
     fs->info->hardfault = fs->errand.hardfault;
     fault_count(fs, result);
+    if (fs->trace != NULL)
+        vm_fault_trace_end(fs);
     return result;
 }
 
@@ -482,6 +487,7 @@ vm_fault_advance(struct faultstate *fs, enum vm_result (*attempt)(struct faultst
         vm_meter_add(fs->meter, v_restarts, 1);
         if (fs->errand.kind != VM_ERRAND_NONE)
             return VM_RETRY;
+        fs->errand.waited[VM_ERRAND_NONE]++;
     }
     return fault_over(fs, result);
 }
@@ -514,6 +520,9 @@ vm_fault_set_place(struct faultstate *fs, struct vm_map *map, gpa_t gpa)
     *fs->info = (struct vm_fault_info){ .gpa = gpa, .access = fs->access };
     fs->map = map;
     fs->gpa = gpa_trunc_page(gpa);
+    fs->trace = atomic_load_explicit(&map->trace, memory_order_acquire);
+    if (fs->trace != NULL)
+        fs->begun = fs->trace->begin(fs->trace->context);
 }
 
 enum vm_result

@@ -188,6 +188,8 @@ vm_fault_object(struct faultstate *fs, vm_pindex_t pindex, bool write)
     struct vm_object *next;
     enum vm_result result;
 
+    fs->step = FAULT_STEP_OBJECT;
+    fs->depth = 0;
     fs->pindex = pindex;
     fs->m = NULL;
     fs->source = NULL;
@@ -197,6 +199,7 @@ vm_fault_object(struct faultstate *fs, vm_pindex_t pindex, bool write)
         if (result != VM_OK || fs->m != NULL || next == NULL)
             break;
         pindex += object->backing_object_offset;
+        fs->depth++;
         vm_mutex_lock(&next->lock);
         if (object != fs->first_object)
             vm_mutex_unlock(&object->lock);

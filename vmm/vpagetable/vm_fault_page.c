@@ -49,6 +49,7 @@ vm_fault_object_page(struct vm_map_meter *meter, struct vm_object *object,
     vm_fault_init(&fs, object->sys, meter, stop, access, flags, info);
     fs.held = mp;
     fs.map = NULL;
+    fs.trace = NULL;
     fs.gpa = info->gpa;
     fs.first_object = object;
     fs.lookup = (struct vm_map_lookup){

@@ -7,6 +7,7 @@
  *     vm_fault_walk.c    vm_fault_vpagetable: from the root to the page index
  *     vm_fault_object.c  vm_fault_object: from the page index to a busy page
  *     vm_fault_page.c    vm_fault_page, vm_fault_page_quick, vm_fault_object_page
+ *     vm_fault_trace.c   the record of a fault, for who traces it
  *     vm_fault_start.c   vm_fault_start, vm_fault_resume, vm_fault_end
  *     vm_copy.c          vm_map_read, vm_map_write, vm_map_peek
  *
@@ -15,17 +16,8 @@
 #ifndef VM_FAULT_STATE_H
 #define VM_FAULT_STATE_H
 
-#include "vmm/vpagetable/vm_errand.h"
-#include "vmm/vpagetable/vm_fault.h"
+#include "vmm/vpagetable/vm_fault_trace.h"
 #include "vmm/vpagetable/vm_prefault.h"
-
-/* How the page came about: one of the v_kind_* counters. */
-enum fault_kind {
-    FAULT_RESIDENT,
-    FAULT_ZERO_FILL,
-    FAULT_PAGE_IN,
-    FAULT_COW
-};
 
 /* Bytes of the page that are copied instead of mapping it: to the guest if `from` is set. */
 struct fault_bytes {
@@ -41,7 +33,9 @@ struct faultstate {
     struct vm_map_meter *meter; /* borrowed: of the VM whose fault it is */
     struct vm_fault_info *info;
     vm_prot_t access;
-    unsigned flags; /* VM_FAULT_* */
+    unsigned flags;                     /* VM_FAULT_* */
+    const struct vm_fault_trace *trace; /* borrowed; NULL = nobody traces it */
+    uint64_t begun;                     /* with a trace: what its `begin` returned */
     struct vm_errand errand;
     /* vm_fault_init says "enter it"; who wants something else of the page sets one of them. */
     struct vm_page **held;           /* vm_fault_page: where the held page goes, or NULL */
@@ -50,6 +44,9 @@ struct faultstate {
     struct vm_map *map; /* NULL: vm_fault_object_page, which has no address either */
     gpa_t gpa;          /* of the page */
     /* vm_fault_attempt, each time; vm_fault_object_page, once. */
+    enum fault_step step; /* how far it came */
+    bool walked;          /* from FAULT_STEP_WALK on: through a virtual page table */
+    unsigned depth;       /* from FAULT_STEP_OBJECT on: objects passed in the chain */
     struct vm_map_lookup lookup;
     struct vm_object *first_object; /* borrowed from the entry */
     /* fault_resolve_interlocked. */
@@ -121,6 +118,11 @@ enum vm_result vm_fault_vpagetable(struct faultstate *fs, struct vm_page **table
  */
 void vm_fault_walk_settle(struct faultstate *fs, struct vm_page *const *tables)
     VM_REQUIRES(fs->first_object->lock);
+
+/* ---- vm_fault_trace.c ---- */
+
+/* Hand the ended fault's record to fs->trace, which is not NULL. */
+void vm_fault_trace_end(const struct faultstate *fs);
 
 /* ---- vm_fault.c ---- */
 

@@ -93,8 +93,10 @@ enum vm_result
 vm_fault_vpagetable(struct faultstate *fs, struct vm_page **tables, vm_pindex_t *pindex)
     VM_REQUIRES(fs->first_object->lock)
 {
-    enum vm_result result = fault_walk(fs, tables);
+    enum vm_result result;
 
+    fs->step = FAULT_STEP_WALK;
+    result = fault_walk(fs, tables);
     if (result == VM_OK)
         result = vpte_walk_result(&fs->walk, pindex);
     if (result == VM_OK || result == VM_BAD_FRAME || result == VM_VPTE_INVALID ||

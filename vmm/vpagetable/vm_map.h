@@ -85,6 +85,8 @@ struct vm_map_ilock {
 };
 LIST_HEAD(vm_map_ilock_list, vm_map_ilock);
 
+struct vm_fault_trace; /* vm_fault_trace.h */
+
 struct vm_map {
     struct vm_system *sys;         /* (c) borrowed */
     struct pmap *pmap;             /* (c) borrowed */
@@ -103,7 +105,8 @@ struct vm_map {
                                         waits for good (vm_stop.h); NULL = none */
     struct vm_map_picked abandoned;  /* M: entries in no map, which a stopped call left to be
                                         unmapped and destroyed */
-    struct vm_map_meter meter;       /* of the VM whose map it is */
+    _Atomic(const struct vm_fault_trace *) trace; /* (a) borrowed; NULL = faults are not traced */
+    struct vm_map_meter meter;                    /* of the VM whose map it is */
 };
 
 /* What vm_map_insert makes. */
