@@ -434,6 +434,17 @@ test_full_swap() {
     fi
 }
 
+# Input into memory that refuses it at first: no byte is lost or comes twice.
+test_input() {
+    printf 'abcdefghijklmnopqrstuvwxyz' >"$work/input"
+    for ring in 0 3; do
+        timeout -k 5 60 "$vkvm" run "$guests/tests/input.elf" -- ring=$ring <"$work/input" \
+            >"$work/out" 2>"$work/err"
+        status=$?
+        judge "input into refused memory, ring $ring" 0 out 'read: abcdefghijklmnopqrstuvwxyz'
+    done
+}
+
 test_guests() {
     exits 'a guest that succeeds' 0
     exits 'a guest that exits with 42' 42
@@ -475,6 +486,7 @@ test_guests() {
         fail 'hello' "no image $guests/hello.elf"
         return
     fi
+    test_input
     accepted 'hello' 0 '^hello' run "$guests/hello.elf"
     accepted 'arguments reach the guest' 7 '^hello' run "$guests/hello.elf" -- status=7
     accepted 'hello on 4 CPUs with 2G' 0 '^hello' run --cpus 4 --memory 2G "$guests/hello.elf"
