@@ -120,7 +120,7 @@ elf() {
         le 4 1
         le 8 "$entry" 64 0
         le 4 0
-        le 2 64 56 1 64 0 0
+        le 2 64 56 "$segments" 64 0 0
         le 4 1 7
         le 8 "$offset" "$start" "$start" "$filesize" "$memsize" 4096
         # shellcheck disable=SC2059 # escapes
@@ -131,7 +131,7 @@ elf() {
 # What elf makes if nothing is changed.
 good() {
     class=2 data=1 type=2 machine=62
-    start=$((0x200000)) entry=$((0x200000)) offset=120 filesize=2 memsize=4096
+    start=$((0x200000)) entry=$((0x200000)) offset=120 filesize=2 memsize=4096 segments=1
 }
 
 # mov $1,%eax; mov $STATUS,%edi; mov $0x510,%dx; out %eax,(%dx); hlt
@@ -246,6 +246,18 @@ test_images() {
     bad_elf 'a segment of absurd size' 'beyond the largest' memsize=-1
     bad_elf 'bytes at an absurd place' 'truncated' offset=-1
     bad_elf 'an entry point outside the segment' 'entry point' entry=4096
+    good
+    segments=2
+    elf linux ''
+    {
+        le 4 4 4
+        le 8 176 0 0 32 32 4
+        le 4 4 16 1
+        printf 'GNU\000'
+        le 8 0 0
+    } >>"$work/linux"
+    refused 'a program for Linux' 126 'is a program for Linux' run "$work/linux"
+    good
 }
 
 test_help() {
@@ -422,6 +434,17 @@ test_full_swap() {
     fi
 }
 
+# Input into memory that refuses it at first: no byte is lost or comes twice.
+test_input() {
+    printf 'abcdefghijklmnopqrstuvwxyz' >"$work/input"
+    for ring in 0 3; do
+        timeout -k 5 60 "$vkvm" run "$guests/tests/input.elf" -- ring=$ring <"$work/input" \
+            >"$work/out" 2>"$work/err"
+        status=$?
+        judge "input into refused memory, ring $ring" 0 out 'read: abcdefghijklmnopqrstuvwxyz'
+    done
+}
+
 test_guests() {
     exits 'a guest that succeeds' 0
     exits 'a guest that exits with 42' 42
@@ -437,6 +460,16 @@ test_guests() {
     good
     elf halt "$halt"
     refused 'a guest that halts for ever' 70 '' run --timeout 20 "$work/halt"
+    segments=2 offset=176
+    elf zeros ''
+    {
+        le 4 1 6
+        le 8 -1 $((0x300000)) $((0x300000)) 0 4096 4096
+        # shellcheck disable=SC2059 # escapes
+        printf "$halt"
+    } >>"$work/zeros"
+    refused 'zeros from beyond the end of the file' 70 'halted' run --timeout 20 "$work/zeros"
+    good
     elf crash '\017\013' # ud2, and there is no handler
     refused 'a guest that crashes' 70 '' run --timeout 20 "$work/crash"
     "$vkvm" run "$work/spin" </dev/null >"$work/out" 2>"$work/err" &
@@ -453,6 +486,7 @@ test_guests() {
         fail 'hello' "no image $guests/hello.elf"
         return
     fi
+    test_input
     accepted 'hello' 0 '^hello' run "$guests/hello.elf"
     accepted 'arguments reach the guest' 7 '^hello' run "$guests/hello.elf" -- status=7
     accepted 'hello on 4 CPUs with 2G' 0 '^hello' run --cpus 4 --memory 2G "$guests/hello.elf"

@@ -7,11 +7,13 @@
 #include <errno.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
+#include <time.h>
 
 /* --- the fault service --------------------------------------------------- */
 
 static _Atomic unsigned fatals;
 static _Atomic unsigned suspects;
+static _Atomic unsigned kicks;
 static char fatal_message[256];
 
 static void
@@ -33,6 +35,13 @@ on_suspect(void *context, unsigned vcpu, gpa_t gpa)
         kvm_pmap_abort(m.kp);
 }
 
+static void
+on_kick(void *context, unsigned vcpu)
+{
+    (void)context;
+    kicks += vcpu == 0;
+}
+
 static struct fault_service *
 service_open(unsigned nvcpus, unsigned nthreads, enum fault_placement placement)
 {
@@ -45,10 +54,11 @@ service_open(unsigned nvcpus, unsigned nthreads, enum fault_placement placement)
         .placement = placement,
         .fatal = on_fatal,
         .suspect = on_suspect,
+        .kick = on_kick,
     };
     struct fault_service *service;
 
-    fatals = suspects = 0;
+    fatals = suspects = kicks = 0;
     fatal_message[0] = '\0';
     MUST(fault_service_start(&config, &service) == 0);
     return service;
@@ -215,6 +225,31 @@ a_failure_nobody_takes_does_not_hold_up_others_for_ever(void)
     machine_close();
 }
 
+/* A second is long for what comes after milliseconds, again and again. */
+static void
+a_vcpu_that_does_not_take_its_failure_is_kicked_until_it_does(void)
+{
+    const struct timespec moment = { .tv_nsec = 1000000 };
+    struct vm_fault_info info;
+    struct guest g;
+
+    machine_open(NO_WINDOW, false);
+    struct fault_service *service = service_open(2, 1, FAULT_PLACE_AUTO);
+    add_entry(VM_MAPTYPE_VPAGETABLE, 0);
+    guest_open(&g, 0, service);
+    g.service = NULL; /* takes no failure */
+    fault_service_attach(service, 0);
+    CHECK(guest_do(&g, GUEST_STORE, gpa_from_u64(WINDOW_GPA), 1, 1) == -ECANCELED);
+    for (unsigned i = 0; i < 1000 && kicks < 3; i++)
+        (void)nanosleep(&moment, NULL);
+    CHECK(kicks >= 3);
+    CHECK(fault_service_take_failure(service, 0, &info));
+    CHECK(info.result == VM_VPTE_INVALID);
+    guest_close(&g);
+    fault_service_stop(service);
+    machine_close();
+}
+
 static void
 a_dead_fault_thread_ends_the_machine_with_a_message(void)
 {
@@ -370,6 +405,7 @@ static const struct rig_test tests[] = {
     RIG_TEST(a_fault_the_guest_must_handle_reaches_its_vcpu_with_the_cause),
     RIG_TEST(two_vcpus_that_fail_on_one_page_both_learn_it),
     RIG_TEST(a_failure_nobody_takes_does_not_hold_up_others_for_ever),
+    RIG_TEST(a_vcpu_that_does_not_take_its_failure_is_kicked_until_it_does),
     RIG_TEST(a_dead_fault_thread_ends_the_machine_with_a_message),
     RIG_TEST(a_page_that_faults_without_end_is_reported_as_suspect),
     RIG_TEST(a_vcpu_that_waits_in_a_page_whose_mapping_goes_again_and_again_is_no_suspect),

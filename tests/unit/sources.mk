@@ -21,10 +21,12 @@ UNIT_FILES := \
 	test_injection.c \
 	test_injection_map.c \
 	test_insn.c \
+	test_insn_undo.c \
 	test_machine.c \
 	test_options.c \
 	test_pmap.c \
 	test_pmap_window.c \
+	test_port_input.c \
 	test_property.c \
 	test_report.c \
 	test_swap_pager.c \

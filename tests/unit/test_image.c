@@ -428,6 +428,64 @@ Test(image, a_segment_whose_bytes_are_not_in_the_file_is_truncated)
     expect_bytes_refused(&model, sizeof model - 1, "truncated");
 }
 
+Test(image, a_segment_of_zeros_may_have_any_offset)
+{
+    struct model model;
+    struct opened o;
+
+    model_init(&model);
+    model.phdrs[1].p_filesz = 0;
+    model.phdrs[1].p_offset = ~(uint64_t)0;
+    open_bytes(&o, &model, sizeof model);
+    cr_assert(eq(int, o.status, 0), "%s", o.error.message);
+    cr_expect(eq(uint, o.image.nsegments, 2));
+    cr_expect(eq(u64, o.image.segments[1].file_size, 0));
+    cr_expect(eq(u64, o.image.segments[1].size, 0x2800));
+    close_opened(&o);
+}
+
+/* A note for segment 2 in the model's bytes, behind one of another type. */
+static void
+add_note(struct model *model, const char *name, uint32_t type)
+{
+    struct {
+        Elf64_Nhdr other;
+        char other_name[4];
+        Elf64_Nhdr note;
+        char name[4];
+        uint32_t description[4];
+    } notes = {
+        .other = { .n_namesz = 4, .n_type = NT_GNU_BUILD_ID },
+        .other_name = "GNU",
+        .note = { .n_namesz = 4, .n_descsz = 16, .n_type = type },
+    };
+
+    memcpy(notes.name, name, sizeof notes.name);
+    memcpy(model->bytes, &notes, sizeof notes);
+    model->ehdr.e_phnum = 3;
+    model->phdrs[2] = (Elf64_Phdr){
+        .p_type = PT_NOTE, .p_offset = TEXT_OFFSET, .p_filesz = sizeof notes, .p_align = 4
+    };
+}
+
+Test(image, a_program_for_linux_is_refused_by_its_abi_note)
+{
+    struct model model;
+    struct opened o;
+
+    model_init(&model);
+    add_note(&model, "GNU", NT_GNU_ABI_TAG);
+    expect_refused(&model, "is a program for Linux");
+    add_note(&model, "Xen", NT_GNU_ABI_TAG);
+    open_bytes(&o, &model, sizeof model);
+    cr_expect(eq(int, o.status, 0), "%s", o.error.message);
+    close_opened(&o);
+    add_note(&model, "GNU", NT_GNU_PROPERTY_TYPE_0);
+    open_bytes(&o, &model, sizeof model);
+    cr_expect(eq(int, o.status, 0), "%s", o.error.message);
+    close_opened(&o);
+}
+
 Test(image, a_segment_with_more_bytes_than_memory_is_refused)
 {
     struct model model;

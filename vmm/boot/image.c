@@ -79,6 +79,8 @@ check_file_range(const struct image_check *check, const Elf64_Phdr *phdr)
                       "has a segment with 0x%llx bytes in the file but 0x%llx in memory: "
                       "link it again",
                       (ull)phdr->p_filesz, (ull)phdr->p_memsz);
+    if (phdr->p_filesz == 0)
+        return 0; /* whatever its offset: nothing is read */
     if (phdr->p_filesz > check->file_size || phdr->p_offset > check->file_size - phdr->p_filesz)
         return REFUSE(check,
                       "is truncated: a segment's 0x%llx bytes at 0x%llx lie beyond the "
@@ -142,6 +144,32 @@ insert_segment(const struct image_check *check, const struct image_segment *segm
     return 0;
 }
 
+/*
+ * Do the notes say that it is a program for an operating system?  The C library's start files of
+ * a program for Linux bring this one (Linux Standard Base, "Linux ABI note section"), and a kernel
+ * has none of them.
+ */
+static bool
+has_abi_note(const struct image_check *check, const Elf64_Phdr *phdr)
+{
+    Elf_Data *notes;
+    GElf_Nhdr note;
+    size_t at, next, name, description;
+
+    if (phdr->p_filesz > check->file_size || phdr->p_offset > check->file_size - phdr->p_filesz)
+        return false; /* nothing of it is loaded */
+    notes = elf_getdata_rawchunk(check->elf, (int64_t)phdr->p_offset, phdr->p_filesz,
+                                 phdr->p_align == 8 ? ELF_T_NHDR8 : ELF_T_NHDR);
+    if (notes == NULL)
+        return false;
+    for (at = 0; (next = gelf_getnote(notes, at, &note, &name, &description)) > 0; at = next) {
+        if (note.n_type == NT_GNU_ABI_TAG && note.n_namesz == sizeof(ELF_NOTE_GNU) &&
+            memcmp((const char *)notes->d_buf + name, ELF_NOTE_GNU, sizeof(ELF_NOTE_GNU)) == 0)
+            return true;
+    }
+    return false;
+}
+
 static int
 take_segment(const struct image_check *check, const Elf64_Phdr *phdr)
 {
@@ -155,6 +183,9 @@ take_segment(const struct image_check *check, const Elf64_Phdr *phdr)
 
     if (phdr->p_type == PT_INTERP || phdr->p_type == PT_DYNAMIC)
         return REFUSE_PLAIN(check, "is dynamically linked: link it with -static");
+    if (phdr->p_type == PT_NOTE && has_abi_note(check, phdr))
+        return REFUSE_PLAIN(check, "is a program for Linux, and no kernel is there to run it: give "
+                                   "a kernel, or link it without the C library (-nostdlib)");
     if (phdr->p_type != PT_LOAD || (phdr->p_memsz == 0 && phdr->p_filesz == 0))
         return 0;
     status = check_file_range(check, phdr);

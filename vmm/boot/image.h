@@ -42,7 +42,7 @@ struct image_limits {
  * Returns 0; -ENOENT or -ENOEXEC with *error filled, nothing is held then:
  *   - no file, no regular file, forbidden;
  *   - not ELF, 32-bit, big-endian, another machine, not an executable, position-independent,
- *     dynamically linked;
+ *     dynamically linked, a program for Linux;
  *   - headers outside the file, no or too many segments, segment larger in the file than in
  *     memory, bytes outside the file (truncated), addresses that overflow;
  *   - segments below limits->low, beyond memory, or overlapping;

@@ -49,6 +49,11 @@
  * was not waiting any more. */
 #define FAILURE_EXPIRES_NS 20000000u
 
+/* ... and one that has not after this long is kicked, again after as long as it has taken by
+ * then: KVM may be trying the instruction again and again by itself (docs/hosts.md). */
+#define FAILURE_KICK_NS 4000000u
+#define FAILURE_LOOK_MS 2
+
 /* Bounds of the time a thread spins.  The shortest is longer than a vCPU takes from being
  * woken to its next fault, so that a storm is noticed at its second fault. */
 #define SPIN_MIN_NS 50000u
@@ -73,6 +78,7 @@ struct vcpu_record {
     _Atomic pid_t tid;            /* (a) 0 = not attached */
     bool failing;                 /* R: a failure waits to be taken */
     uint64_t failed_at;           /* R */
+    uint64_t kick_at;             /* R: when the failure should have been taken */
     struct vm_fault_info failure; /* R */
     uint64_t page;                /* R: progress watch: what was resolved last, ... */
     unsigned generation;          /* R: ... by which mapping, */
@@ -99,6 +105,7 @@ struct fault_service {
     struct delay_line delay;            /* (c) */
     _Atomic bool stop;                  /* (a) */
     _Atomic bool fatal_said;            /* (a) */
+    _Atomic unsigned nfailing;          /* (a) vCPUs whose failure waits to be taken */
     struct vcpu_record *vcpus;          /* (c) owned, config.nvcpus */
     unsigned nthreads;                  /* (c) */
     struct fault_thread *threads;       /* (c) owned, nthreads */
@@ -173,6 +180,7 @@ take_failure(struct fault_service *service, struct vcpu_record *vcpu, uint64_t m
     if (taken) {
         *info = vcpu->failure;
         vcpu->failing = false;
+        atomic_fetch_sub(&service->nfailing, 1);
     }
     vm_mutex_unlock(&vcpu->lock);
     if (taken)
@@ -195,10 +203,37 @@ record_failure(struct fault_service *service, struct vcpu_record *vcpu,
     vm_mutex_lock(&vcpu->lock);
     int error = kvm_pmap_fail(service->config.kpmap, info->gpa, wakeups);
     vcpu->failing = error == 0 || error == -ENOENT;
+    if (vcpu->failing)
+        atomic_fetch_add(&service->nfailing, 1);
     vcpu->failure = *info;
     vcpu->failed_at = clock_now_ns();
+    vcpu->kick_at = vcpu->failed_at + FAILURE_KICK_NS;
     vm_mutex_unlock(&vcpu->lock);
     return error == -ENOENT ? 0 : error;
+}
+
+static bool
+is_overdue(struct vcpu_record *vcpu)
+{
+    uint64_t now = clock_now_ns();
+
+    vm_mutex_lock(&vcpu->lock);
+    bool overdue = vcpu->failing && now >= vcpu->kick_at;
+    if (overdue)
+        vcpu->kick_at = now + (now - vcpu->failed_at);
+    vm_mutex_unlock(&vcpu->lock);
+    return overdue;
+}
+
+/* Kick the vCPUs that should have come for their failures. */
+static void
+kick_overdue(struct fault_service *service)
+{
+    if (atomic_load(&service->nfailing) == 0)
+        return;
+    for (unsigned i = 0; i < service->config.nvcpus; i++)
+        if (is_overdue(&service->vcpus[i]))
+            service->config.kick(service->config.context, i);
 }
 
 /* --- one message --------------------------------------------------------- */
@@ -306,7 +341,8 @@ handle_message(struct fault_thread *thread, const struct uffd_msg *msg)
 
 /* --- the threads --------------------------------------------------------- */
 
-/* Sleep until there is a message or a reason to look up.  Returns 0 or -errno. */
+/* Sleep until there is a message or a reason to look up: an overdue failure is one.  Returns 0 or
+ * -errno. */
 static int
 wait_for_message(const struct fault_service *service)
 {
@@ -315,7 +351,9 @@ wait_for_message(const struct fault_service *service)
         { .fd = service->stop_fd, .events = POLLIN },
     };
 
-    if (poll(fds, 2, -1) < 0 && errno != EINTR)
+    int timeout = atomic_load(&service->nfailing) != 0 ? FAILURE_LOOK_MS : -1;
+
+    if (poll(fds, 2, timeout) < 0 && errno != EINTR)
         return -errno;
     if ((fds[0].revents & (POLLERR | POLLNVAL)) != 0)
         return -EIO;
@@ -412,6 +450,7 @@ serve(struct fault_thread *thread)
 
     while (!told_to_end(thread)) {
         int error = next_message(thread, &msg);
+        kick_overdue(thread->service);
         if (error == 0)
             handle_message(thread, &msg);
         else if (error != -EAGAIN)

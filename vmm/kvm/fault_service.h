@@ -7,7 +7,8 @@
  * thread:
  *   - a userfaultfd message: a fault thread resolves it and the vCPU goes on, or
  *     records a failure for that vCPU and makes KVM_RUN return EFAULT;
- *   - KVM_RUN returns EFAULT: the vCPU thread asks fault_service_take_failure;
+ *   - KVM_RUN returns EFAULT: the vCPU thread asks fault_service_take_failure, and also after
+ *     EINTR, because KVM tries some instructions again and again until a kick ends that;
  *   - KVM_EXIT_MMIO (an access that KVM emulates): the vCPU thread asks the same,
  *     and if there is nothing, makes the access itself (vm_map_read, vm_map_write).
  *
@@ -48,6 +49,9 @@ struct fault_service_config {
      * mapping that resolved it the time before: look whether it makes progress.  Called again
      * after as many more.  From a fault thread. */
     void (*suspect)(void *context, unsigned vcpu, gpa_t gpa);
+    /* A vCPU has not come for its failure: make it leave KVM_RUN, it asks then.  From a fault
+     * thread. */
+    void (*kick)(void *context, unsigned vcpu);
     void *context;
 };
 
@@ -62,7 +66,7 @@ void fault_service_stop(struct fault_service *service);
 void fault_service_attach(struct fault_service *service, unsigned index);
 
 /*
- * KVM_RUN of vCPU `index` returned EFAULT (or KVM_EXIT_MMIO): was a failure
+ * KVM_RUN of vCPU `index` returned EFAULT or EINTR (or KVM_EXIT_MMIO): was a failure
  * recorded for it?  Called by that vCPU's thread.
  * true: *info says what to inject; the page's protection is restored.
  * false: nothing recorded (fact 2 of docs/hosts.md): run it again.  Failures of other vCPUs

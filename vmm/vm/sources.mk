@@ -4,6 +4,7 @@ VM_FILES := \
 	guest_memory.c \
 	machine.c \
 	pageout_thread.c \
+	port_input.c \
 	vcpu.c \
 	vm.c \
 	vm_host.c \

@@ -37,6 +37,17 @@
 #define REFUSED_PAUSE_NS 100000
 #define REFUSED_RUN_NS 1000000u
 
+/* timer_create(2); the C library names it since 2.38 only. */
+#ifndef sigev_notify_thread_id
+#define sigev_notify_thread_id _sigev_un._tid
+#endif
+
+/*
+ * A vCPU that has spent this much processor time in KVM_RUN comes out, and when it has not moved
+ * from one time to the next, it may be KVM that is not getting anywhere: see handle_interrupt.
+ */
+#define SPIN_CHECK_NS 200000000
+
 /* Attempts in a row at an instruction that KVM cannot emulate although its memory is there. */
 #define EMULATE_MAX 64u
 
@@ -174,16 +185,29 @@ check_progress(struct vcpu *vcpu)
              atomic_load(&vcpu->suspect_gpa));
 }
 
+static void
+give_back_input(struct vcpu *vcpu, unsigned ninputs)
+{
+    const struct vcpu_last_input *last = &vcpu->last_input;
+
+    port_input_give_back(&vcpu->input, last->port,
+                         last->data + (size_t)(last->count - ninputs) * last->size,
+                         (size_t)ninputs * last->size);
+}
+
 /* Hand a fault to the guest; `flags` as arch_inject_fault. */
 static int
 inject(struct vcpu *vcpu, const struct vm_fault_info *info, unsigned flags)
 {
     bool ve = vcpu->arch.delivery == VKVM_DELIVER_VE;
+    unsigned ninputs;
     int ret;
 
-    ret = arch_inject_fault(&vcpu->arch, vcpu->vm->map, info, flags);
+    ret = arch_inject_fault(&vcpu->arch, vcpu->vm->map, info, flags, &ninputs);
     if (ret != 0)
-        return ret;
+        return ret == -EALREADY ? 0 : ret;
+    if (ninputs != 0)
+        give_back_input(vcpu, ninputs);
     if (ve)
         atomic_fetch_add_explicit(&vcpu->counters.exceptions_ve, 1, memory_order_relaxed);
     else
@@ -208,8 +232,8 @@ end_undeliverable(struct vcpu *vcpu, const struct vm_fault_info *info, int error
         break;
     case -ENOTSUP:
         vcpu_end(vcpu, END_FAILED,
-                 "cannot undo the instruction that failed: %s of guest address 0x%" PRIx64 " (%s)",
-                 access, gpa, cause);
+                 "cannot undo the instruction %s: %s of guest address 0x%" PRIx64 " (%s)",
+                 vcpu->arch.culprit, access, gpa, cause);
         break;
     default:
         vcpu_end(vcpu, END_FAILED,
@@ -310,7 +334,7 @@ handle_mmio(struct vcpu *vcpu)
 static void
 handle_emulation_failure(struct vcpu *vcpu)
 {
-    char bytes[64];
+    char instruction[ARCH_INSTRUCTION_SIZE];
     struct vm_fault_info info;
     int ret;
 
@@ -327,8 +351,8 @@ handle_emulation_failure(struct vcpu *vcpu)
         vcpu->refused_at = clock_now_ns();
         return;
     }
-    arch_vcpu_instruction(&vcpu->arch, vcpu->vm->map, bytes, sizeof(bytes));
-    vcpu_end(vcpu, END_FAILED, "KVM cannot emulate the instruction %s", bytes);
+    arch_vcpu_instruction(&vcpu->arch, vcpu->vm->map, instruction, sizeof(instruction));
+    vcpu_end(vcpu, END_FAILED, "KVM cannot emulate the instruction %s", instruction);
 }
 
 static void
@@ -340,29 +364,39 @@ handle_internal_error(struct vcpu *vcpu)
         vcpu_end(vcpu, END_FAILED, "KVM internal error %u", vcpu->run->internal.suberror);
 }
 
-/* A port nobody owns reads as ones, whatever its width; writes to it are lost. */
+/* A port nobody owns reads as ones, whatever its width. */
 static void
-handle_io(struct vcpu *vcpu)
+handle_in(struct vcpu *vcpu)
 {
-    struct kvm_run *run = vcpu->run;
-    uint8_t *data = (uint8_t *)run + run->io.data_offset;
+    const struct kvm_run *run = vcpu->run;
+    uint8_t *data = (uint8_t *)vcpu->run + run->io.data_offset;
     size_t size = (size_t)run->io.size * run->io.count, i;
-    bool in = run->io.direction == KVM_EXIT_IO_IN;
-    const struct vcpu_ops *ops = vcpu->vm->ops;
-    void *context = vcpu->vm->context;
+
+    vcpu->last_input = (struct vcpu_last_input){ run->io.port, run->io.size, run->io.count, data };
+    vcpu->arch.ninputs = run->io.count;
+    i = port_input_take(&vcpu->input, run->io.port, data, size);
+    memset(data + i, 0xFF, size - i);
+    if (run->io.port != VKVM_PORT_CONSOLE || run->io.size != 1)
+        return;
+    vcpu->counters.console++;
+    for (; i < size; i++)
+        data[i] = vcpu->vm->ops->console_read(vcpu->vm->context);
+}
+
+/* Writes to a port nobody owns are lost. */
+static void
+handle_out(struct vcpu *vcpu)
+{
+    const struct kvm_run *run = vcpu->run;
+    const uint8_t *data = (const uint8_t *)run + run->io.data_offset;
     int ret;
 
-    if (in)
-        memset(data, 0xFF, size);
     if (run->io.port == VKVM_PORT_CONSOLE && run->io.size == 1) {
         vcpu->counters.console++;
-        if (!in)
-            ops->console_write(context, data, size);
-        for (i = 0; in && i < size; i++)
-            data[i] = ops->console_read(context);
-    } else if (run->io.port == VKVM_PORT_DOORBELL && run->io.size == 4 && !in) {
+        vcpu->vm->ops->console_write(vcpu->vm->context, data, run->io.count);
+    } else if (run->io.port == VKVM_PORT_DOORBELL && run->io.size == 4) {
         vcpu->counters.doorbell++;
-        ret = ops->doorbell(context, vcpu);
+        ret = vcpu->vm->ops->doorbell(vcpu->vm->context, vcpu);
         if (ret != 0)
             vcpu_end(vcpu, END_FAILED, "doorbell registers: %s", strerror(-ret));
     }
@@ -385,7 +419,10 @@ handle_exit(struct vcpu *vcpu)
     switch (run->exit_reason) {
     case KVM_EXIT_IO:
         drop_failure(vcpu);
-        handle_io(vcpu);
+        if (run->io.direction == KVM_EXIT_IO_IN)
+            handle_in(vcpu);
+        else
+            handle_out(vcpu);
         break;
     case KVM_EXIT_MMIO:
         handle_mmio(vcpu);
@@ -410,6 +447,40 @@ handle_exit(struct vcpu *vcpu)
         vcpu_end(vcpu, END_FAILED, "unknown KVM exit %u", run->exit_reason);
         break;
     }
+}
+
+/*
+ * A signal ended KVM_RUN.
+ *
+ * KVM tries some instructions again and again by itself, without an exit (docs/hosts.md): sgdt
+ * into a page that fails, for which the fault service has a failure and sends the kick, or into
+ * no memory at all, for which nobody has.  The thread's timer is for the latter.
+ */
+static void
+handle_interrupt(struct vcpu *vcpu)
+{
+    struct vm_fault_info info;
+
+    if (fault_service_take_failure(vcpu->vm->service, vcpu->index, &info))
+        fail_access(vcpu, &info, 0);
+    else if (watch_position(vcpu, &vcpu->interrupted) > 1 &&
+             arch_resolve_retried(&vcpu->arch, vcpu->vm->map, &info) == 1)
+        fail_access(vcpu, &info, ARCH_INJECT_CERTAIN);
+}
+
+/* Interrupt KVM_RUN from time to time; the timer counts the thread's processor time only. */
+static int
+start_timer(timer_t *timer)
+{
+    struct sigevent event = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = VCPU_SIGNAL };
+    const struct itimerspec when = { .it_value.tv_nsec = SPIN_CHECK_NS,
+                                     .it_interval.tv_nsec = SPIN_CHECK_NS };
+
+    event.sigev_notify_thread_id = gettid();
+    if (timer_create(CLOCK_THREAD_CPUTIME_ID, &event, timer) != 0)
+        return -errno;
+    (void)timer_settime(*timer, 0, &when, NULL);
+    return 0;
 }
 
 /* Say that KVM_RUN is next; or, while the VM is paused, wait a moment and return false. */
@@ -456,6 +527,8 @@ run_once(struct vcpu *vcpu)
         handle_exit(vcpu);
         break;
     case EINTR:
+        handle_interrupt(vcpu);
+        break;
     case EAGAIN:
         break;
     case EFAULT:
@@ -473,12 +546,20 @@ thread_main(void *argument)
     struct vcpu *vcpu = argument;
     struct vcpu_vm *vm = vcpu->vm;
     struct failure error;
+    timer_t timer;
+    int ret;
 
     fault_service_attach(vm->service, vcpu->index);
     if (arch_vcpu_init(&vcpu->arch, &vm->start, &error) != 0)
         vm->ops->end(vm->context, false, error.message);
+    ret = start_timer(&timer);
+    if (ret != 0)
+        vcpu_end(vcpu, END_FAILED, "cannot make a timer (ulimit -i is the limit): %s",
+                 strerror(-ret));
     while (!vcpu_vm_is_ending(vm))
         run_once(vcpu);
+    if (ret == 0)
+        (void)timer_delete(timer);
     return NULL;
 }
 

@@ -15,6 +15,7 @@
 #define VCPU_H
 
 #include "vmm/kvm/fault_service.h"
+#include "vmm/vm/port_input.h"
 #include "vmm/x86_64/arch.h"
 
 #include <pthread.h>
@@ -60,6 +61,14 @@ struct vcpu_watch {
     unsigned same; /* checks in a row that found this position */
 };
 
+/* The last KVM_EXIT_IO that reads: struct kvm_run tells of the last exit only. */
+struct vcpu_last_input {
+    uint16_t port;
+    uint8_t size; /* of an element */
+    uint32_t count;
+    const uint8_t *data; /* in kvm_run: KVM leaves it there until the next one */
+};
+
 struct vcpu_counters {
     uint64_t doorbell;
     uint64_t console;
@@ -81,11 +90,14 @@ struct vcpu {
     _Atomic unsigned requests;     /* (a) VCPU_REQUEST_* (vcpu.c) */
     _Atomic uint64_t suspect_gpa;  /* (a) what a check is about */
     struct vcpu_watch watch;       /* T: of checks */
+    struct vcpu_watch interrupted; /* T: of signals that ended KVM_RUN */
     struct vcpu_watch refused;     /* T: entries that KVM refused without a reason */
     uint64_t refused_at;           /* T: when KVM_RUN was entered again after the last one, ns */
     uint64_t unexplained_rip;      /* T: last failure that the instruction did not explain */
     gpa_t unexplained_gpa;         /* T */
-    struct vcpu_counters counters; /* T but for (a); anybody's when the thread has ended */
+    struct vcpu_last_input last_input; /* T */
+    struct port_input input;           /* T */
+    struct vcpu_counters counters;     /* T but for (a); anybody's when the thread has ended */
 };
 
 static inline bool

@@ -188,6 +188,14 @@ on_fatal(void *context, const char *message)
 }
 
 static void
+on_kick(void *context, unsigned index)
+{
+    struct vm *vm = context;
+
+    vcpu_kick(&vm->vcpus[index]);
+}
+
+static void
 on_suspect(void *context, unsigned index, gpa_t gpa)
 {
     struct vm *vm = context;
@@ -207,6 +215,7 @@ start_service(struct vm *vm)
         .placement = vm->config.placement,
         .fatal = on_fatal,
         .suspect = on_suspect,
+        .kick = on_kick,
         .context = vm,
     };
 

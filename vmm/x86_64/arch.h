@@ -16,6 +16,9 @@ struct kvm_run;
 /* The boot page tables map guest memory below this (vkvm_abi.h). */
 #define ARCH_BOOT_MAP_END ((uint64_t)4 << 30)
 
+/* Room for an instruction in a message: its name, 15 bytes in hex, brackets. */
+#define ARCH_INSTRUCTION_SIZE 80
+
 struct arch_vcpu {
     const struct kvm_host *host; /* borrowed */
     int fd;                      /* borrowed: the vCPU */
@@ -24,6 +27,10 @@ struct arch_vcpu {
     /* Fault delivery, as the guest asked by VKVM_CALL_FAULT_DELIVERY. */
     unsigned delivery; /* VKVM_DELIVER_* */
     gpa_t ve_area;
+    /* Elements that the last KVM_EXIT_IO (in) brought; the vCPU loop says so. */
+    unsigned ninputs;
+    /* The instruction that arch_inject_fault could not undo, by name and bytes. */
+    char culprit[ARCH_INSTRUCTION_SIZE];
 };
 
 /* How an image wants to be started. */
@@ -88,13 +95,21 @@ int arch_call_set(struct arch_vcpu *vcpu, const struct arch_call *call)
  * delivered) the call fails with -EAGAIN unless ARCH_INJECT_CERTAIN or
  * ARCH_INJECT_MMIO is set; then CR2 is the GPA, and GLA is not valid.
  *
- * Returns 0; -EAGAIN as above; -EBUSY when the #VE area is still busy; -EFAULT
+ * At an emulated write (ARCH_INJECT_MMIO) the instruction has been completed already and is
+ * undone first, with what it stored elsewhere (docs/hosts.md).  One that stores what is there
+ * already (a compare-exchange that failed) is left completed.
+ *
+ * *ninputs is how many elements an INS had taken from its port when it was undone: the
+ * instruction reads them again.
+ *
+ * Returns 0; -EALREADY when a completed instruction has changed nothing: the guest goes on
+ * behind it; -EAGAIN as above; -EBUSY when the #VE area is still busy; -EFAULT
  * when it cannot be written; -ENOTSUP when the instruction of an emulated write
- * cannot be found or undone; -ESHUTDOWN when the fault met the delivery of a
- * #DF: a triple fault; -errno of KVM.  Nothing was injected then.
+ * cannot be found or undone, with vcpu->culprit; -ESHUTDOWN when the fault met the delivery
+ * of a #DF: a triple fault; -errno of KVM.  Nothing was injected then.
  */
 int arch_inject_fault(struct arch_vcpu *vcpu, struct vm_map *map, const struct vm_fault_info *info,
-                      unsigned flags) __attribute__((warn_unused_result));
+                      unsigned flags, unsigned *ninputs) __attribute__((warn_unused_result));
 
 /*
  * KVM could not emulate the instruction at RIP, perhaps because it could not
@@ -106,11 +121,18 @@ int arch_inject_fault(struct arch_vcpu *vcpu, struct vm_map *map, const struct v
 int arch_resolve_instruction(struct arch_vcpu *vcpu, struct vm_map *map, struct vm_fault_info *info)
     __attribute__((warn_unused_result));
 
+/*
+ * The same, if KVM tries the instruction at RIP again and again by itself when it cannot store
+ * what it stores; 0 at any other.
+ */
+int arch_resolve_retried(struct arch_vcpu *vcpu, struct vm_map *map, struct vm_fault_info *info)
+    __attribute__((warn_unused_result));
+
 /* Where the vCPU is, for messages and the progress check: rip, and a hash of all registers.
  * Returns 0 or -errno of KVM. */
 int arch_vcpu_position(struct arch_vcpu *vcpu, uint64_t *rip, uint64_t *hash);
 
-/* The bytes at RIP in hex, for the message about an instruction KVM cannot emulate. */
+/* The instruction at RIP, by name and bytes, for the message that KVM cannot emulate it. */
 void arch_vcpu_instruction(struct arch_vcpu *vcpu, struct vm_map *map, char *to, size_t size);
 
 /* One line about a vCPU's state for a crash message: "rip 0x.. cs 0x.. cr2 0x..". */

@@ -17,7 +17,9 @@
 
 #include <linux/kvm.h>
 
+#define CPU_RFLAGS_CF 0x00001u
 #define CPU_RFLAGS_FIXED 0x00002u
+#define CPU_RFLAGS_AF 0x00010u
 #define CPU_RFLAGS_ZF 0x00040u
 #define CPU_RFLAGS_DF 0x00400u
 #define CPU_RFLAGS_RF 0x10000u

@@ -2,36 +2,25 @@
 /*
  * Delivering a second-stage fault to the guest as #PF or #VE.
  *
- * After KVM_EXIT_MMIO the vCPU is in the middle of an emulated instruction, and
- * KVM finishes it at the next KVM_RUN whatever user space does.  So:
- *
- *   1. Save the registers.  For a read they are those before the instruction;
- *      for a write insn_rewind computes them.
- *   2. Let KVM finish: KVM_RUN with immediate_exit, until it says EINTR.  A read
- *      would now go on with data that is not there, and may store it (movs, push,
- *      read-modify-write) or take all iterations of a string instruction: so CR3
- *      points nowhere meanwhile, and the next access of the instruction ends it.
- *      The data of a write is dropped: the MMIO exit was the only one to see it.
- *   3. Put the registers back, with the exception.
+ * After KVM_EXIT_MMIO the vCPU is in the middle of an emulated instruction: emulated.h
+ * says what is done about that before the exception is injected.
  *
  * Error codes of #PF (Intel SDM vol. 3, 4.7), from the cause:
  *      VPTE_INVALID, INVALID_ADDRESS, IO_ERROR, OBJECT_DEAD   P clear
  *      PROTECTION, VPTE_PROTECTION, NOFAULT                   P
  *      BAD_FRAME, BEYOND_OBJECT                               P, RSVD
  * W/R from the access, U/S from the CPL, I/D for a fetch.  An instruction that
- * reads and then writes its operand faults as a write, as it does in hardware,
- * even when KVM's emulator got no further than the read.
+ * writes its operand faults as a write, as it does in hardware, even when KVM's
+ * emulator got no further than a read: it reads the operands of a few plain stores too.
  */
 #include "guest/include/vkvm_abi.h"
 #include "vmm/x86_64/cpu.h"
+#include "vmm/x86_64/emulated.h"
 #include "vmm/x86_64/insn.h"
-#include "vmm/x86_64/layout.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 
 #define VECTOR_DF 8u
 #define VECTOR_TS 10u
@@ -41,36 +30,11 @@
 
 #define PF_FETCH 0x10u
 
-/* An instruction has few memory operands of few fragments; more exits than this are a bug. */
-#define COMPLETION_RUNS 64
-
 struct state {
     struct kvm_regs regs;
     struct kvm_sregs sregs;
     struct kvm_vcpu_events events;
 };
-
-/* insn_memory on a vCPU. */
-struct memory_context {
-    struct arch_vcpu *vcpu;
-    struct vm_map *map;
-};
-
-static size_t
-memory_read(void *context, gva_t gva, void *to, size_t size)
-{
-    struct memory_context *c = context;
-
-    return cpu_read(c->vcpu, c->map, gva, to, size);
-}
-
-static bool
-memory_translate(void *context, gva_t gva, gpa_t *gpa)
-{
-    struct memory_context *c = context;
-
-    return cpu_translate(c->vcpu, gva, gpa);
-}
 
 static int
 state_get(struct arch_vcpu *vcpu, struct state *state)
@@ -99,47 +63,6 @@ state_set(struct arch_vcpu *vcpu, const struct state *state)
     return ret;
 }
 
-/* Step 2.  The kick that may be under way at the same time finds its flag at the next entry. */
-static int
-complete_access(struct arch_vcpu *vcpu, const struct state *state)
-{
-    struct kvm_sregs nowhere = state->sregs;
-    int ret, runs, error;
-
-    nowhere.cr3 = LAYOUT_NOWHERE;
-    ret = cpu_set_sregs(vcpu, &nowhere);
-    for (runs = 0; ret == 0 && runs < COMPLETION_RUNS; runs++) {
-        __atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
-        error = ioctl(vcpu->fd, KVM_RUN, NULL) < 0 ? errno : 0;
-        if (error == EINTR)
-            return 0;
-        if (error != 0)
-            ret = -error;
-    }
-    return ret != 0 ? ret : -EIO;
-}
-
-/* Step 1: *state is what it was before the instruction. */
-static int
-rewind_access(struct memory_context *context, struct state *state)
-{
-    const struct insn_memory memory = { context, memory_read, memory_translate };
-    const struct kvm_run *run = context->vcpu->run;
-    struct insn_store store;
-    struct kvm_regs before;
-    int ret;
-
-    if (!run->mmio.is_write)
-        return 0;
-    store.gpa = gpa_from_u64(run->mmio.phys_addr);
-    store.size = run->mmio.len;
-    memcpy(store.data, run->mmio.data, sizeof(store.data));
-    ret = insn_rewind(&state->regs, &state->sregs, &memory, &store, &before);
-    if (ret == 0)
-        state->regs = before;
-    return ret;
-}
-
 /* The linear address in the instruction's own bytes, if they lie in the page. */
 static bool
 find_fetch(const struct insn_memory *memory, const struct state *state, uint64_t length, gpa_t page,
@@ -161,17 +84,17 @@ find_fetch(const struct insn_memory *memory, const struct state *state, uint64_t
  * and in info->access what it does there.
  */
 static bool
-find_linear(struct memory_context *context, const struct state *state, struct vm_fault_info *info,
+find_linear(struct emulated_memory *context, const struct state *state, struct vm_fault_info *info,
             gva_t *gva)
 {
+    const struct insn_memory memory = emulated_insn_memory(context);
     const struct insn_access *access;
-    const struct insn_memory memory = { context, memory_read, memory_translate };
     gpa_t page = gpa_trunc_page(info->gpa);
     uint8_t bytes[INSN_MAX_BYTES];
     struct insn insn;
     size_t size;
 
-    size = memory_read(context, gva_from_u64(state->sregs.cs.base + state->regs.rip), bytes,
+    size = memory.read(context, gva_from_u64(state->sregs.cs.base + state->regs.rip), bytes,
                        sizeof(bytes));
     if (insn_decode(&state->regs, &state->sregs, bytes, size, &insn) != 0)
         return find_fetch(&memory, state, size == sizeof(bytes) ? size : size + 1, page, gva);
@@ -179,7 +102,7 @@ find_linear(struct memory_context *context, const struct state *state, struct vm
                  ? NULL
                  : insn_find_access(&insn, &memory, page, info->access, gva);
     if (access != NULL) {
-        if (access->access == VM_PROT_RW)
+        if ((access->access & VM_PROT_WRITE) != 0)
             info->access = VM_PROT_WRITE;
         return true;
     }
@@ -326,11 +249,37 @@ prepare_exception(const struct arch_vcpu *vcpu, struct vm_map *map,
     return 0;
 }
 
+/*
+ * *state is what it was before the instruction, and KVM has done with that.
+ * Returns as arch_inject_fault; *gva as find_linear, if *found.
+ */
+static int
+locate_access(struct emulated_memory *context, unsigned flags, struct state *state,
+              struct vm_fault_info *info, unsigned *ninputs, bool *found, gva_t *gva)
+{
+    bool mmio = (flags & ARCH_INJECT_MMIO) != 0;
+    bool write = mmio && context->vcpu->run->mmio.is_write;
+    int error;
+
+    if (write) {
+        error = emulated_undo(context, &state->sregs, &state->regs, ninputs);
+        if (error != 0)
+            return error;
+    }
+    /* Before emulated_abandon takes the page tables away. */
+    *found = find_linear(context, state, info, gva);
+    if (mmio && !write)
+        return emulated_abandon(context->vcpu, &state->sregs);
+    if (!*found && (flags & (ARCH_INJECT_MMIO | ARCH_INJECT_CERTAIN)) == 0)
+        return -EAGAIN;
+    return 0;
+}
+
 int
 arch_inject_fault(struct arch_vcpu *vcpu, struct vm_map *map, const struct vm_fault_info *info,
-                  unsigned flags)
+                  unsigned flags, unsigned *ninputs)
 {
-    struct memory_context context = { vcpu, map };
+    struct emulated_memory context = { vcpu, map };
     struct vm_fault_info seen = *info;
     struct state state;
     bool found;
@@ -338,27 +287,15 @@ arch_inject_fault(struct arch_vcpu *vcpu, struct vm_map *map, const struct vm_fa
     int ret;
 
     assert(info->result != VM_OK && info->result != VM_HOST_FAILURE);
+    *ninputs = 0;
     ret = state_get(vcpu, &state);
-    if (ret != 0)
-        return ret;
-    if ((flags & ARCH_INJECT_MMIO) != 0) {
-        ret = rewind_access(&context, &state);
-        if (ret != 0)
-            return ret;
-    }
-    /* Addresses are looked up before step 2 takes the page tables away. */
-    found = find_linear(&context, &state, &seen, &gva);
-    if (!found && (flags & (ARCH_INJECT_MMIO | ARCH_INJECT_CERTAIN)) == 0)
-        return -EAGAIN;
-    if ((flags & ARCH_INJECT_MMIO) != 0) {
-        ret = complete_access(vcpu, &state);
-        if (ret != 0)
-            return ret;
-    }
-    ret = prepare_exception(vcpu, map, &seen, found ? &gva : NULL, &state);
-    if (ret != 0)
-        return ret;
-    return state_set(vcpu, &state);
+    if (ret == 0)
+        ret = locate_access(&context, flags, &state, &seen, ninputs, &found, &gva);
+    if (ret == 0)
+        ret = prepare_exception(vcpu, map, &seen, found ? &gva : NULL, &state);
+    if (ret == 0)
+        ret = state_set(vcpu, &state);
+    return ret;
 }
 
 /* vm_fault on the page behind a linear address; unmapped ones are the guest's own business. */
@@ -392,23 +329,24 @@ resolve_range(struct arch_vcpu *vcpu, struct vm_map *map, const struct insn_acce
     }
 }
 
-int
-arch_resolve_instruction(struct arch_vcpu *vcpu, struct vm_map *map, struct vm_fault_info *info)
+/* As arch_resolve_instruction. */
+static int
+resolve_state(struct arch_vcpu *vcpu, struct vm_map *map, const struct state *state,
+              struct vm_fault_info *info)
 {
-    struct insn_access fetch = { .size = 1, .access = VM_PROT_EXECUTE };
+    struct insn_access fetch = {
+        .address = gva_from_u64(state->sregs.cs.base + state->regs.rip),
+        .size = 1,
+        .access = VM_PROT_EXECUTE,
+    };
     uint8_t bytes[INSN_MAX_BYTES];
-    struct state state;
     struct insn insn;
     unsigned i;
     int ret;
 
-    ret = state_get(vcpu, &state);
-    if (ret != 0)
-        return ret;
-    fetch.address = gva_from_u64(state.sregs.cs.base + state.regs.rip);
     if (!resolve_range(vcpu, map, &fetch, info))
         return 1;
-    ret = insn_decode(&state.regs, &state.sregs, bytes,
+    ret = insn_decode(&state->regs, &state->sregs, bytes,
                       cpu_read(vcpu, map, fetch.address, bytes, sizeof(bytes)), &insn);
     if (ret == -ENODATA) {
         fetch.size = INSN_MAX_BYTES;
@@ -428,17 +366,42 @@ arch_resolve_instruction(struct arch_vcpu *vcpu, struct vm_map *map, struct vm_f
     return 0;
 }
 
+int
+arch_resolve_instruction(struct arch_vcpu *vcpu, struct vm_map *map, struct vm_fault_info *info)
+{
+    struct state state;
+    int ret = state_get(vcpu, &state);
+
+    return ret != 0 ? ret : resolve_state(vcpu, map, &state, info);
+}
+
+int
+arch_resolve_retried(struct arch_vcpu *vcpu, struct vm_map *map, struct vm_fault_info *info)
+{
+    uint8_t bytes[INSN_MAX_BYTES];
+    struct state state;
+    size_t size;
+    int ret;
+
+    ret = state_get(vcpu, &state);
+    if (ret != 0)
+        return ret;
+    size = cpu_read(vcpu, map, gva_from_u64(state.sregs.cs.base + state.regs.rip), bytes,
+                    sizeof(bytes));
+    if (!insn_is_retried(&state.sregs, bytes, size))
+        return 0;
+    return resolve_state(vcpu, map, &state, info);
+}
+
 void
 arch_vcpu_instruction(struct arch_vcpu *vcpu, struct vm_map *map, char *to, size_t size)
 {
     uint8_t bytes[INSN_MAX_BYTES];
-    struct state state;
-    size_t n = 0, i, at = 0;
+    struct state state = { 0 };
+    size_t n = 0;
 
     if (state_get(vcpu, &state) == 0)
         n = cpu_read(vcpu, map, gva_from_u64(state.sregs.cs.base + state.regs.rip), bytes,
                      sizeof(bytes));
-    to[0] = '\0';
-    for (i = 0; i < n && at + 4 <= size; i++)
-        at += (size_t)snprintf(to + at, size - at, "%s%02x", i == 0 ? "" : " ", bytes[i]);
+    insn_name(&state.sregs, bytes, n, to, size);
 }

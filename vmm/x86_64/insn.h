@@ -1,13 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Instruction decoding: which linear addresses does an instruction access, and
- * which instruction has just stored something?
- *
- * The second question comes up where KVM emulates (vkvm's guests' ring 0 on a
- * software KVM, any access that KVM itself decodes): at the KVM_EXIT_MMIO of a
- * *read* RIP is still at the instruction, but at that of a *write* KVM has
- * already stored RIP and all registers.  To deliver a fault at the instruction
- * it must be found and its register changes undone.
+ * Instruction decoding: which linear addresses does an instruction access?
  *
  * Pure: no ioctl; guest memory through struct insn_memory.
  */
@@ -36,7 +29,7 @@ struct insn {
 /* The guest's linear memory. */
 struct insn_memory {
     void *context;
-    /* Copy instruction bytes; returns how many could be read. */
+    /* Copy bytes; returns how many could be read, up to the first page that cannot. */
     size_t (*read)(void *context, gva_t gva, void *to, size_t size);
     /* Translate; false = not mapped. */
     bool (*translate)(void *context, gva_t gva, gpa_t *gpa);
@@ -59,31 +52,17 @@ const struct insn_access *insn_find_access(const struct insn *insn,
                                            const struct insn_memory *memory, gpa_t page,
                                            vm_prot_t access, gva_t *gva);
 
-/* What KVM was about to store: KVM_EXIT_MMIO with is_write. */
-struct insn_store {
-    gpa_t gpa;
-    unsigned size; /* 1 .. 8 */
-    uint8_t data[8];
-};
+/*
+ * Is it one whose store KVM's emulator makes past its path to user space, so that where there is
+ * nothing to store to it neither reports nor skips it?
+ */
+bool insn_is_retried(const struct kvm_sregs *sregs, const uint8_t *bytes, size_t size);
 
 /*
- * Given the registers after KVM emulated the instruction that made `store`, find
- * the registers before it.
- *
- * Candidates end at RIP, or, for a call, at the return address that was stored;
- * a repeated string instruction in progress (RF set) stands at RIP.  A candidate
- * counts if it stores `size` bytes at an address that translates to `gpa`, and
- * the stored value where that is known from registers.  If several remain (a
- * redundant prefix, the last byte of the instruction before), the one at which
- * most linear sweeps from further up arrive is taken.
- *
- * Returns 0 and *before; -ENOTSUP when no instruction fits, or when what it
- * overwrote is lost: flags it also read (adc, sbb, rcl, rcr), a register it
- * loaded (xadd, a failed cmpxchg, ins), or the first part of a read-modify-write
- * that crosses a page.
+ * The instruction's name and bytes for a message: "rcl (48 d1 16)".  Bytes that are no
+ * instruction stand without a name, and all do when sregs is NULL.
  */
-int insn_rewind(const struct kvm_regs *after, const struct kvm_sregs *sregs,
-                const struct insn_memory *memory, const struct insn_store *store,
-                struct kvm_regs *before) __attribute__((warn_unused_result));
+void insn_name(const struct kvm_sregs *sregs, const uint8_t *bytes, size_t size, char *to,
+               size_t to_size);
 
 #endif

@@ -3,8 +3,11 @@ X86_64_FILES := \
 	boot.c \
 	call.c \
 	cpu.c \
+	emulated.c \
 	exception.c
 # ... and what needs no KVM: the unit tests take it.
 X86_64_PURE_FILES := \
 	insn.c \
+	insn_inverse.c \
+	insn_undo.c \
 	x86_walk.c
