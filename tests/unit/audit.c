@@ -166,6 +166,18 @@ audit_sharing(const struct auditor *a, const struct vm_map *map, const struct vm
          e = vm_map_entry_next(e, gpa_from_u64(PMAP_GPA_END)))
 /* NOLINTEND(bugprone-macro-parentheses) */
 
+/* What stopped calls left has its references still. */
+static void
+find_abandoned(struct auditor *a, const struct vm_map *map)
+{
+    const struct vm_map_entry *e;
+
+    SLIST_FOREACH (e, &map->abandoned, picked) {
+        if (e->object != NULL)
+            reference(a, e->object, false);
+    }
+}
+
 static void
 find_objects(struct auditor *a)
 {
@@ -177,6 +189,7 @@ find_objects(struct auditor *a)
             reference(a, e->object, false);
             audit_sharing(a, a->audit->maps[i], e);
         }
+        find_abandoned(a, a->audit->maps[i]);
     }
     for (unsigned i = 0; i < a->audit->nobjects; i++)
         reference(a, a->audit->objects[i], false);
@@ -203,6 +216,17 @@ audit_links(struct auditor *a, const struct record *record)
     AUDIT(count == record->shadows, "list of shadows: %u, found %u", count, record->shadows);
 }
 
+/* Has a call been stopped?  Then an object may be dead that still has pages. */
+static bool
+is_stopped(const struct auditor *a)
+{
+    bool stopped = false;
+
+    for (unsigned i = 0; i < a->audit->nmaps; i++)
+        stopped = stopped || vm_stopped(a->audit->maps[i]->stop);
+    return stopped;
+}
+
 static void
 audit_object(struct auditor *a, const struct record *record)
 {
@@ -214,7 +238,7 @@ audit_object(struct auditor *a, const struct record *record)
     AUDIT(object->paging_in_progress == 0, "object %p", (void *)object);
     AUDIT(object->freeing_count == 0, "object %p", (void *)object);
     AUDIT(object->scan_pins == 0, "object %p", (void *)object);
-    AUDIT((object->flags & OBJ_DEAD) == 0, "object %p", (void *)object);
+    AUDIT((object->flags & OBJ_DEAD) == 0 || is_stopped(a), "object %p", (void *)object);
     AUDIT(object->size != 0 && object->size <= a->sys->store_pages - object->extent,
           "extent outside the store");
     AUDIT((object->type == OBJT_SWAP) == (object->swap != NULL), "object %p", (void *)object);
@@ -313,14 +337,14 @@ shows_somewhere(struct vm_object *object, struct vm_page *m)
 /* ---- Entries. ---- */
 
 static void
-count_wirings(struct auditor *a, const struct vm_map_entry *entry)
+count_wirings(struct auditor *a, const struct vm_map_entry *entry, gpa_t end)
 {
     struct record *record = record_find(a, entry->object);
 
     if (record->wirings == NULL)
         record->wirings = calloc(record->object->size, sizeof(*record->wirings));
     AUDIT(record->wirings != NULL, "no memory for the audit");
-    for (uint64_t i = 0; i < vm_map_entry_pages(entry); i++) {
+    for (uint64_t i = 0; i < vm_map_range_pages(entry->start, end); i++) {
         AUDIT(resident_page(entry->object, entry->offset + i) != NULL,
               "page %" PRIu64 " of the wired entry at %#" PRIx64, i, entry->start.value);
         record->wirings[entry->offset + i]++;
@@ -330,10 +354,16 @@ count_wirings(struct auditor *a, const struct vm_map_entry *entry)
 static void
 audit_entries(struct auditor *a, struct vm_map *map)
 {
+    const struct vm_map_entry *abandoned;
+
     FOR_EACH_ENTRY(e, map)
     {
         if (e->wired_count != 0)
-            count_wirings(a, e);
+            count_wirings(a, e, e->end);
+    }
+    SLIST_FOREACH (abandoned, &map->abandoned, picked) {
+        if (abandoned->wired_end.value != abandoned->start.value)
+            count_wirings(a, abandoned, abandoned->wired_end);
     }
     vm_map_audit(map);
     AUDIT(LIST_EMPTY(&map->ilocks) && map->ilock_waiters == 0, "an interlock at rest");
@@ -499,9 +529,11 @@ audit_chunk(const struct vm_map *map, const struct pmap_chunk *chunk)
 
         if (pte_prot(pte) == VM_PROT_NONE)
             continue;
+        count++;
+        if (vm_stopped(map->stop)) /* mappings may be left that a call was to drop */
+            continue;
         audit_mapping(map, gpa_from_u64((chunk->page + slot) << PAGE_SHIFT),
                       pte_page(map->sys, pte), pte_prot(pte) == VM_PROT_RW);
-        count++;
     }
     AUDIT(count == chunk->nmapped, "chunk of page %#" PRIx64 ": %u counted, %u found", chunk->page,
           chunk->nmapped, count);
@@ -515,7 +547,7 @@ audit_window(const struct vm_map *map, const struct pmap_window *w)
     const struct vm_map_entry *e = vm_map_entry_search(map, w->start);
     uint64_t end = w->start.value + (w->npages << PAGE_SHIFT);
 
-    AUDIT(e != NULL && vm_map_entry_lowest(e).value < end,
+    AUDIT(vm_stopped(map->stop) || (e != NULL && vm_map_entry_lowest(e).value < end),
           "the window at %#" PRIx64 " has no entry", w->start.value);
 }
 

@@ -264,6 +264,8 @@ fake_protect(void *md, struct pmap_window *w, uint64_t first, uint64_t npages)
     struct fake_page *pages = ((struct fake_window *)w->md)->pages;
 
     fake_check_range(w, first, npages);
+    if (fake->before_protect != NULL)
+        fake->before_protect(fake, gpa_add(w->start, first << PAGE_SHIFT));
     vm_mutex_lock(&fake->lock);
     fake->protects++;
     for (uint64_t i = first; i < first + npages; i++) {

@@ -40,12 +40,13 @@ struct fake_pmap {
     int fail_window_rebase; /* negative errno of the next window_rebase; 0 = none */
 
     /*
-     * Called at the start of every enter and remove, without the fake's lock but with those
+     * Called at the start of every enter, remove and protect, without the fake's lock but with those
      * of the pmap: they must not use the pmap itself.  May be NULL.
      */
     void (*before_enter)(void *context, gpa_t gpa, unsigned npages);
     void *before_enter_context;
     void (*before_remove)(struct fake_pmap *fake, gpa_t gpa);
+    void (*before_protect)(struct fake_pmap *fake, gpa_t gpa);
 
     /*
      * Asked at each operation that may fail: does it?  0 = no, else the negative errno; an

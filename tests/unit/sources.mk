@@ -58,6 +58,7 @@ UNIT_FILES := \
 	test_vm_readahead.c \
 	test_vm_shadow.c \
 	test_vm_shadow_collapse.c \
+	test_vm_stop.c \
 	test_vm_system.c \
 	test_vm_system_shared.c \
 	test_vpte.c \

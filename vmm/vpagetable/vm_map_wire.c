@@ -109,9 +109,10 @@ picked_wire(struct vm_map *map, const struct vm_map_picked *picked, bool user)
         if (error != 0)
             break;
     }
-    if (error != 0)
-        picked_unwire(picked, map->stop);
-    return error;
+    if (error == 0)
+        return 0;
+    picked_unwire(picked, map->stop);
+    return vm_stopped(map->stop) ? -ECANCELED : error;
 }
 
 /*
