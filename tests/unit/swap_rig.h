@@ -85,19 +85,19 @@ swap_rig(struct rig *rig, uint64_t budget, uint64_t pages)
     swap_init(rig, pages);
 }
 
-/* Make RAM pages [first, end), of value p * 3. */
+/* Make RAM pages [first, end), of value p * 3 + 1. */
 static inline void
 fill(struct rig *rig, unsigned first, unsigned end)
 {
     for (unsigned p = first; p < end; p++)
-        rig_store(rig, PAGE(p), p * 3);
+        rig_store(rig, PAGE(p), p * 3 + 1);
 }
 
 static inline void
 check(struct rig *rig, unsigned first, unsigned end)
 {
     for (unsigned p = first; p < end; p++)
-        cr_assert(eq(u64, rig_load(rig, PAGE(p)), p * 3));
+        cr_assert(eq(u64, rig_load(rig, PAGE(p)), p * 3 + 1));
 }
 
 /* Unmap all and let everything be old: on PQ_INACTIVE, unreferenced, or on PQ_ACTIVE. */

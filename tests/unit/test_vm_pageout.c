@@ -100,6 +100,63 @@ Test(vm_pageout, freed_frames_leave_memory)
     swap_fini(&rig);
 }
 
+Test(vm_pageout, a_page_of_zeros_costs_no_swap)
+{
+    struct rig rig;
+
+    swap_rig(&rig, 0, 100);
+    for (unsigned p = 0; p < 20; p++)
+        cr_assert(zero(u64, rig_load(&rig, PAGE(p)))); /* mapped writable, so dirty */
+    cr_assert(eq(uint, rig_page(rig.ram, 7)->dirty, 1));
+    make_old(&rig, rig.ram, false);
+    cr_assert(eq(u64, vm_pageout_scan(&rig.sys, 20), 20));
+    cr_expect(zero(u64, rig_system_meter(&rig, v_pageout)));
+    cr_expect(eq(u64, rig_system_meter(&rig, v_dzero), 20));
+    cr_expect(zero(u64, swap_device_used(rig.sys.swap)));
+    cr_expect(eq(int, rig.ram->type, OBJT_DEFAULT));
+    for (unsigned p = 0; p < 20; p++)
+        cr_assert(zero(u64, rig_load(&rig, PAGE(p))));
+    swap_fini(&rig);
+}
+
+Test(vm_pageout, a_page_that_became_zeros_gives_its_slot_back)
+{
+    struct rig rig;
+
+    swap_rig(&rig, 0, 100);
+    fill(&rig, 0, 1);
+    make_old(&rig, rig.ram, false);
+    cr_assert(eq(u64, vm_pageout_scan(&rig.sys, 1), 1));
+    cr_assert(eq(u64, swap_device_used(rig.sys.swap), 1));
+    rig_store(&rig, PAGE(0), 0);
+    make_old(&rig, rig.ram, false);
+    cr_assert(eq(u64, vm_pageout_scan(&rig.sys, 1), 1));
+    cr_expect(zero(u64, swap_device_used(rig.sys.swap)));
+    cr_expect(zero(u64, rig_load(&rig, PAGE(0))));
+    swap_fini(&rig);
+}
+
+Test(vm_pageout, zeros_in_front_of_something_else_are_written)
+{
+    struct vm_pageout_outcome outcome;
+    struct rig rig;
+
+    swap_rig(&rig, 0, 100);
+    fill(&rig, 0, 2); /* the second one keeps the object behind in its place */
+    cr_assert(
+        zero(int, vm_map_copy(&rig.map, gpa_from_u64(0), gpa_from_u64(W(0)), PAGE(RIG_PAGES))));
+    rig_store(&rig, PAGE(0), 0);
+    cr_assert(rig_entry(&rig, 0)->object->backing_object == rig.ram);
+    make_old(&rig, rig_entry(&rig, 0)->object, false);
+    make_old(&rig, rig.ram, true);
+    vm_pageout_try(&rig.sys, 1, NULL, &outcome);
+    cr_expect(eq(u64, outcome.freed, 1));
+    cr_expect(eq(u64, rig_system_meter(&rig, v_pageout), 1));
+    cr_expect(zero(u64, rig_load(&rig, PAGE(0))));
+    cr_expect(eq(u64, rig_load(&rig, W(0)), 1));
+    swap_fini(&rig);
+}
+
 Test(vm_pageout, neighbours_are_written_together_and_what_is_not_needed_is_cached)
 {
     struct rig rig;
@@ -181,7 +238,7 @@ Test(vm_pageout, a_page_read_from_swap_and_written_to_gives_its_slot_back)
     fill(&rig, 0, 20);
     make_old(&rig, rig.ram, false);
     (void)vm_pageout_scan(&rig.sys, 20);
-    cr_assert(eq(u64, rig_load(&rig, PAGE(7)), 21));
+    cr_assert(eq(u64, rig_load(&rig, PAGE(7)), 22));
     cr_assert(eq(int, rig_mapped(&rig, PAGE(7)), VM_PROT_READ));
     cr_assert(eq(u64, swap_device_used(rig.sys.swap), 20));
     rig_store(&rig, PAGE(7), 700);
@@ -303,9 +360,9 @@ Test(vm_pageout, wired_held_and_busy_pages_are_passed_over_and_never_lost)
     vm_page_busy(vm_page_lookup(rig.ram, 7));
     vm_mutex_unlock(&rig.ram->lock);
     cr_assert(eq(u64, vm_pageout_scan(&rig.sys, 1000), 17));
-    cr_assert(eq(u64, *(uint64_t *)vm_page_address(rig_page(rig.ram, 3)), 9));
-    cr_assert(eq(u64, *(uint64_t *)vm_page_address(rig_page(rig.ram, 5)), 15));
-    cr_assert(eq(u64, *(uint64_t *)vm_page_address(rig_page(rig.ram, 7)), 21));
+    cr_assert(eq(u64, *(uint64_t *)vm_page_address(rig_page(rig.ram, 3)), 10));
+    cr_assert(eq(u64, *(uint64_t *)vm_page_address(rig_page(rig.ram, 5)), 16));
+    cr_assert(eq(u64, *(uint64_t *)vm_page_address(rig_page(rig.ram, 7)), 22));
     vm_page_unhold(rig_page(rig.ram, 5));
     rig_wakeup(rig_page(rig.ram, 7));
     vm_mutex_lock(&rig.ram->lock);
@@ -514,7 +571,7 @@ Test(vm_pageout, act_count_begins_at_5_grows_by_3_to_64_and_declines_by_1)
         expected = expected + 3 < 64 ? expected + 3 : 64;
         cr_assert(eq(uint, rig_page(rig.ram, 0)->act_count, expected));
         cr_assert(eq(int, rig_mapped(&rig, PAGE(0)), VM_PROT_NONE));
-        cr_assert(zero(u64, rig_load(&rig, PAGE(0))));
+        cr_assert(eq(u64, rig_load(&rig, PAGE(0)), 1));
     }
     sample(&rig);
     for (unsigned count = 63; count > 0; count--) {
@@ -525,7 +582,7 @@ Test(vm_pageout, act_count_begins_at_5_grows_by_3_to_64_and_declines_by_1)
     sample(&rig);
     cr_assert(zero(uint, rig_page(rig.ram, 0)->act_count));
     cr_assert(eq(int, rig_page(rig.ram, 0)->queue, PQ_INACTIVE));
-    cr_assert(zero(u64, rig_load(&rig, PAGE(0))));
+    cr_assert(eq(u64, rig_load(&rig, PAGE(0)), 1));
     cr_assert(eq(int, rig_page(rig.ram, 0)->queue, PQ_ACTIVE));
     cr_assert(eq(uint, rig_page(rig.ram, 0)->act_count, ACT_INIT));
     swap_fini(&rig);
@@ -538,7 +595,7 @@ Test(vm_pageout, a_page_that_was_mapped_again_as_a_neighbour_does_not_decline)
     swap_rig(&rig, 0, 100);
     fill(&rig, 0, 2);
     sample(&rig);
-    cr_assert(eq(u64, rig_load(&rig, PAGE(0)), 0)); /* maps page 1 too */
+    cr_assert(eq(u64, rig_load(&rig, PAGE(0)), 1)); /* maps page 1 too */
     cr_assert(eq(int, rig_mapped(&rig, PAGE(1)), VM_PROT_RW));
     sample(&rig);
     cr_assert(eq(uint, rig_page(rig.ram, 0)->act_count, ACT_INIT + 2 * ACT_ADVANCE));
@@ -608,7 +665,7 @@ Test(vm_pageout, a_cached_page_that_is_mapped_again_is_no_cache_page)
     fill(&rig, 0, 10);
     make_old(&rig, rig.ram, false);
     cr_assert(eq(u64, vm_pageout_scan(&rig.sys, 1), 1));
-    cr_assert(eq(u64, rig_load(&rig, PAGE(5)), 15));
+    cr_assert(eq(u64, rig_load(&rig, PAGE(5)), 16));
     cr_assert(eq(int, rig_page(rig.ram, 5)->queue, PQ_ACTIVE));
     check(&rig, 0, 10);
     swap_fini(&rig);

@@ -49,15 +49,16 @@
     X(v_pflimit, "faults that were slowed down by vm_fault_ratelimit")    \
     X(v_lookups, "looked up by the monitor for itself: not among the faults")
 
-#define VM_SYSTEM_METER_FIELDS(X)                                       \
-    X(v_collapses, "backing objects taken over by their only shadow")   \
-    X(v_bypasses, "backing objects left out of a chain")                \
-    X(v_pageout, "pages written by pagers")                             \
-    X(v_pageout_failed, "pages that could not be written: still dirty") \
-    X(v_swap_full, "  ... of these, for want of swap space")            \
-    X(v_pdwakeups, "times page-out was asked to free memory")           \
-    X(v_pdpages, "pages page-out looked at")                            \
-    X(v_dfree, "pages page-out freed")                                  \
+#define VM_SYSTEM_METER_FIELDS(X)                                         \
+    X(v_collapses, "backing objects taken over by their only shadow")     \
+    X(v_bypasses, "backing objects left out of a chain")                  \
+    X(v_pageout, "pages written by pagers")                               \
+    X(v_pageout_failed, "pages that could not be written: still dirty")   \
+    X(v_swap_full, "  ... of these, for want of swap space")              \
+    X(v_pdwakeups, "times page-out was asked to free memory")             \
+    X(v_pdpages, "pages page-out looked at")                              \
+    X(v_dfree, "pages page-out freed")                                    \
+    X(v_dzero, "  ... or kept for a moment, that are zeros: not written") \
     X(v_reactivated, "pages page-out found in use again")
 
 /* All, for reports: first the map's, then the system's. */

@@ -580,6 +580,19 @@ vm_page_zero_fill(struct vm_page *m)
     vm_page_flag_clear(m, VM_PAGE_ZERO);
 }
 
+bool
+vm_page_is_zero(const struct vm_page *m)
+{
+    const uint64_t *words = vm_page_address(m);
+
+    assert(vm_page_flag_test(m, VM_PAGE_BUSY) && !vm_page_flag_test(m, VM_PAGE_ZERO));
+    for (unsigned i = 0; i < PAGE_SIZE / sizeof(*words); i++) {
+        if (words[i] != 0)
+            return false;
+    }
+    return true;
+}
+
 void
 vm_page_copy(const struct vm_page *src, struct vm_page *dst)
 {

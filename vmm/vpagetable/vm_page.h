@@ -201,6 +201,9 @@ void vm_page_modified(struct vm_page *m);
  * and in any case clear VM_PAGE_ZERO: the frame is populated afterwards. */
 void vm_page_zero_fill(struct vm_page *m);
 
+/* Are all bytes of a busy page 0? */
+bool vm_page_is_zero(const struct vm_page *m);
+
 /* Copy src (busy or held) to dst (busy) through the direct map; clears dst's VM_PAGE_ZERO. */
 void vm_page_copy(const struct vm_page *src, struct vm_page *dst);
 

@@ -71,6 +71,7 @@ struct batch {
     unsigned count;
     struct vm_page *m[BATCH_MAX]; /* busy; ascending once it is collected */
     bool mapped[BATCH_MAX];
+    bool zero[BATCH_MAX]; /* it would be written, and is all zeros */
     enum verdict verdict[BATCH_MAX];
 };
 
@@ -109,6 +110,16 @@ page_comes_back(struct vm_object *object, const struct vm_page *m) VM_REQUIRES(o
     if (object->type == OBJT_FILE || object->backing_object == NULL)
         return true;
     return object->pager->haspage(object, vm_page_pindex(m), NULL, NULL);
+}
+
+/*
+ * Does a page of zeros come back although it is nowhere?  A guest that only reads makes many:
+ * they are mapped writable, and so count as dirty.
+ */
+static bool
+zeros_come_back(const struct vm_object *object)
+{
+    return object->type != OBJT_FILE && object->backing_object == NULL;
 }
 
 /* ---- Collecting. ---- */
@@ -254,14 +265,25 @@ batch_collect(struct scan *scan, struct batch *batch, unsigned max) VM_REQUIRES(
     return examined;
 }
 
-/* Drop the pages' mappings, noting which had any. */
+/* Might the page be written in this pass?  Then it is worth a look whether it is all zeros. */
+static bool
+page_may_be_written(const struct scan *scan, const struct batch *batch, unsigned i)
+{
+    return batch->queue == PQ_INACTIVE && !(batch->mapped[i] && scan->pass == 0) &&
+           atomic_load(&batch->m[i]->dirty) != 0;
+}
+
+/* Drop the pages' mappings, noting which had any, and which of those to be written are zeros. */
 static void
-batch_unmap(struct batch *batch)
+batch_unmap(const struct scan *scan, struct batch *batch)
 {
     for (unsigned i = 0; i < batch->count; i++) {
-        batch->mapped[i] = pmap_page_is_mapped(batch->m[i]);
+        struct vm_page *m = batch->m[i];
+
+        batch->mapped[i] = pmap_page_is_mapped(m);
         if (batch->mapped[i])
-            pmap_page_protect(batch->m[i], VM_PROT_NONE);
+            pmap_page_protect(m, VM_PROT_NONE);
+        batch->zero[i] = page_may_be_written(scan, batch, i) && vm_page_is_zero(m);
     }
 }
 
@@ -284,6 +306,12 @@ judge_inactive(const struct scan *scan, const struct batch *batch, unsigned i)
         return VERDICT_FREE;
     if (batch->queue == PQ_CACHE) /* to be written, which only inactive pages are */
         return VERDICT_DEACTIVATE;
+    if (batch->zero[i] && zeros_come_back(batch->object)) {
+        atomic_store(&m->dirty, 0);
+        vm_pager_unswapped(batch->object, vm_page_pindex(m));
+        vm_meter_add(&scan->sys->meter, v_dzero, 1);
+        return VERDICT_FREE;
+    }
     vm_page_dirty(m);
     return object_writes(batch->object) ? VERDICT_WRITE : VERDICT_ACTIVATE;
 }
@@ -471,7 +499,7 @@ scan_object(struct scan *scan, struct vm_object *object, enum vm_page_queue queu
     if (batch.count != 0) {
         vm_object_pip_add(batch.object);
         vm_mutex_unlock(&batch.object->lock);
-        batch_unmap(&batch);
+        batch_unmap(scan, &batch);
         vm_mutex_lock(&batch.object->lock);
         batch_judge(scan, &batch);
         batch_adopt(scan, &batch);

@@ -24,7 +24,8 @@
  * dirty pages nobody would write: those of a private file object, and of zero-fill
  * objects when there is no swap.  A clean page comes back from its pager; a clean page
  * of a zero-fill object that was never written back and has no backing object was
- * never written to either, and comes back as zeros.
+ * never written to either, and comes back as zeros.  So does a dirty one that is found to be all
+ * zeros: it costs no swap, and is not written.
  *
  * A page whose write failed stays dirty and goes to PQ_ACTIVE; it is counted, and
  * sys->pageout_error is told when that begins.
