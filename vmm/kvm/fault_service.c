@@ -245,16 +245,10 @@ enum answer {
     ANSWER_FATAL
 };
 
-static const char *
-access_name(vm_prot_t access)
-{
-    return (access & VM_PROT_WRITE) != 0 ? "write" : "read";
-}
-
 static enum answer
 answer_host_failure(struct fault_service *service, const struct vm_fault_info *info)
 {
-    say_fatal(service, "%s of guest address 0x%llx: %s: %s", access_name(info->access),
+    say_fatal(service, "%s of guest address 0x%llx: %s: %s", vm_access_name(info->access),
               (unsigned long long)gpa_to_u64(info->gpa),
               info->cause != NULL ? info->cause : "host failure", strerror(-info->error));
     return ANSWER_FATAL;
@@ -269,7 +263,7 @@ answer_failure(struct fault_service *service, struct vcpu_record *vcpu,
 
     if (vcpu == NULL) {
         say_fatal(service, "%s of guest address 0x%llx by a thread that is no vCPU: %s",
-                  access_name(info->access), gpa, vm_result_name(info->result));
+                  vm_access_name(info->access), gpa, vm_result_name(info->result));
         return ANSWER_FATAL;
     }
     int error = record_failure(service, vcpu, info, wakeups);

@@ -145,14 +145,6 @@ vcpu_end(struct vcpu *vcpu, enum end_cause cause, const char *format, ...)
     vcpu->vm->ops->end(vcpu->vm->context, cause == END_CRASHED, message);
 }
 
-static const char *
-access_name(vm_prot_t access)
-{
-    if (access == VM_PROT_WRITE)
-        return "write";
-    return access == VM_PROT_EXECUTE ? "fetch" : "read";
-}
-
 /* How often in a row, this time included, the vCPU was found where it is. */
 static unsigned
 watch_position(struct vcpu *vcpu, struct vcpu_watch *watch)
@@ -218,7 +210,7 @@ inject(struct vcpu *vcpu, const struct vm_fault_info *info, unsigned flags)
 static void
 end_undeliverable(struct vcpu *vcpu, const struct vm_fault_info *info, int error)
 {
-    const char *access = access_name(info->access), *cause = vm_result_name(info->result);
+    const char *access = vm_access_name(info->access), *cause = vm_result_name(info->result);
     uint64_t gpa = gpa_to_u64(info->gpa);
 
     switch (error) {
@@ -256,7 +248,7 @@ fail_access(struct vcpu *vcpu, const struct vm_fault_info *info, unsigned flags)
 
     if (info->result == VM_HOST_FAILURE) {
         vcpu_end(vcpu, END_FAILED, "%s of guest address 0x%" PRIx64 ": %s: %s",
-                 access_name(info->access), gpa_to_u64(info->gpa),
+                 vm_access_name(info->access), gpa_to_u64(info->gpa),
                  info->cause != NULL ? info->cause : "host failure", strerror(-info->error));
         return;
     }

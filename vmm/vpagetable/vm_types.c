@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Names of the engine's results.
+ * Names of the engine's results and accesses.
  */
 #include "vmm/vpagetable/vm_types.h"
 
@@ -18,6 +18,14 @@ static const char *const result_names[VM_RESULT_COUNT] = {
     [VM_OBJECT_DEAD] = "object-dead",
     [VM_HOST_FAILURE] = "host-failure",
 };
+
+const char *
+vm_access_name(vm_prot_t access)
+{
+    if (access == VM_PROT_WRITE)
+        return "write";
+    return access == VM_PROT_EXECUTE ? "fetch" : "read";
+}
 
 const char *
 vm_result_name(enum vm_result result)

@@ -113,6 +113,9 @@ enum vm_result {
     VM_RESULT_COUNT
 };
 
+/* What an access is called in messages: "read", "write" or "fetch". */
+const char *vm_access_name(vm_prot_t access);
+
 /* The result's name as the reports print it, e.g. "vpte-invalid"; never NULL. */
 const char *vm_result_name(enum vm_result result);
 
