@@ -19,7 +19,7 @@ end_when_wired(void *argument)
 {
     struct vm *vm = argument;
 
-    while (atomic_load(&vm->sys.wired_pages) < FEW_PAGES)
+    while (atomic_load(&vm->host->sys.wired_pages) < FEW_PAGES)
         sched_yield();
     vm_end(vm, VM_END_CRASHED, 0, "in the middle of it");
     return NULL;
@@ -64,7 +64,7 @@ the_end_does_not_wait_for_a_call_of_the_guest(struct verdict *v)
     outcome = run_vm(told.vm);
     pthread_join(thread, NULL);
     expect_end(v, &outcome, VM_END_CRASHED, "in the middle of it");
-    wired = atomic_load(&told.vm->sys.wired_pages);
+    wired = atomic_load(&told.vm->host->sys.wired_pages);
     CHECK(v, wired >= FEW_PAGES && wired < size >> PAGE_SHIFT, "%" PRIu64 " pages are wired",
           wired);
     CHECK_EQ(v, told.times, 1);
