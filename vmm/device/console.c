@@ -8,7 +8,7 @@
 #include <poll.h>
 #include <unistd.h>
 
-/* While output is stuck, look for `stop` this often. */
+/* While output is stuck, ask `give_up` this often. */
 #define CONSOLE_STOP_POLL_MS 50
 
 void
@@ -68,13 +68,14 @@ write_some(int fd, const void *bytes, size_t size)
 }
 
 int
-console_write(struct console *console, const void *bytes, size_t size, const _Atomic bool *stop)
+console_write(struct console *console, const void *bytes, size_t size,
+              bool (*give_up)(void *context), void *context)
 {
     const uint8_t *p = bytes;
     ssize_t n;
 
     while (size != 0) {
-        if (atomic_load_explicit(stop, memory_order_relaxed))
+        if (give_up(context))
             return -ECANCELED;
         n = write_some(console->out, p, size);
         if (n < 0)

@@ -41,11 +41,13 @@ void console_raw(struct console *console);
 void console_restore(struct console *console);
 
 /*
- * Write all bytes, waiting as long as it takes or until *stop.  The caller's
- * thread has SIGPIPE blocked.
- * Returns 0; -ECANCELED when stopped before the end; -errno of write (-EPIPE).
+ * Write all bytes, waiting as long as it takes.  While nobody takes them, `give_up` is asked every
+ * CONSOLE_STOP_POLL_MS at least, and before the first byte; it may sleep (the VM pauses), and true
+ * ends the call.  The caller's thread has SIGPIPE blocked.
+ * Returns 0; -ECANCELED when given up before the end; -errno of write (-EPIPE).
  */
-int console_write(struct console *console, const void *bytes, size_t size, const _Atomic bool *stop)
+int console_write(struct console *console, const void *bytes, size_t size,
+                  bool (*give_up)(void *context), void *context)
     __attribute__((warn_unused_result));
 
 /* The next byte of input, or 0xFF when there is none now.  Never waits. */

@@ -5,6 +5,7 @@ VM_FILES := \
 	machine.c \
 	pageout_thread.c \
 	vcpu.c \
+	vcpu_gate.c \
 	vm.c \
 	vm_parts.c \
 	vm_watch.c

@@ -40,8 +40,11 @@
 /* Attempts in a row at an instruction that KVM cannot emulate although its memory is there. */
 #define EMULATE_MAX 64u
 
+/* Who joins a thread kicks it this often, because it may wait where a kick does not reach. */
 #define JOIN_KICK_NS 10000000
-#define PAUSE_POLL_NS 200000
+
+/* The longest wait between two looks at the clock. */
+#define SLEEP_MAX_US 1000000000u
 
 #define VCPU_REQUEST_CHECK 0x1u /* look whether the vCPU makes progress */
 
@@ -84,6 +87,8 @@ vcpu_create(struct vcpu_vm *vm, unsigned index, struct vcpu *vcpu, struct failur
     vcpu->arch = (struct arch_vcpu){
         .host = vm->kvm->host, .fd = vcpu->fd, .run = vcpu->run, .index = index
     };
+    vm_mutex_init(&vcpu->sleep_lock);
+    vm_cond_init(&vcpu->sleep_cond);
     return 0;
 }
 
@@ -92,6 +97,8 @@ vcpu_destroy(struct vcpu *vcpu)
 {
     if (vcpu->fd < 0)
         return;
+    vm_cond_fini(&vcpu->sleep_cond);
+    vm_mutex_fini(&vcpu->sleep_lock);
     munmap(vcpu->run, vcpu->vm->kvm->host->vcpu_mmap_size);
     close(vcpu->fd);
     vcpu->fd = -1;
@@ -104,6 +111,60 @@ vcpu_kick(struct vcpu *vcpu)
         return;
     __atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
     (void)pthread_kill(vcpu->thread, VCPU_SIGNAL);
+    vm_mutex_lock(&vcpu->sleep_lock);
+    vm_cond_broadcast(&vcpu->sleep_cond);
+    vm_mutex_unlock(&vcpu->sleep_lock);
+}
+
+void
+vcpu_sleep_prepare(struct vcpu *vcpu)
+{
+    vm_mutex_lock(&vcpu->sleep_lock);
+    vcpu->woken = false;
+    vm_mutex_unlock(&vcpu->sleep_lock);
+}
+
+void
+vcpu_wake(struct vcpu *vcpu)
+{
+    vm_mutex_lock(&vcpu->sleep_lock);
+    vcpu->woken = true;
+    vm_cond_broadcast(&vcpu->sleep_cond);
+    vm_mutex_unlock(&vcpu->sleep_lock);
+}
+
+/* Wait for the vCPU's condition, until the deadline at most; woken up too early now and then. */
+static void
+wait_until(struct vcpu *vcpu, uint64_t now, uint64_t deadline) VM_REQUIRES(&vcpu->sleep_lock)
+{
+    uint64_t us = (deadline - now + 999) / 1000;
+
+    if (deadline == VCPU_NO_DEADLINE)
+        vm_cond_wait(&vcpu->sleep_cond, &vcpu->sleep_lock);
+    else
+        vm_cond_wait_for(&vcpu->sleep_cond, &vcpu->sleep_lock,
+                         us < SLEEP_MAX_US ? (unsigned)us : SLEEP_MAX_US);
+}
+
+enum vcpu_sleep
+vcpu_sleep(struct vcpu *vcpu, uint64_t deadline)
+{
+    enum vcpu_sleep why = VCPU_WOKEN;
+    uint64_t now;
+
+    vm_mutex_lock(&vcpu->sleep_lock);
+    while (!vcpu->woken) {
+        now = clock_now_ns();
+        if (vcpu_vm_is_ending(vcpu->vm) || vcpu_gate_is_closed(&vcpu->vm->gate))
+            why = VCPU_INTERRUPTED;
+        else if (now >= deadline)
+            why = VCPU_TIMED_OUT;
+        if (why != VCPU_WOKEN)
+            break;
+        wait_until(vcpu, now, deadline);
+    }
+    vm_mutex_unlock(&vcpu->sleep_lock);
+    return why;
 }
 
 void
@@ -412,43 +473,45 @@ handle_exit(struct vcpu *vcpu)
     }
 }
 
-/* Say that KVM_RUN is next; or, while the VM is paused, wait a moment and return false. */
+/*
+ * The gate is closed.  Rest and return false; or, as long as KVM has something to complete, have
+ * the next KVM_RUN do that and return at once.
+ */
 static bool
-enter_guest(struct vcpu *vcpu)
+pass_closed_gate(struct vcpu *vcpu)
 {
-    const struct timespec moment = { .tv_nsec = PAUSE_POLL_NS };
-
-    atomic_store(&vcpu->in_guest, true);
-    if (!atomic_load(&vcpu->vm->paused))
-        return true;
-    atomic_store(&vcpu->in_guest, false);
-    (void)nanosleep(&moment, NULL);
-    return false;
+    if (!vcpu->incomplete && vcpu->run->kvm_dirty_regs == 0) {
+        vcpu_gate_rest(&vcpu->vm->gate);
+        return false;
+    }
+    __atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
+    return true;
 }
 
-void
-vcpu_await_pause(struct vcpu *vcpu)
+/* May KVM_RUN be next?  See vcpu.h for the order. */
+static bool
+prepare_run(struct vcpu *vcpu)
 {
-    const struct timespec moment = { .tv_nsec = PAUSE_POLL_NS };
-
-    vcpu_kick(vcpu);
-    while (atomic_load(&vcpu->in_guest))
-        (void)nanosleep(&moment, NULL);
-}
-
-/* One KVM_RUN and its exit.  See vcpu.h for the order of the first two steps. */
-static void
-run_once(struct vcpu *vcpu)
-{
-    int error;
-
     __atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
     if ((atomic_exchange(&vcpu->requests, 0) & VCPU_REQUEST_CHECK) != 0)
         check_progress(vcpu);
-    if (vcpu_vm_is_ending(vcpu->vm) || !enter_guest(vcpu))
+    if (vcpu_vm_is_ending(vcpu->vm))
+        return false;
+    return !vcpu_gate_is_closed(&vcpu->vm->gate) || pass_closed_gate(vcpu);
+}
+
+/* One KVM_RUN and its exit. */
+static void
+run_once(struct vcpu *vcpu)
+{
+    const struct kvm_run *run = vcpu->run;
+    int error;
+
+    if (!prepare_run(vcpu))
         return;
     error = ioctl(vcpu->fd, KVM_RUN, NULL) < 0 ? errno : 0;
-    atomic_store(&vcpu->in_guest, false);
+    vcpu->incomplete =
+        error == 0 && (run->exit_reason == KVM_EXIT_IO || run->exit_reason == KVM_EXIT_MMIO);
     if (vcpu_vm_is_ending(vcpu->vm))
         return;
     switch (error) {
@@ -479,6 +542,7 @@ thread_main(void *argument)
         vm->ops->end(vm->context, false, error.message);
     while (!vcpu_vm_is_ending(vm))
         run_once(vcpu);
+    vcpu_gate_remove(&vm->gate);
     return NULL;
 }
 
@@ -487,10 +551,16 @@ vcpu_start(struct vcpu *vcpu)
 {
     int error;
 
+    vcpu_gate_add(&vcpu->vm->gate);
     error = pthread_create(&vcpu->thread, NULL, thread_main, vcpu);
-    if (error != 0)
+    if (error != 0) {
+        vcpu_gate_remove(&vcpu->vm->gate);
         return -error;
+    }
     atomic_store(&vcpu->started, true);
+    /* Who had a reason before this could not kick. */
+    if (vcpu_vm_is_ending(vcpu->vm) || vcpu_gate_is_closed(&vcpu->vm->gate))
+        vcpu_kick(vcpu);
     return 0;
 }
 

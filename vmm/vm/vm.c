@@ -99,6 +99,39 @@ vm_warn(struct vm *vm, const char *message, int error)
     vm->config.warn(vm->config.warn_context, line);
 }
 
+/* --- pausing ---------------------------------------------------------------- */
+
+static void
+kick_vcpus(struct vm *vm)
+{
+    for (unsigned i = 0; i < vm->config.machine.nvcpus; i++)
+        vcpu_kick(&vm->vcpus[i]);
+}
+
+int
+vm_pause_start(struct vm *vm, enum vcpu_pause reason)
+{
+    int error = vcpu_gate_close(&vm->shared.gate, reason);
+
+    if (error == 0)
+        kick_vcpus(vm);
+    return error;
+}
+
+int
+vm_pause(struct vm *vm, enum vcpu_pause reason)
+{
+    int error = vm_pause_start(vm, reason);
+
+    return error != 0 ? error : vcpu_gate_await_rest(&vm->shared.gate, reason);
+}
+
+void
+vm_resume(struct vm *vm, enum vcpu_pause reason)
+{
+    vcpu_gate_open(&vm->shared.gate, reason);
+}
+
 /* --- ending --------------------------------------------------------------- */
 
 /* Record the outcome; false when somebody else was first. */
@@ -114,7 +147,6 @@ set_outcome(struct vm *vm, enum vm_end end, int status, const char *format, va_l
         vm->outcome.status = status;
         vsnprintf(vm->outcome.message, sizeof(vm->outcome.message), format, ap);
         atomic_store(&vm->shared.ending, true);
-        vm_cond_broadcast(&vm->end_cond);
     }
     vm_mutex_unlock(&vm->end_lock);
     return first;
@@ -126,16 +158,15 @@ vm_end(struct vm *vm, enum vm_end end, int status, const char *format, ...)
     const uint64_t one = 1;
     va_list ap;
     bool first;
-    unsigned i;
 
     va_start(ap, format);
     first = set_outcome(vm, end, status, format, ap);
     va_end(ap);
     if (!first)
         return;
+    vcpu_gate_end(&vm->shared.gate);
     kvm_pmap_abort(vm->kpmap);
-    for (i = 0; i < vm->config.machine.nvcpus; i++)
-        vcpu_kick(&vm->vcpus[i]);
+    kick_vcpus(vm);
     if (write(vm->ended_fd, &one, sizeof(one)) < 0)
         assert(errno == EAGAIN);
 }
@@ -148,13 +179,23 @@ on_doorbell(void *context, struct vcpu *vcpu)
     return doorbell_call(context, vcpu);
 }
 
+/* A vCPU waits for what is outside.  It rests if the VM is to pause, in the midst of its exit. */
+static bool
+rest_or_give_up(void *context)
+{
+    struct vm *vm = context;
+
+    vcpu_gate_rest(&vm->shared.gate);
+    return vcpu_vm_is_ending(&vm->shared);
+}
+
 static void
 on_console_write(void *context, const void *bytes, size_t size)
 {
     struct vm *vm = context;
     int ret;
 
-    ret = console_write(&vm->console, bytes, size, &vm->shared.ending);
+    ret = console_write(&vm->console, bytes, size, rest_or_give_up, vm);
     if (ret != 0 && ret != -ECANCELED)
         vm_end(vm, VM_END_FAILED, 0, "cannot write standard output: %s", strerror(-ret));
 }
@@ -185,10 +226,11 @@ on_halt(void *context, struct vcpu *vcpu)
         vm_end(vm, VM_END_CRASHED, 0, "all vCPUs halted; the last was vCPU %u: %s", vcpu->index,
                where);
     }
-    vm_mutex_lock(&vm->end_lock);
-    while (!vcpu_vm_is_ending(&vm->shared))
-        vm_cond_wait(&vm->end_cond, &vm->end_lock);
-    vm_mutex_unlock(&vm->end_lock);
+    while (!vcpu_vm_is_ending(&vm->shared)) {
+        vcpu_sleep_prepare(vcpu);
+        (void)vcpu_sleep(vcpu, VCPU_NO_DEADLINE);
+        vcpu_gate_rest(&vm->shared.gate);
+    }
 }
 
 static const struct vcpu_ops vm_vcpu_ops = {

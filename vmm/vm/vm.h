@@ -11,6 +11,7 @@
 
 #include "vmm/kvm/fault_service.h"
 #include "vmm/vm/machine.h"
+#include "vmm/vm/vcpu_gate.h"
 #include "vmm/vpagetable/vm_fault.h"
 #include "vmm/x86_64/arch.h"
 
@@ -102,6 +103,24 @@ void vm_run(struct vm *vm, struct vm_outcome *outcome);
 /* End the VM from any thread; the first call wins. */
 void vm_end(struct vm *vm, enum vm_end end, int status, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+
+/*
+ * Keep the vCPUs from executing anything, for `reason` (vcpu_gate.h), until vm_resume with the
+ * same: from any thread but a vCPU's, without locks, before, during or after vm_run.  Several
+ * reasons may hold at once; each is its user's own.
+ *
+ * vm_pause waits until no vCPU runs.  Then each is between two instructions, with its registers
+ * and what they read complete, unless vcpu->incomplete says that it rests while its output is
+ * stuck.  A vCPU that waits for a fault comes to rest with the answer.  vm_pause_start only asks;
+ * vcpu_gate_all_rest tells when it is so.
+ * Returns 0; -EALREADY: the reason held already, nothing changed; -ECANCELED (vm_pause): the VM
+ * ends, or another thread resumed for this reason.
+ */
+int vm_pause(struct vm *vm, enum vcpu_pause reason) __attribute__((warn_unused_result));
+int vm_pause_start(struct vm *vm, enum vcpu_pause reason) __attribute__((warn_unused_result));
+
+/* Take the reason back; the vCPUs run on when no other holds. */
+void vm_resume(struct vm *vm, enum vcpu_pause reason);
 
 void vm_report_get(struct vm *vm, struct vm_report *report);
 

@@ -42,7 +42,6 @@ struct vm {
     int ended_fd;              /* (c) owned: eventfd, readable when the VM has ended */
     _Atomic unsigned nhalted;  /* (a) vCPUs that executed HLT */
     struct vm_mutex end_lock;  /* F */
-    struct vm_cond end_cond;   /* F: broadcast when shared.ending was set */
     struct vm_outcome outcome; /* F */
 
     uint64_t started_ns;        /* (c) when vm_create began */

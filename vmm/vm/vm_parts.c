@@ -297,7 +297,7 @@ make_rest(struct vm *vm, struct failure *error)
     console_init(&vm->console, STDIN_FILENO, STDOUT_FILENO);
     vm_mutex_init(&vm->spaces_lock);
     vm_mutex_init(&vm->end_lock);
-    vm_cond_init(&vm->end_cond);
+    vcpu_gate_init(&vm->shared.gate, NULL, NULL);
     return 0;
 }
 
@@ -305,7 +305,7 @@ static void
 unmake_rest(struct vm *vm)
 {
     vmspaces_free(&vm->spaces);
-    vm_cond_fini(&vm->end_cond);
+    vcpu_gate_fini(&vm->shared.gate);
     vm_mutex_fini(&vm->end_lock);
     vm_mutex_fini(&vm->spaces_lock);
     console_fini(&vm->console);

@@ -117,13 +117,12 @@ stop_self(void)
 static void
 stop_process(struct vm *vm)
 {
-    atomic_store(&vm->shared.paused, true);
-    for (unsigned i = 0; i < vm->config.machine.nvcpus; i++)
-        vcpu_await_pause(&vm->vcpus[i]);
+    if (vm_pause(vm, VCPU_PAUSE_STOP) != 0)
+        return;
     console_restore(&vm->console);
     stop_self();
     console_raw(&vm->console);
-    atomic_store(&vm->shared.paused, false);
+    vm_resume(vm, VCPU_PAUSE_STOP);
 }
 
 static void
