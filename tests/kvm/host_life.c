@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Pausing a VM and its vCPUs' sleep, with mini guests (host_life.S).
+ * Pausing a VM, its vCPUs' sleep, and what the host refuses it, with mini guests (host_life.S).
  *
  * "For a while" is WHILE_MS: what must not happen is looked for that long, what must happen is
  * waited for without a bound but the VM's own time-out.
@@ -12,6 +12,7 @@
 
 #include <fcntl.h>
 #include <linux/kvm.h>
+#include <stdarg.h>
 #include <sys/ioctl.h>
 
 #define WHILE_MS 20
@@ -24,6 +25,69 @@ GUEST(guest_halt_and_count);
 GUEST(guest_fresh);
 GUEST(guest_exit);
 extern const uint8_t guest_input_done[];
+
+/* --- a KVM_RUN that fails -------------------------------------------------------- */
+
+/* The linker's names (ld --wrap).  NOLINTBEGIN(bugprone-reserved-identifier) */
+int __real_ioctl(int fd, unsigned long request, ...);
+int __wrap_ioctl(int fd, unsigned long request, ...);
+
+#define REFUSING_MAX 4
+
+/* vCPUs whose KVM_RUN fails so many times. */
+static struct refusing {
+    _Atomic int fd; /* 0 = none */
+    int error;
+    _Atomic unsigned times;
+} refusing[REFUSING_MAX];
+
+/* The errno for this KVM_RUN, or 0. */
+static int
+refusal_of(int fd)
+{
+    for (size_t i = 0; i < REFUSING_MAX; i++) {
+        if (atomic_load(&refusing[i].fd) != fd || atomic_load(&refusing[i].times) == 0)
+            continue;
+        atomic_fetch_sub(&refusing[i].times, 1);
+        return refusing[i].error;
+    }
+    return 0;
+}
+
+int
+__wrap_ioctl(int fd, unsigned long request, ...)
+{
+    va_list args;
+    void *argument;
+
+    va_start(args, request);
+    argument = va_arg(args, void *);
+    va_end(args);
+    if (request == KVM_RUN) {
+        errno = refusal_of(fd);
+        if (errno != 0)
+            return -1;
+    }
+    return __real_ioctl(fd, request, argument);
+}
+/* NOLINTEND(bugprone-reserved-identifier) */
+
+static void
+refuse_runs(size_t index, const struct vm *vm, int error, unsigned times)
+{
+    refusing[index].error = error;
+    atomic_store(&refusing[index].times, times);
+    atomic_store(&refusing[index].fd, vm->vcpus[0].fd);
+}
+
+static void
+refuse_no_more(void)
+{
+    for (size_t i = 0; i < REFUSING_MAX; i++)
+        atomic_store(&refusing[i].fd, 0);
+}
+
+/* --- VMs that run in the background ------------------------------------------------ */
 
 /* A VM that runs in a thread of its own. */
 struct running {
@@ -108,7 +172,7 @@ paused_vcpus_execute_nothing_and_run_on(struct verdict *v)
     struct vm_outcome outcome;
     struct running r;
 
-    config.nvcpus = 2;
+    config.machine.nvcpus = 2;
     start(&r, make_vm(&config, guest_count, guest_count_end));
     for (int i = 0; i < 3; i++) {
         await_count(v, r.vm, 0);
@@ -205,7 +269,7 @@ a_halted_vcpu_is_at_rest_too(struct verdict *v)
     struct vm_outcome outcome;
     struct running r;
 
-    config.nvcpus = 2;
+    config.machine.nvcpus = 2;
     start(&r, make_vm(&config, guest_halt_and_count, guest_halt_and_count_end));
     await_count(v, r.vm, 1);
     while (atomic_load(&r.vm->nhalted) == 0)
@@ -353,7 +417,7 @@ a_paused_vm_can_end(struct verdict *v)
     struct vm_config config = default_config();
     struct running r;
 
-    config.nvcpus = 2;
+    config.machine.nvcpus = 2;
     config.timeout_ms = 100;
     start(&r, make_vm(&config, guest_count, guest_count_end));
     CHECK_EQ(v, vm_pause(r.vm, VCPU_PAUSE_DEBUG), 0);
@@ -434,6 +498,76 @@ a_sleep_ends_by_a_wake_up_its_deadline_a_pause_or_the_end(struct verdict *v)
     CHECK_EQ(v, sleeper_finish(&s), VCPU_INTERRUPTED);
 }
 
+/* --- what the host refuses ------------------------------------------------------ */
+
+/* All at once, because each takes some seconds. */
+static void
+a_vcpu_that_is_never_let_run_ends_its_vm_with_cause_and_remedy(struct verdict *v)
+{
+    static const struct {
+        int error;
+        const char *remedy;
+    } cases[] = {
+        { EAGAIN, "raise RLIMIT_NPROC" },
+        { EFAULT, "report it" },
+        { EINTR, "signals" },
+    };
+    struct vm_config config = default_config();
+    struct running r[COUNT(cases)];
+
+    config.timeout_ms = 120000; /* the lane is slow */
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct vm *vm = make_vm(&config, guest_exit, guest_exit_end);
+
+        refuse_runs(i, vm, cases[i].error, UINT32_MAX);
+        start(&r[i], vm);
+    }
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        pthread_join(r[i].thread, NULL);
+        expect_end(v, &r[i].outcome, VM_END_FAILED, cases[i].remedy);
+        expect_end(v, &r[i].outcome, VM_END_FAILED, strerror(cases[i].error));
+        vm_destroy(r[i].vm);
+    }
+    refuse_no_more();
+}
+
+static void
+a_vcpu_that_is_let_run_after_a_while_runs(struct verdict *v)
+{
+    static const int errors[] = { EAGAIN, EFAULT, EINTR };
+    const struct vm_config config = default_config();
+
+    for (size_t i = 0; i < COUNT(errors); i++) {
+        struct vm *vm = make_vm(&config, guest_exit, guest_exit_end);
+        struct vm_outcome outcome;
+
+        refuse_runs(0, vm, errors[i], 200);
+        outcome = run_vm(vm);
+        expect_exit(v, &outcome, 5);
+        vm_destroy(vm);
+    }
+    refuse_no_more();
+}
+
+static void
+an_error_that_is_not_tried_again_ends_the_vm_at_once(struct verdict *v)
+{
+    static const int errors[] = { ENOMEM, EINVAL, EIO, ENXIO, EPERM };
+    const struct vm_config config = default_config();
+
+    for (size_t i = 0; i < COUNT(errors); i++) {
+        struct vm *vm = make_vm(&config, guest_exit, guest_exit_end);
+        struct vm_outcome outcome;
+
+        refuse_runs(0, vm, errors[i], 1);
+        outcome = run_vm(vm);
+        expect_end(v, &outcome, VM_END_FAILED, "KVM_RUN: ");
+        expect_end(v, &outcome, VM_END_FAILED, strerror(errors[i]));
+        vm_destroy(vm);
+    }
+    refuse_no_more();
+}
+
 /* --- main ---------------------------------------------------------------------- */
 
 static const struct test tests[] = {
@@ -448,6 +582,9 @@ static const struct test tests[] = {
     TEST(the_end_ends_the_wait_for_a_pause),
     TEST(a_paused_vm_can_end),
     TEST(a_sleep_ends_by_a_wake_up_its_deadline_a_pause_or_the_end),
+    TEST(a_vcpu_that_is_never_let_run_ends_its_vm_with_cause_and_remedy),
+    TEST(a_vcpu_that_is_let_run_after_a_while_runs),
+    TEST(an_error_that_is_not_tried_again_ends_the_vm_at_once),
 };
 
 int

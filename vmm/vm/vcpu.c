@@ -24,18 +24,32 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 /*
- * KVM_RUN that fails without a reason is tried again: first at once, then with a
- * pause, and after REFUSED_MAX times in a row at one place the VM ends.  In a row:
+ * KVM_RUN that comes back with nothing done is tried again: first at once, then with a pause, and
+ * after REFUSED_MAX times in a row at one place, which take some seconds, the VM ends.  In a row:
  * a KVM_RUN that took longer than REFUSED_RUN_NS got somewhere before it failed.
  */
 #define REFUSED_QUICK 64u
 #define REFUSED_MAX 20000u
-#define REFUSED_PAUSE_NS 100000
+#define REFUSED_PAUSE_NS 100000u
 #define REFUSED_RUN_NS 1000000u
+
+/* What is worth trying again, and what helps if it is in vain. */
+static const struct refusal {
+    int error;
+    const char *remedy;
+} refusals[] = {
+    /* A window was inaccessible for a moment (fact 2 of docs/hosts.md). */
+    { EFAULT, "a page stays inaccessible, which is a fault of vkvm's: please report it" },
+    /* KVM makes a thread at a VM's first KVM_RUN (Linux 6.13). */
+    { EAGAIN, "KVM cannot make a thread: raise RLIMIT_NPROC (ulimit -u) or pids.max of the "
+              "control group" },
+    /* A signal; a kick is one. */
+    { EINTR, "signals come without end: stop who sends them" },
+};
+#define REFUSALS (sizeof(refusals) / sizeof(refusals[0]))
 
 /* Attempts in a row at an instruction that KVM cannot emulate although its memory is there. */
 #define EMULATE_MAX 64u
@@ -203,15 +217,17 @@ access_name(vm_prot_t access)
     return access == VM_PROT_EXECUTE ? "fetch" : "read";
 }
 
-/* How often in a row, this time included, the vCPU was found where it is. */
+/*
+ * How often in a row, this time included, the vCPU was found where it is.  One whose position
+ * cannot be read has not moved: what counts on this ends.
+ */
 static unsigned
 watch_position(struct vcpu *vcpu, struct vcpu_watch *watch)
 {
     uint64_t rip, hash;
 
-    if (arch_vcpu_position(&vcpu->arch, &rip, &hash) != 0)
-        return watch->same;
-    if (watch->same == 0 || rip != watch->rip || hash != watch->hash)
+    if (arch_vcpu_position(&vcpu->arch, &rip, &hash) == 0 &&
+        (watch->same == 0 || rip != watch->rip || hash != watch->hash))
         *watch = (struct vcpu_watch){ .rip = rip, .hash = hash };
     return ++watch->same;
 }
@@ -312,24 +328,42 @@ fail_access(struct vcpu *vcpu, const struct vm_fault_info *info, unsigned flags)
         end_undeliverable(vcpu, info, ret);
 }
 
+/* KVM_RUN failed and will be entered again, but not for ever. */
 static void
-handle_efault(struct vcpu *vcpu)
+retry_run(struct vcpu *vcpu, const struct refusal *refusal)
 {
-    const struct timespec pause = { .tv_nsec = REFUSED_PAUSE_NS };
-    struct vm_fault_info info;
-    unsigned same;
+    unsigned same = count_refusal(vcpu);
 
-    vcpu->counters.efault++;
-    if (fault_service_take_failure(vcpu->vm->service, vcpu->index, &info)) {
-        fail_access(vcpu, &info, 0);
-        return;
+    if (same > REFUSED_MAX) {
+        vcpu_end(vcpu, END_FAILED, "KVM_RUN fails again and again: %s: %s",
+                 strerror(refusal->error), refusal->remedy);
+    } else if (same > REFUSED_QUICK) {
+        vcpu_sleep_prepare(vcpu);
+        (void)vcpu_sleep(vcpu, clock_now_ns() + REFUSED_PAUSE_NS);
     }
-    same = count_refusal(vcpu);
-    if (same > REFUSED_MAX)
-        vcpu_end(vcpu, END_FAILED, "KVM_RUN fails again and again: %s", strerror(EFAULT));
-    else if (same > REFUSED_QUICK)
-        (void)nanosleep(&pause, NULL);
     vcpu->refused_at = clock_now_ns();
+}
+
+/* KVM_RUN failed. */
+static void
+handle_error(struct vcpu *vcpu, int error)
+{
+    struct vm_fault_info info;
+
+    if (error == EFAULT) {
+        vcpu->counters.efault++;
+        if (fault_service_take_failure(vcpu->vm->service, vcpu->index, &info)) {
+            fail_access(vcpu, &info, 0);
+            return;
+        }
+    }
+    for (size_t i = 0; i < REFUSALS; i++) {
+        if (refusals[i].error == error) {
+            retry_run(vcpu, &refusals[i]);
+            return;
+        }
+    }
+    vcpu_end(vcpu, END_FAILED, "KVM_RUN: %s", strerror(error));
 }
 
 /* A failure recorded for this very access, if there is one; any other is stale. */
@@ -514,20 +548,10 @@ run_once(struct vcpu *vcpu)
         error == 0 && (run->exit_reason == KVM_EXIT_IO || run->exit_reason == KVM_EXIT_MMIO);
     if (vcpu_vm_is_ending(vcpu->vm))
         return;
-    switch (error) {
-    case 0:
+    if (error != 0)
+        handle_error(vcpu, error);
+    else
         handle_exit(vcpu);
-        break;
-    case EINTR:
-    case EAGAIN:
-        break;
-    case EFAULT:
-        handle_efault(vcpu);
-        break;
-    default:
-        vcpu_end(vcpu, END_FAILED, "KVM_RUN: %s", strerror(error));
-        break;
-    }
 }
 
 static void *
