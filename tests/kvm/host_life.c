@@ -117,6 +117,7 @@ static void
 start(struct running *r, struct vm *vm)
 {
     *r = (struct running){ .vm = vm };
+    vm->config.detached = true; /* several may run at once */
     if (pthread_create(&r->thread, NULL, run_thread, r) != 0)
         die("pthread_create", "failed");
 }

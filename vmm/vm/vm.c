@@ -300,21 +300,19 @@ stop_servers(struct vm *vm)
 }
 
 static void
-run_vcpus(struct vm *vm, const struct vm_watch *watch)
+run_vcpus(struct vm *vm, struct vm_watch *watch)
 {
     uint64_t started = clock_now_ns();
     unsigned i;
     int ret = 0;
 
-    console_raw(&vm->console);
     for (i = 0; i < vm->config.machine.nvcpus && ret == 0; i++)
         ret = vcpu_start(&vm->vcpus[i]);
     if (ret != 0)
         vm_end(vm, VM_END_FAILED, 0, "cannot start a vCPU thread: %s", strerror(-ret));
-    vm_watch_wait(watch, vm);
+    vm_watch_run(watch);
     for (i = 0; i < vm->config.machine.nvcpus; i++)
         vcpu_join(&vm->vcpus[i]);
-    console_restore(&vm->console);
     vm->run_ns = clock_now_ns() - started;
 }
 
@@ -350,7 +348,7 @@ vm_run(struct vm *vm, struct vm_outcome *outcome)
     vm->shared.ops = &vm_vcpu_ops;
     vm->shared.context = vm;
     vcpu_signal_setup();
-    ret = vm_watch_start(&watch, vm->config.timeout_ms);
+    ret = vm_watch_init(&watch, vm);
     if (ret == 0)
         ret = start_servers(vm);
     if (ret == 0) {
@@ -360,7 +358,7 @@ vm_run(struct vm *vm, struct vm_outcome *outcome)
     } else {
         vm_end(vm, VM_END_FAILED, 0, "cannot start: %s", strerror(-ret));
     }
-    vm_watch_stop(&watch);
+    vm_watch_fini(&watch);
     *outcome = vm->outcome;
 }
 

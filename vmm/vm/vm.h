@@ -26,6 +26,7 @@ struct vm_config {
     unsigned fault_threads;  /* 0 = chosen */
     unsigned prefault_pages; /* 0 .. VM_PREFAULT_MAX */
     bool fast_fault;
+    bool detached; /* leaves the process's signals and terminal alone: another VM has them */
 
     /*
      * Told, as one line without its end, when something failed that does not end the
@@ -40,7 +41,7 @@ struct vm_config {
 enum vm_end {
     VM_END_GUEST,       /* the guest called exit: status */
     VM_END_TIMEOUT,     /* --timeout ran out */
-    VM_END_INTERRUPTED, /* SIGINT, SIGTERM or SIGHUP */
+    VM_END_INTERRUPTED, /* a signal that would end the process */
     VM_END_CRASHED, /* the guest did something that ends only itself: triple fault, all vCPUs halted ... */
     VM_END_FAILED /* the host or vkvm failed */
 };
@@ -92,11 +93,13 @@ int vm_set_start(struct vm *vm, const struct arch_start *start, struct failure *
     __attribute__((warn_unused_result));
 
 /*
- * Run until the VM ends; once per VM.  Then what the guest wrote to shared files is
- * written back; a failure makes VM_END_FAILED of VM_END_GUEST.  Puts the terminal into raw-ish mode if standard input is
- * one, and restores it.  Meanwhile SIGINT, SIGTERM, SIGHUP and SIGQUIT, unless
- * ignored, end the VM instead of the process: the calling thread must be one that
- * receives them, so other threads of the process block them.
+ * Run until the VM ends; once per VM.  Then what the guest wrote to shared files is written back; a
+ * failure makes VM_END_FAILED of VM_END_GUEST.
+ *
+ * Unless `detached`, standard input, if it is a terminal, is raw-ish meanwhile (terminal.h), and
+ * signals that would end the process end the VM instead, those that a fault raises excepted;
+ * SIGTSTP pauses the VM first.  The calling thread must be one that receives signals, so other
+ * threads of the process block them.
  */
 void vm_run(struct vm *vm, struct vm_outcome *outcome);
 

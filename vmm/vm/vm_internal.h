@@ -40,6 +40,7 @@ struct vm {
     bool lost_told;                /* vm_run's: it is known that pages of a file are lost */
 
     int ended_fd;              /* (c) owned: eventfd, readable when the VM has ended */
+    int rested_fd;             /* (c) owned: eventfd, readable when the vCPUs have come to rest */
     _Atomic unsigned nhalted;  /* (a) vCPUs that executed HLT */
     struct vm_mutex end_lock;  /* F */
     struct vm_outcome outcome; /* F */
