@@ -351,14 +351,16 @@ vm_run(struct vm *vm, struct vm_outcome *outcome)
     ret = vm_watch_init(&watch, vm);
     if (ret == 0)
         ret = start_servers(vm);
-    if (ret == 0) {
+    if (ret == 0)
         run_vcpus(vm, &watch);
+    /* A signal that comes from here on ends the process: what is left may take long. */
+    vm_watch_fini(&watch);
+    if (ret == 0) {
         stop_servers(vm);
         write_files_back(vm);
     } else {
         vm_end(vm, VM_END_FAILED, 0, "cannot start: %s", strerror(-ret));
     }
-    vm_watch_fini(&watch);
     *outcome = vm->outcome;
 }
 

@@ -98,7 +98,8 @@ int vm_set_start(struct vm *vm, const struct arch_start *start, struct failure *
  *
  * Unless `detached`, standard input, if it is a terminal, is raw-ish meanwhile (terminal.h), and
  * signals that would end the process end the VM instead, those that a fault raises excepted;
- * SIGTSTP pauses the VM first.  The calling thread must be one that receives signals, so other
+ * SIGTSTP pauses the VM first.  While pages are written back at the end, a signal ends the process
+ * again.  The calling thread must be one that receives signals, so other
  * threads of the process block them.
  */
 void vm_run(struct vm *vm, struct vm_outcome *outcome);
