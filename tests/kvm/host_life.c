@@ -41,6 +41,10 @@ static struct refusing {
     _Atomic unsigned times;
 } refusing[REFUSING_MAX];
 
+/* A request that a signal interrupts so many times. */
+static _Atomic unsigned long interrupted;
+static _Atomic unsigned interruptions;
+
 /* The errno for this KVM_RUN, or 0. */
 static int
 refusal_of(int fd)
@@ -67,6 +71,11 @@ __wrap_ioctl(int fd, unsigned long request, ...)
         errno = refusal_of(fd);
         if (errno != 0)
             return -1;
+    }
+    if (request == atomic_load(&interrupted) && atomic_load(&interruptions) != 0) {
+        atomic_fetch_sub(&interruptions, 1);
+        errno = EINTR;
+        return -1;
     }
     return __real_ioctl(fd, request, argument);
 }
@@ -569,6 +578,26 @@ an_error_that_is_not_tried_again_ends_the_vm_at_once(struct verdict *v)
     refuse_no_more();
 }
 
+static void
+an_interrupted_call_of_kvm_is_made_again_but_not_without_end(struct verdict *v)
+{
+    static const unsigned long requests[] = { KVM_CREATE_VM, KVM_SET_USER_MEMORY_REGION };
+    const struct vm_config config = default_config();
+    struct failure error = { .code = 0 };
+    struct vm *vm = NULL;
+
+    for (size_t i = 0; i < COUNT(requests); i++) {
+        atomic_store(&interrupted, requests[i]);
+        atomic_store(&interruptions, 100);
+        CHECK_EQ(v, vm_create(&config, &vm, &error), 0);
+        vm_destroy(vm);
+        atomic_store(&interruptions, UINT32_MAX);
+        CHECK_EQ(v, vm_create(&config, &vm, &error), -EINTR);
+        CHECK(v, strstr(error.message, strerror(EINTR)) != NULL, "\"%s\"", error.message);
+    }
+    atomic_store(&interruptions, 0);
+}
+
 /* --- main ---------------------------------------------------------------------- */
 
 static const struct test tests[] = {
@@ -586,6 +615,7 @@ static const struct test tests[] = {
     TEST(a_vcpu_that_is_never_let_run_ends_its_vm_with_cause_and_remedy),
     TEST(a_vcpu_that_is_let_run_after_a_while_runs),
     TEST(an_error_that_is_not_tried_again_ends_the_vm_at_once),
+    TEST(an_interrupted_call_of_kvm_is_made_again_but_not_without_end),
 };
 
 int
