@@ -357,7 +357,7 @@ pause_thread(void *argument)
  * Locks: the map's M is held on return.
  */
 static void
-pause_in_fault(struct running *r, struct pauser *p)
+pause_in_fault(struct running *r, struct pauser *p) VM_NO_LOCK_ANALYSIS
 {
     const struct vm_config config = default_config();
 
