@@ -105,6 +105,15 @@ struct running {
     pthread_t thread;
 };
 
+static struct vm_config
+life_config(void)
+{
+    struct vm_config config = default_config();
+
+    config.timeout_ms = 120000; /* the lane is slow, and so is a busy host */
+    return config;
+}
+
 static void
 sleep_ms(long ms)
 {
@@ -178,7 +187,7 @@ expect_rest(struct verdict *v, struct vm *vm, unsigned nvcpus)
 static void
 paused_vcpus_execute_nothing_and_run_on(struct verdict *v)
 {
-    struct vm_config config = default_config();
+    struct vm_config config = life_config();
     struct vm_outcome outcome;
     struct running r;
 
@@ -202,7 +211,7 @@ vcpus_run_on_when_the_last_reason_is_gone(struct verdict *v)
 {
     static const enum vcpu_pause order[][2] = { { VCPU_PAUSE_DEBUG, VCPU_PAUSE_SNAPSHOT },
                                                 { VCPU_PAUSE_SNAPSHOT, VCPU_PAUSE_DEBUG } };
-    struct vm_config config = default_config();
+    struct vm_config config = life_config();
     struct vm_outcome outcome;
     struct running r;
 
@@ -240,7 +249,7 @@ expect_whole_instructions(struct verdict *v, struct vm *vm)
 static void
 what_a_paused_vcpu_has_read_is_in_its_registers(struct verdict *v)
 {
-    const struct vm_config config = default_config();
+    const struct vm_config config = life_config();
     struct vm_outcome outcome;
     struct running r;
 
@@ -258,7 +267,7 @@ what_a_paused_vcpu_has_read_is_in_its_registers(struct verdict *v)
 static void
 a_vm_paused_before_it_runs_executes_nothing_until_it_is_resumed(struct verdict *v)
 {
-    const struct vm_config config = default_config();
+    const struct vm_config config = life_config();
     struct vm *vm = make_vm(&config, guest_exit, guest_exit_end);
     struct running r;
 
@@ -275,7 +284,7 @@ a_vm_paused_before_it_runs_executes_nothing_until_it_is_resumed(struct verdict *
 static void
 a_halted_vcpu_is_at_rest_too(struct verdict *v)
 {
-    struct vm_config config = default_config();
+    struct vm_config config = life_config();
     struct vm_outcome outcome;
     struct running r;
 
@@ -308,7 +317,7 @@ make_full_pipe(int ends[2])
 static void
 a_vcpu_whose_output_is_stuck_is_at_rest_and_says_so(struct verdict *v)
 {
-    const struct vm_config config = default_config();
+    const struct vm_config config = life_config();
     int saved = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 10), ends[2];
     struct vm_outcome outcome;
     struct vm_report report;
@@ -359,7 +368,7 @@ pause_thread(void *argument)
 static void
 pause_in_fault(struct running *r, struct pauser *p) VM_NO_LOCK_ANALYSIS
 {
-    const struct vm_config config = default_config();
+    const struct vm_config config = life_config();
 
     start(r, make_vm(&config, guest_fresh, guest_fresh_end));
     *p = (struct pauser){ .vm = r->vm };
@@ -424,7 +433,7 @@ the_end_ends_the_wait_for_a_pause(struct verdict *v) VM_NO_LOCK_ANALYSIS
 static void
 a_paused_vm_can_end(struct verdict *v)
 {
-    struct vm_config config = default_config();
+    struct vm_config config = life_config();
     struct running r;
 
     config.machine.nvcpus = 2;
@@ -522,10 +531,9 @@ a_vcpu_that_is_never_let_run_ends_its_vm_with_cause_and_remedy(struct verdict *v
         { EFAULT, "report it" },
         { EINTR, "signals" },
     };
-    struct vm_config config = default_config();
+    const struct vm_config config = life_config();
     struct running r[COUNT(cases)];
 
-    config.timeout_ms = 120000; /* the lane is slow */
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct vm *vm = make_vm(&config, guest_exit, guest_exit_end);
 
@@ -545,7 +553,7 @@ static void
 a_vcpu_that_is_let_run_after_a_while_runs(struct verdict *v)
 {
     static const int errors[] = { EAGAIN, EFAULT, EINTR };
-    const struct vm_config config = default_config();
+    const struct vm_config config = life_config();
 
     for (size_t i = 0; i < COUNT(errors); i++) {
         struct vm *vm = make_vm(&config, guest_exit, guest_exit_end);
@@ -563,7 +571,7 @@ static void
 an_error_that_is_not_tried_again_ends_the_vm_at_once(struct verdict *v)
 {
     static const int errors[] = { ENOMEM, EINVAL, EIO, ENXIO, EPERM };
-    const struct vm_config config = default_config();
+    const struct vm_config config = life_config();
 
     for (size_t i = 0; i < COUNT(errors); i++) {
         struct vm *vm = make_vm(&config, guest_exit, guest_exit_end);
@@ -582,7 +590,7 @@ static void
 an_interrupted_call_of_kvm_is_made_again_but_not_without_end(struct verdict *v)
 {
     static const unsigned long requests[] = { KVM_CREATE_VM, KVM_SET_USER_MEMORY_REGION };
-    const struct vm_config config = default_config();
+    const struct vm_config config = life_config();
     struct failure error = { .code = 0 };
     struct vm *vm = NULL;
 
