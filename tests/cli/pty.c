@@ -2,20 +2,31 @@
 /*
  * Run a command on a terminal of its own, press keys, and look at the terminal's modes.
  *
- *   pty [-k CODE]... COMMAND [ARGUMENT]...
+ *   pty [-b] [-g] [-w MS] [-k CODE | -s SIGNAL | -t SIGNAL]... COMMAND [ARGUMENT]...
  *
- *   -k  a key to press, by its code (3 is Ctrl-C), when the command has switched line
- *       editing off; the next one when it has done so again
+ *   -b  start the command in the background (`&`), and bring it to the foreground (`fg`) later
+ *   -g  let it go on in the background (`bg`) when it stops for the first time, then `fg`
+ *   -w  wait so many milliseconds before it is continued after its first stop
+ *   -k  a key to press, by its code (3 is Ctrl-C)
+ *   -s  a signal to send to the command, by its number
+ *   -t  one to send to a thread of it that is not its first
  *
- * The command is a shell's foreground job: it stops at Ctrl-Z, and is continued at once.
- * What it writes goes to standard output, and in the end a line "modes: ...":
+ * Each of the last three is done when the command has switched line editing off; the next one when
+ * it has done so again.
+ *
+ * The command is a shell's foreground job: it stops at Ctrl-Z, and is continued at once.  In the
+ * background it must leave the modes and a line that is typed to the shell alone, and not be
+ * stopped.  What it writes goes to standard output, and in the end a line "modes: ...":
  *
  *   untouched  line editing was never off
  *   restored   it was, and the modes are what they were, at the end and at every stop
- *   changed    they are not
+ *   changed    they are not, or were changed in the background
+ *   stopped    it was stopped in the background
+ *   stolen     it read what was typed to the shell
  *
  * Exits as the command did (128 + N for signal N).
  */
+#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <pty.h>
@@ -25,20 +36,32 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define KEYS_MAX 16
+#define ACTIONS_MAX 16
+
+/* How long a command is watched in the background. */
+#define BACKGROUND_MS 300
+
+struct action {
+    char option; /* k, s, t */
+    int value;
+};
 
 struct session {
     int master, slave; /* the terminal's ends */
     struct termios before;
-    unsigned char keys[KEYS_MAX];
-    unsigned nkeys, pressed;
+    struct action actions[ACTIONS_MAX];
+    unsigned nactions, done;
+    bool background; /* it starts there */
+    bool bg;         /* it goes on there after its first stop */
+    int wait_ms;     /* before it is continued for the first time */
     pid_t command;
-    bool was_raw; /* line editing was off at some time ... */
-    bool raw;     /* ... and was when we last looked */
-    bool changed; /* the modes were not the old ones when they should have been */
+    bool was_raw;      /* line editing was off at some time ... */
+    bool raw;          /* ... and was when we last looked */
+    const char *wrong; /* the first thing that should not have been; NULL = nothing */
 };
 
 static void
@@ -70,8 +93,12 @@ lead_session(const struct session *s)
 _Noreturn static void
 run_command(const struct session *s, char **argv)
 {
+    const struct rlimit no_core = { 0, 0 };
+
+    setrlimit(RLIMIT_CORE, &no_core);
     setpgid(0, 0);
-    tcsetpgrp(s->slave, getpid());
+    if (!s->background)
+        tcsetpgrp(s->slave, getpid());
     signal(SIGTTOU, SIG_DFL);
     signal(SIGHUP, SIG_DFL);
     for (int fd = 0; fd <= 2; fd++)
@@ -90,7 +117,8 @@ start_command(struct session *s, char **argv)
     if (s->command == 0)
         run_command(s, argv);
     setpgid(s->command, s->command);
-    tcsetpgrp(s->slave, s->command);
+    if (!s->background)
+        tcsetpgrp(s->slave, s->command);
 }
 
 /* Only what the command was told to leave alone is compared: padding is nobody's. */
@@ -102,17 +130,58 @@ same_modes(const struct termios *a, const struct termios *b)
 }
 
 static void
+is_wrong(struct session *s, const char *what)
+{
+    if (s->wrong == NULL)
+        s->wrong = what;
+}
+
+static void
 expect_old_modes(struct session *s)
 {
     struct termios now;
 
     check(tcgetattr(s->slave, &now) == 0, "tcgetattr");
     if (!same_modes(&now, &s->before))
-        s->changed = true;
+        is_wrong(s, "changed");
     s->raw = false;
 }
 
-/* Press the next key when line editing has gone off. */
+/* The command's second thread: KVM's own, which comes later, takes no signals. */
+static pid_t
+other_thread(const struct session *s)
+{
+    char path[64];
+    struct dirent *entry;
+    pid_t thread = s->command, id;
+    DIR *tasks;
+
+    snprintf(path, sizeof path, "/proc/%d/task", (int)s->command);
+    tasks = opendir(path);
+    check(tasks != NULL, path);
+    while ((entry = readdir(tasks)) != NULL) {
+        id = atoi(entry->d_name);
+        if (id > s->command && (thread == s->command || id < thread))
+            thread = id;
+    }
+    closedir(tasks);
+    return thread;
+}
+
+static void
+act(const struct session *s, const struct action *action)
+{
+    const unsigned char key = (unsigned char)action->value;
+
+    if (action->option == 'k')
+        check(write(s->master, &key, 1) == 1, "write");
+    else if (action->option == 's')
+        check(kill(s->command, action->value) == 0, "kill");
+    else
+        check(tgkill(s->command, other_thread(s), action->value) == 0, "tgkill");
+}
+
+/* Do the next action when line editing has gone off. */
 static void
 look(struct session *s)
 {
@@ -123,8 +192,8 @@ look(struct session *s)
     raw = (now.c_lflag & ICANON) == 0;
     if (raw && !s->raw) {
         s->was_raw = true;
-        if (s->pressed < s->nkeys)
-            check(write(s->master, &s->keys[s->pressed++], 1) == 1, "write");
+        if (s->done < s->nactions)
+            act(s, &s->actions[s->done++]);
     }
     s->raw = raw;
 }
@@ -141,12 +210,39 @@ copy_output(const struct session *s)
         fwrite(bytes, 1, (size_t)n, stdout);
 }
 
+/* The command runs in the background while a line is typed to the shell; then it comes forward. */
+static void
+watch_background(struct session *s)
+{
+    struct pollfd p = { .fd = s->slave, .events = POLLIN };
+    char line[16];
+    int status;
+
+    tcsetpgrp(s->slave, getpid());
+    if (s->bg)
+        kill(-s->command, SIGCONT);
+    check(write(s->master, "shell\n", 6) == 6, "write");
+    for (int i = 0; i < BACKGROUND_MS / 10; i++) {
+        if (waitpid(s->command, &status, WUNTRACED | WNOHANG) != 0)
+            is_wrong(s, "stopped");
+        expect_old_modes(s);
+        copy_output(s);
+        poll(NULL, 0, 10);
+    }
+    if (poll(&p, 1, 0) != 1 || read(s->slave, line, sizeof line) != 6)
+        is_wrong(s, "stolen");
+    s->background = s->bg = false;
+    tcsetpgrp(s->slave, s->command);
+}
+
 /* Until the command ends; returns its wait status. */
 static int
 attend(struct session *s)
 {
     int status;
 
+    if (s->background)
+        watch_background(s);
     for (;;) {
         pid_t pid = waitpid(s->command, &status, WUNTRACED | WNOHANG);
 
@@ -156,6 +252,11 @@ attend(struct session *s)
         if (pid != 0 && !WIFSTOPPED(status))
             return status;
         if (pid != 0)
+            poll(NULL, 0, s->wait_ms);
+        s->wait_ms = pid != 0 ? 0 : s->wait_ms;
+        if (pid != 0 && s->bg)
+            watch_background(s);
+        else if (pid != 0)
             kill(-s->command, SIGCONT);
         look(s);
         copy_output(s);
@@ -171,7 +272,7 @@ session(struct session *s, char **argv)
     start_command(s, argv);
     status = attend(s);
     copy_output(s);
-    printf("modes: %s\n", s->changed ? "changed" : s->was_raw ? "restored" : "untouched");
+    printf("modes: %s\n", s->wrong != NULL ? s->wrong : s->was_raw ? "restored" : "untouched");
     fflush(stdout);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
@@ -179,21 +280,48 @@ session(struct session *s, char **argv)
 static int
 usage(void)
 {
-    fputs("usage: pty [-k CODE]... COMMAND [ARGUMENT]...\n", stderr);
+    fputs(
+        "usage: pty [-b] [-g] [-w MS] [-k CODE | -s SIGNAL | -t SIGNAL]... COMMAND [ARGUMENT]...\n",
+        stderr);
     return 2;
+}
+
+/* Returns false for what is no option. */
+static bool
+take_option(struct session *s, int option)
+{
+    switch (option) {
+    case 'b':
+        s->background = true;
+        return true;
+    case 'g':
+        s->bg = true;
+        return true;
+    case 'w':
+        s->wait_ms = atoi(optarg);
+        return true;
+    case 'k':
+    case 's':
+    case 't':
+        if (s->nactions == ACTIONS_MAX)
+            return false;
+        s->actions[s->nactions++] = (struct action){ (char)option, atoi(optarg) };
+        return true;
+    default:
+        return false;
+    }
 }
 
 int
 main(int argc, char **argv)
 {
-    struct session s = { .nkeys = 0 };
-    int c, status;
+    struct session s = { .nactions = 0 };
+    int option, status;
     pid_t leader;
 
-    while ((c = getopt(argc, argv, "+k:")) != -1) {
-        if (c != 'k' || s.nkeys == KEYS_MAX)
+    while ((option = getopt(argc, argv, "+bgk:s:t:w:")) != -1) {
+        if (!take_option(&s, option))
             return usage();
-        s.keys[s.nkeys++] = (unsigned char)atoi(optarg);
     }
     if (optind == argc)
         return usage();

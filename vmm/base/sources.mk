@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 BASE_FILES := \
+	event_loop.c \
 	failure.c \
 	file.c \
 	histogram.c \

@@ -8,7 +8,7 @@
 #include <poll.h>
 #include <unistd.h>
 
-/* While output is stuck, look for `stop` this often. */
+/* While output is stuck, ask `give_up` this often. */
 #define CONSOLE_STOP_POLL_MS 50
 
 void
@@ -22,32 +22,6 @@ void
 console_fini(struct console *console)
 {
     vm_mutex_fini(&console->lock);
-}
-
-void
-console_raw(struct console *console)
-{
-    struct termios raw;
-
-    /* A background process that touched its terminal's modes would be stopped. */
-    if (console->raw || !isatty(console->in) || tcgetpgrp(console->in) != getpgrp() ||
-        tcgetattr(console->in, &console->saved) != 0)
-        return;
-    raw = console->saved;
-    raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
-    raw.c_iflag &= ~(tcflag_t)(ICRNL | INLCR | IGNCR);
-    raw.c_cc[VMIN] = 1;
-    raw.c_cc[VTIME] = 0;
-    console->raw = tcsetattr(console->in, TCSANOW, &raw) == 0;
-}
-
-void
-console_restore(struct console *console)
-{
-    if (!console->raw)
-        return;
-    console->raw = false;
-    (void)tcsetattr(console->in, TCSANOW, &console->saved);
 }
 
 /* One write, after the descriptor can take something. */
@@ -68,13 +42,14 @@ write_some(int fd, const void *bytes, size_t size)
 }
 
 int
-console_write(struct console *console, const void *bytes, size_t size, const _Atomic bool *stop)
+console_write(struct console *console, const void *bytes, size_t size,
+              bool (*give_up)(void *context), void *context)
 {
     const uint8_t *p = bytes;
     ssize_t n;
 
     while (size != 0) {
-        if (atomic_load_explicit(stop, memory_order_relaxed))
+        if (give_up(context))
             return -ECANCELED;
         n = write_some(console->out, p, size);
         if (n < 0)
@@ -83,6 +58,13 @@ console_write(struct console *console, const void *bytes, size_t size, const _At
         size -= (size_t)n;
     }
     return 0;
+}
+
+/* Did a read fail because the terminal is somebody else's, who may give it to us yet? */
+static bool
+in_background(const struct console *console, int error)
+{
+    return error == EIO && isatty(console->in) && tcgetpgrp(console->in) != getpgrp();
 }
 
 /* Fill the empty buffer with what is there. */
@@ -95,7 +77,7 @@ read_ahead(struct console *console)
     if (console->at_end || poll(&p, 1, 0) <= 0)
         return;
     n = read(console->in, console->buffer, sizeof(console->buffer));
-    if (n < 0 && (errno == EINTR || errno == EAGAIN))
+    if (n < 0 && (errno == EINTR || errno == EAGAIN || in_background(console, errno)))
         return;
     console->at_end = n <= 0;
     console->head = 0;

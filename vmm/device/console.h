@@ -2,9 +2,7 @@
 /*
  * The guest's console: bytes to standard output, bytes from standard input.
  *
- * A terminal on standard input is made "raw-ish" while a VM runs: no line
- * editing, no echo, but Ctrl-C and Ctrl-Z stay signals.  vm.c receives the
- * signals that would end or stop the process and restores the terminal first.
+ * A terminal is used as it is: terminal.h makes it fit for a guest.
  */
 #ifndef CONSOLE_H
 #define CONSOLE_H
@@ -15,15 +13,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <termios.h>
 
 #define CONSOLE_BUFFER 256
 
 struct console {
     int in;               /* (c) borrowed file descriptors; their flags are never changed, */
     int out;              /* (c) because other processes share them */
-    bool raw;             /* the thread that calls console_raw and console_restore */
-    struct termios saved; /* likewise: what to restore */
     struct vm_mutex lock; /* guards the rest */
     uint8_t buffer[CONSOLE_BUFFER]; /* read ahead: [head, tail) */
     unsigned head;
@@ -34,21 +29,20 @@ struct console {
 void console_init(struct console *console, int in, int out);
 void console_fini(struct console *console);
 
-/* Make the terminal raw-ish, if `in` is one and this process is in its foreground. */
-void console_raw(struct console *console);
-
-/* Undo console_raw; does nothing when there is nothing to undo. */
-void console_restore(struct console *console);
-
 /*
- * Write all bytes, waiting as long as it takes or until *stop.  The caller's
- * thread has SIGPIPE blocked.
- * Returns 0; -ECANCELED when stopped before the end; -errno of write (-EPIPE).
+ * Write all bytes, waiting as long as it takes.  While nobody takes them, `give_up` is asked every
+ * CONSOLE_STOP_POLL_MS at least, and before the first byte; it may sleep (the VM pauses), and true
+ * ends the call.  The caller's thread has SIGPIPE blocked.
+ * Returns 0; -ECANCELED when given up before the end; -errno of write (-EPIPE).
  */
-int console_write(struct console *console, const void *bytes, size_t size, const _Atomic bool *stop)
+int console_write(struct console *console, const void *bytes, size_t size,
+                  bool (*give_up)(void *context), void *context)
     __attribute__((warn_unused_result));
 
-/* The next byte of input, or 0xFF when there is none now.  Never waits. */
+/*
+ * The next byte of input, or 0xFF when there is none now.  Never waits.  The caller's thread has
+ * SIGTTIN blocked: a terminal that another process has in its foreground has no input for us.
+ */
 uint8_t console_read(struct console *console);
 
 #endif

@@ -1,3 +1,4 @@
 # SPDX-License-Identifier: BSD-2-Clause
 DEVICE_FILES := \
-	console.c
+	console.c \
+	terminal.c

@@ -3,6 +3,7 @@
 #include "vmm/kvm/kvm_vm.h"
 
 #include "vmm/kvm/kvm_compat.h"
+#include "vmm/kvm/kvm_ioctl.h"
 
 #include <errno.h>
 #include <string.h>
@@ -12,16 +13,19 @@
 static int
 create_vm(struct kvm_vm *kvm, struct failure *error)
 {
-    int ret;
+    int ret = kvm_ioctl(kvm->host->kvm_fd, KVM_CREATE_VM, NULL);
 
-    do
-        kvm->fd = ioctl(kvm->host->kvm_fd, KVM_CREATE_VM, 0);
-    while (kvm->fd < 0 && errno == EINTR);
-    if (kvm->fd >= 0)
-        return 0;
-    ret = -errno;
-    return failure_set(error, ret, "KVM_CREATE_VM: %s: is another hypervisor using the processor?",
-                       strerror(-ret));
+    if (ret == -EINTR)
+        return failure_set(error, ret,
+                           "KVM_CREATE_VM: %s: signals come without end: stop who "
+                           "sends them",
+                           strerror(-ret));
+    if (ret < 0)
+        return failure_set(error, ret,
+                           "KVM_CREATE_VM: %s: is another hypervisor using the processor?",
+                           strerror(-ret));
+    kvm->fd = ret;
+    return 0;
 }
 
 /* A capability of the VM, or of KVM where KVM_CHECK_EXTENSION is not offered on a VM. */

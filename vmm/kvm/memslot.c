@@ -2,6 +2,8 @@
 /* Source: Linux Documentation/virt/kvm/api.rst, KVM_SET_USER_MEMORY_REGION. */
 #include "vmm/kvm/memslot.h"
 
+#include "vmm/kvm/kvm_ioctl.h"
+
 #include "vmm/kvm/kvm_compat.h"
 
 #include <errno.h>
@@ -65,12 +67,8 @@ set_region(const struct memslots *slots, unsigned slot, gpa_t gpa, uint64_t size
         .memory_size = size,
         .userspace_addr = (uintptr_t)base,
     };
-    int result;
 
-    do
-        result = ioctl(slots->vm_fd, KVM_SET_USER_MEMORY_REGION, &region);
-    while (result != 0 && errno == EINTR);
-    return result == 0 ? 0 : -errno;
+    return kvm_ioctl(slots->vm_fd, KVM_SET_USER_MEMORY_REGION, &region);
 }
 
 int

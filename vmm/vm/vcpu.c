@@ -24,17 +24,16 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 /*
- * KVM_RUN that fails without a reason is tried again: first at once, then with a
- * pause, and after REFUSED_MAX times in a row at one place the VM ends.  In a row:
+ * KVM_RUN that comes back with nothing done is tried again: first at once, then with a pause, and
+ * after REFUSED_MAX times in a row at one place, which take some seconds, the VM ends.  In a row:
  * a KVM_RUN that took longer than REFUSED_RUN_NS got somewhere before it failed.
  */
 #define REFUSED_QUICK 64u
 #define REFUSED_MAX 20000u
-#define REFUSED_PAUSE_NS 100000
+#define REFUSED_PAUSE_NS 100000u
 #define REFUSED_RUN_NS 1000000u
 
 /* timer_create(2); the C library names it since 2.38 only. */
@@ -47,12 +46,29 @@
  * from one time to the next, it may be KVM that is not getting anywhere: see handle_interrupt.
  */
 #define SPIN_CHECK_NS 200000000
+/* What is worth trying again, and what helps if it is in vain. */
+static const struct refusal {
+    int error;
+    const char *remedy;
+} refusals[] = {
+    /* A window was inaccessible for a moment (fact 2 of docs/hosts.md). */
+    { EFAULT, "a page stays inaccessible, which is a fault of vkvm's: please report it" },
+    /* KVM makes a thread at a VM's first KVM_RUN (Linux 6.13). */
+    { EAGAIN, "KVM cannot make a thread: raise RLIMIT_NPROC (ulimit -u) or pids.max of the "
+              "control group" },
+    /* A signal; a kick is one. */
+    { EINTR, "signals come without end: stop who sends them" },
+};
+#define REFUSALS (sizeof(refusals) / sizeof(refusals[0]))
 
 /* Attempts in a row at an instruction that KVM cannot emulate although its memory is there. */
 #define EMULATE_MAX 64u
 
+/* Who joins a thread kicks it this often, because it may wait where a kick does not reach. */
 #define JOIN_KICK_NS 10000000
-#define PAUSE_POLL_NS 200000
+
+/* The longest wait between two looks at the clock. */
+#define SLEEP_MAX_US 1000000000u
 
 #define VCPU_REQUEST_CHECK 0x1u /* look whether the vCPU makes progress */
 
@@ -95,6 +111,8 @@ vcpu_create(struct vcpu_vm *vm, unsigned index, struct vcpu *vcpu, struct failur
     vcpu->arch = (struct arch_vcpu){
         .host = vm->kvm->host, .fd = vcpu->fd, .run = vcpu->run, .index = index
     };
+    vm_mutex_init(&vcpu->sleep_lock);
+    vm_cond_init(&vcpu->sleep_cond);
     return 0;
 }
 
@@ -103,6 +121,8 @@ vcpu_destroy(struct vcpu *vcpu)
 {
     if (vcpu->fd < 0)
         return;
+    vm_cond_fini(&vcpu->sleep_cond);
+    vm_mutex_fini(&vcpu->sleep_lock);
     munmap(vcpu->run, vcpu->vm->kvm->host->vcpu_mmap_size);
     close(vcpu->fd);
     vcpu->fd = -1;
@@ -115,6 +135,60 @@ vcpu_kick(struct vcpu *vcpu)
         return;
     __atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
     (void)pthread_kill(vcpu->thread, VCPU_SIGNAL);
+    vm_mutex_lock(&vcpu->sleep_lock);
+    vm_cond_broadcast(&vcpu->sleep_cond);
+    vm_mutex_unlock(&vcpu->sleep_lock);
+}
+
+void
+vcpu_sleep_prepare(struct vcpu *vcpu)
+{
+    vm_mutex_lock(&vcpu->sleep_lock);
+    vcpu->woken = false;
+    vm_mutex_unlock(&vcpu->sleep_lock);
+}
+
+void
+vcpu_wake(struct vcpu *vcpu)
+{
+    vm_mutex_lock(&vcpu->sleep_lock);
+    vcpu->woken = true;
+    vm_cond_broadcast(&vcpu->sleep_cond);
+    vm_mutex_unlock(&vcpu->sleep_lock);
+}
+
+/* Wait for the vCPU's condition, until the deadline at most; woken up too early now and then. */
+static void
+wait_until(struct vcpu *vcpu, uint64_t now, uint64_t deadline) VM_REQUIRES(&vcpu->sleep_lock)
+{
+    uint64_t us = (deadline - now + 999) / 1000;
+
+    if (deadline == VCPU_NO_DEADLINE)
+        vm_cond_wait(&vcpu->sleep_cond, &vcpu->sleep_lock);
+    else
+        vm_cond_wait_for(&vcpu->sleep_cond, &vcpu->sleep_lock,
+                         us < SLEEP_MAX_US ? (unsigned)us : SLEEP_MAX_US);
+}
+
+enum vcpu_sleep
+vcpu_sleep(struct vcpu *vcpu, uint64_t deadline)
+{
+    enum vcpu_sleep why = VCPU_WOKEN;
+    uint64_t now;
+
+    vm_mutex_lock(&vcpu->sleep_lock);
+    while (!vcpu->woken) {
+        now = clock_now_ns();
+        if (vcpu_vm_is_ending(vcpu->vm) || vcpu_gate_is_closed(&vcpu->vm->gate))
+            why = VCPU_INTERRUPTED;
+        else if (now >= deadline)
+            why = VCPU_TIMED_OUT;
+        if (why != VCPU_WOKEN)
+            break;
+        wait_until(vcpu, now, deadline);
+    }
+    vm_mutex_unlock(&vcpu->sleep_lock);
+    return why;
 }
 
 void
@@ -145,15 +219,17 @@ vcpu_end(struct vcpu *vcpu, enum end_cause cause, const char *format, ...)
     vcpu->vm->ops->end(vcpu->vm->context, cause == END_CRASHED, message);
 }
 
-/* How often in a row, this time included, the vCPU was found where it is. */
+/*
+ * How often in a row, this time included, the vCPU was found where it is.  One whose position
+ * cannot be read has not moved: what counts on this ends.
+ */
 static unsigned
 watch_position(struct vcpu *vcpu, struct vcpu_watch *watch)
 {
     uint64_t rip, hash;
 
-    if (arch_vcpu_position(&vcpu->arch, &rip, &hash) != 0)
-        return watch->same;
-    if (watch->same == 0 || rip != watch->rip || hash != watch->hash)
+    if (arch_vcpu_position(&vcpu->arch, &rip, &hash) == 0 &&
+        (watch->same == 0 || rip != watch->rip || hash != watch->hash))
         *watch = (struct vcpu_watch){ .rip = rip, .hash = hash };
     return ++watch->same;
 }
@@ -267,24 +343,68 @@ fail_access(struct vcpu *vcpu, const struct vm_fault_info *info, unsigned flags)
         end_undeliverable(vcpu, info, ret);
 }
 
+/* KVM_RUN failed and will be entered again, but not for ever. */
 static void
-handle_efault(struct vcpu *vcpu)
+retry_run(struct vcpu *vcpu, const struct refusal *refusal)
 {
-    const struct timespec pause = { .tv_nsec = REFUSED_PAUSE_NS };
-    struct vm_fault_info info;
-    unsigned same;
+    unsigned same = count_refusal(vcpu);
 
-    vcpu->counters.efault++;
+    if (same > REFUSED_MAX) {
+        vcpu_end(vcpu, END_FAILED, "KVM_RUN fails again and again: %s: %s",
+                 strerror(refusal->error), refusal->remedy);
+    } else if (same > REFUSED_QUICK) {
+        vcpu_sleep_prepare(vcpu);
+        (void)vcpu_sleep(vcpu, clock_now_ns() + REFUSED_PAUSE_NS);
+    }
+    vcpu->refused_at = clock_now_ns();
+}
+
+/*
+ * A signal ended KVM_RUN.
+ *
+ * KVM tries some instructions again and again by itself, without an exit (docs/hosts.md): sgdt
+ * into a page that fails, for which the fault service has a failure and sends the kick, or into
+ * no memory at all, for which nobody has.  The thread's timer is for the latter.
+ * Returns whether that was it.
+ */
+static bool
+handle_interrupt(struct vcpu *vcpu)
+{
+    struct vm_fault_info info;
+
     if (fault_service_take_failure(vcpu->vm->service, vcpu->index, &info)) {
         fail_access(vcpu, &info, 0);
-        return;
+        return true;
     }
-    same = count_refusal(vcpu);
-    if (same > REFUSED_MAX)
-        vcpu_end(vcpu, END_FAILED, "KVM_RUN fails again and again: %s", strerror(EFAULT));
-    else if (same > REFUSED_QUICK)
-        (void)nanosleep(&pause, NULL);
-    vcpu->refused_at = clock_now_ns();
+    if (watch_position(vcpu, &vcpu->interrupted) <= 1 ||
+        arch_resolve_retried(&vcpu->arch, vcpu->vm->map, &info) != 1)
+        return false;
+    fail_access(vcpu, &info, ARCH_INJECT_CERTAIN);
+    return true;
+}
+
+/* KVM_RUN failed. */
+static void
+handle_error(struct vcpu *vcpu, int error)
+{
+    struct vm_fault_info info;
+
+    if (error == EFAULT) {
+        vcpu->counters.efault++;
+        if (fault_service_take_failure(vcpu->vm->service, vcpu->index, &info)) {
+            fail_access(vcpu, &info, 0);
+            return;
+        }
+    }
+    if (error == EINTR && handle_interrupt(vcpu))
+        return;
+    for (size_t i = 0; i < REFUSALS; i++) {
+        if (refusals[i].error == error) {
+            retry_run(vcpu, &refusals[i]);
+            return;
+        }
+    }
+    vcpu_end(vcpu, END_FAILED, "KVM_RUN: %s", strerror(error));
 }
 
 /* A failure recorded for this very access, if there is one; any other is stale. */
@@ -441,25 +561,6 @@ handle_exit(struct vcpu *vcpu)
     }
 }
 
-/*
- * A signal ended KVM_RUN.
- *
- * KVM tries some instructions again and again by itself, without an exit (docs/hosts.md): sgdt
- * into a page that fails, for which the fault service has a failure and sends the kick, or into
- * no memory at all, for which nobody has.  The thread's timer is for the latter.
- */
-static void
-handle_interrupt(struct vcpu *vcpu)
-{
-    struct vm_fault_info info;
-
-    if (fault_service_take_failure(vcpu->vm->service, vcpu->index, &info))
-        fail_access(vcpu, &info, 0);
-    else if (watch_position(vcpu, &vcpu->interrupted) > 1 &&
-             arch_resolve_retried(&vcpu->arch, vcpu->vm->map, &info) == 1)
-        fail_access(vcpu, &info, ARCH_INJECT_CERTAIN);
-}
-
 /* Interrupt KVM_RUN from time to time; the timer counts the thread's processor time only. */
 static int
 start_timer(timer_t *timer)
@@ -475,61 +576,51 @@ start_timer(timer_t *timer)
     return 0;
 }
 
-/* Say that KVM_RUN is next; or, while the VM is paused, wait a moment and return false. */
+/*
+ * The gate is closed.  Rest and return false; or, as long as KVM has something to complete, have
+ * the next KVM_RUN do that and return at once.
+ */
 static bool
-enter_guest(struct vcpu *vcpu)
+pass_closed_gate(struct vcpu *vcpu)
 {
-    const struct timespec moment = { .tv_nsec = PAUSE_POLL_NS };
-
-    atomic_store(&vcpu->in_guest, true);
-    if (!atomic_load(&vcpu->vm->paused))
-        return true;
-    atomic_store(&vcpu->in_guest, false);
-    (void)nanosleep(&moment, NULL);
-    return false;
+    if (!vcpu->incomplete && vcpu->run->kvm_dirty_regs == 0) {
+        vcpu_gate_rest(&vcpu->vm->gate);
+        return false;
+    }
+    __atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
+    return true;
 }
 
-void
-vcpu_await_pause(struct vcpu *vcpu)
+/* May KVM_RUN be next?  See vcpu.h for the order. */
+static bool
+prepare_run(struct vcpu *vcpu)
 {
-    const struct timespec moment = { .tv_nsec = PAUSE_POLL_NS };
-
-    vcpu_kick(vcpu);
-    while (atomic_load(&vcpu->in_guest))
-        (void)nanosleep(&moment, NULL);
-}
-
-/* One KVM_RUN and its exit.  See vcpu.h for the order of the first two steps. */
-static void
-run_once(struct vcpu *vcpu)
-{
-    int error;
-
     __atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
     if ((atomic_exchange(&vcpu->requests, 0) & VCPU_REQUEST_CHECK) != 0)
         check_progress(vcpu);
-    if (vcpu_vm_is_ending(vcpu->vm) || !enter_guest(vcpu))
+    if (vcpu_vm_is_ending(vcpu->vm))
+        return false;
+    return !vcpu_gate_is_closed(&vcpu->vm->gate) || pass_closed_gate(vcpu);
+}
+
+/* One KVM_RUN and its exit. */
+static void
+run_once(struct vcpu *vcpu)
+{
+    const struct kvm_run *run = vcpu->run;
+    int error;
+
+    if (!prepare_run(vcpu))
         return;
     error = ioctl(vcpu->fd, KVM_RUN, NULL) < 0 ? errno : 0;
-    atomic_store(&vcpu->in_guest, false);
+    vcpu->incomplete =
+        error == 0 && (run->exit_reason == KVM_EXIT_IO || run->exit_reason == KVM_EXIT_MMIO);
     if (vcpu_vm_is_ending(vcpu->vm))
         return;
-    switch (error) {
-    case 0:
+    if (error != 0)
+        handle_error(vcpu, error);
+    else
         handle_exit(vcpu);
-        break;
-    case EINTR:
-        handle_interrupt(vcpu);
-        break;
-    case EAGAIN:
-        break;
-    case EFAULT:
-        handle_efault(vcpu);
-        break;
-    default:
-        vcpu_end(vcpu, END_FAILED, "KVM_RUN: %s", strerror(error));
-        break;
-    }
 }
 
 static void *
@@ -552,6 +643,7 @@ thread_main(void *argument)
         run_once(vcpu);
     if (ret == 0)
         (void)timer_delete(timer);
+    vcpu_gate_remove(&vm->gate);
     return NULL;
 }
 
@@ -560,10 +652,16 @@ vcpu_start(struct vcpu *vcpu)
 {
     int error;
 
+    vcpu_gate_add(&vcpu->vm->gate);
     error = pthread_create(&vcpu->thread, NULL, thread_main, vcpu);
-    if (error != 0)
+    if (error != 0) {
+        vcpu_gate_remove(&vcpu->vm->gate);
         return -error;
+    }
     atomic_store(&vcpu->started, true);
+    /* Who had a reason before this could not kick. */
+    if (vcpu_vm_is_ending(vcpu->vm) || vcpu_gate_is_closed(&vcpu->vm->gate))
+        vcpu_kick(vcpu);
     return 0;
 }
 

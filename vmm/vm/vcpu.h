@@ -8,14 +8,19 @@
  * it looks at the reasons.  So a kick is never lost inside KVM_RUN: either the
  * thread sees the reason, or KVM sees immediate_exit, or the signal ends KVM_RUN.
  *
+ * Pausing: the thread rests at the VM's gate (vcpu_gate.h), after it has had KVM complete the
+ * instruction of the last exit: what such an instruction reads or writes is not in the registers
+ * before.  It executes nothing more for that.
+ *
  * Letters beside fields: (c) constant while the thread runs, (a) atomic, T the
- * vCPU's own thread.
+ * vCPU's own thread, Z vcpu->sleep_lock.
  */
 #ifndef VCPU_H
 #define VCPU_H
 
 #include "vmm/kvm/fault_service.h"
 #include "vmm/vm/port_input.h"
+#include "vmm/vm/vcpu_gate.h"
 #include "vmm/x86_64/arch.h"
 
 #include <pthread.h>
@@ -36,7 +41,7 @@ struct vcpu_ops {
     /* Bytes for the console, and the next byte from it (0xFF = none). */
     void (*console_write)(void *context, const void *bytes, size_t size);
     uint8_t (*console_read)(void *context);
-    /* HLT: returns when the VM is ending. */
+    /* HLT: returns when the VM is ending; rests meanwhile when it is to pause. */
     void (*halt)(void *context, struct vcpu *vcpu);
     /* End the VM: the guest ended itself (crashed), or the host or vkvm failed. */
     void (*end)(void *context, bool crashed, const char *message);
@@ -51,7 +56,7 @@ struct vcpu_vm {
     const struct vcpu_ops *ops;    /* (c) borrowed */
     void *context;                 /* (c) of the ops */
     _Atomic bool ending;           /* (a) set once: the threads end */
-    _Atomic bool paused;           /* (a) the threads stay out of KVM_RUN */
+    struct vcpu_gate gate;         /* closed: the threads stay out of KVM_RUN */
 };
 
 /* Positions seen by consecutive checks. */
@@ -86,7 +91,7 @@ struct vcpu {
     struct arch_vcpu arch;         /* T */
     pthread_t thread;              /* (c) valid while `started` */
     _Atomic bool started;          /* (a) created and not joined */
-    _Atomic bool in_guest;         /* (a) in KVM_RUN, or about to be */
+    bool incomplete;               /* T: KVM has yet to complete the last exit's instruction */
     _Atomic unsigned requests;     /* (a) VCPU_REQUEST_* (vcpu.c) */
     _Atomic uint64_t suspect_gpa;  /* (a) what a check is about */
     struct vcpu_watch watch;       /* T: of checks */
@@ -98,6 +103,9 @@ struct vcpu {
     struct vcpu_last_input last_input; /* T */
     struct port_input input;           /* T */
     struct vcpu_counters counters;     /* T but for (a); anybody's when the thread has ended */
+    struct vm_mutex sleep_lock;        /* Z, innermost */
+    struct vm_cond sleep_cond;         /* Z: broadcast by vcpu_wake and by a kick */
+    bool woken;                        /* Z */
 };
 
 static inline bool
@@ -126,14 +134,38 @@ int vcpu_start(struct vcpu *vcpu) __attribute__((warn_unused_result));
  */
 bool vcpu_try_join(struct vcpu *vcpu);
 
-/* Make the thread leave KVM_RUN, or not enter it, if there is a thread. */
+/* Make the thread leave KVM_RUN and vcpu_sleep, or not enter them, if there is a thread. */
 void vcpu_kick(struct vcpu *vcpu);
 
+/* Why a sleep ended. */
+enum vcpu_sleep {
+    VCPU_WOKEN,      /* by vcpu_wake */
+    VCPU_TIMED_OUT,  /* the deadline has come */
+    VCPU_INTERRUPTED /* the VM ends or is to pause: return to the vCPU's loop */
+};
+
+#define VCPU_NO_DEADLINE UINT64_MAX
+
 /*
- * Wait until the thread is out of KVM_RUN; with vcpu_vm.paused set before, it stays out.
- * May sleep: what the vCPU waits for in KVM_RUN, a fault thread must be able to answer.
+ * How a vCPU's thread waits for something that happens in the VM (a guest's call that waits):
+ *
+ *     vcpu_sleep_prepare(vcpu);
+ *     look at the condition and, in one step with that, queue the vCPU where its waker looks;
+ *     why = vcpu_sleep(vcpu, deadline);
+ *     take the vCPU off the queue, if it is still there;
+ *
+ * A wake-up that comes between the first and the third step is not lost.  After VCPU_INTERRUPTED
+ * the call returns to the guest, which may find that nothing happened and calls again: only so
+ * is the vCPU's state that of a whole number of instructions while it rests.
+ *
+ * vcpu_sleep: deadline in ns of clock_now_ns, or VCPU_NO_DEADLINE.  By the vCPU's thread, without
+ * locks.
  */
-void vcpu_await_pause(struct vcpu *vcpu);
+void vcpu_sleep_prepare(struct vcpu *vcpu);
+enum vcpu_sleep vcpu_sleep(struct vcpu *vcpu, uint64_t deadline);
+
+/* End the vCPU's sleep.  From any thread; takes Z, so under any lock. */
+void vcpu_wake(struct vcpu *vcpu);
 
 /*
  * Have the vCPU check its own progress; gpa is what it keeps faulting on.  When

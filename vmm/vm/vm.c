@@ -80,6 +80,39 @@ vm_map_of(struct vm *vm)
     return &vm->map;
 }
 
+/* --- pausing ---------------------------------------------------------------- */
+
+static void
+kick_vcpus(struct vm *vm)
+{
+    for (unsigned i = 0; i < vm->config.machine.nvcpus; i++)
+        vcpu_kick(&vm->vcpus[i]);
+}
+
+int
+vm_pause_start(struct vm *vm, enum vcpu_pause reason)
+{
+    int error = vcpu_gate_close(&vm->shared.gate, reason);
+
+    if (error == 0)
+        kick_vcpus(vm);
+    return error;
+}
+
+int
+vm_pause(struct vm *vm, enum vcpu_pause reason)
+{
+    int error = vm_pause_start(vm, reason);
+
+    return error != 0 ? error : vcpu_gate_await_rest(&vm->shared.gate, reason);
+}
+
+void
+vm_resume(struct vm *vm, enum vcpu_pause reason)
+{
+    vcpu_gate_open(&vm->shared.gate, reason);
+}
+
 /* --- ending --------------------------------------------------------------- */
 
 /* Record the outcome; false when somebody else was first. */
@@ -95,7 +128,6 @@ set_outcome(struct vm *vm, enum vm_end end, int status, const char *format, va_l
         vm->outcome.status = status;
         vsnprintf(vm->outcome.message, sizeof(vm->outcome.message), format, ap);
         atomic_store(&vm->shared.ending, true);
-        vm_cond_broadcast(&vm->end_cond);
     }
     vm_mutex_unlock(&vm->end_lock);
     return first;
@@ -107,15 +139,14 @@ vm_end(struct vm *vm, enum vm_end end, int status, const char *format, ...)
     const uint64_t one = 1;
     va_list ap;
     bool first;
-    unsigned i;
 
     va_start(ap, format);
     first = set_outcome(vm, end, status, format, ap);
     va_end(ap);
     if (!first)
         return;
-    for (i = 0; i < vm->config.machine.nvcpus; i++)
-        vcpu_kick(&vm->vcpus[i]);
+    vcpu_gate_end(&vm->shared.gate);
+    kick_vcpus(vm);
     if (write(vm->ended_fd, &one, sizeof(one)) < 0)
         assert(errno == EAGAIN);
 }
@@ -128,13 +159,23 @@ on_doorbell(void *context, struct vcpu *vcpu)
     return doorbell_call(context, vcpu);
 }
 
+/* A vCPU waits for what is outside.  It rests if the VM is to pause, in the midst of its exit. */
+static bool
+rest_or_give_up(void *context)
+{
+    struct vm *vm = context;
+
+    vcpu_gate_rest(&vm->shared.gate);
+    return vcpu_vm_is_ending(&vm->shared);
+}
+
 static void
 on_console_write(void *context, const void *bytes, size_t size)
 {
     struct vm *vm = context;
     int ret;
 
-    ret = console_write(&vm->console, bytes, size, &vm->shared.ending);
+    ret = console_write(&vm->console, bytes, size, rest_or_give_up, vm);
     if (ret != 0 && ret != -ECANCELED)
         vm_end(vm, VM_END_FAILED, 0, "cannot write standard output: %s", strerror(-ret));
 }
@@ -165,10 +206,11 @@ on_halt(void *context, struct vcpu *vcpu)
         vm_end(vm, VM_END_CRASHED, 0, "all vCPUs halted; the last was vCPU %u: %s", vcpu->index,
                where);
     }
-    vm_mutex_lock(&vm->end_lock);
-    while (!vcpu_vm_is_ending(&vm->shared))
-        vm_cond_wait(&vm->end_cond, &vm->end_lock);
-    vm_mutex_unlock(&vm->end_lock);
+    while (!vcpu_vm_is_ending(&vm->shared)) {
+        vcpu_sleep_prepare(vcpu);
+        (void)vcpu_sleep(vcpu, VCPU_NO_DEADLINE);
+        vcpu_gate_rest(&vm->shared.gate);
+    }
 }
 
 static const struct vcpu_ops vm_vcpu_ops = {
@@ -249,20 +291,18 @@ join_vcpus(struct vm *vm)
 }
 
 static void
-run_vcpus(struct vm *vm, const struct vm_watch *watch)
+run_vcpus(struct vm *vm, struct vm_watch *watch)
 {
     uint64_t started = clock_now_ns();
     unsigned i;
     int ret = 0;
 
-    console_raw(&vm->console);
     for (i = 0; i < vm->config.machine.nvcpus && ret == 0; i++)
         ret = vcpu_start(&vm->vcpus[i]);
     if (ret != 0)
         vm_end(vm, VM_END_FAILED, 0, "cannot start a vCPU thread: %s", strerror(-ret));
-    vm_watch_wait(watch, vm);
+    vm_watch_run(watch);
     join_vcpus(vm);
-    console_restore(&vm->console);
     vm->run_ns = clock_now_ns() - started;
 }
 
@@ -308,11 +348,14 @@ vm_run(struct vm *vm, struct vm_outcome *outcome)
     vm->shared.ops = &vm_vcpu_ops;
     vm->shared.context = vm;
     vcpu_signal_setup();
-    ret = vm_watch_start(&watch, vm->config.timeout_ms);
+    ret = vm_watch_init(&watch, vm);
     if (ret == 0)
         ret = start_service(vm);
-    if (ret == 0) {
+    if (ret == 0)
         run_vcpus(vm, &watch);
+    /* A signal that comes from here on ends the process: what is left may take long. */
+    vm_watch_fini(&watch);
+    if (ret == 0) {
         tell_ended(vm);
         kvm_pmap_abort(vm->kpmap);
         stop_service(vm);
@@ -320,7 +363,6 @@ vm_run(struct vm *vm, struct vm_outcome *outcome)
     } else {
         vm_end(vm, VM_END_FAILED, 0, "cannot start: %s", strerror(-ret));
     }
-    vm_watch_stop(&watch);
     *outcome = vm->outcome;
 }
 

@@ -11,6 +11,7 @@
 
 #include "vmm/kvm/fault_service.h"
 #include "vmm/vm/machine.h"
+#include "vmm/vm/vcpu_gate.h"
 #include "vmm/vpagetable/vm_fault.h"
 #include "vmm/x86_64/arch.h"
 
@@ -20,7 +21,7 @@ struct vm_host; /* vm_host.h */
 enum vm_end {
     VM_END_GUEST,       /* the guest called exit: status */
     VM_END_TIMEOUT,     /* --timeout ran out */
-    VM_END_INTERRUPTED, /* SIGINT, SIGTERM or SIGHUP */
+    VM_END_INTERRUPTED, /* a signal that would end the process */
     VM_END_CRASHED, /* the guest did something that ends only itself: triple fault, all vCPUs halted ... */
     VM_END_FAILED /* the host or vkvm failed */
 };
@@ -36,6 +37,7 @@ struct vm_config {
     unsigned timeout_ms; /* 0 = none */
     enum fault_placement placement;
     unsigned fault_threads; /* 0 = chosen */
+    bool detached; /* leaves the process's signals and terminal alone: another VM has them */
 
     /*
      * Told, as one line without its end, when something of this VM failed that does not end
@@ -95,17 +97,38 @@ int vm_set_start(struct vm *vm, const struct arch_start *start, struct failure *
     __attribute__((warn_unused_result));
 
 /*
- * Run until the VM ends; once per VM.  Then what the guest wrote to shared files is
- * written back; a failure makes VM_END_FAILED of VM_END_GUEST.  Puts the terminal into raw-ish mode if standard input is
- * one, and restores it.  Meanwhile SIGINT, SIGTERM, SIGHUP and SIGQUIT, unless
- * ignored, end the VM instead of the process: the calling thread must be one that
- * receives them, so other threads of the process block them.
+ * Run until the VM ends; once per VM.  Then what the guest wrote to shared files is written back; a
+ * failure makes VM_END_FAILED of VM_END_GUEST.
+ *
+ * Unless `detached`, standard input, if it is a terminal, is raw-ish meanwhile (terminal.h), and
+ * signals that would end the process end the VM instead, those that a fault raises excepted;
+ * SIGTSTP pauses the VM first.  While pages are written back at the end, a signal ends the process
+ * again.  The calling thread must be one that receives signals, so other
+ * threads of the process block them.
  */
 void vm_run(struct vm *vm, struct vm_outcome *outcome);
 
 /* End the VM from any thread; the first call wins. */
 void vm_end(struct vm *vm, enum vm_end end, int status, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+
+/*
+ * Keep the vCPUs from executing anything, for `reason` (vcpu_gate.h), until vm_resume with the
+ * same: from any thread but a vCPU's, without locks, before, during or after vm_run.  Several
+ * reasons may hold at once; each is its user's own.
+ *
+ * vm_pause waits until no vCPU runs.  Then each is between two instructions, with its registers
+ * and what they read complete, unless vcpu->incomplete says that it rests while its output is
+ * stuck.  A vCPU that waits for a fault comes to rest with the answer.  vm_pause_start only asks;
+ * vcpu_gate_all_rest tells when it is so.
+ * Returns 0; -EALREADY: the reason held already, nothing changed; -ECANCELED (vm_pause): the VM
+ * ends, or another thread resumed for this reason.
+ */
+int vm_pause(struct vm *vm, enum vcpu_pause reason) __attribute__((warn_unused_result));
+int vm_pause_start(struct vm *vm, enum vcpu_pause reason) __attribute__((warn_unused_result));
+
+/* Take the reason back; the vCPUs run on when no other holds. */
+void vm_resume(struct vm *vm, enum vcpu_pause reason);
 
 void vm_report_get(struct vm *vm, struct vm_report *report);
 

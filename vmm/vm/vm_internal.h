@@ -48,9 +48,9 @@ struct vm {
     bool lost_told; /* vm_run's: it is known that pages of a file are lost; counts in host->quiet */
 
     int ended_fd;              /* (c) owned: eventfd, readable when the VM has ended */
+    int rested_fd;             /* (c) owned: eventfd, readable when the vCPUs have come to rest */
     _Atomic unsigned nhalted;  /* (a) vCPUs that executed HLT */
     struct vm_mutex end_lock;  /* F */
-    struct vm_cond end_cond;   /* F: broadcast when shared.ending was set */
     struct vm_outcome outcome; /* F */
 
     uint64_t started_ns;        /* (c) when vm_create began */

@@ -191,20 +191,42 @@ make_vcpus(struct vm *vm, struct failure *error)
     return ret;
 }
 
+/* Whoever waits for the vCPUs in an event loop looks at the descriptor. */
+static void
+tell_rested(void *context)
+{
+    const struct vm *vm = context;
+    const uint64_t one = 1;
+
+    if (write(vm->rested_fd, &one, sizeof(one)) < 0)
+        assert(errno == EAGAIN);
+}
+
+static int
+make_eventfds(struct vm *vm, struct failure *error)
+{
+    int ret = 0;
+
+    vm->ended_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    vm->rested_fd = vm->ended_fd < 0 ? -1 : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (vm->rested_fd < 0)
+        ret = failure_set(error, -errno, "cannot make an eventfd: %s", strerror(errno));
+    if (ret != 0 && vm->ended_fd >= 0)
+        close(vm->ended_fd);
+    return ret;
+}
+
 static int
 make_rest(struct vm *vm, struct failure *error)
 {
-    int ret;
+    int ret = make_eventfds(vm, error);
 
-    vm->ended_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (vm->ended_fd < 0) {
-        ret = -errno;
-        return failure_set(error, ret, "cannot make an eventfd: %s", strerror(-ret));
-    }
+    if (ret != 0)
+        return ret;
     console_init(&vm->console, STDIN_FILENO, STDOUT_FILENO);
     vm_mutex_init(&vm->spaces_lock);
     vm_mutex_init(&vm->end_lock);
-    vm_cond_init(&vm->end_cond);
+    vcpu_gate_init(&vm->shared.gate, tell_rested, vm);
     return 0;
 }
 
@@ -212,10 +234,11 @@ static void
 unmake_rest(struct vm *vm)
 {
     vmspaces_free(&vm->spaces);
-    vm_cond_fini(&vm->end_cond);
+    vcpu_gate_fini(&vm->shared.gate);
     vm_mutex_fini(&vm->end_lock);
     vm_mutex_fini(&vm->spaces_lock);
     console_fini(&vm->console);
+    close(vm->rested_fd);
     close(vm->ended_fd);
 }
 

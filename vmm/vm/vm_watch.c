@@ -1,96 +1,91 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Waiting for the end: three descriptors that become readable, for the end itself, a signal and
- * the timeout.
+ * The sources of a VM's event loop.
  */
 #include "vmm/vm/vm_watch.h"
 
+#include "vmm/base/clock.h"
 #include "vmm/vm/vm_internal.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <string.h>
-#include <sys/signalfd.h>
-#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
-/* Block the signals that would end or stop the process, but for those it was told to ignore. */
-static void
-block_signals(struct vm_watch *watch)
-{
-    static const int signals[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP };
-    struct sigaction action;
-    sigset_t blocked;
-    size_t i;
+/*
+ * In the background, look this often whether the terminal is ours: a shell brings a job that runs
+ * to the foreground without telling it.
+ */
+#define LOOK_NS 200000000u
 
-    sigemptyset(&watch->signals);
-    for (i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
-        if (sigaction(signals[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN)
-            sigaddset(&watch->signals, signals[i]);
-    }
-    /* SIGPIPE: write says EPIPE instead. */
-    blocked = watch->signals;
-    sigaddset(&blocked, SIGPIPE);
-    (void)pthread_sigmask(SIG_BLOCK, &blocked, &watch->saved_mask);
+/* --- signals ---------------------------------------------------------------- */
+
+/* Those whose default is to end the process, but for faults (terminal.h), and SIGTSTP. */
+static const int ending_signals[] = {
+    SIGHUP,  SIGINT,    SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2,   SIGALRM,
+    SIGXCPU, SIGVTALRM, SIGPROF, SIGPOLL, SIGPWR,  SIGSTKFLT, SIGTSTP,
+};
+#define ENDING_SIGNALS (sizeof(ending_signals) / sizeof(ending_signals[0]))
+
+/* One that was told to be ignored, or has a handler, keeps that. */
+static void
+add_default(sigset_t *set, int signal)
+{
+    struct sigaction action;
+
+    if (sigaction(signal, NULL, &action) == 0 && (action.sa_flags & SA_SIGINFO) == 0 &&
+        action.sa_handler == SIG_DFL)
+        sigaddset(set, signal);
 }
 
-/* Forget what arrived too late to matter, so that it does not end the process now. */
+/*
+ * Also blocked, but not received: SIGPIPE, write says EPIPE instead; and what would stop a process
+ * in the background that reads or writes its terminal, instead of failing.
+ */
+static void
+block_signals(struct vm_watch *watch, sigset_t *received)
+{
+    sigemptyset(received);
+    if (!watch->vm->config.detached) {
+        for (size_t i = 0; i < ENDING_SIGNALS; i++)
+            add_default(received, ending_signals[i]);
+        for (int signal = VCPU_SIGNAL + 1; signal <= SIGRTMAX; signal++)
+            add_default(received, signal);
+        add_default(received, SIGCONT);
+    }
+    watch->blocked = *received;
+    sigaddset(&watch->blocked, SIGPIPE);
+    sigaddset(&watch->blocked, SIGTTIN);
+    sigaddset(&watch->blocked, SIGTTOU);
+    (void)pthread_sigmask(SIG_BLOCK, &watch->blocked, &watch->saved_mask);
+}
+
+/* Forget what arrived too late to matter, so that it does not end or stop the process now. */
 static void
 unblock_signals(struct vm_watch *watch)
 {
     const struct timespec now = { 0 };
-    sigset_t pipe;
 
-    sigemptyset(&pipe);
-    sigaddset(&pipe, SIGPIPE);
-    while (sigtimedwait(&watch->signals, NULL, &now) > 0 || sigtimedwait(&pipe, NULL, &now) > 0)
+    while (sigtimedwait(&watch->blocked, NULL, &now) > 0)
         continue;
     (void)pthread_sigmask(SIG_SETMASK, &watch->saved_mask, NULL);
 }
 
-static int
-start_timer(unsigned timeout_ms, int *fdp)
-{
-    const struct itimerspec when = {
-        .it_value = { .tv_sec = timeout_ms / 1000, .tv_nsec = timeout_ms % 1000 * 1000000L },
-    };
-    int fd, ret;
+/* --- the terminal and stopping ---------------------------------------------- */
 
-    *fdp = -1;
-    if (timeout_ms == 0)
-        return 0;
-    fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    if (timerfd_settime(fd, 0, &when, NULL) != 0) {
-        ret = -errno;
-        close(fd);
-        return ret;
-    }
-    *fdp = fd;
-    return 0;
+/* Take the terminal, now or when it becomes ours. */
+static void
+take_terminal(struct vm_watch *watch)
+{
+    if (watch->vm->config.detached)
+        return;
+    event_timer_set(watch->look, terminal_take(&watch->terminal) ? 0 : LOOK_NS, LOOK_NS);
 }
 
-int
-vm_watch_start(struct vm_watch *watch, unsigned timeout_ms)
+static void
+on_look(void *context)
 {
-    block_signals(watch);
-    watch->timer_fd = -1;
-    watch->signal_fd = signalfd(-1, &watch->signals, SFD_CLOEXEC | SFD_NONBLOCK);
-    if (watch->signal_fd < 0)
-        return -errno;
-    return start_timer(timeout_ms, &watch->timer_fd);
-}
-
-void
-vm_watch_stop(struct vm_watch *watch)
-{
-    if (watch->timer_fd >= 0)
-        close(watch->timer_fd);
-    if (watch->signal_fd >= 0)
-        close(watch->signal_fd);
-    unblock_signals(watch);
+    take_terminal(context);
 }
 
 /*
@@ -109,56 +104,157 @@ stop_self(void)
     (void)pthread_sigmask(SIG_BLOCK, &stop, NULL);
 }
 
-/*
- * Ctrl-Z: the terminal is the shell's while the process is stopped.  A vCPU that waits in
- * KVM_RUN for a fault thread cannot stop before it has its answer, and the shell waits until
- * all threads have stopped: so the vCPUs come out first.
- */
-static void
-stop_process(struct vm *vm)
+/* Time to the deadline; a timer is not set to 0, which is never. */
+static uint64_t
+time_left(const struct vm_watch *watch)
 {
-    atomic_store(&vm->shared.paused, true);
-    for (unsigned i = 0; i < vm->config.machine.nvcpus; i++)
-        vcpu_await_pause(&vm->vcpus[i]);
-    console_restore(&vm->console);
-    stop_self();
-    console_raw(&vm->console);
-    atomic_store(&vm->shared.paused, false);
+    uint64_t now = clock_now_ns();
+
+    return watch->deadline > now ? watch->deadline - now : 1;
 }
 
 static void
-take_signal(struct vm *vm, const struct vm_watch *watch)
+set_timeout(struct vm_watch *watch, uint64_t left)
 {
-    struct signalfd_siginfo info;
+    watch->deadline = clock_now_ns() + left;
+    event_timer_set(watch->timeout, left, 0);
+}
 
-    if (read(watch->signal_fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
+/* The vCPUs rest.  The terminal is the shell's while the process is stopped. */
+static void
+stop_process(struct vm_watch *watch)
+{
+    uint64_t left = time_left(watch);
+
+    terminal_restore(&watch->terminal);
+    stop_self();
+    take_terminal(watch);
+    if (watch->deadline != 0)
+        set_timeout(watch, left);
+}
+
+static void
+begin_stop(struct vm_watch *watch)
+{
+    watch->stopping = vm_pause_start(watch->vm, VCPU_PAUSE_STOP) == 0 || watch->stopping;
+}
+
+static void
+end_stop(struct vm_watch *watch)
+{
+    if (watch->stopping)
+        vm_resume(watch->vm, VCPU_PAUSE_STOP);
+    watch->stopping = false;
+}
+
+/* The last vCPU came to rest, for whatever reason. */
+static void
+on_rested(void *context, unsigned events)
+{
+    struct vm_watch *watch = context;
+    uint64_t count;
+
+    (void)events;
+    (void)!read(watch->vm->rested_fd, &count, sizeof(count)); /* what counts is the gate */
+    if (!watch->stopping || !vcpu_gate_all_rest(&watch->vm->shared.gate))
         return;
-    if (info.ssi_signo == SIGTSTP)
-        stop_process(vm);
-    else
-        vm_end(vm, VM_END_INTERRUPTED, (int)info.ssi_signo, "ended by signal %u (%s)",
-               info.ssi_signo, strsignal((int)info.ssi_signo));
+    stop_process(watch);
+    end_stop(watch);
+}
+
+/* SIGCONT: a stop that has not come yet will not, and the modes may have been changed. */
+static void
+on_signal(void *context, int signal)
+{
+    struct vm_watch *watch = context;
+
+    if (signal == SIGTSTP) {
+        begin_stop(watch);
+    } else if (signal == SIGCONT) {
+        end_stop(watch);
+        take_terminal(watch);
+    } else {
+        vm_end(watch->vm, VM_END_INTERRUPTED, signal, "ended by signal %d (%s)", signal,
+               strsignal(signal));
+    }
+}
+
+/* --- ends ------------------------------------------------------------------- */
+
+static void
+on_timeout(void *context)
+{
+    struct vm_watch *watch = context;
+
+    vm_end(watch->vm, VM_END_TIMEOUT, 0, "not done after %u ms: give it more time by --timeout",
+           watch->vm->config.timeout_ms);
+}
+
+static void
+on_ended(void *context, unsigned events)
+{
+    struct vm_watch *watch = context;
+
+    (void)events;
+    event_loop_stop(watch->loop);
+}
+
+/* --- making ----------------------------------------------------------------- */
+
+static int
+add_sources(struct vm_watch *watch, const sigset_t *signals)
+{
+    struct event_source *source;
+    int error;
+
+    error =
+        event_loop_add_fd(watch->loop, watch->vm->ended_fd, EVENT_READ, on_ended, watch, &source);
+    if (error == 0)
+        error = event_loop_add_fd(watch->loop, watch->vm->rested_fd, EVENT_READ, on_rested, watch,
+                                  &source);
+    if (error == 0)
+        error = event_loop_add_signals(watch->loop, signals, on_signal, watch, &source);
+    if (error == 0)
+        error = event_loop_add_timer(watch->loop, on_timeout, watch, &watch->timeout);
+    if (error == 0)
+        error = event_loop_add_timer(watch->loop, on_look, watch, &watch->look);
+    return error;
+}
+
+int
+vm_watch_init(struct vm_watch *watch, struct vm *vm)
+{
+    sigset_t signals;
+    int error;
+
+    *watch = (struct vm_watch){ .vm = vm };
+    terminal_init(&watch->terminal, STDIN_FILENO);
+    block_signals(watch, &signals);
+    if (!vm->config.detached)
+        terminal_guard();
+    error = event_loop_create(&watch->loop);
+    return error == 0 ? add_sources(watch, &signals) : error;
 }
 
 void
-vm_watch_wait(const struct vm_watch *watch, struct vm *vm)
+vm_watch_fini(struct vm_watch *watch)
 {
-    struct pollfd fds[] = {
-        { .fd = vm->ended_fd, .events = POLLIN },
-        { .fd = watch->signal_fd, .events = POLLIN },
-        { .fd = watch->timer_fd, .events = POLLIN },
-    };
+    if (watch->loop != NULL)
+        event_loop_destroy(watch->loop);
+    unblock_signals(watch);
+}
 
-    while ((fds[0].revents & POLLIN) == 0) {
-        if (poll(fds, sizeof(fds) / sizeof(fds[0]), -1) < 0) {
-            if (errno != EINTR)
-                vm_end(vm, VM_END_FAILED, 0, "poll: %s", strerror(errno));
-            continue;
-        }
-        if ((fds[1].revents & POLLIN) != 0)
-            take_signal(vm, watch);
-        if ((fds[2].revents & POLLIN) != 0)
-            vm_end(vm, VM_END_TIMEOUT, 0, "not done after %u ms: give it more time by --timeout",
-                   vm->config.timeout_ms);
-    }
+void
+vm_watch_run(struct vm_watch *watch)
+{
+    struct vm *vm = watch->vm;
+    int error;
+
+    take_terminal(watch);
+    if (vm->config.timeout_ms != 0)
+        set_timeout(watch, vm->config.timeout_ms * UINT64_C(1000000));
+    error = event_loop_run(watch->loop);
+    if (error != 0)
+        vm_end(vm, VM_END_FAILED, 0, "cannot wait for events: %s", strerror(-error));
+    terminal_restore(&watch->terminal);
 }
