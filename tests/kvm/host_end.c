@@ -70,7 +70,7 @@ the_end_does_not_wait_for_a_call_of_the_guest(struct verdict *v)
     CHECK_EQ(v, told.times, 1);
     CHECK_EQ(v, told.running, 0);
     CHECK(v, strcmp(told.message, outcome.message) == 0, "told \"%s\"", told.message);
-    vm_destroy(told.vm);
+    destroy_vm(told.vm);
 }
 
 static const struct test tests[] = {

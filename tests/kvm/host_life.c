@@ -146,7 +146,7 @@ finish(struct running *r)
 {
     vm_end(r->vm, VM_END_GUEST, 77, "done");
     pthread_join(r->thread, NULL);
-    vm_destroy(r->vm);
+    destroy_vm(r->vm);
     return r->outcome;
 }
 
@@ -278,7 +278,7 @@ a_vm_paused_before_it_runs_executes_nothing_until_it_is_resumed(struct verdict *
     vm_resume(vm, VCPU_PAUSE_DEBUG);
     pthread_join(r.thread, NULL);
     expect_exit(v, &r.outcome, 5);
-    vm_destroy(vm);
+    destroy_vm(vm);
 }
 
 static void
@@ -443,7 +443,7 @@ a_paused_vm_can_end(struct verdict *v)
     pthread_join(r.thread, NULL);
     expect_end(v, &r.outcome, VM_END_TIMEOUT, "100 ms");
     CHECK_EQ(v, vm_pause(r.vm, VCPU_PAUSE_STOP), -ECANCELED);
-    vm_destroy(r.vm);
+    destroy_vm(r.vm);
 }
 
 /* --- sleeping ------------------------------------------------------------------- */
@@ -544,7 +544,7 @@ a_vcpu_that_is_never_let_run_ends_its_vm_with_cause_and_remedy(struct verdict *v
         pthread_join(r[i].thread, NULL);
         expect_end(v, &r[i].outcome, VM_END_FAILED, cases[i].remedy);
         expect_end(v, &r[i].outcome, VM_END_FAILED, strerror(cases[i].error));
-        vm_destroy(r[i].vm);
+        destroy_vm(r[i].vm);
     }
     refuse_no_more();
 }
@@ -562,7 +562,7 @@ a_vcpu_that_is_let_run_after_a_while_runs(struct verdict *v)
         refuse_runs(0, vm, errors[i], 200);
         outcome = run_vm(vm);
         expect_exit(v, &outcome, 5);
-        vm_destroy(vm);
+        destroy_vm(vm);
     }
     refuse_no_more();
 }
@@ -581,7 +581,7 @@ an_error_that_is_not_tried_again_ends_the_vm_at_once(struct verdict *v)
         outcome = run_vm(vm);
         expect_end(v, &outcome, VM_END_FAILED, "KVM_RUN: ");
         expect_end(v, &outcome, VM_END_FAILED, strerror(errors[i]));
-        vm_destroy(vm);
+        destroy_vm(vm);
     }
     refuse_no_more();
 }
@@ -591,19 +591,22 @@ an_interrupted_call_of_kvm_is_made_again_but_not_without_end(struct verdict *v)
 {
     static const unsigned long requests[] = { KVM_CREATE_VM, KVM_SET_USER_MEMORY_REGION };
     const struct vm_config config = life_config();
+    const struct vm_host_config host_config = default_host_config();
+    struct vm_host *host = make_host(&host_config);
     struct failure error = { .code = 0 };
     struct vm *vm = NULL;
 
     for (size_t i = 0; i < COUNT(requests); i++) {
         atomic_store(&interrupted, requests[i]);
         atomic_store(&interruptions, 100);
-        CHECK_EQ(v, vm_create(&config, &vm, &error), 0);
+        CHECK_EQ(v, vm_create(host, &config, &vm, &error), 0);
         vm_destroy(vm);
         atomic_store(&interruptions, UINT32_MAX);
-        CHECK_EQ(v, vm_create(&config, &vm, &error), -EINTR);
+        CHECK_EQ(v, vm_create(host, &config, &vm, &error), -EINTR);
         CHECK(v, strstr(error.message, strerror(EINTR)) != NULL, "\"%s\"", error.message);
     }
     atomic_store(&interruptions, 0);
+    vm_host_destroy(host);
 }
 
 /* --- main ---------------------------------------------------------------------- */
