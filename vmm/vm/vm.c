@@ -215,6 +215,12 @@ on_suspect(void *context, unsigned index, gpa_t gpa)
     vcpu_request_check(&vm->vcpus[index], gpa);
 }
 
+static void
+on_warning(void *context, const char *message, int error)
+{
+    vm_warn(context, message, error);
+}
+
 static int
 start_service(struct vm *vm)
 {
@@ -227,6 +233,7 @@ start_service(struct vm *vm)
         .placement = vm->config.placement,
         .fatal = on_fatal,
         .suspect = on_suspect,
+        .warn = on_warning,
         .context = vm,
     };
 
@@ -251,8 +258,7 @@ start_servers(struct vm *vm)
 static void
 stop_servers(struct vm *vm)
 {
-    fault_service_report(vm->shared.service, &vm->faults);
-    fault_service_stop(vm->shared.service);
+    fault_service_stop(vm->shared.service, &vm->faults);
     vm->shared.service = NULL;
     pageout_thread_stop(&vm->pageout);
 }
