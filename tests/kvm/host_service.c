@@ -1,88 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The fault service: threads that answer faults, without a guest kernel (kvm_rig.h). */
-#include "vmm/kvm/fault_service.h"
+#include "tests/kvm/service_rig.h"
 
-#include "tests/kvm/kvm_rig.h"
-
-#include <errno.h>
-#include <stdio.h>
 #include <sys/ioctl.h>
 #include <time.h>
-
-/* --- the fault service --------------------------------------------------- */
-
-static _Atomic unsigned fatals;
-static _Atomic unsigned suspects;
-static _Atomic unsigned kicks;
-static char fatal_message[256];
-
-static void
-on_fatal(void *context, const char *message)
-{
-    (void)context;
-    snprintf(fatal_message, sizeof(fatal_message), "%s", message);
-    printf("    fatal: %s\n", message);
-    fatals++;
-    kvm_pmap_abort(m.kp);
-}
-
-static void
-on_suspect(void *context, unsigned vcpu, gpa_t gpa)
-{
-    (void)context;
-    CHECK(vcpu == 0 && gpa_to_u64(gpa) == WINDOW_GPA);
-    if (++suspects == 2)
-        kvm_pmap_abort(m.kp);
-}
-
-static void
-on_kick(void *context, unsigned vcpu)
-{
-    (void)context;
-    kicks += vcpu == 0;
-}
-
-static struct fault_service *
-service_open(unsigned nvcpus, unsigned nthreads, enum fault_placement placement)
-{
-    struct fault_service_config config = {
-        .kvm = &m.kvm,
-        .map = &m.map,
-        .kpmap = m.kp,
-        .nvcpus = nvcpus,
-        .nthreads = nthreads,
-        .placement = placement,
-        .fatal = on_fatal,
-        .suspect = on_suspect,
-        .kick = on_kick,
-    };
-    struct fault_service *service;
-
-    fatals = suspects = kicks = 0;
-    fatal_message[0] = '\0';
-    MUST(fault_service_start(&config, &service) == 0);
-    return service;
-}
-
-/* A map entry on a fresh object where the test window would be. */
-static void
-add_entry(enum vm_maptype maptype, vpte_t root)
-{
-    struct vm_object *object;
-
-    MUST(vm_object_create_default(&m.sys, WINDOW_PAGES, &object) == 0);
-    struct vm_map_insert args = {
-        .start = gpa_from_u64(WINDOW_GPA),
-        .end = gpa_from_u64(WINDOW_GPA + WINDOW_PAGES * PAGE_SIZE),
-        .object = object,
-        .maptype = maptype,
-        .format = maptype == VM_MAPTYPE_VPAGETABLE ? &vpte64_format : NULL,
-        .root = root,
-        .protection = VM_PROT_ALL,
-        .max_protection = VM_PROT_ALL,
-    };
-    MUST(vm_map_insert(&m.map, &args) == 0);
-}
 
 static void
 check_service(enum fault_placement placement)
@@ -95,12 +16,11 @@ check_service(enum fault_placement placement)
     add_entry(VM_MAPTYPE_NORMAL, 0);
     guest_open(&g, 0, service);
     CHECK(guest_do(&g, GUEST_STORE, gpa_from_u64(WINDOW_GPA), WINDOW_PAGES, 7) == 0);
-    fault_service_report(service, &report);
+    guest_close(&g);
+    fault_service_stop(service, &report);
     CHECK(report.messages > 0 && report.latency.count == report.messages);
     CHECK(report.missing + report.minor + report.write_protect == report.messages);
     CHECK(report.resolved == report.messages && report.failed == 0);
-    guest_close(&g);
-    fault_service_stop(service);
     machine_close();
 }
 
@@ -131,11 +51,10 @@ a_fault_the_guest_must_handle_reaches_its_vcpu_with_the_cause(void)
     }
     CHECK(!fault_service_take_failure(service, 0, &g.failure));
     CHECK(m.kp->nfailed == 0);
-    fault_service_report(service, &report);
+    guest_close(&g);
+    fault_service_stop(service, &report);
     CHECK(report.failed == 50);
     CHECK(fatals == 0);
-    guest_close(&g);
-    fault_service_stop(service);
     machine_close();
 }
 
@@ -178,7 +97,7 @@ two_vcpus_that_fail_on_one_page_both_learn_it(void)
     for (unsigned i = 0; i < 2; i++)
         guest_close(&g[i]);
     pthread_barrier_destroy(&fail_barrier);
-    fault_service_stop(service); /* takes what was recorded for a message answered late */
+    fault_service_stop(service, NULL); /* takes what was recorded for a message answered late */
     CHECK(m.kp->nfailed == 0);
     CHECK(fatals == 0);
     machine_close();
@@ -221,7 +140,7 @@ a_failure_nobody_takes_does_not_hold_up_others_for_ever(void)
     CHECK(!fault_service_take_failure(service, 0, &info));
     for (unsigned i = 0; i < 2; i++)
         guest_close(&g[i]);
-    fault_service_stop(service);
+    fault_service_stop(service, NULL);
     machine_close();
 }
 
@@ -246,7 +165,7 @@ a_vcpu_that_does_not_take_its_failure_is_kicked_until_it_does(void)
     CHECK(fault_service_take_failure(service, 0, &info));
     CHECK(info.result == VM_VPTE_INVALID);
     guest_close(&g);
-    fault_service_stop(service);
+    fault_service_stop(service, NULL);
     machine_close();
 }
 
@@ -266,7 +185,7 @@ a_dead_fault_thread_ends_the_machine_with_a_message(void)
     CHECK(fatals == 1);
     CHECK(strstr(fatal_message, "fault thread 0") != NULL);
     guest_close(&g);
-    fault_service_stop(service);
+    fault_service_stop(service, NULL);
     machine_close();
 }
 
@@ -300,7 +219,7 @@ a_page_that_faults_without_end_is_reported_as_suspect(void)
     CHECK(suspects == 2);
     disturb = NULL;
     guest_close(&g);
-    fault_service_stop(service);
+    fault_service_stop(service, NULL);
     machine_close();
 }
 
@@ -323,12 +242,10 @@ static void *
 count_up(void *argument)
 {
     struct guest *g = argument;
-    struct fault_report report;
 
-    do {
+    do
         g->result = guest_do(g, GUEST_INCREMENT, g->gpa, 100, 0);
-        fault_service_report(g->service, &report);
-    } while (g->result == 0 && report.messages < FAULT_SUSPECT * 3 / 2);
+    while (g->result == 0 && atomic_load(&m.map.meter.v_vm_faults) < FAULT_SUSPECT * 3 / 2);
     counted_up = true;
     return NULL;
 }
@@ -352,7 +269,7 @@ a_vcpu_that_waits_in_a_page_whose_mapping_goes_again_and_again_is_no_suspect(voi
     CHECK(g.result == 0);
     CHECK(suspects == 0);
     guest_close(&g);
-    fault_service_stop(service);
+    fault_service_stop(service, NULL);
     machine_close();
 }
 
@@ -385,7 +302,7 @@ an_entry_the_host_refuses_ends_the_machine_with_address_access_and_cause(void)
     CHECK(strstr(fatal_message, "write") != NULL);
     CHECK(strstr(fatal_message, strerror(ENOMEM)) != NULL);
     guest_close(&g);
-    fault_service_stop(service);
+    fault_service_stop(service, NULL);
     machine_close();
 }
 
@@ -394,7 +311,7 @@ an_idle_service_stops_at_once(void)
 {
     machine_open(NO_WINDOW, false);
     for (unsigned i = 0; i < 50; i++) {
-        fault_service_stop(service_open(2, 3, i % 2 ? FAULT_PLACE_SPIN : FAULT_PLACE_BLOCK));
+        fault_service_stop(service_open(2, 3, i % 2 ? FAULT_PLACE_SPIN : FAULT_PLACE_BLOCK), NULL);
         CHECK(fatals == 0);
     }
     machine_close();

@@ -11,31 +11,25 @@
  *   repeated   the sleeper may have been woken meanwhile: wake it, it reports again
  *   fatal      the VM ends; kvm_pmap_abort wakes everybody
  *
- * Waiting: a thread spins on the userfaultfd for a short time after its last
- * message, then blocks.  The time grows while it pays off and shrinks while it
- * does not, so an idle guest costs one short spin per fault at most.
+ * Faults that wait: with fewer threads than vCPUs a fault that has to wait, for the pager, a page
+ * or memory, would keep others waiting that only need zeros.  So a worker goes on with it
+ * (vm_fault_resume), and the thread reads the next message.  The same becomes of what a fault
+ * leaves to be done when its vCPU goes on already (vm_fault_end), as soon as there are two vCPUs.
+ * Where no worker is to be had the thread does all that itself.
  *
- * Spinning: a message is seen in time if it is read before its sender has begun to
- * walk the delay line; a read that comes later waits for the end of that (the kernel
- * holds the wait queue's lock), and the sender sleeps.  Which of two ways sees more
- * of them in time depends on how long a cache line takes between the two
- * processors (docs/hosts.md):
- *   read, again and again      when they are near each other
- *   poll, and read what is     when they are not: poll takes none of the locks that
- *   there                      the sender needs
- * A thread goes over to the other way when too many were late.
- *
- * Locks: each vCPU's record has its mutex (R), before the pmap's F; each thread's
- * report has one (T), outermost.
+ * Locks: each vCPU's record has its mutex (R, fault_vcpu.h); the report of the faults that waited
+ * has one (T), innermost.  Neither is held while a fault is resolved.
  */
 #include "vmm/kvm/fault_service.h"
 
 #include "vmm/base/clock.h"
+#include "vmm/base/workers.h"
 #include "vmm/kvm/delay_line.h"
+#include "vmm/kvm/fault_reader.h"
+#include "vmm/kvm/fault_vcpu.h"
 #include "vmm/kvm/kvm_compat.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -49,23 +43,6 @@
  * was not waiting any more. */
 #define FAILURE_EXPIRES_NS 20000000u
 
-/* ... and one that has not after this long is kicked, again after as long as it has taken by
- * then: KVM may be trying the instruction again and again by itself (docs/hosts.md). */
-#define FAILURE_KICK_NS 4000000u
-#define FAILURE_LOOK_MS 2
-
-/* Bounds of the time a thread spins.  The shortest is longer than a vCPU takes from being
- * woken to its next fault, so that a storm is noticed at its second fault. */
-#define SPIN_MIN_NS 50000u
-#define SPIN_MAX_NS 200000u
-
-/* A look at the userfaultfd that took longer waited for the end of a delay line. */
-#define LATE_NS 2000u
-
-/* Messages after which a way of spinning is judged, and how many of them may be late. */
-#define SPIN_JUDGED 64u
-#define SPIN_LATE_MAX 16u
-
 /* Entries of the delay line: enough for a zero-fill fault to end before its vCPU sleeps; what
  * others gave is in docs/hosts.md.  Each costs a fault some 20 ns. */
 #define DELAY_LENGTH 192u
@@ -73,29 +50,16 @@
 /* A fault thread that spins serves this many vCPUs. */
 #define VCPUS_PER_THREAD 4u
 
-struct vcpu_record {
-    struct vm_mutex lock;         /* R */
-    _Atomic pid_t tid;            /* (a) 0 = not attached */
-    bool failing;                 /* R: a failure waits to be taken */
-    uint64_t failed_at;           /* R */
-    uint64_t kick_at;             /* R: when the failure should have been taken */
-    struct vm_fault_info failure; /* R */
-    uint64_t page;                /* R: progress watch: what was resolved last, ... */
-    unsigned generation;          /* R: ... by which mapping, */
-    unsigned repeats;             /* R: and how often in a row it was there already */
-};
+/* Workers for each vCPU: one for the fault it waits for, one for what the fault before left. */
+#define WORKERS_PER_VCPU 2u
 
 struct fault_thread {
     struct fault_service *service; /* (c) borrowed */
     unsigned index;                /* (c) */
     pthread_t thread;              /* (c) */
-    _Atomic bool kill;             /* (a) */
-    uint64_t spin_ns;              /* the thread's own */
-    bool spin_polls;               /* the thread's own: it spins with poll */
-    unsigned spin_found;           /* the thread's own: messages found so since it was judged ... */
-    unsigned spin_late;            /* the thread's own: ... and late ones of these */
-    struct vm_mutex lock;          /* T */
-    struct fault_report report;    /* T */
+    _Atomic bool ending;           /* (a) */
+    struct fault_reader reader;    /* the thread's own */
+    struct fault_report report;    /* the thread's own: messages answered without waiting */
 };
 
 struct fault_service {
@@ -106,9 +70,29 @@ struct fault_service {
     _Atomic bool stop;                  /* (a) */
     _Atomic bool fatal_said;            /* (a) */
     _Atomic unsigned nfailing;          /* (a) vCPUs whose failure waits to be taken */
-    struct vcpu_record *vcpus;          /* (c) owned, config.nvcpus */
-    unsigned nthreads;                  /* (c) */
+    _Atomic bool warned;                /* (a) of a worker that could not be made */
+    struct fault_vcpu *vcpus;           /* (c) owned, config.nvcpus */
+    unsigned nthreads;                  /* start's and stop's: threads made, or to be made */
+    _Atomic bool few_threads;           /* (a) fewer than vCPUs */
     struct fault_thread *threads;       /* (c) owned, nthreads */
+    struct workers *workers;            /* (c) owned */
+    struct vm_mutex lock;               /* T */
+    struct fault_report waited;         /* T: messages answered after waiting */
+};
+
+/* One message on its way to its answer. */
+struct fault {
+    struct fault_service *service; /* borrowed */
+    struct fault_vcpu *vcpu;       /* borrowed; NULL: the thread is no vCPU's */
+    unsigned number;               /* of the vCPU's message */
+    gpa_t gpa;
+    vm_prot_t access;
+    uint64_t flags;             /* the message's */
+    uint64_t read_at;           /* ns */
+    uint64_t wakeups;           /* when it was read (kvm_pmap_wakeups) */
+    enum vm_result result;      /* VM_RETRY: it has to wait */
+    struct vm_fault_info info;  /* when it is over */
+    struct vm_fault_rest *rest; /* owned; NULL: nothing is left to do */
 };
 
 static void __attribute__((format(printf, 2, 3)))
@@ -127,7 +111,7 @@ say_fatal(struct fault_service *service, const char *format, ...)
 
 /* --- vCPU records -------------------------------------------------------- */
 
-static struct vcpu_record *
+static struct fault_vcpu *
 vcpu_of_tid(struct fault_service *service, pid_t tid)
 {
     for (unsigned i = 0; i < service->config.nvcpus; i++)
@@ -136,25 +120,12 @@ vcpu_of_tid(struct fault_service *service, pid_t tid)
     return NULL;
 }
 
-/*
- * The vCPU's fault was resolved; does it come back without end for a mapping that it has had
- * all the time?  A mapping that was dropped, replaced or write-protected in between, by whomever,
- * is another one: a vCPU that waits for a word in such a page is well.
- */
+/* The vCPU's fault was answered, by a mapping of that generation or FAULT_NO_MAPPING. */
 static void
-watch_progress(struct fault_service *service, struct vcpu_record *vcpu, gpa_t gpa,
+watch_progress(struct fault_service *service, struct fault_vcpu *vcpu, gpa_t gpa,
                unsigned generation)
 {
-    uint64_t page = gpa_to_u64(gpa) >> PAGE_SHIFT;
-
-    vm_mutex_lock(&vcpu->lock);
-    bool again = vcpu->page == page && vcpu->generation == generation;
-    vcpu->page = page;
-    vcpu->generation = generation;
-    vcpu->repeats = again ? vcpu->repeats + 1 : 0;
-    bool suspect = again && vcpu->repeats % FAULT_SUSPECT == 0;
-    vm_mutex_unlock(&vcpu->lock);
-    if (suspect)
+    if (fault_vcpu_repeats(vcpu, gpa, generation))
         service->config.suspect(service->config.context, (unsigned)(vcpu - service->vcpus), gpa);
 }
 
@@ -169,60 +140,18 @@ unfail(struct fault_service *service, gpa_t gpa)
                   (unsigned long long)gpa_to_u64(gpa), strerror(-error));
 }
 
-/* Take the record's failure, if it is at least min_age_ns old, into *info. */
+/* Take the recorded failure, if it is at least min_age_ns old, into *info. */
 static bool
-take_failure(struct fault_service *service, struct vcpu_record *vcpu, uint64_t min_age_ns,
+take_failure(struct fault_service *service, struct fault_vcpu *vcpu, uint64_t min_age_ns,
              struct vm_fault_info *info)
 {
-    vm_mutex_lock(&vcpu->lock);
-    bool taken =
-        vcpu->failing && (min_age_ns == 0 || clock_now_ns() - vcpu->failed_at >= min_age_ns);
+    bool taken = fault_vcpu_take(vcpu, min_age_ns, info);
+
     if (taken) {
-        *info = vcpu->failure;
-        vcpu->failing = false;
         atomic_fetch_sub(&service->nfailing, 1);
-    }
-    vm_mutex_unlock(&vcpu->lock);
-    if (taken)
         unfail(service, info->gpa);
+    }
     return taken;
-}
-
-/*
- * Record a failure and make the access fail.  A record from before is stale: the
- * vCPU has reported a fault since, so it did not take that one.
- * The lock is held across kvm_pmap_fail, so that the vCPU, woken by it, finds the record.
- */
-static int
-record_failure(struct fault_service *service, struct vcpu_record *vcpu,
-               const struct vm_fault_info *info, uint64_t wakeups)
-{
-    struct vm_fault_info stale;
-
-    (void)take_failure(service, vcpu, 0, &stale);
-    vm_mutex_lock(&vcpu->lock);
-    int error = kvm_pmap_fail(service->config.kpmap, info->gpa, wakeups);
-    vcpu->failing = error == 0 || error == -ENOENT;
-    if (vcpu->failing)
-        atomic_fetch_add(&service->nfailing, 1);
-    vcpu->failure = *info;
-    vcpu->failed_at = clock_now_ns();
-    vcpu->kick_at = vcpu->failed_at + FAILURE_KICK_NS;
-    vm_mutex_unlock(&vcpu->lock);
-    return error == -ENOENT ? 0 : error;
-}
-
-static bool
-is_overdue(struct vcpu_record *vcpu)
-{
-    uint64_t now = clock_now_ns();
-
-    vm_mutex_lock(&vcpu->lock);
-    bool overdue = vcpu->failing && now >= vcpu->kick_at;
-    if (overdue)
-        vcpu->kick_at = now + (now - vcpu->failed_at);
-    vm_mutex_unlock(&vcpu->lock);
-    return overdue;
 }
 
 /* Kick the vCPUs that should have come for their failures. */
@@ -232,7 +161,7 @@ kick_overdue(struct fault_service *service)
     if (atomic_load(&service->nfailing) == 0)
         return;
     for (unsigned i = 0; i < service->config.nvcpus; i++)
-        if (is_overdue(&service->vcpus[i]))
+        if (fault_vcpu_overdue(&service->vcpus[i]))
             service->config.kick(service->config.context, i);
 }
 
@@ -254,187 +183,168 @@ answer_host_failure(struct fault_service *service, const struct vm_fault_info *i
     return ANSWER_FATAL;
 }
 
-/* The access is the guest's to see: hand it to the vCPU. */
+/*
+ * The access is the guest's to see: hand it to the vCPU.  A record from before is stale: the vCPU
+ * has reported a fault since, so it did not take that one.
+ */
 static enum answer
-answer_failure(struct fault_service *service, struct vcpu_record *vcpu,
-               const struct vm_fault_info *info, uint64_t wakeups)
+answer_failure(const struct fault *fault)
 {
+    struct fault_service *service = fault->service;
+    const struct vm_fault_info *info = &fault->info;
     unsigned long long gpa = gpa_to_u64(info->gpa);
+    struct vm_fault_info stale;
+    int error;
 
-    if (vcpu == NULL) {
+    if (fault->vcpu == NULL) {
         say_fatal(service, "%s of guest address 0x%llx by a thread that is no vCPU: %s",
                   vm_access_name(info->access), gpa, vm_result_name(info->result));
         return ANSWER_FATAL;
     }
-    int error = record_failure(service, vcpu, info, wakeups);
-    if (error == 0)
+    (void)take_failure(service, fault->vcpu, 0, &stale);
+    error =
+        fault_vcpu_fail(fault->vcpu, service->config.kpmap, fault->number, info, fault->wakeups);
+    if (error == 0) {
+        atomic_fetch_add(&service->nfailing, 1);
         return ANSWER_FAILED;
-    if (error == -EAGAIN)
+    }
+    if (error == -ESTALE)
+        pmap_wake(service->config.map->pmap, info->gpa);
+    if (error == -ESTALE || error == -EAGAIN) {
+        watch_progress(service, fault->vcpu, info->gpa, FAULT_NO_MAPPING);
         return ANSWER_REPEATED;
+    }
     say_fatal(service, "cannot make the access to guest address 0x%llx fail: %s", gpa,
               strerror(-error));
     return ANSWER_FATAL;
 }
 
 static enum answer
-answer_fault(struct fault_service *service, pid_t tid, gpa_t gpa, vm_prot_t access)
+answer(const struct fault *fault)
 {
-    struct vcpu_record *vcpu = vcpu_of_tid(service, tid);
-    uint64_t wakeups = kvm_pmap_wakeups(service->config.kpmap, gpa);
-    struct vm_fault_info info;
-    enum vm_result result = vm_fault(service->config.map, gpa, access, VM_FAULT_BURST, &info);
-
-    if (result == VM_HOST_FAILURE)
-        return answer_host_failure(service, &info);
-    if (result != VM_OK)
-        return answer_failure(service, vcpu, &info, wakeups);
-    if (vcpu != NULL)
-        watch_progress(service, vcpu, gpa, info.generation);
+    if (fault->result == VM_HOST_FAILURE)
+        return answer_host_failure(fault->service, &fault->info);
+    if (fault->result != VM_OK)
+        return answer_failure(fault);
+    if (fault->vcpu != NULL)
+        watch_progress(fault->service, fault->vcpu, fault->gpa, fault->info.generation);
     return ANSWER_RESOLVED;
 }
 
 static void
-count_message(struct fault_report *report, uint64_t flags, enum answer answer, uint64_t ns)
+count_message(struct fault_report *report, const struct fault *fault, enum answer answer)
 {
     report->messages++;
-    if ((flags & UFFD_PAGEFAULT_FLAG_WP) != 0)
+    if ((fault->flags & UFFD_PAGEFAULT_FLAG_WP) != 0)
         report->write_protect++;
-    else if ((flags & UFFD_PAGEFAULT_FLAG_MINOR) != 0)
+    else if ((fault->flags & UFFD_PAGEFAULT_FLAG_MINOR) != 0)
         report->minor++;
     else
         report->missing++;
     report->resolved += answer == ANSWER_RESOLVED;
     report->failed += answer == ANSWER_FAILED;
-    histogram_add(&report->latency, ns);
+    histogram_add(&report->latency, clock_now_ns() - fault->read_at);
 }
 
-/* T is held while a message is answered, so that a report never lacks a fault whose vCPU has
- * already gone on. */
+/* --- faults that wait ---------------------------------------------------- */
+
+/* What is left of a fault, its answer included if it has none yet. */
+static void
+finish(struct fault *fault)
+{
+    struct fault_service *service = fault->service;
+
+    if (fault->result == VM_RETRY) {
+        fault->result = vm_fault_resume(fault->rest, &fault->info);
+        enum answer given = answer(fault);
+        vm_mutex_lock(&service->lock);
+        count_message(&service->waited, fault, given);
+        vm_mutex_unlock(&service->lock);
+    }
+    vm_fault_end(fault->rest);
+}
+
+static void
+finish_elsewhere(void *argument)
+{
+    finish(argument);
+    free(argument);
+}
+
+/* Would other vCPUs have to wait for what is left of the fault? */
+static bool
+keeps_others_waiting(const struct fault *fault)
+{
+    const struct fault_service *service = fault->service;
+
+    return fault->result == VM_RETRY ? atomic_load(&service->few_threads)
+                                     : service->config.nvcpus > 1;
+}
+
+/* Have a worker finish the fault.  Returns 0; -errno: it is the caller's still. */
+static int
+hand_over(const struct fault *fault)
+{
+    struct fault *copy = malloc(sizeof(*copy));
+    int error = -ENOMEM;
+
+    if (copy != NULL) {
+        *copy = *fault;
+        error = workers_begin(fault->service->workers, finish_elsewhere, copy);
+        if (error != 0)
+            free(copy);
+    }
+    return error;
+}
+
+/* A worker finishes the fault if it is worth it and there is one, else the calling thread. */
+static void
+finish_somewhere(struct fault *fault)
+{
+    struct fault_service *service = fault->service;
+    int error;
+
+    if (keeps_others_waiting(fault)) {
+        error = hand_over(fault);
+        if (error == 0)
+            return;
+        if (error != -EBUSY && error != -ECANCELED && !atomic_exchange(&service->warned, true))
+            service->config.warn(service->config.context,
+                                 "no thread for a fault that waits: others wait for it", error);
+    }
+    finish(fault);
+}
+
 static void
 handle_message(struct fault_thread *thread, const struct uffd_msg *msg)
 {
     struct fault_service *service = thread->service;
-    uint64_t read_at = clock_now_ns();
-    uint64_t flags = msg->arg.pagefault.flags;
-    bool write = (flags & (UFFD_PAGEFAULT_FLAG_WRITE | UFFD_PAGEFAULT_FLAG_WP)) != 0;
-    gpa_t gpa;
+    struct fault fault = { .service = service,
+                           .flags = msg->arg.pagefault.flags,
+                           .read_at = clock_now_ns() };
 
     if (msg->event != UFFD_EVENT_PAGEFAULT)
         return; /* no other event was asked for */
-    if (!kvm_pmap_gpa(service->config.kpmap, msg->arg.pagefault.address, &gpa)) {
+    if (!kvm_pmap_gpa(service->config.kpmap, msg->arg.pagefault.address, &fault.gpa)) {
         say_fatal(service, "fault outside guest memory at host address 0x%llx",
                   (unsigned long long)msg->arg.pagefault.address);
         return;
     }
-    vm_mutex_lock(&thread->lock);
-    enum answer answer = answer_fault(service, (pid_t)msg->arg.pagefault.feat.ptid, gpa,
-                                      write ? VM_PROT_WRITE : VM_PROT_READ);
-    count_message(&thread->report, flags, answer, clock_now_ns() - read_at);
-    vm_mutex_unlock(&thread->lock);
+    bool write = (fault.flags & (UFFD_PAGEFAULT_FLAG_WRITE | UFFD_PAGEFAULT_FLAG_WP)) != 0;
+    fault.access = write ? VM_PROT_WRITE : VM_PROT_READ;
+    fault.vcpu = vcpu_of_tid(service, (pid_t)msg->arg.pagefault.feat.ptid);
+    if (fault.vcpu != NULL)
+        fault.number = atomic_fetch_add(&fault.vcpu->messages, 1) + 1;
+    fault.wakeups = kvm_pmap_wakeups(service->config.kpmap, fault.gpa);
+    fault.result = vm_fault_start(service->config.map, fault.gpa, fault.access, VM_FAULT_BURST,
+                                  &fault.info, &fault.rest);
+    if (fault.result != VM_RETRY)
+        count_message(&thread->report, &fault, answer(&fault));
+    if (fault.rest != NULL)
+        finish_somewhere(&fault);
 }
 
 /* --- the threads --------------------------------------------------------- */
-
-/* Sleep until there is a message or a reason to look up: an overdue failure is one.  Returns 0 or
- * -errno. */
-static int
-wait_for_message(const struct fault_service *service)
-{
-    struct pollfd fds[2] = {
-        { .fd = service->config.kvm->uffd, .events = POLLIN },
-        { .fd = service->stop_fd, .events = POLLIN },
-    };
-
-    int timeout = atomic_load(&service->nfailing) != 0 ? FAILURE_LOOK_MS : -1;
-
-    if (poll(fds, 2, timeout) < 0 && errno != EINTR)
-        return -errno;
-    if ((fds[0].revents & (POLLERR | POLLNVAL)) != 0)
-        return -EIO;
-    return 0;
-}
-
-/*
- * Read one message.  Returns 0, or -errno; -EAGAIN when there is none.
- * Only one: for a second the kernel would take the wait queue's lock again, which
- * the thread that sent the first holds while it walks the delay line.
- */
-static int
-read_message(const struct fault_service *service, struct uffd_msg *msg)
-{
-    ssize_t n = read(service->config.kvm->uffd, msg, sizeof(*msg));
-
-    if (n < 0)
-        return errno == EINTR ? -EAGAIN : -errno;
-    return n == sizeof(*msg) ? 0 : -EIO;
-}
-
-static bool
-told_to_end(const struct fault_thread *thread)
-{
-    return atomic_load_explicit(&thread->service->stop, memory_order_relaxed) ||
-           atomic_load_explicit(&thread->kill, memory_order_relaxed);
-}
-
-/* One look for a message while spinning.  Returns as read_message. */
-static int
-look_for_message(const struct fault_thread *thread, struct uffd_msg *msg)
-{
-    struct pollfd fd = { .fd = thread->service->config.kvm->uffd, .events = POLLIN };
-
-    if (thread->spin_polls && poll(&fd, 1, 0) == 0)
-        return -EAGAIN;
-    return read_message(thread->service, msg);
-}
-
-/* A message was found by a look that took so long. */
-static void
-judge_spinning(struct fault_thread *thread, uint64_t ns)
-{
-    thread->spin_found++;
-    thread->spin_late += ns > LATE_NS;
-    if (thread->spin_found < SPIN_JUDGED)
-        return;
-    if (thread->spin_late > SPIN_LATE_MAX)
-        thread->spin_polls = !thread->spin_polls;
-    thread->spin_found = 0;
-    thread->spin_late = 0;
-}
-
-/* Spin for a message.  Returns as read_message: -EAGAIN when the time was up. */
-static int
-spin_for_message(struct fault_thread *thread, struct uffd_msg *msg)
-{
-    uint64_t start = clock_now_ns();
-    uint64_t now = start, before;
-    int error;
-
-    do {
-        before = now;
-        error = look_for_message(thread, msg);
-        now = clock_now_ns();
-    } while (error == -EAGAIN && !told_to_end(thread) && now - start < thread->spin_ns);
-    if (error == 0)
-        judge_spinning(thread, now - before);
-    if (error == -EAGAIN)
-        thread->spin_ns = thread->spin_ns / 2 > SPIN_MIN_NS ? thread->spin_ns / 2 : SPIN_MIN_NS;
-    else
-        thread->spin_ns = thread->spin_ns * 2 < SPIN_MAX_NS ? thread->spin_ns * 2 : SPIN_MAX_NS;
-    return error;
-}
-
-/* A message, or -EAGAIN after a sleep, or -errno. */
-static int
-next_message(struct fault_thread *thread, struct uffd_msg *msg)
-{
-    int error =
-        thread->service->spin ? spin_for_message(thread, msg) : read_message(thread->service, msg);
-
-    if (error != -EAGAIN || told_to_end(thread))
-        return error;
-    error = wait_for_message(thread->service);
-    return error != 0 ? error : -EAGAIN;
-}
 
 /* Serve until told to stop.  Returns 0 then, -errno if it cannot go on. */
 static int
@@ -442,8 +352,8 @@ serve(struct fault_thread *thread)
 {
     struct uffd_msg msg;
 
-    while (!told_to_end(thread)) {
-        int error = next_message(thread, &msg);
+    while (!atomic_load_explicit(&thread->ending, memory_order_relaxed)) {
+        int error = fault_reader_next(&thread->reader, &msg);
         kick_overdue(thread->service);
         if (error == 0)
             handle_message(thread, &msg);
@@ -475,24 +385,33 @@ look_up(struct fault_service *service)
 }
 
 static void
-join_threads(struct fault_service *service, unsigned nthreads)
+join_threads(struct fault_service *service)
 {
     atomic_store(&service->stop, true);
+    for (unsigned i = 0; i < service->nthreads; i++)
+        atomic_store(&service->threads[i].ending, true);
     look_up(service);
-    for (unsigned i = 0; i < nthreads; i++)
+    for (unsigned i = 0; i < service->nthreads; i++)
         pthread_join(service->threads[i].thread, NULL);
 }
 
 static int
 start_threads(struct fault_service *service)
 {
-    for (unsigned i = 0; i < service->nthreads; i++) {
-        struct fault_thread *thread = &service->threads[i];
-        int error = pthread_create(&thread->thread, NULL, thread_main, thread);
-        if (error != 0) {
-            join_threads(service, i);
-            return -error;
-        }
+    int error = 0;
+    unsigned n = 0;
+
+    while (n < service->nthreads && error == 0) {
+        struct fault_thread *thread = &service->threads[n];
+        error = pthread_create(&thread->thread, NULL, thread_main, thread);
+        n += error == 0;
+    }
+    if (n == 0)
+        return -error;
+    if (error != 0) {
+        service->nthreads = n;
+        atomic_store(&service->few_threads, n < service->config.nvcpus);
+        service->config.warn(service->config.context, "fewer fault threads than wanted", -error);
     }
     return 0;
 }
@@ -500,16 +419,16 @@ start_threads(struct fault_service *service)
 static void
 init_records(struct fault_service *service)
 {
-    for (unsigned i = 0; i < service->config.nvcpus; i++) {
-        vm_mutex_init(&service->vcpus[i].lock);
-        service->vcpus[i].page = UINT64_MAX;
-    }
+    vm_mutex_init(&service->lock);
+    histogram_init(&service->waited.latency);
+    for (unsigned i = 0; i < service->config.nvcpus; i++)
+        fault_vcpu_init(&service->vcpus[i]);
     for (unsigned i = 0; i < service->nthreads; i++) {
         struct fault_thread *thread = &service->threads[i];
         thread->service = service;
         thread->index = i;
-        thread->spin_ns = SPIN_MIN_NS;
-        vm_mutex_init(&thread->lock);
+        fault_reader_init(&thread->reader, service->config.kvm->uffd, service->stop_fd,
+                          service->spin, &thread->ending, &service->nfailing);
         histogram_init(&thread->report.latency);
     }
 }
@@ -548,6 +467,8 @@ static void
 service_free(struct fault_service *service)
 {
     delay_line_fini(&service->delay);
+    if (service->workers != NULL)
+        workers_destroy(service->workers);
     if (service->stop_fd >= 0)
         close(service->stop_fd);
     free(service->threads);
@@ -567,6 +488,7 @@ service_alloc(const struct fault_service_config *config, struct fault_service **
     service->config = *config;
     service->spin = choose_spin(config, cores);
     service->nthreads = choose_nthreads(config, service->spin, cores);
+    service->few_threads = service->nthreads < config->nvcpus;
     service->delay.epoll_fd = -1;
     service->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     error = service->stop_fd < 0 ? -errno : 0;
@@ -574,6 +496,8 @@ service_alloc(const struct fault_service_config *config, struct fault_service **
     service->threads = calloc(service->nthreads, sizeof(service->threads[0]));
     if (error == 0 && (service->vcpus == NULL || service->threads == NULL))
         error = -ENOMEM;
+    if (error == 0)
+        error = workers_create(WORKERS_PER_VCPU * config->nvcpus, &service->workers);
     if (error != 0)
         service_free(service);
     else
@@ -600,14 +524,39 @@ fault_service_start(const struct fault_service_config *config, struct fault_serv
     return 0;
 }
 
+static void
+report_add(struct fault_report *to, const struct fault_report *from)
+{
+    to->messages += from->messages;
+    to->missing += from->missing;
+    to->minor += from->minor;
+    to->write_protect += from->write_protect;
+    to->resolved += from->resolved;
+    to->failed += from->failed;
+    histogram_merge(&to->latency, &from->latency);
+}
+
+/* No thread is left that could count anything. */
+static void
+make_report(const struct fault_service *service, struct fault_report *report)
+{
+    *report = service->waited;
+    for (unsigned i = 0; i < service->nthreads; i++)
+        report_add(report, &service->threads[i].report);
+}
+
 void
-fault_service_stop(struct fault_service *service)
+fault_service_stop(struct fault_service *service, struct fault_report *report)
 {
     struct vm_fault_info info;
 
-    join_threads(service, service->nthreads);
+    join_threads(service);
+    workers_destroy(service->workers);
+    service->workers = NULL;
     for (unsigned i = 0; i < service->config.nvcpus; i++)
         (void)take_failure(service, &service->vcpus[i], 0, &info);
+    if (report != NULL)
+        make_report(service, report);
     service_free(service);
 }
 
@@ -630,34 +579,9 @@ fault_service_take_failure(struct fault_service *service, unsigned index,
     return false;
 }
 
-static void
-report_add(struct fault_report *to, const struct fault_report *from)
-{
-    to->messages += from->messages;
-    to->missing += from->missing;
-    to->minor += from->minor;
-    to->write_protect += from->write_protect;
-    to->resolved += from->resolved;
-    to->failed += from->failed;
-    histogram_merge(&to->latency, &from->latency);
-}
-
-void
-fault_service_report(struct fault_service *service, struct fault_report *report)
-{
-    memset(report, 0, sizeof(*report));
-    histogram_init(&report->latency);
-    for (unsigned i = 0; i < service->nthreads; i++) {
-        struct fault_thread *thread = &service->threads[i];
-        vm_mutex_lock(&thread->lock);
-        report_add(report, &thread->report);
-        vm_mutex_unlock(&thread->lock);
-    }
-}
-
 void
 fault_service_kill_thread(struct fault_service *service, unsigned index)
 {
-    atomic_store(&service->threads[index].kill, true);
+    atomic_store(&service->threads[index].ending, true);
     look_up(service);
 }

@@ -5,8 +5,9 @@
  *
  * A violation arrives in one of three ways; all end here or in the vCPU's own
  * thread:
- *   - a userfaultfd message: a fault thread resolves it and the vCPU goes on, or
- *     records a failure for that vCPU and makes KVM_RUN return EFAULT;
+ *   - a userfaultfd message: a fault thread, or a worker where it has to wait for something,
+ *     resolves it and the vCPU goes on, or records a failure for that vCPU and makes KVM_RUN
+ *     return EFAULT;
  *   - KVM_RUN returns EFAULT: the vCPU thread asks fault_service_take_failure, and also after
  *     EINTR, because KVM tries some instructions again and again until a kick ends that;
  *   - KVM_EXIT_MMIO (an access that KVM emulates): the vCPU thread asks the same,
@@ -41,26 +42,43 @@ struct fault_service_config {
     /*
      * The service cannot go on (a thread died, an ioctl failed in a way that
      * leaves a vCPU blocked, vm_fault reported VM_HOST_FAILURE): end the VM.
-     * `message` is one line.  Called from a fault thread or from a vCPU thread in
+     * `message` is one line.  Called from a fault thread, a worker, or a vCPU thread in
      * fault_service_take_failure, at most once in the service's life.
      */
     void (*fatal)(void *context, const char *message);
     /* FAULT_SUSPECT times in a row a vCPU faulted on a page although it had, all the time, the
      * mapping that resolved it the time before: look whether it makes progress.  Called again
-     * after as many more.  From a fault thread. */
+     * after as many more.  From a fault thread or a worker. */
     void (*suspect)(void *context, unsigned vcpu, gpa_t gpa);
     /* A vCPU has not come for its failure: make it leave KVM_RUN, it asks then.  From a fault
      * thread. */
     void (*kick)(void *context, unsigned vcpu);
+    /* There are fewer threads than there should be, and `error` says why: faults may have to wait for
+     * each other.  `message` lives for ever.  From fault_service_start or a fault thread. */
+    void (*warn)(void *context, const char *message, int error);
     void *context;
 };
 
-/* Start the threads.  Returns 0 or -errno. */
+/* Start the threads, as many of them as can be made.  Returns 0; -errno when not even one can. */
 int fault_service_start(const struct fault_service_config *config, struct fault_service **service)
     __attribute__((warn_unused_result));
 
-/* Stop and join the threads; the vCPU threads must have ended.  Recorded failures are undone. */
-void fault_service_stop(struct fault_service *service);
+struct fault_report {
+    uint64_t messages; /* userfaultfd messages read */
+    uint64_t missing;  /* ... of these, by kind; they add up to messages */
+    uint64_t minor;
+    uint64_t write_protect;
+    uint64_t resolved;        /* messages answered by a mapping */
+    uint64_t failed;          /* messages that became an exception */
+    struct histogram latency; /* ns from reading a message to its answer */
+};
+
+/*
+ * Stop and join all threads; the vCPU threads must have ended.  Faults under way are finished: where
+ * the VM ends, its map's stop flag has let them end early.  Recorded failures are undone.
+ * *report, if not NULL: what the service did.
+ */
+void fault_service_stop(struct fault_service *service, struct fault_report *report);
 
 /* The calling thread is vCPU `index` from now on (its thread id is in the messages). */
 void fault_service_attach(struct fault_service *service, unsigned index);
@@ -75,19 +93,6 @@ void fault_service_attach(struct fault_service *service, unsigned index);
  */
 bool fault_service_take_failure(struct fault_service *service, unsigned index,
                                 struct vm_fault_info *info);
-
-struct fault_report {
-    uint64_t messages; /* userfaultfd messages read */
-    uint64_t missing;  /* ... of these, by kind; they add up to messages */
-    uint64_t minor;
-    uint64_t write_protect;
-    uint64_t resolved;        /* messages answered by a mapping */
-    uint64_t failed;          /* messages that became an exception */
-    struct histogram latency; /* ns from reading a message to its answer */
-};
-
-/* Waits for answers under way; the callbacks must not call it. */
-void fault_service_report(struct fault_service *service, struct fault_report *report);
 
 /* For tests: make fault thread `index` end as if its read had failed. */
 void fault_service_kill_thread(struct fault_service *service, unsigned index);

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 KVM_FILES := \
 	delay_line.c \
+	fault_reader.c \
 	fault_service.c \
+	fault_vcpu.c \
 	kvm_host.c \
 	kvm_pmap.c \
 	kvm_vm.c \

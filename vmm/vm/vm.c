@@ -245,6 +245,14 @@ on_suspect(void *context, unsigned index, gpa_t gpa)
     vcpu_request_check(&vm->vcpus[index], gpa);
 }
 
+static void
+on_warning(void *context, const char *message, int error)
+{
+    const struct vm *vm = context;
+
+    vm_warn_line(vm->config.warn, vm->config.warn_context, message, error);
+}
+
 static int
 start_service(struct vm *vm)
 {
@@ -258,6 +266,7 @@ start_service(struct vm *vm)
         .fatal = on_fatal,
         .suspect = on_suspect,
         .kick = on_kick,
+        .warn = on_warning,
         .context = vm,
     };
 
@@ -267,8 +276,7 @@ start_service(struct vm *vm)
 static void
 stop_service(struct vm *vm)
 {
-    fault_service_report(vm->shared.service, &vm->faults);
-    fault_service_stop(vm->shared.service);
+    fault_service_stop(vm->shared.service, &vm->faults);
     vm->shared.service = NULL;
 }
 
