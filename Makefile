@@ -67,8 +67,8 @@ HOST_TEST_SRCS := $(HOST_TESTS:%=tests/kvm/%.c) tests/kvm/host_failure.S tests/k
 	tests/kvm/host_vm.S
 # What the tests of the program need: a terminal.
 PTY_SRCS := tests/cli/pty.c
-HOST_CHECK_SRCS := tests/npt/host_check.c vmm/base/failure.c vmm/kvm/kvm_host.c \
-	vmm/kvm/kvm_vm.c
+HOST_CHECK_SRCS := tests/npt/host_check.c vmm/base/failure.c vmm/base/limits.c \
+	vmm/base/size_text.c vmm/kvm/kvm_host.c vmm/kvm/kvm_vm.c
 
 GUEST_LIB_SRCS := $(GUEST_LIB_FILES:%=guest/lib/%)
 GUEST_IMAGES := hello vkernel
@@ -78,7 +78,7 @@ GUEST_vkernel_SRCS := $(GUEST_vkernel_FILES:%=guest/vkernel/%)
 GUEST_TESTS := $(patsubst guest/tests/%.c,%,$(wildcard guest/tests/*.c))
 
 # Scripts and data the NPT lane needs besides the programs.
-TEST_FILES := docs/vkvm.1 tests/cli/odd.sh tests/cli/run.sh tests/cli/terminal.sh \
+TEST_FILES := docs/vkvm.1 tests/cli/limits.sh tests/cli/odd.sh tests/cli/run.sh tests/cli/terminal.sh \
 	tests/cli/walk.sh tests/kvm/run.sh tests/kvm/tests.cfg tests/run.sh
 
 # --------------------------------------------------------------- packages

@@ -20,6 +20,7 @@ UNIT_FILES := \
 	test_injection.c \
 	test_injection_map.c \
 	test_insn.c \
+	test_limits.c \
 	test_machine.c \
 	test_options.c \
 	test_pmap.c \

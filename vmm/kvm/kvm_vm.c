@@ -2,10 +2,10 @@
 /* Source: Linux Documentation/virt/kvm/api.rst. */
 #include "vmm/kvm/kvm_vm.h"
 
+#include "vmm/base/limits.h"
 #include "vmm/kvm/kvm_compat.h"
 
 #include <errno.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -20,8 +20,8 @@ create_vm(struct kvm_vm *kvm, struct failure *error)
     if (kvm->fd >= 0)
         return 0;
     ret = -errno;
-    return failure_set(error, ret, "KVM_CREATE_VM: %s: is another hypervisor using the processor?",
-                       strerror(-ret));
+    return failure_set(error, ret, "KVM_CREATE_VM: %s%s", limits_explain_thread(ret).text,
+                       ret == -EBUSY ? ": is another hypervisor using the processor?" : "");
 }
 
 /* A capability of the VM, or of KVM where KVM_CHECK_EXTENSION is not offered on a VM. */

@@ -12,6 +12,7 @@
 
 #include "guest/include/vkvm_abi.h"
 #include "vmm/base/clock.h"
+#include "vmm/base/limits.h"
 #include "vmm/pager/swap_pager.h"
 #include "vmm/vm/vm_internal.h"
 #include "vmm/vm/vm_parts.h"
@@ -51,7 +52,7 @@ vm_create(const struct vm_config *config, struct vm **vmp, struct failure *error
         return ret;
     vm = calloc(1, sizeof(*vm));
     if (vm == NULL)
-        return failure_set(error, -ENOMEM, "cannot make a VM: %s", strerror(ENOMEM));
+        return failure_set(error, -ENOMEM, "cannot make a VM: %s", limits_explain(ENOMEM).text);
     vm->config = *config;
     vm->started_ns = started;
     ret = vm_parts_make(vm, error);
@@ -89,13 +90,13 @@ vm_map_of(struct vm *vm)
 void
 vm_warn(struct vm *vm, const char *message, int error)
 {
-    char line[160];
+    char line[sizeof(struct limits_reason) + 160];
 
     if (vm->config.warn == NULL || vm->lost_told ||
         atomic_exchange(&vm->warned, message) == message)
         return;
     snprintf(line, sizeof(line), "%s%s%s", message, error != 0 ? ": " : "",
-             error != 0 ? strerror(-error) : "");
+             error != 0 ? limits_explain(error).text : "");
     vm->config.warn(vm->config.warn_context, line);
 }
 
@@ -156,7 +157,7 @@ on_console_write(void *context, const void *bytes, size_t size)
 
     ret = console_write(&vm->console, bytes, size, &vm->shared.ending);
     if (ret != 0 && ret != -ECANCELED)
-        vm_end(vm, VM_END_FAILED, 0, "cannot write standard output: %s", strerror(-ret));
+        vm_end(vm, VM_END_FAILED, 0, "cannot write standard output: %s", limits_explain(ret).text);
 }
 
 static uint8_t
@@ -268,7 +269,8 @@ run_vcpus(struct vm *vm, const struct vm_watch *watch)
     for (i = 0; i < vm->config.machine.nvcpus && ret == 0; i++)
         ret = vcpu_start(&vm->vcpus[i]);
     if (ret != 0)
-        vm_end(vm, VM_END_FAILED, 0, "cannot start a vCPU thread: %s", strerror(-ret));
+        vm_end(vm, VM_END_FAILED, 0, "cannot start a vCPU thread: %s",
+               limits_explain_thread(ret).text);
     vm_watch_wait(watch, vm);
     for (i = 0; i < vm->config.machine.nvcpus; i++)
         vcpu_join(&vm->vcpus[i]);
@@ -291,7 +293,8 @@ write_files_back(struct vm *vm)
         outcome->end = VM_END_FAILED;
         snprintf(outcome->message, sizeof(outcome->message),
                  "cannot write back %.*s: %s: modified pages are lost",
-                 (int)(file->path_size > 128 ? 128 : file->path_size), file->path, strerror(-ret));
+                 (int)(file->path_size > 128 ? 128 : file->path_size), file->path,
+                 limits_explain(ret).text);
     } else {
         vm_warn(vm, "modified pages of a mapped file could not be written back", ret);
     }
@@ -316,7 +319,7 @@ vm_run(struct vm *vm, struct vm_outcome *outcome)
         stop_servers(vm);
         write_files_back(vm);
     } else {
-        vm_end(vm, VM_END_FAILED, 0, "cannot start: %s", strerror(-ret));
+        vm_end(vm, VM_END_FAILED, 0, "cannot start: %s", limits_explain_thread(ret).text);
     }
     vm_watch_stop(&watch);
     *outcome = vm->outcome;

@@ -6,6 +6,7 @@
 #include "vmm/vm/vm_parts.h"
 
 #include "guest/include/vkvm_abi.h"
+#include "vmm/base/limits.h"
 #include "vmm/pager/swap_pager.h"
 #include "vmm/vm/vm_internal.h"
 
@@ -29,7 +30,8 @@ check_machine(struct vm *vm, struct failure *error)
 
     ret = arch_physical_bits(&vm->host, &physical_bits);
     if (ret != 0)
-        return failure_set(error, ret, "cannot ask KVM for its CPUID: %s", strerror(-ret));
+        return failure_set(error, ret, "cannot ask KVM for its CPUID: %s",
+                           limits_explain(ret).text);
     ret = machine_check(machine, physical_bits, error);
     if (ret == 0 && machine->nvcpus > vm->kvm.max_vcpus)
         ret = failure_set(error, -EINVAL, "%u vCPUs: KVM allows %u here", machine->nvcpus,
@@ -74,7 +76,7 @@ swap_error_set(const char *path, int error, struct failure *to)
                            path);
     default:
         return failure_set(to, error, "cannot swap to %s: %s: give --swap another", path,
-                           strerror(-error));
+                           limits_explain(error).text);
     }
 }
 
@@ -135,7 +137,7 @@ make_system(struct vm *vm, struct failure *error)
 
     ret = vm_system_init(&vm->sys, &config);
     if (ret != 0)
-        return failure_set(error, ret, "cannot make the frame store: %s", strerror(-ret));
+        return failure_set(error, ret, "cannot make the frame store: %s", limits_explain(ret).text);
     vm->sys.tunables.fast_fault = vm->config.fast_fault;
     vm->sys.tunables.prefault_pages = vm->config.prefault_pages;
     vm->sys.pageout_error = on_pageout_error;
@@ -153,7 +155,7 @@ make_kpmap(struct vm *vm, struct failure *error)
     ret = kvm_pmap_create(&vm->kvm, &vm->sys, &vm->kpmap);
     if (ret != 0)
         return failure_set(error, ret, "cannot make the address space of the windows: %s",
-                           strerror(-ret));
+                           limits_explain(ret).text);
     return 0;
 }
 
@@ -164,7 +166,8 @@ make_pmap(struct vm *vm, struct failure *error)
 
     ret = pmap_init(&vm->pmap, &vm->sys, &kvm_pmap_ops, vm->kpmap);
     if (ret != 0)
-        return failure_set(error, ret, "cannot make the physical map: %s", strerror(-ret));
+        return failure_set(error, ret, "cannot make the physical map: %s",
+                           limits_explain(ret).text);
     return 0;
 }
 
@@ -178,7 +181,7 @@ make_ram(struct vm *vm, struct failure *error)
     if (ret != 0) {
         vm_map_fini(&vm->map);
         return failure_set(error, ret, "cannot make %" PRIu64 " bytes of guest memory: %s",
-                           machine_memory_size(&vm->config.machine), strerror(-ret));
+                           machine_memory_size(&vm->config.machine), limits_explain(ret).text);
     }
     return 0;
 }
@@ -217,7 +220,7 @@ map_window(struct vm *vm, unsigned index, struct failure *error)
         ret = vmspaces_add_window(&vm->spaces, args.start, args.end, false);
     if (ret != 0)
         return failure_set(error, ret, "cannot map window %u at guest address 0x%" PRIx64 ": %s",
-                           index, gpa_to_u64(window->start), strerror(-ret));
+                           index, gpa_to_u64(window->start), limits_explain(ret).text);
     return 0;
 }
 
@@ -236,7 +239,7 @@ map_ram_range(struct vm *vm, const struct machine_ram *ram, struct failure *erro
 
     if (ret != 0)
         return failure_set(error, ret, "cannot map guest memory at 0x%" PRIx64 ": %s",
-                           gpa_to_u64(ram->start), strerror(-ret));
+                           gpa_to_u64(ram->start), limits_explain(ret).text);
     return 0;
 }
 
@@ -273,7 +276,7 @@ make_vcpus(struct vm *vm, struct failure *error)
     vm->vcpus = calloc(vm->config.machine.nvcpus, sizeof(*vm->vcpus));
     if (vm->vcpus == NULL)
         return failure_set(error, -ENOMEM, "cannot make %u vCPUs: %s", vm->config.machine.nvcpus,
-                           strerror(ENOMEM));
+                           limits_explain(ENOMEM).text);
     vm->shared.kvm = &vm->kvm;
     for (i = 0; i < vm->config.machine.nvcpus; i++)
         vm->vcpus[i].fd = -1;
@@ -292,7 +295,7 @@ make_rest(struct vm *vm, struct failure *error)
     vm->ended_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (vm->ended_fd < 0) {
         ret = -errno;
-        return failure_set(error, ret, "cannot make an eventfd: %s", strerror(-ret));
+        return failure_set(error, ret, "cannot make an eventfd: %s", limits_explain(ret).text);
     }
     console_init(&vm->console, STDIN_FILENO, STDOUT_FILENO);
     vm_mutex_init(&vm->spaces_lock);
@@ -345,7 +348,7 @@ make_files(struct vm *vm, struct failure *error)
 
         ret = vmspaces_add_window(&vm->spaces, file->start, gpa_add(file->start, file->size), true);
         if (ret != 0)
-            (void)failure_set(error, ret, "cannot map files: %s", strerror(-ret));
+            (void)failure_set(error, ret, "cannot map files: %s", limits_explain(ret).text);
     }
     if (ret != 0)
         file_maps_fini(&vm->files);
