@@ -59,9 +59,9 @@ SANITIZER_SRCS := tests/unit/sanitizer.c
 BENCH_SRCS := $(BENCH_FILES:%=tests/bench/%)
 
 # tests/kvm/NAME.c, with NAME*.S if there is one: a program of its own.
-HOST_TESTS := host_failure host_fault host_pmap host_service host_vm host_window
+HOST_TESTS := host_failure host_fault host_limits host_pmap host_service host_vm host_window
 # ... and these with the machine of kvm_rig.h.
-HOST_RIG_TESTS := host_pmap host_service host_window
+HOST_RIG_TESTS := host_limits host_pmap host_service host_window
 HOST_RIG_SRCS := tests/kvm/kvm_rig.c
 HOST_TEST_SRCS := $(HOST_TESTS:%=tests/kvm/%.c) tests/kvm/host_failure.S tests/kvm/host_fault.S \
 	tests/kvm/host_vm.S
@@ -117,8 +117,8 @@ HOST_LDFLAGS := -pthread $(SAN_FLAGS) $(LDFLAGS)
 HOST_LDLIBS := -lelf -lfdt -lbsd -lxxhash -lZydis -lZycore $(LDLIBS)
 TEST_LDLIBS := -lcriterion
 # Calls that tests make fail: tests/unit/alloc_failure.c.
-WRAPPED := malloc calloc realloc reallocarray free mmap memfd_create ftruncate fallocate \
-	pthread_create
+WRAPPED := malloc calloc realloc reallocarray free mmap madvise mprotect memfd_create ftruncate \
+	fallocate pthread_create
 WRAP_LDFLAGS := $(WRAPPED:%=-Wl,--wrap=%)
 
 GUEST_MACHINE := -ffreestanding -fno-pic -mno-red-zone -mgeneral-regs-only -fno-stack-protector \

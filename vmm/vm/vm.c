@@ -135,7 +135,7 @@ vm_end(struct vm *vm, enum vm_end end, int status, const char *format, ...)
     if (!first)
         return;
     kvm_pmap_abort(vm->kpmap);
-    for (i = 0; i < vm->config.machine.nvcpus; i++)
+    for (i = 0; i < vm->config.machine.nvcpus && vm->vcpus != NULL; i++)
         vcpu_kick(&vm->vcpus[i]);
     if (write(vm->ended_fd, &one, sizeof(one)) < 0)
         assert(errno == EAGAIN);

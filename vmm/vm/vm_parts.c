@@ -147,12 +147,21 @@ make_system(struct vm *vm, struct failure *error)
     return 0;
 }
 
+static void
+on_pmap_fatal(void *context, const char *message)
+{
+    vm_end(context, VM_END_FAILED, 0, "%s", message);
+}
+
 static int
 make_kpmap(struct vm *vm, struct failure *error)
 {
+    const struct kvm_pmap_config config = {
+        .kvm = &vm->kvm, .sys = &vm->sys, .fatal = on_pmap_fatal, .context = vm
+    };
     int ret;
 
-    ret = kvm_pmap_create(&vm->kvm, &vm->sys, &vm->kpmap);
+    ret = kvm_pmap_create(&config, &vm->kpmap);
     if (ret != 0)
         return failure_set(error, ret, "cannot make the address space of the windows: %s",
                            limits_explain(ret).text);
@@ -265,6 +274,7 @@ destroy_vcpus(struct vm *vm)
     for (i = 0; i < vm->config.machine.nvcpus; i++)
         vcpu_destroy(&vm->vcpus[i]);
     free(vm->vcpus);
+    vm->vcpus = NULL;
 }
 
 static int
