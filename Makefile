@@ -120,6 +120,8 @@ TEST_LDLIBS := -lcriterion
 WRAPPED := malloc calloc realloc reallocarray free mmap madvise mprotect memfd_create ftruncate \
 	fallocate pthread_create
 WRAP_LDFLAGS := $(WRAPPED:%=-Wl,--wrap=%)
+# What the unit tests count: tests/unit/test_vm_fault_lookups.c.
+UNIT_WRAP_LDFLAGS := -Wl,--wrap=vm_ranges_search
 
 GUEST_MACHINE := -ffreestanding -fno-pic -mno-red-zone -mgeneral-regs-only -fno-stack-protector \
 	-fno-asynchronous-unwind-tables -fcf-protection=none
@@ -212,7 +214,7 @@ $(PTY): $(PTY_OBJS) Makefile
 	$(link)
 
 $(UNIT): $(UNIT_OBJS) $(SANITIZER_OBJS) Makefile
-	$(link) $(WRAP_LDFLAGS) $(TEST_LDLIBS) $(HOST_LDLIBS)
+	$(link) $(WRAP_LDFLAGS) $(UNIT_WRAP_LDFLAGS) $(TEST_LDLIBS) $(HOST_LDLIBS)
 
 # A host test is tests/kvm/NAME.c with the assembly files tests/kvm/NAME*.S.
 host_test_objs = $(call objs,$(filter tests/kvm/$(1).c tests/kvm/$(1)%.S,$(HOST_TEST_SRCS)))

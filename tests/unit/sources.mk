@@ -34,6 +34,7 @@ UNIT_FILES := \
 	test_vm_fault.c \
 	test_vm_fault_chain.c \
 	test_vm_fault_interlock.c \
+	test_vm_fault_lookups.c \
 	test_vm_fault_pager.c \
 	test_vm_fault_start.c \
 	test_vm_fault_window.c \
