@@ -46,7 +46,7 @@ enum vm_end {
 
 struct vm_outcome {
     enum vm_end end;
-    int status;        /* VM_END_GUEST: 0..255; VM_END_INTERRUPTED: the signal */
+    int status;         /* VM_END_GUEST: 0..255; VM_END_INTERRUPTED: the signal */
     char message[1024]; /* not GUEST: one line: cause and, where there is one, remedy */
 };
 
