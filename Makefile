@@ -62,13 +62,13 @@ BENCH_SRCS := $(BENCH_FILES:%=tests/bench/%)
 # tests/kvm/NAME.c, with NAME*.S if there is one: a program of its own.
 HOST_TESTS := $(patsubst tests/kvm/%.c,%,$(wildcard tests/kvm/host_*.c))
 # ... and these with the machine of kvm_rig.h.
-HOST_RIG_TESTS := host_pmap host_service host_waiting host_window
+HOST_RIG_TESTS := host_limits host_pmap host_service host_waiting host_window
 HOST_RIG_SRCS := tests/kvm/kvm_rig.c
 HOST_TEST_SRCS := $(HOST_TESTS:%=tests/kvm/%.c) $(wildcard tests/kvm/host_*.S)
 # What the tests of the program need: a terminal.
 PTY_SRCS := tests/cli/pty.c
-HOST_CHECK_SRCS := tests/npt/host_check.c vmm/base/failure.c vmm/kvm/kvm_host.c \
-	vmm/kvm/kvm_vm.c
+HOST_CHECK_SRCS := tests/npt/host_check.c vmm/base/failure.c vmm/base/limits.c \
+	vmm/base/size_text.c vmm/kvm/kvm_host.c vmm/kvm/kvm_vm.c
 
 GUEST_LIB_SRCS := $(GUEST_LIB_FILES:%=guest/lib/%)
 GUEST_IMAGES := hello vkernel
@@ -78,7 +78,7 @@ GUEST_vkernel_SRCS := $(GUEST_vkernel_FILES:%=guest/vkernel/%)
 GUEST_TESTS := $(patsubst guest/tests/%.c,%,$(wildcard guest/tests/*.c))
 
 # Scripts and data the NPT lane needs besides the programs.
-TEST_FILES := docs/vkvm.1 tests/cli/odd.sh tests/cli/run.sh tests/cli/terminal.sh \
+TEST_FILES := docs/vkvm.1 tests/cli/limits.sh tests/cli/odd.sh tests/cli/run.sh tests/cli/terminal.sh \
 	tests/cli/walk.sh tests/kvm/run.sh tests/kvm/tests.cfg tests/run.sh
 
 # --------------------------------------------------------------- packages
@@ -117,9 +117,11 @@ HOST_LDFLAGS := -pthread $(SAN_FLAGS) $(LDFLAGS)
 HOST_LDLIBS := -lelf -lfdt -lbsd -lxxhash -lZydis -lZycore $(LDLIBS)
 TEST_LDLIBS := -lcriterion
 # Calls that tests make fail: tests/unit/alloc_failure.c.
-WRAPPED := malloc calloc realloc reallocarray free mmap memfd_create ftruncate fallocate \
-	pthread_create
+WRAPPED := malloc calloc realloc reallocarray free mmap madvise mprotect memfd_create ftruncate \
+	fallocate pthread_create
 WRAP_LDFLAGS := $(WRAPPED:%=-Wl,--wrap=%)
+# What the unit tests count: tests/unit/test_vm_fault_lookups.c.
+UNIT_WRAP_LDFLAGS := -Wl,--wrap=vm_ranges_search
 
 GUEST_MACHINE := -ffreestanding -fno-pic -mno-red-zone -mgeneral-regs-only -fno-stack-protector \
 	-fno-asynchronous-unwind-tables -fcf-protection=none
@@ -212,7 +214,7 @@ $(PTY): $(PTY_OBJS) Makefile
 	$(link)
 
 $(UNIT): $(UNIT_OBJS) $(SANITIZER_OBJS) Makefile
-	$(link) $(WRAP_LDFLAGS) $(TEST_LDLIBS) $(HOST_LDLIBS)
+	$(link) $(WRAP_LDFLAGS) $(UNIT_WRAP_LDFLAGS) $(TEST_LDLIBS) $(HOST_LDLIBS)
 
 # A host test is tests/kvm/NAME.c with the assembly files tests/kvm/NAME*.S.
 host_test_objs = $(call objs,$(filter tests/kvm/$(1).c tests/kvm/$(1)%.S,$(HOST_TEST_SRCS)))

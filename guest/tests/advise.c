@@ -170,6 +170,9 @@ the_number_of_pieces_is_limited(void)
     EXPECT(cut > LIMIT / 2 - 16 && cut <= LIMIT / 2, "%lu cuts", cut);
     EXPECT(doorbell_advise(LARGE + PAGE_SIZE, PAGE_SIZE, 0) == -VKVM_ENOSPC, "a part");
     EXPECT(doorbell_wire(PAGE_SIZE, PAGE_SIZE) == -VKVM_ENOSPC, "WIRE");
+    EXPECT(doorbell_region_map(SPACE, LARGE + LARGE_SIZE, SIZE, RW) == -VKVM_ENOSPC, "REGION_MAP");
+    EXPECT(doorbell_vmspace_map(SPACE, LARGE + LARGE_SIZE, SIZE, 0, RW) == -VKVM_ENOSPC,
+           "VMSPACE_MAP");
     EXPECT(doorbell_copy(SPACE, LARGE, LARGE + LARGE_SIZE, LARGE_SIZE) == -VKVM_ENOSPC, "COPY");
     EXPECT(doorbell_advise(LARGE, LARGE_SIZE, VKVM_ADVICE_NORMAL) == 0, "the whole");
     EXPECT(doorbell_advise(LARGE + PAGE_SIZE, PAGE_SIZE, VKVM_ADVICE_RANDOM) == 0,

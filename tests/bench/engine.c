@@ -54,6 +54,13 @@ static const struct pmap_ops null_pmap_ops = {
 };
 
 static void
+on_fatal(void *context, const char *message)
+{
+    (void)context;
+    bench_fail("changing the address space of the windows", message);
+}
+
+static void
 init_kvm(struct bench_engine *engine)
 {
     struct failure error = { 0 };
@@ -61,7 +68,10 @@ init_kvm(struct bench_engine *engine)
     if (kvm_host_open(&engine->host, &error) != 0 ||
         kvm_vm_open(&engine->kvm, &engine->host, &error) != 0)
         bench_fail("opening KVM", error.message);
-    bench_check(kvm_pmap_create(&engine->kvm, &engine->sys, &engine->kpmap),
+    const struct kvm_pmap_config config = { .kvm = &engine->kvm,
+                                            .sys = &engine->sys,
+                                            .fatal = on_fatal };
+    bench_check(kvm_pmap_create(&config, &engine->kpmap),
                 "making the address space of the windows");
 }
 

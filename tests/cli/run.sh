@@ -498,6 +498,8 @@ test_guests() {
 . "$(dirname "$0")/terminal.sh"
 # shellcheck source=tests/cli/odd.sh
 . "$(dirname "$0")/odd.sh"
+# shellcheck source=tests/cli/limits.sh
+. "$(dirname "$0")/limits.sh"
 
 good
 elf spin "$endless"
@@ -510,6 +512,7 @@ test_walk
 test_odd
 if unusable=$("$build/host_check" 2>&1); then
     test_guests
+    test_limits
     test_odd_guests
     test_terminal
 else

@@ -322,7 +322,9 @@ a_failing_write_back_is_an_error_of_sync_and_the_end_and_the_rest_is_written(str
     sync = call(&w, VKVM_CALL_SYNC, FILE_AT, FILE_SIZE);
     again = command(&w, OP_LOAD, FILE_AT + PAGE_SIZE, FILE_PAGES - 1);
     world_run(&w, 5 * PAGE_SIZE);
-    expect_end(v, &w.outcome, VM_END_FAILED, "File too large: modified pages are lost");
+    expect_end(v, &w.outcome, VM_END_FAILED,
+               "File too large: RLIMIT_FSIZE is 20K: raise it (ulimit -f unlimited): modified "
+               "pages are lost");
     CHECK(v, strstr(w.outcome.message, w.file) != NULL, "%s", w.outcome.message);
     CHECK_EQ(v, good->result, 0);
     CHECK_EQ(v, sync->result, -VKVM_EIO);
@@ -564,7 +566,7 @@ create_without(struct verdict *v, enum alloc_call call, unsigned n)
 static void
 a_vm_that_cannot_be_made_for_want_of_memory_says_so_and_leaves_nothing(struct verdict *v)
 {
-    static const enum alloc_call calls[] = { ALLOC_HEAP, ALLOC_MAP, ALLOC_FILE };
+    static const enum alloc_call calls[] = { ALLOC_HEAP, ALLOC_MAP, ALLOC_FILE, ALLOC_PROTECT };
     unsigned n;
 
     for (size_t i = 0; i < COUNT(calls); i++) {
@@ -574,9 +576,9 @@ a_vm_that_cannot_be_made_for_want_of_memory_says_so_and_leaves_nothing(struct ve
     }
 }
 
-/* Every doorbell call that makes something, and faults of every kind. */
+/* A region; arguments beyond the second are in the fields that such a call does not use. */
 static void
-give_work(struct world *w)
+map_region(struct world *w)
 {
     struct command *c;
 
@@ -584,6 +586,15 @@ give_work(struct world *w)
     c = call(w, VKVM_CALL_REGION_MAP, 1, REGION_AT);
     c->wrong = 16 * PAGE_SIZE;
     c->faults = VKVM_MAP_READ | VKVM_MAP_WRITE;
+}
+
+/* Every doorbell call that makes something, and faults of every kind. */
+static void
+give_work(struct world *w)
+{
+    struct command *c;
+
+    map_region(w);
     command(w, OP_STORE, REGION_AT, 16);
     c = call(w, VKVM_CALL_COPY, 1, REGION_AT);
     c->wrong = REGION_AT + 16 * PAGE_SIZE;
@@ -631,7 +642,8 @@ run_without(struct verdict *v, enum alloc_call kind, unsigned n)
 static void
 a_call_that_fails_for_want_of_memory_ends_the_vm_or_only_itself(struct verdict *v)
 {
-    static const enum alloc_call kinds[] = { ALLOC_HEAP, ALLOC_MAP, ALLOC_HOLE };
+    static const enum alloc_call kinds[] = { ALLOC_HEAP, ALLOC_MAP, ALLOC_HOLE, ALLOC_DROP,
+                                             ALLOC_PROTECT };
 
     for (size_t i = 0; i < COUNT(kinds); i++) {
         for (unsigned n = 1; n < 400 && run_without(v, kinds[i], n) && v->failures == 0; n++)
@@ -639,7 +651,62 @@ a_call_that_fails_for_want_of_memory_ends_the_vm_or_only_itself(struct verdict *
     }
 }
 
+/* ---- Mappings that the host does not take away. ---- */
+
+static enum alloc_call refused[] = { ALLOC_DROP, ALLOC_MAP, ALLOC_PROTECT };
+static size_t nrefused;
+
+static int
+refuse(enum alloc_call call)
+{
+    for (size_t i = 0; i < nrefused; i++)
+        if (call == refused[i])
+            return ENOMEM;
+    return 0;
+}
+
+static void
+refuse_from_now_on(struct world *w)
+{
+    (void)w;
+    alloc_failure_hook(refuse);
+}
+
+/* A call that drops mappings, when the first n kinds are refused. */
+static void
+check_undropped(struct verdict *v, size_t n, int64_t number, uint64_t first, uint64_t second)
+{
+    struct world w;
+
+    world_init(&w);
+    configure_all(&w);
+    world_start(&w);
+    map_region(&w);
+    command(&w, OP_STORE, WINDOW_AT, 16);
+    command(&w, OP_STORE, REGION_AT, 16);
+    command(&w, OP_TELL, 0, 1);
+    call(&w, number, first, second);
+    w.told = refuse_from_now_on;
+    nrefused = n;
+    world_run(&w, RLIM_INFINITY);
+    alloc_failure_hook(NULL);
+    expect_end(v, &w.outcome, VM_END_FAILED, "cannot change the mapping of guest address 0x");
+    expect_end(v, &w.outcome, VM_END_FAILED, "Cannot allocate memory: the host has none left: ");
+    world_fini(&w);
+}
+
+static void
+a_mapping_that_the_host_does_not_take_away_ends_the_vm_with_its_cause(struct verdict *v)
+{
+    for (size_t n = 2; n <= COUNT(refused); n++) {
+        check_undropped(v, n, VKVM_CALL_INVAL, WINDOW_AT, 16 * PAGE_SIZE);
+        check_undropped(v, n, VKVM_CALL_SETMAP, WINDOW_AT, 16 * PAGE_SIZE);
+        check_undropped(v, n, VKVM_CALL_VMSPACE_DESTROY, 1, 0);
+    }
+}
+
 static const struct test tests[] = {
+    TEST(a_mapping_that_the_host_does_not_take_away_ends_the_vm_with_its_cause),
     TEST(a_vm_that_cannot_be_made_for_want_of_memory_says_so_and_leaves_nothing),
     TEST(a_call_that_fails_for_want_of_memory_ends_the_vm_or_only_itself),
     TEST(a_file_truncated_while_mapped_faults_beyond_its_end_and_the_guest_goes_on),

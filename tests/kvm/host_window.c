@@ -61,7 +61,7 @@ a_natural_frame_comes_back_where_a_foreign_one_was(void)
         CHECK(*window_word(i) == 2000 + i);
     (void)window_word(0); /* the frames can be seen before the server has recorded them */
     CHECK(kvm_window_has_foreign(m.w.md, WINDOW_GPA / PAGE_SIZE) == false);
-    CHECK(m.kp->vmas == 0);
+    CHECK(m.kp->vmas == m.kp->home_vmas);
     machine_close();
 }
 
@@ -206,20 +206,6 @@ a_guests_page_table_can_be_read_while_it_is_remapped(void)
     check_table_remapped(false);
 }
 
-static unsigned
-count_vmas(void)
-{
-    unsigned lines = 0;
-    FILE *f = fopen("/proc/self/maps", "re");
-    int c;
-
-    MUST(f != NULL);
-    while ((c = fgetc(f)) != EOF)
-        lines += c == '\n';
-    fclose(f);
-    return lines;
-}
-
 static void
 old_foreign_mappings_are_dropped_near_the_limit_and_come_back_on_touch(void)
 {
@@ -286,40 +272,11 @@ a_rebased_window_shows_its_new_natural_frames(void)
         m.plan[i].frame = m.w.natural + i;
     for (unsigned i = 0; i < 16; i++)
         CHECK(*window_word(i) == 1001 + (i == 15 ? 0 : i) + (i == 15 ? 15 : 0));
-    CHECK(m.kp->vmas == 0);
+    CHECK(m.kp->vmas == m.kp->home_vmas);
     machine_close();
 }
 
-/* --- windows and slots --------------------------------------------------- */
-
-static void
-slot_numbers_are_reused_and_their_end_is_an_error(void)
-{
-    struct memslots slots;
-    unsigned slot[3];
-    void *base =
-        mmap(NULL, 4 * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-    machine_open(NO_WINDOW, false);
-    MUST(memslots_init(&slots, m.kvm.fd, 4) == 0);
-    slots.used[0] = 1; /* RAM has slot 0 */
-    for (unsigned i = 0; i < 3; i++) {
-        CHECK(memslot_add(&slots, gpa_from_u64(WINDOW_GPA + i * PAGE_SIZE), 1, base, &slot[i]) ==
-              0);
-        CHECK(slot[i] == i + 1);
-    }
-    unsigned none;
-    CHECK(memslot_add(&slots, gpa_from_u64(WINDOW_GPA + 9 * PAGE_SIZE), 1, base, &none) == -ENOSPC);
-    memslot_remove(&slots, slot[1]);
-    CHECK(memslot_add(&slots, gpa_from_u64(WINDOW_GPA + 9 * PAGE_SIZE), 1, base, &none) == 0);
-    CHECK(none == 2);
-    memslot_remove(&slots, 1);
-    CHECK(memslot_add(&slots, gpa_from_u64(WINDOW_GPA + 9 * PAGE_SIZE), 1, base, &none) ==
-          -EEXIST); /* KVM: overlaps slot 2 */
-    memslots_fini(&slots);
-    munmap(base, 4 * PAGE_SIZE);
-    machine_close();
-}
+/* --- windows --------------------------------------------------- */
 
 static void
 a_window_beyond_the_address_space_is_refused(void)
@@ -410,7 +367,9 @@ a_failure_after_a_wake_up_is_refused(void)
     CHECK(*window_word(0) == 0);
     CHECK(kvm_pmap_fail(m.kp, gpa, before) == -EAGAIN);
     CHECK(*window_word(0) == 0);
-    CHECK(kvm_pmap_fail(m.kp, gpa_from_u64(3u << 30), 0) == -ENOENT);
+    gpa = gpa_from_u64(3u << 30); /* between windows it is the same: a slot may show that */
+    CHECK(kvm_pmap_fail(m.kp, gpa, kvm_pmap_wakeups(m.kp, gpa)) == 0);
+    CHECK(kvm_pmap_unfail(m.kp, gpa) == 0);
     machine_close();
 }
 
@@ -454,7 +413,6 @@ static const struct rig_test tests[] = {
     RIG_TEST(old_foreign_mappings_are_dropped_near_the_limit_and_come_back_on_touch),
     RIG_TEST(a_page_of_another_window_is_evicted_without_hurting_its_window),
     RIG_TEST(a_rebased_window_shows_its_new_natural_frames),
-    RIG_TEST(slot_numbers_are_reused_and_their_end_is_an_error),
     RIG_TEST(a_window_beyond_the_address_space_is_refused),
     RIG_TEST(host_and_guest_addresses_translate_both_ways),
     RIG_TEST(a_failed_page_gives_efault_until_every_failure_is_undone),

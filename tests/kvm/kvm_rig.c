@@ -144,6 +144,16 @@ add_ram(void)
     MUST(vm_map_insert(&m.map, &args) == 0);
 }
 
+/* As a VM does. */
+static void
+take_fatal(void *context, const char *message)
+{
+    (void)context;
+    if (m.fatal[0] == '\0')
+        snprintf(m.fatal, sizeof(m.fatal), "%s", message);
+    kvm_pmap_abort(m.kp);
+}
+
 void
 machine_open(uint64_t natural, bool serve)
 {
@@ -158,7 +168,10 @@ machine_open(uint64_t natural, bool serve)
         MUST(false);
     }
     MUST(vm_system_init(&m.sys, &config) == 0);
-    MUST(kvm_pmap_create(&m.kvm, &m.sys, &m.kp) == 0);
+    const struct kvm_pmap_config kpmap_config = { .kvm = &m.kvm,
+                                                  .sys = &m.sys,
+                                                  .fatal = take_fatal };
+    MUST(kvm_pmap_create(&kpmap_config, &m.kp) == 0);
     kvm_pmap_configure(m.kp, 0, spy_ioctl);
     MUST(pmap_init(&m.pmap, &m.sys, &kvm_pmap_ops, m.kp) == 0);
     vm_map_init(&m.map, &m.sys, &m.pmap);
@@ -198,6 +211,20 @@ machine_close(void)
     kvm_vm_close(&m.kvm);
     kvm_host_close(&m.host);
     pthread_mutex_destroy(&m.p);
+}
+
+unsigned
+count_vmas(void)
+{
+    unsigned lines = 0;
+    FILE *f = fopen("/proc/self/maps", "re");
+    int c;
+
+    MUST(f != NULL);
+    while ((c = fgetc(f)) != EOF)
+        lines += c == '\n';
+    fclose(f);
+    return lines;
 }
 
 /* Plan pages [0, npages): frame `base + index * step % WINDOW_PAGES`. */

@@ -67,6 +67,7 @@ struct machine {
     _Atomic unsigned minor;
     _Atomic unsigned wp;
     _Atomic bool modified[WINDOW_PAGES];
+    char fatal[640]; /* what the pmap told of before it ended the VM */
 };
 
 extern struct machine m;
@@ -97,6 +98,9 @@ int enter_planned(unsigned page, unsigned npages, bool write);
 /* A word of the window, once the server is not entering anything; and of a frame. */
 volatile uint64_t *window_word(unsigned page);
 volatile uint64_t *frame_word(uint64_t frame);
+
+/* How many VMAs the process has. */
+unsigned count_vmas(void);
 
 /* ---- Guests. ---- */
 

@@ -19,6 +19,8 @@ void __real_free(void *old);
 int __real_fallocate(int fd, int mode, off_t offset, off_t length);
 int __real_memfd_create(const char *name, unsigned flags);
 int __real_ftruncate(int fd, off_t size);
+int __real_madvise(void *at, size_t size, int advice);
+int __real_mprotect(void *at, size_t size, int prot);
 void *__real_mmap(void *at, size_t size, int prot, int flags, int fd, off_t offset);
 int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
                           void *(*start)(void *argument), void *argument);
@@ -30,6 +32,8 @@ void __wrap_free(void *old);
 int __wrap_fallocate(int fd, int mode, off_t offset, off_t length);
 int __wrap_memfd_create(const char *name, unsigned flags);
 int __wrap_ftruncate(int fd, off_t size);
+int __wrap_madvise(void *at, size_t size, int advice);
+int __wrap_mprotect(void *at, size_t size, int prot);
 void *__wrap_mmap(void *at, size_t size, int prot, int flags, int fd, off_t offset);
 int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
                           void *(*start)(void *argument), void *argument);
@@ -151,5 +155,17 @@ __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
 {
     return call_fails(ALLOC_THREAD) ? errno
                                     : __real_pthread_create(thread, attributes, start, argument);
+}
+
+int
+__wrap_madvise(void *at, size_t size, int advice)
+{
+    return call_fails(ALLOC_DROP) ? -1 : __real_madvise(at, size, advice);
+}
+
+int
+__wrap_mprotect(void *at, size_t size, int prot)
+{
+    return call_fails(ALLOC_PROTECT) ? -1 : __real_mprotect(at, size, prot);
 }
 /* NOLINTEND(bugprone-reserved-identifier) */

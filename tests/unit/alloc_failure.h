@@ -15,11 +15,13 @@
 void alloc_failure_set(unsigned n);
 
 enum alloc_call {
-    ALLOC_HEAP,  /* malloc and its relatives */
-    ALLOC_MAP,   /* mmap */
-    ALLOC_FILE,  /* memfd_create, ftruncate */
-    ALLOC_HOLE,  /* fallocate */
-    ALLOC_THREAD /* pthread_create, which returns the errno */
+    ALLOC_HEAP,    /* malloc and its relatives */
+    ALLOC_MAP,     /* mmap */
+    ALLOC_FILE,    /* memfd_create, ftruncate */
+    ALLOC_HOLE,    /* fallocate */
+    ALLOC_DROP,    /* madvise */
+    ALLOC_PROTECT, /* mprotect */
+    ALLOC_THREAD   /* pthread_create, which returns the errno */
 };
 
 /*

@@ -63,7 +63,7 @@ page(vm_pindex_t i)
 static inline int
 enter(gpa_t gpa, struct vm_page *m, vm_prot_t prot)
 {
-    return pmap_enter(&pmap, gpa, &m, &prot, 1, 0, NULL);
+    return pmap_enter(&pmap, NULL, gpa, &m, &prot, 1, 0, NULL);
 }
 
 static inline bool

@@ -185,7 +185,8 @@ map_object(struct fake_pmap *fake, struct pmap *pmap, struct vm_object *object)
         vm_mutex_unlock(&object->lock);
         if (m == NULL)
             continue;
-        cr_assert_eq(pmap_enter(pmap, gpa_from_u64(i << PAGE_SHIFT), &m, &prot, 1, 0, NULL), 0);
+        cr_assert_eq(pmap_enter(pmap, NULL, gpa_from_u64(i << PAGE_SHIFT), &m, &prot, 1, 0, NULL),
+                     0);
         vm_mutex_lock(&object->lock);
         vm_page_wakeup(m);
         vm_mutex_unlock(&object->lock);

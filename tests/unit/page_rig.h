@@ -144,7 +144,7 @@ map_page(struct vm_page *m)
     fake_pmap_init(&fake);
     if (pmap_init(&pmap, &sys, &fake_pmap_ops, &fake) != 0 ||
         pmap_window_add(&pmap, gpa_from_u64(0), OBJECT_PAGES, object->extent) != 0 ||
-        pmap_enter(&pmap, gpa_from_u64(vm_page_pindex(m) << PAGE_SHIFT), &m, &prot, 1, 0,
+        pmap_enter(&pmap, NULL, gpa_from_u64(vm_page_pindex(m) << PAGE_SHIFT), &m, &prot, 1, 0,
                    &entered) != 0)
         _exit(1);
 }

@@ -75,7 +75,7 @@ page(vm_pindex_t i)
 static inline int
 enter_in(struct pmap *in, gpa_t gpa, struct vm_page *m, vm_prot_t prot)
 {
-    return pmap_enter(in, gpa, &m, &prot, 1, 0, NULL);
+    return pmap_enter(in, NULL, gpa, &m, &prot, 1, 0, NULL);
 }
 
 static inline int
@@ -96,7 +96,7 @@ enter_run(gpa_t gpa, vm_pindex_t pindex, unsigned n, vm_prot_t prot, unsigned de
         m[i] = page(pindex + i);
         prots[i] = prot;
     }
-    return pmap_enter(&pmap, gpa, m, prots, n, demand, entered);
+    return pmap_enter(&pmap, NULL, gpa, m, prots, n, demand, entered);
 }
 
 static inline bool

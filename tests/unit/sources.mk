@@ -23,6 +23,7 @@ UNIT_FILES := \
 	test_injection_map.c \
 	test_insn.c \
 	test_insn_undo.c \
+	test_limits.c \
 	test_machine.c \
 	test_options.c \
 	test_pmap.c \
@@ -37,6 +38,7 @@ UNIT_FILES := \
 	test_vm_fault.c \
 	test_vm_fault_chain.c \
 	test_vm_fault_interlock.c \
+	test_vm_fault_lookups.c \
 	test_vm_fault_pager.c \
 	test_vm_fault_start.c \
 	test_vm_fault_trace.c \

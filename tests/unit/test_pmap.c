@@ -34,7 +34,7 @@ CHECKED_TEST(pmap, a_page_cannot_be_entered_where_there_is_no_window)
     struct vm_page *m = page(0);
     vm_prot_t prot = VM_PROT_READ;
 
-    cr_expect(pmap_enter(&pmap, gpa_from_u64(0), &m, &prot, 1, 0, &entered) == -ENOENT);
+    cr_expect(pmap_enter(&pmap, NULL, gpa_from_u64(0), &m, &prot, 1, 0, &entered) == -ENOENT);
     cr_expect(entered.npages == 0 && !pmap_page_is_mapped(m));
     cr_expect(enter(natural_at(WINDOW_PAGES), m, VM_PROT_READ) == -ENOENT);
 }
@@ -96,7 +96,7 @@ CHECKED_TEST(pmap, absent_pages_of_a_run_are_skipped)
     struct pmap_entered entered;
 
     cr_assert(enter(natural_at(2), page(2), VM_PROT_READ) == 0);
-    cr_assert(pmap_enter(&pmap, natural_at(0), m, prot, 5, 1, &entered) == 0);
+    cr_assert(pmap_enter(&pmap, NULL, natural_at(0), m, prot, 5, 1, &entered) == 0);
     cr_expect(entered.npages == 2 && fake.enters == 3);
     cr_expect(maps_nothing(natural_at(0)) && maps_nothing(natural_at(4)));
     cr_expect(maps(natural_at(1), page(1), VM_PROT_READ));
@@ -110,7 +110,7 @@ generation(gpa_t gpa, struct vm_page *m, vm_prot_t prot)
 {
     struct pmap_entered entered;
 
-    return pmap_enter(&pmap, gpa, &m, &prot, 1, 0, &entered) == 0 ? entered.generation : 256;
+    return pmap_enter(&pmap, NULL, gpa, &m, &prot, 1, 0, &entered) == 0 ? entered.generation : 256;
 }
 
 CHECKED_TEST(pmap, a_mapping_that_was_there_all_the_time_keeps_its_generation)
@@ -303,15 +303,15 @@ CHECKED_TEST(pmap, without_memory_for_a_reverse_link_only_that_page_is_not_enter
     vm_prot_t prot[3] = { VM_PROT_RW, VM_PROT_RW, VM_PROT_RW };
     struct pmap_entered entered;
 
-    cr_assert(pmap_enter(&pmap, foreign_at(0), m, prot, 3, 0, NULL) == 0);
-    cr_assert(pmap_enter(&pmap, foreign_at(10), m, prot, 3, 0, NULL) == 0);
+    cr_assert(pmap_enter(&pmap, NULL, foreign_at(0), m, prot, 3, 0, NULL) == 0);
+    cr_assert(pmap_enter(&pmap, NULL, foreign_at(10), m, prot, 3, 0, NULL) == 0);
     cr_assert(enter(natural_at(20), page(20), VM_PROT_READ) == 0, "natural_at has its chunk");
     alloc_failure_set(3); /* two links of each page go to the heap: the first of page 1 fails */
-    cr_expect(pmap_enter(&pmap, natural_at(0), m, prot, 3, 0, &entered) == 0);
+    cr_expect(pmap_enter(&pmap, NULL, natural_at(0), m, prot, 3, 0, &entered) == 0);
     cr_expect(entered.npages == 2 && maps_nothing(natural_at(1)));
     for (unsigned n = 1; n <= 2; n++) {
         alloc_failure_set(n);
-        cr_expect(pmap_enter(&pmap, natural_at(1), &m[1], prot, 1, 0, &entered) == -ENOMEM);
+        cr_expect(pmap_enter(&pmap, NULL, natural_at(1), &m[1], prot, 1, 0, &entered) == -ENOMEM);
         cr_expect(entered.npages == 0 && maps_nothing(natural_at(1)));
         cr_expect(maps(foreign_at(1), page(1), VM_PROT_RW));
         cr_expect(maps(foreign_at(11), page(1), VM_PROT_RW));
@@ -527,20 +527,28 @@ CHECKED_TEST(pmap, extract_says_what_is_mapped_anywhere_in_the_page)
     cr_expect(pmap_extract(&pmap, gpa_from_u64(UINT64_MAX), NULL) == VM_PROT_NONE);
 }
 
+static unsigned
+run_behind(gpa_t gpa, unsigned max)
+{
+    uint64_t page = gpa.value >> PAGE_SHIFT;
+
+    return pmap_window_run_behind(pmap_window_look(&pmap, page), page, max);
+}
+
 CHECKED_TEST(pmap, the_mapped_run_behind_ends_at_a_hole_the_window_or_the_maximum)
 {
     cr_assert(enter_run(natural_at(0), 0, 10, VM_PROT_READ, 0, NULL) == 0);
     cr_assert(enter_run(natural_at(12), 12, BORDER + 8, VM_PROT_READ, 0, NULL) == 0);
-    cr_expect(pmap_mapped_run_behind(&pmap, natural_at(0), 64) == 0);
-    cr_expect(pmap_mapped_run_behind(&pmap, natural_at(10), 64) == 10);
-    cr_expect(pmap_mapped_run_behind(&pmap, natural_at(10), 4) == 4);
-    cr_expect(pmap_mapped_run_behind(&pmap, natural_at(10), 0) == 0);
-    cr_expect(pmap_mapped_run_behind(&pmap, natural_at(11), 64) == 0);
-    cr_expect(pmap_mapped_run_behind(&pmap, natural_at(13), 64) == 1);
-    cr_expect(pmap_mapped_run_behind(&pmap, natural_at(BORDER + 20), 1000) == BORDER + 8);
-    cr_expect(pmap_mapped_run_behind(&pmap, natural_at(BORDER), 1000) == BORDER - 12);
-    cr_expect(pmap_mapped_run_behind(&pmap, natural_at(1000), 64) == 0);
-    cr_expect(pmap_mapped_run_behind(&pmap, gpa_from_u64(0), 64) == 0);
+    cr_expect(run_behind(natural_at(0), 64) == 0);
+    cr_expect(run_behind(natural_at(10), 64) == 10);
+    cr_expect(run_behind(natural_at(10), 4) == 4);
+    cr_expect(run_behind(natural_at(10), 0) == 0);
+    cr_expect(run_behind(natural_at(11), 64) == 0);
+    cr_expect(run_behind(natural_at(13), 64) == 1);
+    cr_expect(run_behind(natural_at(BORDER + 20), 1000) == BORDER + 8);
+    cr_expect(run_behind(natural_at(BORDER), 1000) == BORDER - 12);
+    cr_expect(run_behind(natural_at(1000), 64) == 0);
+    cr_expect(run_behind(gpa_from_u64(0), 64) == 0);
 }
 
 CHECKED_TEST(pmap, the_mapped_run_behind_ends_at_a_window_that_begins_with_a_chunk)
@@ -549,8 +557,29 @@ CHECKED_TEST(pmap, the_mapped_run_behind_ends_at_a_window_that_begins_with_a_chu
 
     cr_assert(pmap_window_add(&pmap, start, 4, PMAP_NO_NATURAL) == 0);
     cr_assert(enter_run(start, 0, 4, VM_PROT_READ, 0, NULL) == 0);
-    cr_expect(pmap_mapped_run_behind(&pmap, start, 64) == 0);
-    cr_expect(pmap_mapped_run_behind(&pmap, gpa_add(start, 3 * PAGE_SIZE), 64) == 3);
+    cr_expect(run_behind(start, 64) == 0);
+    cr_expect(run_behind(gpa_add(start, 3 * PAGE_SIZE), 64) == 3);
+}
+
+CHECKED_TEST(pmap, a_window_once_found_answers_for_its_pages_and_no_others)
+{
+    uint64_t first = natural_at(0).value >> PAGE_SHIFT;
+    struct pmap_window *w = pmap_window_look(&pmap, first + 5);
+    vm_frame_t frame = vm_page_frame(page(5));
+
+    cr_assert(enter_run(natural_at(5), 5, 1, VM_PROT_RW, 0, NULL) == 0);
+    cr_assert(w != NULL);
+    cr_expect(w == pmap_window_look(&pmap, first));
+    cr_expect(pmap_window_look(&pmap, first - 1) == NULL);
+    cr_expect(pmap_window_has(w, first) && pmap_window_has(w, first + w->npages - 1));
+    cr_expect(!pmap_window_has(w, first - 1) && !pmap_window_has(w, first + w->npages));
+    cr_expect(!pmap_window_has(NULL, first));
+    cr_expect(pmap_window_prot(w, first + 5) == VM_PROT_RW);
+    cr_expect(pmap_window_prot(w, first + 4) == VM_PROT_NONE);
+    cr_expect(pmap_window_prot(w, first - 1) == VM_PROT_NONE);
+    cr_expect(pmap_window_is_natural(w, first + 5, frame));
+    cr_expect(!pmap_window_is_natural(w, first + 4, frame));
+    cr_expect(!pmap_window_is_natural(NULL, first + 5, frame));
 }
 
 CHECKED_TEST(pmap, wake_reaches_the_machine_where_there_is_a_window)

@@ -270,12 +270,12 @@ CHECKED_TEST(vm_map, one_enter_reaches_over_windows)
         pmap_remove(&pmap, at(2), at(6));
         for (unsigned i = 0; i < 4; i++)
             m[i] = page(i);
-        cr_assert(pmap_enter(&pmap, at(2), m, prot, 4, demand, &entered) == 0);
+        cr_assert(pmap_enter(&pmap, NULL, at(2), m, prot, 4, demand, &entered) == 0);
         cr_expect(entered.npages == 4 && mapped(2) && mapped(3) && mapped(4) && mapped(5));
     }
     pmap_remove(&pmap, at(2), at(6));
     fake_pmap_fail_next_enter(&fake, -EFAULT, 0);
-    cr_assert(pmap_enter(&pmap, at(2), m, prot, 4, 3, &entered) == 0);
+    cr_assert(pmap_enter(&pmap, NULL, at(2), m, prot, 4, 3, &entered) == 0);
     cr_expect(entered.npages == 2 && mapped(5), "what fails in one window is not the other's");
 }
 

@@ -4,6 +4,8 @@
  */
 #include "vmm/base/file.h"
 
+#include "vmm/base/limits.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -19,7 +21,7 @@ check_regular(const char *path, int fd, uint64_t *size, struct failure *failure)
     if (fstat(fd, &st) != 0) {
         error = -errno;
         return failure_set(failure, error, "cannot examine " FAILURE_NAME ": %s", path,
-                           strerror(-error));
+                           limits_explain(error).text);
     }
     if (S_ISDIR(st.st_mode))
         return failure_set(failure, -EISDIR, FAILURE_NAME " is a directory: give a file", path);
@@ -41,7 +43,7 @@ file_open(const char *path, int flags, int *fdp, uint64_t *size, struct failure 
         return failure_set(failure, -ENOENT, FAILURE_NAME ": no such file: check the name", path);
     if (error != 0)
         return failure_set(failure, error, "cannot open " FAILURE_NAME ": %s", path,
-                           strerror(-error));
+                           limits_explain(error).text);
     error = check_regular(path, fd, size, failure);
     if (error != 0) {
         close(fd);

@@ -5,5 +5,6 @@ BASE_FILES := \
 	file.c \
 	histogram.c \
 	json.c \
+	limits.c \
 	size_text.c \
 	workers.c

@@ -8,6 +8,7 @@
 
 #include "guest/include/vkvm_abi.h"
 #include "vmm/base/clock.h"
+#include "vmm/base/limits.h"
 #include "vmm/vm/vm_internal.h"
 
 #include <errno.h>
@@ -152,7 +153,7 @@ call_statistics(const struct caller *caller, const uint64_t *argument)
     if (result == VM_HOST_FAILURE)
         vm_end(vm, VM_END_FAILED, 0, "write of guest address 0x%" PRIx64 ": %s: %s",
                gpa_to_u64(info.gpa), info.cause != NULL ? info.cause : "host failure",
-               strerror(-info.error));
+               limits_explain(info.error).text);
     return doorbell_error(result, 0);
 }
 
@@ -313,7 +314,7 @@ call_vmspace_map(const struct caller *caller, const uint64_t *argument)
     const struct vpte_format *format = &vpte64_format;
     uint64_t flags = argument[4];
     vm_prot_t prot;
-    int ret;
+    int ret = -ENOSPC;
 
     if ((flags & VKVM_MAP_VPTE32) != 0)
         format = &vpte32_format;
@@ -321,7 +322,8 @@ call_vmspace_map(const struct caller *caller, const uint64_t *argument)
         !permissions_from_flags(flags & ~(uint64_t)VKVM_MAP_VPTE32, &prot))
         return -VKVM_EINVAL;
     vm_mutex_lock(&vm->spaces_lock);
-    ret = vmspace_map_locked(vm, argument, format, prot);
+    if (has_entries_locked(vm, DOORBELL_ENTRIES_MAX))
+        ret = vmspace_map_locked(vm, argument, format, prot);
     vm_mutex_unlock(&vm->spaces_lock);
     return result_of(ret);
 }
@@ -351,13 +353,14 @@ call_region_map(const struct caller *caller, const uint64_t *argument)
 {
     struct vm *vm = caller->vm;
     vm_prot_t prot;
-    int ret;
+    int ret = -ENOSPC;
 
     if (!vmspace_range_is_valid(argument[1], argument[2]) ||
         !permissions_from_flags(argument[3], &prot))
         return -VKVM_EINVAL;
     vm_mutex_lock(&vm->spaces_lock);
-    ret = vmspace_region_map_locked(vm, argument, prot);
+    if (has_entries_locked(vm, DOORBELL_ENTRIES_MAX))
+        ret = vmspace_region_map_locked(vm, argument, prot);
     vm_mutex_unlock(&vm->spaces_lock);
     return result_of(ret);
 }

@@ -23,6 +23,7 @@
 #include "vmm/kvm/fault_service.h"
 
 #include "vmm/base/clock.h"
+#include "vmm/base/limits.h"
 #include "vmm/base/workers.h"
 #include "vmm/kvm/delay_line.h"
 #include "vmm/kvm/fault_reader.h"
@@ -98,7 +99,7 @@ struct fault {
 static void __attribute__((format(printf, 2, 3)))
 say_fatal(struct fault_service *service, const char *format, ...)
 {
-    char message[256];
+    char message[768];
     va_list ap;
 
     if (atomic_exchange(&service->fatal_said, true))
@@ -137,7 +138,7 @@ unfail(struct fault_service *service, gpa_t gpa)
 
     if (error != 0)
         say_fatal(service, "cannot make guest page 0x%llx accessible again: %s",
-                  (unsigned long long)gpa_to_u64(gpa), strerror(-error));
+                  (unsigned long long)gpa_to_u64(gpa), limits_explain(error).text);
 }
 
 /* Take the recorded failure, if it is at least min_age_ns old, into *info. */
@@ -179,7 +180,7 @@ answer_host_failure(struct fault_service *service, const struct vm_fault_info *i
 {
     say_fatal(service, "%s of guest address 0x%llx: %s: %s", vm_access_name(info->access),
               (unsigned long long)gpa_to_u64(info->gpa),
-              info->cause != NULL ? info->cause : "host failure", strerror(-info->error));
+              info->cause != NULL ? info->cause : "host failure", limits_explain(info->error).text);
     return ANSWER_FATAL;
 }
 
@@ -215,7 +216,7 @@ answer_failure(const struct fault *fault)
         return ANSWER_REPEATED;
     }
     say_fatal(service, "cannot make the access to guest address 0x%llx fail: %s", gpa,
-              strerror(-error));
+              limits_explain(error).text);
     return ANSWER_FATAL;
 }
 
@@ -370,7 +371,8 @@ thread_main(void *argument)
     int error = serve(thread);
 
     if (error != 0)
-        say_fatal(thread->service, "fault thread %u ended: %s", thread->index, strerror(-error));
+        say_fatal(thread->service, "fault thread %u ended: %s", thread->index,
+                  limits_explain(error).text);
     return NULL;
 }
 

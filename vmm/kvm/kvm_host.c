@@ -6,6 +6,7 @@
  */
 #include "vmm/kvm/kvm_host.h"
 
+#include "vmm/base/limits.h"
 #include "vmm/kvm/kvm_compat.h"
 #include "vmm/vpagetable/vm_types.h"
 
@@ -34,13 +35,13 @@ open_kvm(struct kvm_host *host, struct failure *error)
         return failure_set(error, -ENOENT,
                            "/dev/kvm: %s: load the host's KVM module (kvm-intel or kvm-amd) "
                            "and enable virtualization in the firmware",
-                           strerror(-code));
+                           limits_explain(code).text);
     if (code == -EACCES || code == -EPERM)
         return failure_set(error, code,
                            "/dev/kvm: %s: run as root, or join the group that owns it "
                            "(usually: adduser $USER kvm, then log in again)",
-                           strerror(-code));
-    return failure_set(error, code, "/dev/kvm: %s", strerror(-code));
+                           limits_explain(code).text);
+    return failure_set(error, code, "/dev/kvm: %s", limits_explain(code).text);
 }
 
 static int
@@ -135,7 +136,7 @@ kvm_host_uffd_open(int *fd, struct failure *error)
                            "this kernel has no userfaultfd: use one built "
                            "with CONFIG_USERFAULTFD");
     if (made < 0)
-        return failure_set(error, made, "userfaultfd: %s", strerror(-made));
+        return failure_set(error, made, "userfaultfd: %s", limits_explain(made).text);
     if (ioctl(made, UFFDIO_API, &api) == 0) {
         *fd = made;
         return 0;

@@ -13,6 +13,7 @@
  */
 #include "vmm/kvm/kvm_pmap.h"
 
+#include "vmm/base/limits.h"
 #include "vmm/kvm/kvm_window.h"
 
 #include <errno.h>
@@ -89,7 +90,7 @@ op_window_create(void *md, struct pmap_window *w)
     int error = kvm_window_create(kp, first, w->npages, w->natural, &kw);
     if (error != 0)
         return error;
-    error = memslot_add(&kp->slots, w->start, w->npages, kvm_window_address(kp, first), &kw->slot);
+    error = memslots_show(&kp->slots, first, w->npages);
     if (error != 0) {
         kvm_window_close(kw);
         kvm_window_destroy(kw);
@@ -97,6 +98,16 @@ op_window_create(void *md, struct pmap_window *w)
     }
     w->md = kw;
     return 0;
+}
+
+static void
+tell_slot_failure(struct kvm_pmap *kp, const struct kvm_window *kw, int error)
+{
+    char message[sizeof(struct limits_reason) + 80];
+
+    snprintf(message, sizeof(message), "cannot take the memslot of guest address 0x%llx away: %s",
+             (unsigned long long)(kw->first << PAGE_SHIFT), limits_explain(error).text);
+    kp->fatal(kp->context, message);
 }
 
 /*
@@ -111,8 +122,11 @@ op_window_destroy(void *md, struct pmap_window *w)
     struct kvm_window *kw = w->md;
 
     kvm_window_close(kw);
-    if (!kvm_pmap_is_aborted(kp))
-        memslot_remove(&kp->slots, kw->slot);
+    if (!kvm_pmap_is_aborted(kp)) {
+        int error = memslots_hide(&kp->slots, kw->first, kw->npages);
+        if (error != 0)
+            tell_slot_failure(kp, kw, error);
+    }
     kvm_window_destroy(kw);
     w->md = NULL;
 }
@@ -121,7 +135,8 @@ static int
 op_window_rebase(void *md, struct pmap_window *w)
 {
     (void)md;
-    return kvm_window_rebase(w->md, w->natural);
+    kvm_window_rebase(w->md, w->natural);
+    return 0;
 }
 
 /* --- enter --------------------------------------------------------------- */
@@ -262,7 +277,7 @@ op_enter(void *md, struct pmap_window *w, uint64_t first, unsigned npages,
     if (error != 0) {
         vm_mutex_lock(&kp->foreign_lock);
         error = enter_locked(kp, kw, page, frames, npages, entered);
-        vm_mutex_unlock(&kp->foreign_lock);
+        kvm_pmap_unlock(kp);
     }
     count_entered(kp, kw, page, frames, *entered);
     return error;
@@ -273,7 +288,8 @@ op_enter(void *md, struct pmap_window *w, uint64_t first, unsigned npages,
 /*
  * MADV_DONTNEED keeps VMAs and frames (fact 9) and goes through the MMU
  * notifier, so the guest has lost its access when it returns.  Where it cannot
- * be used (locked memory) a fresh home mapping does the same.
+ * be used (locked memory) a fresh home mapping does the same.  If that fails too the VM
+ * ends, and with that the guest has lost all access.
  */
 static void
 op_remove(void *md, struct pmap_window *w, uint64_t first, uint64_t npages)
@@ -285,10 +301,8 @@ op_remove(void *md, struct pmap_window *w, uint64_t first, uint64_t npages)
     if (madvise(kvm_window_address(kp, page), npages << PAGE_SHIFT, MADV_DONTNEED) == 0)
         return;
     vm_mutex_lock(&kp->foreign_lock);
-    int error = kvm_window_send_home(kp, kw, page, npages);
-    vm_mutex_unlock(&kp->foreign_lock);
-    assert(error == 0);
-    (void)error;
+    kvm_window_send_home(kp, kw, page, npages);
+    kvm_pmap_unlock(kp);
 }
 
 /* A page that cannot be protected must not stay: the next touch enters it protected. */
@@ -348,8 +362,9 @@ add_failed(struct kvm_pmap *kp, uint64_t page) VM_REQUIRES(kp->foreign_lock)
     if (grown == NULL)
         return -ENOMEM;
     kp->failed = grown;
-    if (mprotect(kvm_window_address(kp, page), PAGE_SIZE, PROT_NONE) != 0)
-        return -errno;
+    int error = kvm_window_shut(kp, page);
+    if (error != 0)
+        return error;
     kp->failed[kp->nfailed++] = (struct failed_page){ page, 1 };
     return 0;
 }
@@ -373,7 +388,9 @@ drop_failed(struct kvm_pmap *kp, uint64_t page) VM_REQUIRES(kp->foreign_lock)
 static int
 fail_locked(struct kvm_pmap *kp, uint64_t page, uint64_t wakeups) VM_REQUIRES(kp->foreign_lock)
 {
-    if (kvm_window_find(kp, page) == NULL)
+    const struct kvm_window *kw = kvm_window_find(kp, page);
+
+    if (kw != NULL && kw->closing)
         return -ENOENT;
     int error = add_failed(kp, page);
     if (error != 0)
@@ -392,7 +409,7 @@ kvm_pmap_fail(struct kvm_pmap *kpmap, gpa_t gpa, uint64_t wakeups)
 {
     vm_mutex_lock(&kpmap->foreign_lock);
     int error = fail_locked(kpmap, page_of(gpa), wakeups);
-    vm_mutex_unlock(&kpmap->foreign_lock);
+    kvm_pmap_unlock(kpmap);
     return error;
 }
 
@@ -401,7 +418,7 @@ kvm_pmap_unfail(struct kvm_pmap *kpmap, gpa_t gpa)
 {
     vm_mutex_lock(&kpmap->foreign_lock);
     int error = drop_failed(kpmap, page_of(gpa));
-    vm_mutex_unlock(&kpmap->foreign_lock);
+    kvm_pmap_unlock(kpmap);
     return error;
 }
 
@@ -411,12 +428,8 @@ kvm_pmap_abort(struct kvm_pmap *kpmap)
 {
     vm_mutex_lock(&kpmap->foreign_lock);
     kpmap->aborted = true;
-    for (unsigned i = 0; i < kpmap->windows.n; i++) {
-        const struct kvm_window *kw = kpmap->windows.ranges[i].owner;
-        void *at = kvm_window_address(kpmap, kw->first);
-        (void)mprotect(at, kw->npages << PAGE_SHIFT, PROT_NONE);
-        (void)uffd_wake(&kpmap->uffd, at, kw->npages);
-    }
+    (void)mprotect(kpmap->space, KVM_PMAP_SPACE, PROT_NONE); /* whole VMAs: it needs no new one */
+    (void)uffd_wake(&kpmap->uffd, kpmap->space, KVM_PMAP_SPACE >> PAGE_SHIFT);
     vm_mutex_unlock(&kpmap->foreign_lock);
 }
 
@@ -468,48 +481,71 @@ reserve_space(uint8_t **space)
     return 0;
 }
 
-/* What can fail of kvm_pmap_create; undone by kvm_pmap_destroy as far as it got. */
+/* The address space of the windows, all placeholder.  Leaves nothing of itself on failure. */
 static int
-acquire(struct kvm_pmap *kp, const struct kvm_vm *kvm)
+make_space(struct kvm_pmap *kp)
 {
-    int error = memslots_init(&kp->slots, kvm->fd, kvm->max_memslots);
+    int error = reserve_space(&kp->space);
 
     if (error != 0)
         return error;
-    error = uffd_init(&kp->uffd, kvm->uffd, kvm->host->uffd_continue_wp);
+    kp->placeholder = open_placeholder();
+    error = kp->placeholder < 0 ? kp->placeholder : kvm_space_init(kp);
+    if (error == 0)
+        return 0;
+    if (kp->placeholder >= 0)
+        close(kp->placeholder);
+    munmap(kp->space, KVM_PMAP_SPACE);
+    return error;
+}
+
+static void
+unmake_space(struct kvm_pmap *kp)
+{
+    munmap(kp->space, KVM_PMAP_SPACE);
+    close(kp->placeholder);
+}
+
+/* What can fail of kvm_pmap_create.  Leaves nothing of itself on failure. */
+static int
+acquire(struct kvm_pmap *kp, const struct kvm_vm *kvm)
+{
+    int error = uffd_init(&kp->uffd, kvm->uffd, kvm->host->uffd_continue_wp);
+
     if (error != 0)
-        goto no_uffd;
-    error = reserve_space(&kp->space);
+        return error;
+    error = make_space(kp);
     if (error != 0)
         goto no_space;
-    kp->placeholder = open_placeholder();
-    if (kp->placeholder >= 0)
+    error = memslots_init(&kp->slots, kvm->fd, kvm->max_memslots, kp->space,
+                          KVM_PMAP_SPACE >> PAGE_SHIFT);
+    if (error == 0)
         return 0;
-    error = kp->placeholder;
-    munmap(kp->space, KVM_PMAP_SPACE);
+    unmake_space(kp);
 no_space:
     uffd_fini(&kp->uffd);
-no_uffd:
-    memslots_fini(&kp->slots);
     return error;
 }
 
 int
-kvm_pmap_create(const struct kvm_vm *kvm, struct vm_system *sys, struct kvm_pmap **kpmap)
+kvm_pmap_create(const struct kvm_pmap_config *config, struct kvm_pmap **kpmap)
 {
     struct kvm_pmap *kp = calloc(1, sizeof(*kp));
 
     if (kp == NULL)
         return -ENOMEM;
-    int error = acquire(kp, kvm);
-    if (error != 0) {
-        free(kp);
-        return error;
-    }
-    kp->sys = sys;
+    kp->sys = config->sys;
+    kp->fatal = config->fatal;
+    kp->context = config->context;
     kp->vma_limit = vma_limit();
     TAILQ_INIT(&kp->foreign);
     vm_mutex_init(&kp->foreign_lock);
+    int error = acquire(kp, config->kvm);
+    if (error != 0) {
+        vm_mutex_fini(&kp->foreign_lock);
+        free(kp);
+        return error;
+    }
     *kpmap = kp;
     return 0;
 }
@@ -517,10 +553,9 @@ kvm_pmap_create(const struct kvm_vm *kvm, struct vm_system *sys, struct kvm_pmap
 void
 kvm_pmap_destroy(struct kvm_pmap *kpmap)
 {
-    munmap(kpmap->space, KVM_PMAP_SPACE);
-    close(kpmap->placeholder);
-    uffd_fini(&kpmap->uffd);
     memslots_fini(&kpmap->slots);
+    unmake_space(kpmap);
+    uffd_fini(&kpmap->uffd);
     vm_mutex_fini(&kpmap->foreign_lock);
     vm_ranges_fini(&kpmap->windows);
     free(kpmap->failed);
@@ -534,8 +569,10 @@ kvm_pmap_configure(struct kvm_pmap *kpmap, uint64_t limit,
     assert(limit == 0 || limit >= 2 * PMAP_CHUNK_PAGES);
     if (limit != 0)
         kpmap->vma_limit = limit;
-    if (ioctl != NULL)
+    if (ioctl != NULL) {
         kpmap->uffd.ioctl = ioctl;
+        kpmap->slots.ioctl = ioctl;
+    }
 }
 
 bool

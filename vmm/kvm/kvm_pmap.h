@@ -8,7 +8,11 @@
  * frames are mapped with mmap(MAP_FIXED); they cost a VMA each, so when the
  * process comes near vm.max_map_count the oldest foreign mappings are dropped,
  * a chunk at a time, without telling the engine: the next touch faults, and
- * pmap_enter of the page that it believes mapped puts it back.
+ * pmap_enter of the page that it believes mapped puts it back.  Windows themselves never run
+ * out of VMAs (kvm_window.h) nor of memslots (memslot.h).
+ *
+ * The engine takes for granted that a mapping can be removed and a window destroyed.  Where the
+ * host refuses even that, the VM ends: `fatal`.
  * Source: the facts of docs/hosts.md, cited by number in the code.
  */
 #ifndef KVM_PMAP_H
@@ -33,14 +37,25 @@ struct kvm_pmap_statistics {
     uint64_t windows;
 };
 
-/* Borrows kvm and sys.  Returns 0, or -ENOMEM or the -errno of memfd_create or ftruncate. */
-int kvm_pmap_create(const struct kvm_vm *kvm, struct vm_system *sys, struct kvm_pmap **kpmap)
+struct kvm_pmap_config {
+    const struct kvm_vm *kvm; /* borrowed, until kvm_pmap_create returns */
+    struct vm_system *sys;    /* borrowed */
+    /*
+     * The host refused what the engine relies on: one line, cause and remedy.  It has called
+     * kvm_pmap_abort when it returns.  Locks: W and P may be held, or E; not F.
+     */
+    void (*fatal)(void *context, const char *message);
+    void *context; /* borrowed */
+};
+
+/* Returns 0, -ENOMEM, or the -errno of memfd_create, ftruncate, or the userfaultfd. */
+int kvm_pmap_create(const struct kvm_pmap_config *config, struct kvm_pmap **kpmap)
     __attribute__((warn_unused_result));
 void kvm_pmap_destroy(struct kvm_pmap *kpmap);
 
-/* For tests, before the first window: how many VMAs foreign mappings may use (at least
- * 2 * PMAP_CHUNK_PAGES; 0 = as is), and what to call instead of ioctl on the userfaultfd
- * (NULL = as is). */
+/* For tests, before the first window: how many VMAs windows may use (at least
+ * 2 * PMAP_CHUNK_PAGES; 0 = as is), and what to call instead of ioctl on the userfaultfd and
+ * for memslots (NULL = as is). */
 void kvm_pmap_configure(struct kvm_pmap *kpmap, uint64_t vma_limit,
                         int (*ioctl)(int fd, unsigned long request, void *argument));
 
@@ -67,7 +82,7 @@ uint64_t kvm_pmap_wakeups(const struct kvm_pmap *kpmap, gpa_t gpa);
  * Counts; each success is undone by one kvm_pmap_unfail.
  * Returns 0; -EAGAIN when a wake-up came in between: the vCPU may have gone on,
  * nothing is changed, waiters were woken and report again if they still must;
- * -ENOENT when there is no window (any more): its waiters were woken and get
+ * -ENOENT when the window is being destroyed: its waiters were woken and get
  * EFAULT; -ENOMEM, or -errno of mprotect.
  */
 int kvm_pmap_fail(struct kvm_pmap *kpmap, gpa_t gpa, uint64_t wakeups)
@@ -77,7 +92,7 @@ int kvm_pmap_fail(struct kvm_pmap *kpmap, gpa_t gpa, uint64_t wakeups)
 int kvm_pmap_unfail(struct kvm_pmap *kpmap, gpa_t gpa) __attribute__((warn_unused_result));
 
 /*
- * End of the VM: make every window inaccessible and wake everybody.  No way back.
+ * End of the VM: make everything inaccessible and wake everybody.  No way back.
  * KVM_RUN returns EFAULT from then on, or says what a guest does that loses its
  * memory: KVM_EXIT_MMIO, KVM_EXIT_SHUTDOWN.
  */

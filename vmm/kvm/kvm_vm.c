@@ -2,6 +2,7 @@
 /* Source: Linux Documentation/virt/kvm/api.rst. */
 #include "vmm/kvm/kvm_vm.h"
 
+#include "vmm/base/limits.h"
 #include "vmm/kvm/kvm_compat.h"
 #include "vmm/kvm/kvm_ioctl.h"
 
@@ -21,9 +22,8 @@ create_vm(struct kvm_vm *kvm, struct failure *error)
                            "sends them",
                            strerror(-ret));
     if (ret < 0)
-        return failure_set(error, ret,
-                           "KVM_CREATE_VM: %s: is another hypervisor using the processor?",
-                           strerror(-ret));
+        return failure_set(error, ret, "KVM_CREATE_VM: %s%s", limits_explain_thread(ret).text,
+                           ret == -EBUSY ? ": is another hypervisor using the processor?" : "");
     kvm->fd = ret;
     return 0;
 }

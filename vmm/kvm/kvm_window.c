@@ -17,9 +17,15 @@
  */
 #include "vmm/kvm/kvm_window.h"
 
+#include "vmm/base/limits.h"
+
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+
+/* VMAs that a mapping of natural frames can make: its own, and what it cuts in two. */
+#define HOME_VMAS 2u
 
 static uint64_t
 chunk_number(uint64_t page)
@@ -33,25 +39,35 @@ chunk_slot(const struct kvm_window *kw, uint64_t page)
     return &kw->chunks[chunk_number(page) - chunk_number(kw->first)];
 }
 
+/* --- failures ------------------------------------------------------------ */
+
+/* A change failed, and the caller goes on as if it had not: the VM must end. */
+static void
+note_failure(struct kvm_pmap *kp, uint64_t page, int error) VM_REQUIRES(kp->foreign_lock)
+{
+    if (kp->failure != 0)
+        return;
+    kp->failure = error;
+    kp->failed_page = page;
+}
+
+void
+kvm_pmap_unlock(struct kvm_pmap *kp)
+{
+    char message[sizeof(struct limits_reason) + 80];
+    uint64_t page = kp->failed_page;
+    int error = kp->failure;
+
+    kp->failure = 0;
+    vm_mutex_unlock(&kp->foreign_lock);
+    if (error == 0)
+        return;
+    snprintf(message, sizeof(message), "cannot change the mapping of guest address 0x%llx: %s",
+             (unsigned long long)(page << PAGE_SHIFT), limits_explain(error).text);
+    kp->fatal(kp->context, message);
+}
+
 /* --- VMAs ---------------------------------------------------------------- */
-
-static int
-make_inaccessible(struct kvm_pmap *kp, uint64_t page, uint64_t npages)
-{
-    void *at = kvm_window_address(kp, page);
-
-    return mprotect(at, npages << PAGE_SHIFT, PROT_NONE) == 0 ? 0 : -errno;
-}
-
-/* Put the reservation back: nothing there, nothing allowed. */
-static int
-reserve(struct kvm_pmap *kp, uint64_t page, uint64_t npages)
-{
-    void *at = mmap(kvm_window_address(kp, page), npages << PAGE_SHIFT, PROT_NONE,
-                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
-
-    return at == MAP_FAILED ? -errno : 0;
-}
 
 static int
 map_file(struct kvm_pmap *kp, uint64_t page, uint64_t npages, int prot, int fd, uint64_t fd_page)
@@ -72,15 +88,16 @@ next_failed(const struct kvm_pmap *kp, uint64_t page, uint64_t end)
     return end;
 }
 
-/* Would kvm_window_open make all of the pages accessible? */
+/* Would open_pages make all of the pages accessible? */
 static bool
 may_open_all(const struct kvm_pmap *kp, uint64_t page, uint64_t npages)
 {
     return !kp->aborted && next_failed(kp, page, page + npages) == page + npages;
 }
 
-int
-kvm_window_open(struct kvm_pmap *kp, uint64_t page, uint64_t npages)
+/* Make pages accessible, failed ones excepted. */
+static int
+open_pages(struct kvm_pmap *kp, uint64_t page, uint64_t npages) VM_REQUIRES(kp->foreign_lock)
 {
     uint64_t end = page + npages;
 
@@ -97,6 +114,13 @@ kvm_window_open(struct kvm_pmap *kp, uint64_t page, uint64_t npages)
 }
 
 /* --- foreign pages ------------------------------------------------------- */
+
+static uint32_t *
+chunk_frame(struct foreign_chunk *fc, uint64_t page)
+{
+    assert(page - fc->first < fc->size);
+    return &fc->frame[page - fc->first];
+}
 
 /* VMAs a chunk's foreign pages can have made: each is one, and cuts what was there in two. */
 static uint64_t
@@ -124,7 +148,7 @@ static void
 chunk_note(struct kvm_pmap *kp, struct foreign_chunk *fc, uint64_t page, vm_frame_t frame)
     VM_REQUIRES(kp->foreign_lock)
 {
-    uint32_t *old = &fc->frame[page % PMAP_CHUNK_PAGES];
+    uint32_t *old = chunk_frame(fc, page);
     unsigned npages = atomic_load_explicit(&fc->npages, memory_order_relaxed);
 
     if (*old == FOREIGN_NONE && frame != FOREIGN_NONE)
@@ -132,6 +156,30 @@ chunk_note(struct kvm_pmap *kp, struct foreign_chunk *fc, uint64_t page, vm_fram
     if (*old != FOREIGN_NONE && frame == FOREIGN_NONE)
         chunk_set_npages(kp, fc, npages - 1);
     *old = (uint32_t)frame;
+}
+
+/* An empty record of what the window has of the chunk around `page`; NULL without memory. */
+static struct foreign_chunk *
+chunk_alloc(struct kvm_window *kw, uint64_t page)
+{
+    uint64_t first = chunk_number(page) * PMAP_CHUNK_PAGES;
+    uint64_t end = first + PMAP_CHUNK_PAGES;
+    struct foreign_chunk *fc;
+
+    if (first < kw->first)
+        first = kw->first;
+    if (end > kw->first + kw->npages)
+        end = kw->first + kw->npages;
+    fc = malloc(sizeof(*fc) + (end - first) * sizeof(fc->frame[0]));
+    if (fc == NULL)
+        return NULL;
+    fc->window = kw;
+    fc->first = first;
+    fc->size = (unsigned)(end - first);
+    atomic_init(&fc->npages, 0);
+    for (unsigned i = 0; i < fc->size; i++)
+        fc->frame[i] = FOREIGN_NONE;
+    return fc;
 }
 
 /* The record of the chunk around `page`, made if need be; NULL without memory.  P and F held. */
@@ -143,14 +191,9 @@ chunk_get(struct kvm_window *kw, uint64_t page)
 
     if (fc != NULL)
         return fc;
-    fc = malloc(sizeof(*fc));
+    fc = chunk_alloc(kw, page);
     if (fc == NULL)
         return NULL;
-    fc->window = kw;
-    fc->first = chunk_number(page) * PMAP_CHUNK_PAGES;
-    atomic_init(&fc->npages, 0);
-    for (unsigned i = 0; i < PMAP_CHUNK_PAGES; i++)
-        fc->frame[i] = FOREIGN_NONE;
     atomic_store_explicit(slot, fc, memory_order_release);
     return fc;
 }
@@ -173,7 +216,7 @@ bool
 kvm_window_maps(const struct kvm_window *kw, uint64_t page, vm_frame_t frame)
 {
     struct foreign_chunk *fc = atomic_load_explicit(chunk_slot(kw, page), memory_order_acquire);
-    vm_frame_t mapped = fc == NULL ? FOREIGN_NONE : fc->frame[page % PMAP_CHUNK_PAGES];
+    vm_frame_t mapped = fc == NULL ? FOREIGN_NONE : *chunk_frame(fc, page);
 
     if (mapped != FOREIGN_NONE)
         return mapped == frame;
@@ -202,16 +245,30 @@ note_home(struct kvm_pmap *kp, struct kvm_window *kw, uint64_t page, uint64_t np
 /* --- home ---------------------------------------------------------------- */
 
 static int
-map_home(struct kvm_window *kw, uint64_t page, uint64_t npages, vm_frame_t natural)
+map_placeholder(struct kvm_pmap *kp, uint64_t page, uint64_t npages)
 {
-    struct kvm_pmap *kp = kw->kpmap;
-    uint64_t index = page - kw->first;
-
-    if (natural == PMAP_NO_NATURAL)
-        return map_file(kp, page, npages, PROT_NONE, kp->placeholder, index);
-    return map_file(kp, page, npages, PROT_NONE, kp->sys->memfd, natural + index);
+    return map_file(kp, page, npages, PROT_NONE, kp->placeholder, page);
 }
 
+static int
+map_home(const struct kvm_window *kw, uint64_t page, uint64_t npages, vm_frame_t natural)
+{
+    struct kvm_pmap *kp = kw->kpmap;
+
+    if (natural == PMAP_NO_NATURAL)
+        return map_placeholder(kp, page, npages);
+    return map_file(kp, page, npages, PROT_NONE, kp->sys->memfd, natural + (page - kw->first));
+}
+
+static int
+register_and_open(struct kvm_pmap *kp, uint64_t page, uint64_t npages) VM_REQUIRES(kp->foreign_lock)
+{
+    int error = uffd_register(&kp->uffd, kvm_window_address(kp, page), npages);
+
+    return error == 0 ? open_pages(kp, page, npages) : error;
+}
+
+/* Make pages home; where that is may be another place than before. */
 static int
 send_home(struct kvm_pmap *kp, struct kvm_window *kw, uint64_t page, uint64_t npages,
           vm_frame_t natural) VM_REQUIRES(kp->foreign_lock)
@@ -221,17 +278,10 @@ send_home(struct kvm_pmap *kp, struct kvm_window *kw, uint64_t page, uint64_t np
     if (error != 0)
         return error;
     note_home(kp, kw, page, npages);
-    error = uffd_register(&kp->uffd, kvm_window_address(kp, page), npages);
-    if (error != 0)
-        return error;
-    return kvm_window_open(kp, page, npages);
+    return register_and_open(kp, page, npages);
 }
 
-int
-kvm_window_send_home(struct kvm_pmap *kp, struct kvm_window *kw, uint64_t page, uint64_t npages)
-{
-    return send_home(kp, kw, page, npages, kw->natural);
-}
+/* --- room ---------------------------------------------------------------- */
 
 /* Drop the foreign pages of the chunk that has had some the longest, `spare` excepted. */
 static bool
@@ -243,25 +293,76 @@ evict_oldest(struct kvm_pmap *kp, const struct foreign_chunk *spare) VM_REQUIRES
         fc = TAILQ_NEXT(fc, link);
     if (fc == NULL)
         return false;
-    struct kvm_window *kw = fc->window;
-    uint64_t first = fc->first > kw->first ? fc->first : kw->first;
-    uint64_t end = fc->first + PMAP_CHUNK_PAGES;
-    if (end > kw->first + kw->npages)
-        end = kw->first + kw->npages;
     unsigned npages = atomic_load_explicit(&fc->npages, memory_order_relaxed);
-    if (send_home(kp, kw, first, end - first, kw->natural) != 0)
-        return false;
+    int error = send_home(kp, fc->window, fc->first, fc->size, fc->window->natural);
+    if (error != 0)
+        note_failure(kp, fc->first, error);
     kp->foreign_evictions += npages;
-    return true;
+    return error == 0;
 }
 
-static void
-make_room(struct kvm_pmap *kp, const struct foreign_chunk *fc, unsigned npages)
+/*
+ * Is a failed change worth another attempt?  Where the kernel has no room for VMAs,
+ * as long as there is something to drop: others in the process may have used it up.
+ */
+static bool
+found_room(struct kvm_pmap *kp, int error, const struct foreign_chunk *spare)
     VM_REQUIRES(kp->foreign_lock)
 {
-    while (kp->vmas + 2 * (uint64_t)npages > kp->vma_limit)
-        if (!evict_oldest(kp, fc))
+    return error == -ENOMEM && evict_oldest(kp, spare);
+}
+
+/* Drop old foreign pages until there is room for so many VMAs. */
+static void
+make_room(struct kvm_pmap *kp, const struct foreign_chunk *spare, uint64_t vmas)
+    VM_REQUIRES(kp->foreign_lock)
+{
+    while (kp->vmas + vmas > kp->vma_limit)
+        if (!evict_oldest(kp, spare))
             break;
+}
+
+static int
+send_home_surely(struct kvm_pmap *kp, struct kvm_window *kw, uint64_t page, uint64_t npages,
+                 vm_frame_t natural) VM_REQUIRES(kp->foreign_lock)
+{
+    int error;
+
+    do
+        error = send_home(kp, kw, page, npages, natural);
+    while (found_room(kp, error, NULL));
+    return error;
+}
+
+void
+kvm_window_send_home(struct kvm_pmap *kp, struct kvm_window *kw, uint64_t page, uint64_t npages)
+{
+    int error = send_home_surely(kp, kw, page, npages, kw->natural);
+
+    if (error != 0)
+        note_failure(kp, page, error);
+}
+
+int
+kvm_window_open(struct kvm_pmap *kp, uint64_t page, uint64_t npages)
+{
+    int error;
+
+    do
+        error = open_pages(kp, page, npages);
+    while (found_room(kp, error, NULL));
+    return error;
+}
+
+int
+kvm_window_shut(struct kvm_pmap *kp, uint64_t page)
+{
+    int error;
+
+    do
+        error = mprotect(kvm_window_address(kp, page), PAGE_SIZE, PROT_NONE) == 0 ? 0 : -errno;
+    while (found_room(kp, error, NULL));
+    return error;
 }
 
 /* --- remap --------------------------------------------------------------- */
@@ -277,17 +378,13 @@ frames_in_a_row(const struct pmap_frame *frames, unsigned npages)
     return n;
 }
 
-/* Map a row of frames and record it.  Other users of the process may
- * have used up the VMAs: then make room as long as there is something to drop. */
+/* Map a row of frames and record it. */
 static int
 map_row(struct kvm_pmap *kp, struct kvm_window *kw, struct foreign_chunk *fc, uint64_t page,
         unsigned npages, vm_frame_t frame, int prot) VM_REQUIRES(kp->foreign_lock)
 {
-    int error;
+    int error = map_file(kp, page, npages, prot, kp->sys->memfd, frame);
 
-    do
-        error = map_file(kp, page, npages, prot, kp->sys->memfd, frame);
-    while (error == -ENOMEM && evict_oldest(kp, fc));
     for (unsigned i = 0; i < npages && error == 0; i++) {
         bool natural = is_natural(kw, page + i, frame + i);
         chunk_note(kp, fc, page + i, natural ? FOREIGN_NONE : frame + i);
@@ -311,7 +408,7 @@ install_row(struct kvm_pmap *kp, uint64_t page, unsigned npages, unsigned how)
     return error;
 }
 
-/* What may be done to a row from the moment it is mapped, until kvm_window_open. */
+/* What may be done to a row from the moment it is mapped, until open_pages. */
 static int
 prot_until_open(const struct kvm_pmap *kp, uint64_t page, unsigned npages, unsigned how)
 {
@@ -340,7 +437,7 @@ remap_rows(struct kvm_pmap *kp, struct kvm_window *kw, struct foreign_chunk *fc,
         error = install_row(kp, page + i, n, how);
     }
     if (error == 0 && prot != (PROT_READ | PROT_WRITE))
-        error = kvm_window_open(kp, page, npages);
+        error = open_pages(kp, page, npages);
     return error;
 }
 
@@ -352,12 +449,15 @@ kvm_window_remap(struct kvm_pmap *kp, struct kvm_window *kw, uint64_t page, unsi
 
     if (fc == NULL)
         return -ENOMEM;
-    make_room(kp, fc, npages);
-    int error = remap_rows(kp, kw, fc, page, npages, frames, how);
+    make_room(kp, fc, 2 * (uint64_t)npages);
+    int error;
+    do
+        error = remap_rows(kp, kw, fc, page, npages, frames, how);
+    while (found_room(kp, error, fc));
     if (error == 0)
         return uffd_wake(&kp->uffd, kvm_window_address(kp, page), npages);
-    int undo = send_home(kp, kw, page, npages, kw->natural);
-    return undo != 0 ? undo : error;
+    kvm_window_send_home(kp, kw, page, npages);
+    return error;
 }
 
 /* --- windows ------------------------------------------------------------- */
@@ -399,8 +499,9 @@ forget_failed(struct kvm_pmap *kp, const struct kvm_window *kw) VM_REQUIRES(kp->
     kp->nfailed = kept;
 }
 
+/* A window whose home is the placeholder. */
 static struct kvm_window *
-window_alloc(struct kvm_pmap *kp, uint64_t first, uint64_t npages, vm_frame_t natural)
+window_alloc(struct kvm_pmap *kp, uint64_t first, uint64_t npages)
 {
     struct kvm_window *kw = calloc(1, sizeof(*kw));
 
@@ -409,7 +510,7 @@ window_alloc(struct kvm_pmap *kp, uint64_t first, uint64_t npages, vm_frame_t na
     kw->kpmap = kp;
     kw->first = first;
     kw->npages = npages;
-    kw->natural = natural;
+    kw->natural = PMAP_NO_NATURAL;
     kw->nchunks = chunk_number(first + npages - 1) - chunk_number(first) + 1;
     kw->chunks = calloc(kw->nchunks, sizeof(kw->chunks[0]));
     if (kw->chunks == NULL) {
@@ -419,23 +520,70 @@ window_alloc(struct kvm_pmap *kp, uint64_t first, uint64_t npages, vm_frame_t na
     return kw;
 }
 
+static void
+window_free(struct kvm_window *kw)
+{
+    for (uint64_t i = 0; i < kw->nchunks; i++)
+        free(atomic_load_explicit(&kw->chunks[i], memory_order_relaxed));
+    free((void *)(uintptr_t)kw->chunks);
+    free(kw);
+}
+
+/* Count the VMAs of the window's home mapping, which is another from now on. */
+static void
+set_home(struct kvm_pmap *kp, struct kvm_window *kw, vm_frame_t natural)
+    VM_REQUIRES(kp->foreign_lock)
+{
+    uint64_t before = kw->natural != PMAP_NO_NATURAL ? HOME_VMAS : 0;
+    uint64_t now = natural != PMAP_NO_NATURAL ? HOME_VMAS : 0;
+
+    kp->home_vmas += now - before;
+    kp->vmas += now - before;
+    kw->natural = natural;
+}
+
+static bool
+has_room_for_home(const struct kvm_pmap *kp, const struct kvm_window *kw)
+    VM_REQUIRES(kp->foreign_lock)
+{
+    return kw->natural != PMAP_NO_NATURAL || kp->home_vmas + HOME_VMAS <= kp->vma_limit / 2;
+}
+
+/* Make all pages of the window home, at their natural frames if there is room for that. */
+static void
+window_settle(struct kvm_pmap *kp, struct kvm_window *kw, vm_frame_t natural)
+    VM_REQUIRES(kp->foreign_lock)
+{
+    int error = -ENOMEM;
+
+    if (natural != PMAP_NO_NATURAL && has_room_for_home(kp, kw)) {
+        make_room(kp, NULL, HOME_VMAS);
+        error = send_home_surely(kp, kw, kw->first, kw->npages, natural);
+    }
+    if (error != 0) {
+        natural = PMAP_NO_NATURAL;
+        error = send_home_surely(kp, kw, kw->first, kw->npages, natural);
+    }
+    if (error != 0)
+        note_failure(kp, kw->first, error);
+    set_home(kp, kw, natural);
+}
+
 int
 kvm_window_create(struct kvm_pmap *kp, uint64_t first, uint64_t npages, vm_frame_t natural,
                   struct kvm_window **kwp)
 {
-    struct kvm_window *kw = window_alloc(kp, first, npages, natural);
+    struct kvm_window *kw = window_alloc(kp, first, npages);
 
     if (kw == NULL)
         return -ENOMEM;
     vm_mutex_lock(&kp->foreign_lock);
-    int error = send_home(kp, kw, first, npages, natural);
-    if (error == 0)
-        error = list_insert(kp, kw);
-    if (error != 0)
-        (void)reserve(kp, first, npages); /* what stays mapped is in no memslot */
-    vm_mutex_unlock(&kp->foreign_lock);
+    int error = list_insert(kp, kw);
+    if (error == 0 && natural != PMAP_NO_NATURAL)
+        window_settle(kp, kw, natural);
+    kvm_pmap_unlock(kp);
     if (error != 0) {
-        kvm_window_destroy(kw);
+        window_free(kw);
         return error;
     }
     *kwp = kw;
@@ -446,39 +594,58 @@ void
 kvm_window_close(struct kvm_window *kw)
 {
     struct kvm_pmap *kp = kw->kpmap;
+    int error;
 
     vm_mutex_lock(&kp->foreign_lock);
-    list_remove(kp, kw);
+    kw->closing = true;
     forget_failed(kp, kw);
     note_home(kp, kw, kw->first, kw->npages);
-    int error = reserve(kp, kw->first, kw->npages);
+    do
+        error = map_placeholder(kp, kw->first, kw->npages);
+    while (found_room(kp, error, NULL));
     if (error != 0)
-        error = make_inaccessible(kp, kw->first, kw->npages);
-    assert(error == 0); /* neither needs a VMA more than there are */
+        note_failure(kp, kw->first, error);
+    set_home(kp, kw, PMAP_NO_NATURAL);
     (void)uffd_wake(&kp->uffd, kvm_window_address(kp, kw->first), kw->npages);
-    vm_mutex_unlock(&kp->foreign_lock);
+    kvm_pmap_unlock(kp);
 }
 
 void
 kvm_window_destroy(struct kvm_window *kw)
 {
-    for (uint64_t i = 0; i < kw->nchunks; i++)
-        free(atomic_load_explicit(&kw->chunks[i], memory_order_relaxed));
-    free((void *)(uintptr_t)kw->chunks);
-    free(kw);
+    struct kvm_pmap *kp = kw->kpmap;
+    int error;
+
+    vm_mutex_lock(&kp->foreign_lock);
+    do
+        error = register_and_open(kp, kw->first, kw->npages);
+    while (found_room(kp, error, NULL));
+    if (error != 0)
+        note_failure(kp, kw->first, error);
+    list_remove(kp, kw);
+    kvm_pmap_unlock(kp);
+    window_free(kw);
 }
 
-int
+void
 kvm_window_rebase(struct kvm_window *kw, vm_frame_t natural)
 {
     struct kvm_pmap *kp = kw->kpmap;
 
     vm_mutex_lock(&kp->foreign_lock);
-    int error = send_home(kp, kw, kw->first, kw->npages, natural);
+    window_settle(kp, kw, natural);
+    kvm_pmap_unlock(kp);
+}
+
+int
+kvm_space_init(struct kvm_pmap *kp)
+{
+    const uint64_t npages = KVM_PMAP_SPACE >> PAGE_SHIFT;
+
+    vm_mutex_lock(&kp->foreign_lock);
+    int error = map_placeholder(kp, 0, npages);
     if (error == 0)
-        kw->natural = natural;
-    else if (send_home(kp, kw, kw->first, kw->npages, kw->natural) != 0)
-        (void)make_inaccessible(kp, kw->first, kw->npages);
+        error = register_and_open(kp, 0, npages);
     vm_mutex_unlock(&kp->foreign_lock);
     return error;
 }

@@ -4,18 +4,29 @@
  * mapped into it.  Internal to the machine half of the pmap.
  *
  * One reservation of KVM_PMAP_SPACE bytes holds them all: guest address G is
- * host address space + G.  Every page of a window is, at any time, either
- *   home:     part of the window's one large mapping: of its natural frames, or
- *             for a window without any, of the placeholder file, which is always
- *             empty, so that every touch faults;
+ * host address space + G.  It is one mapping of the placeholder file, which is always empty, so
+ * that every touch faults.  Every page of a window is, at any time, either
+ *   home:     part of the window's one large mapping of its natural frames, or for
+ *             a window without such a mapping, of the placeholder;
  *   foreign:  mapped on its own to some frame; foreign_chunk.frame says which.
+ * Outside windows there is the placeholder.  So a window without natural frames costs no VMA,
+ * and one that has them can do without their mapping: its pages are then entered as foreign
+ * ones, which can be given up.
+ *
+ * VMAs: the process may have vm.max_map_count.  At most half of what windows may use goes to
+ * mappings of natural frames; windows that come later do without.  Where foreign ones need room,
+ * or whenever the kernel says that there is none, the oldest foreign ones go home.
  *
  * Invariants:
- *  1. A window page that a vCPU can touch is registered with userfaultfd: a new
+ *  1. A page that a vCPU can touch is registered with userfaultfd: a new
  *     mapping is inaccessible until it is (fact 2).  Only a filled frame that is being
  *     entered may be touched before, and written only if it is entered writable.
  *  2. foreign_chunk.frame[i] is what the VMA at that page maps.
- *  3. A failed page stays inaccessible until its count drops to 0.
+ *  3. A failed page stays inaccessible until its count drops to 0; a closing window does until
+ *     it is gone.
+ *
+ * A change of VMAs that fails where the caller cannot be told (`failure`) ends the VM, when F has
+ * been let go of.
  *
  * Lock F (foreign_lock) is held around everything that changes VMAs.  Order: P
  * before F; F is innermost.  A chunk's `npages` grows only under P and F, and
@@ -38,23 +49,25 @@ _Static_assert(VM_STORE_PAGES_MAX <= FOREIGN_NONE, "a frame fits foreign_chunk.f
 
 struct kvm_window;
 
-/* Foreign pages of one aligned range of PMAP_CHUNK_PAGES guest pages. */
+/* Foreign pages of what a window has of one aligned range of PMAP_CHUNK_PAGES guest pages. */
 struct foreign_chunk {
-    TAILQ_ENTRY(foreign_chunk) link;  /* F: on kvm_pmap.foreign while npages != 0 */
-    struct kvm_window *window;        /* (c) borrowed */
-    uint64_t first;                   /* (c) guest page number of frame[0] */
-    _Atomic unsigned npages;          /* (a) F to write: foreign pages */
-    uint32_t frame[PMAP_CHUNK_PAGES]; /* F: a vm_frame_t, or FOREIGN_NONE */
+    TAILQ_ENTRY(foreign_chunk) link; /* F: on kvm_pmap.foreign while npages != 0 */
+    struct kvm_window *window;       /* (c) borrowed */
+    uint64_t first;                  /* (c) guest page number of frame[0] */
+    unsigned size;                   /* (c) pages it has */
+    _Atomic unsigned npages;         /* (a) F to write: foreign pages */
+    uint32_t frame[];                /* F: a vm_frame_t, or FOREIGN_NONE */
 };
 TAILQ_HEAD(foreign_queue, foreign_chunk);
 
 struct kvm_window {
-    struct kvm_pmap *kpmap;                  /* (c) borrowed */
-    uint64_t first;                          /* (c) guest page number */
-    uint64_t npages;                         /* (c) */
-    vm_frame_t natural;                      /* F, and no mapping of the window in use to write */
-    unsigned slot;                           /* (c) */
-    uint64_t nchunks;                        /* (c) */
+    struct kvm_pmap *kpmap; /* (c) borrowed */
+    uint64_t first;         /* (c) guest page number */
+    uint64_t npages;        /* (c) */
+    vm_frame_t natural;     /* F, and no mapping of the window in use to write: its home mapping's
+                           first frame, or PMAP_NO_NATURAL: home is the placeholder */
+    bool closing;           /* F: inaccessible for good */
+    uint64_t nchunks;       /* (c) */
     _Atomic(struct foreign_chunk *) *chunks; /* (a) owned; P and F to write */
 };
 
@@ -67,21 +80,26 @@ struct kvm_pmap {
     struct vm_system *sys; /* (c) borrowed */
     struct uffd uffd;      /* (c) */
     struct memslots slots;
-    uint8_t *space;                            /* (c) owned: KVM_PMAP_SPACE bytes */
-    int placeholder;                           /* (c) owned: a file without content */
-    struct vm_mutex foreign_lock;              /* F */
-    struct vm_ranges windows;                  /* F: struct kvm_window, owned by the pmap's */
-    struct foreign_queue foreign;              /* F: oldest first */
-    uint64_t vmas;                             /* F: most VMAs that foreign pages can have made */
-    uint64_t vma_limit;                        /* F */
-    struct failed_page *failed;                /* F: owned */
-    unsigned nfailed;                          /* F */
-    bool aborted;                              /* F */
-    _Atomic uint64_t wakeups[WAKEUP_COUNTERS]; /* (a) by chunk, hashed */
-    _Atomic uint64_t enter_calls;              /* (a) */
-    _Atomic uint64_t natural_pages;            /* (a) */
-    _Atomic uint64_t foreign_pages;            /* (a) */
-    uint64_t foreign_evictions;                /* F */
+    uint8_t *space;               /* (c) owned: KVM_PMAP_SPACE bytes */
+    int placeholder;              /* (c) owned: a file without content */
+    struct vm_mutex foreign_lock; /* F */
+    struct vm_ranges windows;     /* F: struct kvm_window, owned by the pmap's */
+    struct foreign_queue foreign; /* F: oldest first */
+    uint64_t vmas;                /* F: most VMAs that windows can have made ... */
+    uint64_t home_vmas;           /* F: ... and home mappings of these */
+    uint64_t vma_limit;           /* F */
+    int failure;                  /* F: a failure to tell, or 0 ... */
+    uint64_t failed_page;         /* F: ... and where */
+    struct failed_page *failed;   /* F: owned */
+    unsigned nfailed;             /* F */
+    bool aborted;                 /* F */
+    void (*fatal)(void *context, const char *message); /* (c) */
+    void *context;                                     /* (c) borrowed */
+    _Atomic uint64_t wakeups[WAKEUP_COUNTERS];         /* (a) by chunk, hashed */
+    _Atomic uint64_t enter_calls;                      /* (a) */
+    _Atomic uint64_t natural_pages;                    /* (a) */
+    _Atomic uint64_t foreign_pages;                    /* (a) */
+    uint64_t foreign_evictions;                        /* F */
 };
 
 static inline void *
@@ -94,20 +112,23 @@ kvm_window_address(const struct kvm_pmap *kp, uint64_t page)
 struct kvm_window *kvm_window_find(struct kvm_pmap *kp, uint64_t page)
     VM_REQUIRES(kp->foreign_lock);
 
-/* Make a window of unmapped pages, without memslot.  Locks: takes F.  Returns 0 or -errno. */
+/* Let go of F, and tell of a failure that nobody was told of yet. */
+void kvm_pmap_unlock(struct kvm_pmap *kp) VM_RELEASES(kp->foreign_lock);
+
+/* Make a window of unmapped pages, without memslot.  Locks: takes F.  Returns 0 or -ENOMEM. */
 int kvm_window_create(struct kvm_pmap *kp, uint64_t first, uint64_t npages, vm_frame_t natural,
                       struct kvm_window **kwp) __attribute__((warn_unused_result));
 
 /* Make its range inaccessible and wake its waiters.  Locks: takes F. */
 void kvm_window_close(struct kvm_window *kw);
 
-/* Free a closed window. */
+/* Free a closed window; its range, which no memslot shows for its sake any more, is the
+ * placeholder's again.  Locks: takes F. */
 void kvm_window_destroy(struct kvm_window *kw);
 
 /* Give the window other natural frames; all its pages become home and unmapped.
- * Locks: takes F.  Returns 0, or -errno and nothing changed. */
-int kvm_window_rebase(struct kvm_window *kw, vm_frame_t natural)
-    __attribute__((warn_unused_result));
+ * Locks: takes F. */
+void kvm_window_rebase(struct kvm_window *kw, vm_frame_t natural);
 
 /* Might pages of the chunk around `page` be foreign?  Locks: P held. */
 bool kvm_window_has_foreign(const struct kvm_window *kw, uint64_t page);
@@ -124,12 +145,19 @@ int kvm_window_remap(struct kvm_pmap *kp, struct kvm_window *kw, uint64_t page, 
                      const struct pmap_frame *frames, unsigned how) VM_REQUIRES(kp->foreign_lock)
     __attribute__((warn_unused_result));
 
-/* Make pages home and unmapped.  Returns 0 or -errno. */
-int kvm_window_send_home(struct kvm_pmap *kp, struct kvm_window *kw, uint64_t page, uint64_t npages)
-    VM_REQUIRES(kp->foreign_lock) __attribute__((warn_unused_result));
+/* Make pages home and unmapped.  A failure ends the VM. */
+void kvm_window_send_home(struct kvm_pmap *kp, struct kvm_window *kw, uint64_t page,
+                          uint64_t npages) VM_REQUIRES(kp->foreign_lock);
 
 /* Make pages accessible, failed ones excepted.  Returns 0 or -errno. */
 int kvm_window_open(struct kvm_pmap *kp, uint64_t page, uint64_t npages)
     VM_REQUIRES(kp->foreign_lock) __attribute__((warn_unused_result));
+
+/* Make one page inaccessible.  Returns 0 or -errno. */
+int kvm_window_shut(struct kvm_pmap *kp, uint64_t page) VM_REQUIRES(kp->foreign_lock)
+    __attribute__((warn_unused_result));
+
+/* Make the whole space the placeholder's, registered and accessible.  Returns 0 or -errno. */
+int kvm_space_init(struct kvm_pmap *kp) __attribute__((warn_unused_result));
 
 #endif

@@ -4,6 +4,7 @@
  */
 #include "vmm/vm/file_map.h"
 
+#include "vmm/base/limits.h"
 #include "vmm/pager/file_pager.h"
 
 #include <errno.h>
@@ -95,7 +96,8 @@ map_file(struct vm_map *map, const struct machine_file *config, struct file_map 
 static int
 file_error_set(const struct machine_file *config, int error, struct failure *to)
 {
-    const char *why = error == -ENODEV ? "not a regular file" : strerror(-error);
+    const struct limits_reason reason = limits_explain(error);
+    const char *why = error == -ENODEV ? "not a regular file" : reason.text;
 
     if (error == -EEXIST)
         why = "something else is mapped there";

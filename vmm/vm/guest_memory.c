@@ -4,6 +4,8 @@
  */
 #include "vmm/vm/guest_memory.h"
 
+#include "vmm/base/limits.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -19,7 +21,8 @@ guest_memory_write(const struct guest_memory *memory, gpa_t gpa, const void *fro
     if (result == VM_HOST_FAILURE)
         return failure_set(failure, info.error, "cannot write %s to guest memory at 0x%llx: %s: %s",
                            what, (unsigned long long)gpa_to_u64(info.gpa),
-                           info.cause != NULL ? info.cause : "host failure", strerror(-info.error));
+                           info.cause != NULL ? info.cause : "host failure",
+                           limits_explain(info.error).text);
     return failure_set(failure, -EFAULT, "cannot write %s to guest memory at 0x%llx: %s", what,
                        (unsigned long long)gpa_to_u64(gpa), vm_result_name(result));
 }

@@ -15,6 +15,7 @@
 
 #include "guest/include/vkvm_abi.h"
 #include "vmm/base/clock.h"
+#include "vmm/base/limits.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -98,7 +99,8 @@ vcpu_create(struct vcpu_vm *vm, unsigned index, struct vcpu *vcpu, struct failur
     vcpu->fd = ioctl(vm->kvm->fd, KVM_CREATE_VCPU, index);
     if (vcpu->fd < 0) {
         ret = -errno;
-        return failure_set(error, ret, "cannot create vCPU %u: %s", index, strerror(-ret));
+        return failure_set(error, ret, "cannot create vCPU %u: %s", index,
+                           limits_explain(ret).text);
     }
     vcpu->run =
         mmap(NULL, vm->kvm->host->vcpu_mmap_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
@@ -106,7 +108,7 @@ vcpu_create(struct vcpu_vm *vm, unsigned index, struct vcpu *vcpu, struct failur
         ret = -errno;
         close(vcpu->fd);
         vcpu->fd = -1;
-        return failure_set(error, ret, "cannot map vCPU %u: %s", index, strerror(-ret));
+        return failure_set(error, ret, "cannot map vCPU %u: %s", index, limits_explain(ret).text);
     }
     vcpu->arch = (struct arch_vcpu){
         .host = vm->kvm->host, .fd = vcpu->fd, .run = vcpu->run, .index = index
@@ -208,7 +210,8 @@ enum end_cause {
 static void __attribute__((format(printf, 3, 4)))
 vcpu_end(struct vcpu *vcpu, enum end_cause cause, const char *format, ...)
 {
-    char reason[192], where[DESCRIPTION_SIZE], message[sizeof(reason) + sizeof(where) + 32];
+    char reason[sizeof(struct limits_reason) + 192], where[DESCRIPTION_SIZE];
+    char message[sizeof(reason) + sizeof(where) + 32];
     va_list ap;
 
     va_start(ap, format);
@@ -306,7 +309,7 @@ end_undeliverable(struct vcpu *vcpu, const struct vm_fault_info *info, int error
     default:
         vcpu_end(vcpu, END_FAILED,
                  "cannot deliver the failed %s of guest address 0x%" PRIx64 " (%s): %s", access,
-                 gpa, cause, strerror(-error));
+                 gpa, cause, limits_explain(error).text);
         break;
     }
 }
@@ -325,7 +328,8 @@ fail_access(struct vcpu *vcpu, const struct vm_fault_info *info, unsigned flags)
     if (info->result == VM_HOST_FAILURE) {
         vcpu_end(vcpu, END_FAILED, "%s of guest address 0x%" PRIx64 ": %s: %s",
                  vm_access_name(info->access), gpa_to_u64(info->gpa),
-                 info->cause != NULL ? info->cause : "host failure", strerror(-info->error));
+                 info->cause != NULL ? info->cause : "host failure",
+                 limits_explain(info->error).text);
         return;
     }
     ret = inject(vcpu, info, flags);
@@ -404,7 +408,7 @@ handle_error(struct vcpu *vcpu, int error)
             return;
         }
     }
-    vcpu_end(vcpu, END_FAILED, "KVM_RUN: %s", strerror(error));
+    vcpu_end(vcpu, END_FAILED, "KVM_RUN: %s", limits_explain(error).text);
 }
 
 /* A failure recorded for this very access, if there is one; any other is stale. */
@@ -510,7 +514,7 @@ handle_out(struct vcpu *vcpu)
         vcpu->counters.doorbell++;
         ret = vcpu->vm->ops->doorbell(vcpu->vm->context, vcpu);
         if (ret != 0)
-            vcpu_end(vcpu, END_FAILED, "doorbell registers: %s", strerror(-ret));
+            vcpu_end(vcpu, END_FAILED, "doorbell registers: %s", limits_explain(ret).text);
     }
 }
 

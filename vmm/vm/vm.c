@@ -12,6 +12,7 @@
 
 #include "guest/include/vkvm_abi.h"
 #include "vmm/base/clock.h"
+#include "vmm/base/limits.h"
 #include "vmm/pager/swap_pager.h"
 #include "vmm/vm/vm_internal.h"
 #include "vmm/vm/vm_parts.h"
@@ -40,7 +41,7 @@ vm_create(struct vm_host *host, const struct vm_config *config, struct vm **vmp,
 
     vm = calloc(1, sizeof(*vm));
     if (vm == NULL)
-        return failure_set(error, -ENOMEM, "cannot make a VM: %s", strerror(ENOMEM));
+        return failure_set(error, -ENOMEM, "cannot make a VM: %s", limits_explain(ENOMEM).text);
     vm->config = *config;
     vm->host = host;
     vm->started_ns = started;
@@ -177,7 +178,7 @@ on_console_write(void *context, const void *bytes, size_t size)
 
     ret = console_write(&vm->console, bytes, size, rest_or_give_up, vm);
     if (ret != 0 && ret != -ECANCELED)
-        vm_end(vm, VM_END_FAILED, 0, "cannot write standard output: %s", strerror(-ret));
+        vm_end(vm, VM_END_FAILED, 0, "cannot write standard output: %s", limits_explain(ret).text);
 }
 
 static uint8_t
@@ -308,7 +309,8 @@ run_vcpus(struct vm *vm, struct vm_watch *watch)
     for (i = 0; i < vm->config.machine.nvcpus && ret == 0; i++)
         ret = vcpu_start(&vm->vcpus[i]);
     if (ret != 0)
-        vm_end(vm, VM_END_FAILED, 0, "cannot start a vCPU thread: %s", strerror(-ret));
+        vm_end(vm, VM_END_FAILED, 0, "cannot start a vCPU thread: %s",
+               limits_explain_thread(ret).text);
     vm_watch_run(watch);
     join_vcpus(vm);
     vm->run_ns = clock_now_ns() - started;
@@ -337,7 +339,8 @@ write_files_back(struct vm *vm)
         outcome->end = VM_END_FAILED;
         snprintf(outcome->message, sizeof(outcome->message),
                  "cannot write back %.*s: %s: modified pages are lost",
-                 (int)(file->path_size > 128 ? 128 : file->path_size), file->path, strerror(-ret));
+                 (int)(file->path_size > 128 ? 128 : file->path_size), file->path,
+                 limits_explain(ret).text);
     } else {
         vm_warn_line(vm->config.warn, vm->config.warn_context,
                      "modified pages of a mapped file could not be written back", ret);
@@ -369,7 +372,7 @@ vm_run(struct vm *vm, struct vm_outcome *outcome)
         stop_service(vm);
         write_files_back(vm);
     } else {
-        vm_end(vm, VM_END_FAILED, 0, "cannot start: %s", strerror(-ret));
+        vm_end(vm, VM_END_FAILED, 0, "cannot start: %s", limits_explain_thread(ret).text);
     }
     *outcome = vm->outcome;
 }

@@ -28,8 +28,8 @@ enum vm_end {
 
 struct vm_outcome {
     enum vm_end end;
-    int status;        /* VM_END_GUEST: 0..255; VM_END_INTERRUPTED: the signal */
-    char message[320]; /* not GUEST: one line: cause and, where there is one, remedy */
+    int status;         /* VM_END_GUEST: 0..255; VM_END_INTERRUPTED: the signal */
+    char message[1024]; /* not GUEST: one line: cause and, where there is one, remedy */
 };
 
 struct vm_config {

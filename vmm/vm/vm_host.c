@@ -7,6 +7,7 @@
  */
 #include "vmm/vm/vm_host.h"
 
+#include "vmm/base/limits.h"
 #include "vmm/pager/swap_pager.h"
 #include "vmm/vm/vm_internal.h"
 
@@ -23,12 +24,12 @@ void
 vm_warn_line(void (*warn)(void *context, const char *message), void *context, const char *message,
              int error)
 {
-    char line[160];
+    char line[sizeof(struct limits_reason) + 160];
 
     if (warn == NULL)
         return;
     snprintf(line, sizeof(line), "%s%s%s", message, error != 0 ? ": " : "",
-             error != 0 ? strerror(-error) : "");
+             error != 0 ? limits_explain(error).text : "");
     warn(context, line);
 }
 
@@ -80,7 +81,7 @@ swap_error_set(const char *path, int error, struct failure *to)
                            path);
     default:
         return failure_set(to, error, "cannot swap to %s: %s: give --swap another", path,
-                           strerror(-error));
+                           limits_explain(error).text);
     }
 }
 
@@ -141,7 +142,7 @@ make_system(struct vm_host *host, struct failure *error)
 
     ret = vm_system_init(&host->sys, &config);
     if (ret != 0)
-        return failure_set(error, ret, "cannot make the frame store: %s", strerror(-ret));
+        return failure_set(error, ret, "cannot make the frame store: %s", limits_explain(ret).text);
     host->sys.tunables.fast_fault = host->config.fast_fault;
     host->sys.tunables.prefault_pages = host->config.prefault_pages;
     host->sys.pageout_error = on_pageout_error;
@@ -163,7 +164,8 @@ make_pageout(struct vm_host *host, struct failure *error)
     int ret = pageout_thread_start(&host->sys, &host->pageout);
 
     if (ret != 0)
-        return failure_set(error, ret, "cannot start the page-out thread: %s", strerror(-ret));
+        return failure_set(error, ret, "cannot start the page-out thread: %s",
+                           limits_explain_thread(ret).text);
     return 0;
 }
 

@@ -6,6 +6,7 @@
 #include "vmm/vm/vm_parts.h"
 
 #include "guest/include/vkvm_abi.h"
+#include "vmm/base/limits.h"
 #include "vmm/vm/vm_internal.h"
 
 #include <errno.h>
@@ -25,7 +26,8 @@ check_machine(struct vm *vm, struct failure *error)
 
     ret = arch_physical_bits(&vm->host->kvm, &physical_bits);
     if (ret != 0)
-        return failure_set(error, ret, "cannot ask KVM for its CPUID: %s", strerror(-ret));
+        return failure_set(error, ret, "cannot ask KVM for its CPUID: %s",
+                           limits_explain(ret).text);
     ret = machine_check(machine, physical_bits, error);
     if (ret == 0 && machine->nvcpus > vm->kvm.max_vcpus)
         ret = failure_set(error, -EINVAL, "%u vCPUs: KVM allows %u here", machine->nvcpus,
@@ -48,15 +50,24 @@ make_kvm(struct vm *vm, struct failure *error)
     return ret;
 }
 
+static void
+on_pmap_fatal(void *context, const char *message)
+{
+    vm_end(context, VM_END_FAILED, 0, "%s", message);
+}
+
 static int
 make_kpmap(struct vm *vm, struct failure *error)
 {
+    const struct kvm_pmap_config config = {
+        .kvm = &vm->kvm, .sys = &vm->host->sys, .fatal = on_pmap_fatal, .context = vm
+    };
     int ret;
 
-    ret = kvm_pmap_create(&vm->kvm, &vm->host->sys, &vm->kpmap);
+    ret = kvm_pmap_create(&config, &vm->kpmap);
     if (ret != 0)
         return failure_set(error, ret, "cannot make the address space of the windows: %s",
-                           strerror(-ret));
+                           limits_explain(ret).text);
     return 0;
 }
 
@@ -69,7 +80,8 @@ make_pmap(struct vm *vm, struct failure *error)
     if (ret == -ENOSPC)
         return failure_set(error, ret, "a process has %d VMs at most: start another", VM_MAX_PMAPS);
     if (ret != 0)
-        return failure_set(error, ret, "cannot make the physical map: %s", strerror(-ret));
+        return failure_set(error, ret, "cannot make the physical map: %s",
+                           limits_explain(ret).text);
     return 0;
 }
 
@@ -85,7 +97,7 @@ make_ram(struct vm *vm, struct failure *error)
     if (ret != 0) {
         vm_map_fini(&vm->map);
         return failure_set(error, ret, "cannot make %" PRIu64 " bytes of guest memory: %s",
-                           machine_memory_size(&vm->config.machine), strerror(-ret));
+                           machine_memory_size(&vm->config.machine), limits_explain(ret).text);
     }
     return 0;
 }
@@ -124,7 +136,7 @@ map_window(struct vm *vm, unsigned index, struct failure *error)
         ret = vmspaces_add_window(&vm->spaces, args.start, args.end, false);
     if (ret != 0)
         return failure_set(error, ret, "cannot map window %u at guest address 0x%" PRIx64 ": %s",
-                           index, gpa_to_u64(window->start), strerror(-ret));
+                           index, gpa_to_u64(window->start), limits_explain(ret).text);
     return 0;
 }
 
@@ -143,7 +155,7 @@ map_ram_range(struct vm *vm, const struct machine_ram *ram, struct failure *erro
 
     if (ret != 0)
         return failure_set(error, ret, "cannot map guest memory at 0x%" PRIx64 ": %s",
-                           gpa_to_u64(ram->start), strerror(-ret));
+                           gpa_to_u64(ram->start), limits_explain(ret).text);
     return 0;
 }
 
@@ -169,6 +181,7 @@ destroy_vcpus(struct vm *vm)
     for (i = 0; i < vm->config.machine.nvcpus; i++)
         vcpu_destroy(&vm->vcpus[i]);
     free(vm->vcpus);
+    vm->vcpus = NULL;
 }
 
 static int
@@ -180,7 +193,7 @@ make_vcpus(struct vm *vm, struct failure *error)
     vm->vcpus = calloc(vm->config.machine.nvcpus, sizeof(*vm->vcpus));
     if (vm->vcpus == NULL)
         return failure_set(error, -ENOMEM, "cannot make %u vCPUs: %s", vm->config.machine.nvcpus,
-                           strerror(ENOMEM));
+                           limits_explain(ENOMEM).text);
     vm->shared.kvm = &vm->kvm;
     for (i = 0; i < vm->config.machine.nvcpus; i++)
         vm->vcpus[i].fd = -1;
@@ -210,7 +223,7 @@ make_eventfds(struct vm *vm, struct failure *error)
     vm->ended_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     vm->rested_fd = vm->ended_fd < 0 ? -1 : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (vm->rested_fd < 0)
-        ret = failure_set(error, -errno, "cannot make an eventfd: %s", strerror(errno));
+        ret = failure_set(error, -errno, "cannot make an eventfd: %s", limits_explain(errno).text);
     if (ret != 0 && vm->ended_fd >= 0)
         close(vm->ended_fd);
     return ret;
@@ -275,7 +288,7 @@ make_files(struct vm *vm, struct failure *error)
 
         ret = vmspaces_add_window(&vm->spaces, file->start, gpa_add(file->start, file->size), true);
         if (ret != 0)
-            (void)failure_set(error, ret, "cannot map files: %s", strerror(-ret));
+            (void)failure_set(error, ret, "cannot map files: %s", limits_explain(ret).text);
     }
     if (ret != 0)
         file_maps_fini(&vm->files);

@@ -214,7 +214,8 @@ enter_locked(struct enter_part *part) VM_REQUIRES_SHARED(part->pmap->windows_loc
 {
     uint64_t left;
 
-    part->w = pmap_window_find(part->pmap, part->page);
+    if (!pmap_window_has(part->w, part->page))
+        part->w = pmap_window_find(part->pmap, part->page);
     if (part->w == NULL)
         return -ENOENT;
     left = pmap_window_first_page(part->w) + part->w->npages - part->page;
@@ -252,8 +253,8 @@ enter_part(struct enter_part *part, unsigned *entered)
 }
 
 int
-pmap_enter(struct pmap *pmap, gpa_t gpa, struct vm_page *const *m, const vm_prot_t *prot,
-           unsigned npages, unsigned demand, struct pmap_entered *entered)
+pmap_enter(struct pmap *pmap, struct pmap_window *w, gpa_t gpa, struct vm_page *const *m,
+           const vm_prot_t *prot, unsigned npages, unsigned demand, struct pmap_entered *entered)
 {
     struct enter_part part; /* frames[] is written before it is read; no need to clear it */
     uint64_t page = gpa.value >> PAGE_SHIFT;
@@ -264,6 +265,7 @@ pmap_enter(struct pmap *pmap, gpa_t gpa, struct vm_page *const *m, const vm_prot
     assert((gpa.value & PAGE_MASK) == 0 && demand < npages && m[demand] != NULL);
     for (unsigned i = 0; i < npages; i += part.npages) {
         part.pmap = pmap;
+        part.w = w;
         part.page = page + i;
         part.npages = PMAP_CHUNK_PAGES - (unsigned)(part.page % PMAP_CHUNK_PAGES);
         if (part.npages > npages - i)
@@ -416,43 +418,6 @@ pmap_extract(struct pmap *pmap, gpa_t gpa, struct vm_page **mp)
     if (mp != NULL)
         *mp = pte_page(pmap->sys, pte);
     return pte_prot(pte);
-}
-
-/* How many slots directly before `slot` have a page, at most max. */
-static unsigned
-chunk_run_behind(const struct pmap_chunk *chunk, unsigned slot, unsigned max)
-{
-    unsigned run = 0;
-
-    while (run < max && run < slot && pte_prot(pte_load(chunk, slot - run - 1)) != VM_PROT_NONE)
-        run++;
-    return run;
-}
-
-unsigned
-pmap_mapped_run_behind(struct pmap *pmap, gpa_t gpa, unsigned max)
-{
-    uint64_t page = gpa.value >> PAGE_SHIFT;
-    unsigned total = 0;
-    struct pmap_window *w;
-
-    vm_rwlock_read_lock(&pmap->windows_lock);
-    w = pmap_window_find(pmap, page);
-    while (w != NULL && total < max && page > pmap_window_first_page(w)) {
-        const struct pmap_chunk *chunk = pmap_chunk_find(w, page - 1);
-        unsigned slot, run;
-
-        if (chunk == NULL)
-            break;
-        slot = pmap_chunk_slot(chunk, page - 1) + 1;
-        run = chunk_run_behind(chunk, slot, max - total);
-        total += run;
-        page -= run;
-        if (run < slot)
-            break;
-    }
-    vm_rwlock_read_unlock(&pmap->windows_lock);
-    return total;
 }
 
 void

@@ -156,8 +156,27 @@ struct pmap_entered {
     unsigned generation;
 };
 
-/* Is this the natural frame at gpa: can pmap_enter fill it in place? */
-bool pmap_is_natural(struct pmap *pmap, gpa_t gpa, vm_frame_t frame);
+/*
+ * The window around a guest page, or NULL: found once, for any number of questions about pages
+ * in it and for pmap_enter.  It stays while M is held and an entry of the map lies in
+ * it, and so do its natural frames.
+ */
+struct pmap_window *pmap_window_look(struct pmap *pmap, uint64_t page);
+
+/* Is the guest page one of the window's?  No page is one of NULL's. */
+bool pmap_window_has(const struct pmap_window *w, uint64_t page);
+
+/* Is this the natural frame at a guest page: can pmap_enter fill it in place? */
+bool pmap_window_is_natural(const struct pmap_window *w, uint64_t page, vm_frame_t frame);
+
+/*
+ * How a guest page of the window is mapped; VM_PROT_NONE = not at all.  The answer may be stale
+ * unless the page that is mapped there is busy or the range interlocked.
+ */
+vm_prot_t pmap_window_prot(const struct pmap_window *w, uint64_t page);
+
+/* How many pages directly before a guest page of the window are mapped, at most max. */
+unsigned pmap_window_run_behind(const struct pmap_window *w, uint64_t page, unsigned max);
 
 /*
  * Drop the mappings of the window around gpa and give it other natural frames.
@@ -176,15 +195,16 @@ int pmap_window_rebase(struct pmap *pmap, gpa_t gpa, vm_frame_t natural)
  * because only the machine can tell whether it still is.
  * Clears VM_PAGE_ZERO of what it fills, sets VM_PAGE_WRITEABLE where prot has WRITE.
  * All of the range lies in windows; runs are cut at chunk and window borders inside.
+ * `w`, if not NULL, is one of them, from pmap_window_look: it is not looked for again.
  * Locks: takes windows_lock, P, V; O need not be held.
  * Returns 0 when page m[demand] is mapped, whatever became of the others; else
  * -errno: -ENOMEM, -ENOENT (no window), or the machine's.  After a failure in a
  * chunk only the demanded page is still tried there.
  * *entered, if not NULL, is filled, on failure but for the generation.
  */
-int pmap_enter(struct pmap *pmap, gpa_t gpa, struct vm_page *const *m, const vm_prot_t *prot,
-               unsigned npages, unsigned demand, struct pmap_entered *entered)
-    __attribute__((warn_unused_result));
+int pmap_enter(struct pmap *pmap, struct pmap_window *w, gpa_t gpa, struct vm_page *const *m,
+               const vm_prot_t *prot, unsigned npages, unsigned demand,
+               struct pmap_entered *entered) __attribute__((warn_unused_result));
 
 /* Drop all mappings in [start, end); both page-aligned.  Data stays. */
 void pmap_remove(struct pmap *pmap, gpa_t start, gpa_t end);
@@ -218,9 +238,6 @@ bool pmap_page_is_mapped(struct vm_page *m);
  * range interlocked.
  */
 vm_prot_t pmap_extract(struct pmap *pmap, gpa_t gpa, struct vm_page **mp);
-
-/* How many pages directly before gpa in its window are mapped, at most max. */
-unsigned pmap_mapped_run_behind(struct pmap *pmap, gpa_t gpa, unsigned max);
 
 /* Wake whoever waits for the page at gpa. */
 void pmap_wake(struct pmap *pmap, gpa_t gpa);

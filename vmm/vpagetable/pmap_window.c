@@ -420,19 +420,70 @@ pmap_window_mapped(struct pmap *pmap, gpa_t gpa)
     return mapped;
 }
 
-bool
-pmap_is_natural(struct pmap *pmap, gpa_t gpa, vm_frame_t frame)
+/* ---- Questions about a window that stays. ---- */
+
+struct pmap_window *
+pmap_window_look(struct pmap *pmap, uint64_t page)
 {
-    uint64_t page = gpa.value >> PAGE_SHIFT;
-    const struct pmap_window *w;
-    bool natural;
+    struct pmap_window *w;
 
     vm_rwlock_read_lock(&pmap->windows_lock);
     w = pmap_window_find(pmap, page);
-    natural = w != NULL && w->natural != PMAP_NO_NATURAL &&
-              w->natural + (page - pmap_window_first_page(w)) == frame;
     vm_rwlock_read_unlock(&pmap->windows_lock);
-    return natural;
+    return w;
+}
+
+bool
+pmap_window_has(const struct pmap_window *w, uint64_t page)
+{
+    return w != NULL && page - pmap_window_first_page(w) < w->npages;
+}
+
+bool
+pmap_window_is_natural(const struct pmap_window *w, uint64_t page, vm_frame_t frame)
+{
+    return pmap_window_has(w, page) && w->natural != PMAP_NO_NATURAL &&
+           w->natural + (page - pmap_window_first_page(w)) == frame;
+}
+
+vm_prot_t
+pmap_window_prot(const struct pmap_window *w, uint64_t page)
+{
+    const struct pmap_chunk *chunk = pmap_window_has(w, page) ? pmap_chunk_find(w, page) : NULL;
+
+    return chunk != NULL ? pte_prot(pte_load(chunk, pmap_chunk_slot(chunk, page))) : VM_PROT_NONE;
+}
+
+/* How many slots directly before `slot` have a page, at most max. */
+static unsigned
+chunk_run_behind(const struct pmap_chunk *chunk, unsigned slot, unsigned max)
+{
+    unsigned run = 0;
+
+    while (run < max && run < slot && pte_prot(pte_load(chunk, slot - run - 1)) != VM_PROT_NONE)
+        run++;
+    return run;
+}
+
+unsigned
+pmap_window_run_behind(const struct pmap_window *w, uint64_t page, unsigned max)
+{
+    unsigned total = 0;
+
+    while (total < max && pmap_window_has(w, page - 1)) {
+        const struct pmap_chunk *chunk = pmap_chunk_find(w, page - 1);
+        unsigned slot, run;
+
+        if (chunk == NULL)
+            break;
+        slot = pmap_chunk_slot(chunk, page - 1) + 1;
+        run = chunk_run_behind(chunk, slot, max - total);
+        total += run;
+        page -= run;
+        if (run < slot)
+            break;
+    }
+    return total;
 }
 
 /* A window's frames changed: nothing is foreign any more. */

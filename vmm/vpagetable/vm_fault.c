@@ -71,11 +71,11 @@ fault_prefault(struct faultstate *fs) VM_REQUIRES(fs->first_object->lock)
     if ((fs->flags & VM_FAULT_BURST) == 0 || !vm_fault_enters(fs) || fs->lookup.wired)
         return;
     if (vm_fault_is_vpagetable(fs))
-        vm_prefault_vpagetable(&fs->run, fs->map, fs->lookup.entry, fs->first_object, &fs->walk,
-                               fs->cluster);
+        vm_prefault_vpagetable(&fs->run, vm_fault_window(fs), fs->lookup.entry, fs->first_object,
+                               &fs->walk, fs->cluster);
     else
-        vm_prefault_normal(&fs->run, fs->map, fs->lookup.entry, fs->first_object, fs->pindex,
-                           fs->kind == FAULT_ZERO_FILL);
+        vm_prefault_normal(&fs->run, vm_fault_window(fs), fs->map, fs->lookup.entry,
+                           fs->first_object, fs->pindex, fs->kind == FAULT_ZERO_FILL);
 }
 
 /*
@@ -111,7 +111,7 @@ fault_choose_page(struct faultstate *fs, vm_pindex_t pindex) VM_REQUIRES(fs->fir
     if (write || (fs->flags & VM_FAULT_DIRTY) != 0 ||
         (vm_fault_enters(fs) && (prot & VM_PROT_WRITE) != 0))
         fault_modified(fs);
-    vm_prefault_init(&fs->run, fs->gpa, fs->m, prot, fs->source != NULL);
+    vm_prefault_init(&fs->run, fs->gpa.value >> PAGE_SHIFT, fs->m, prot, fs->source != NULL);
     fault_prefault(fs);
     return VM_OK;
 }
@@ -268,12 +268,13 @@ vm_fault_enter(struct faultstate *fs)
     int error;
 
     vm_fault_fill(fs, vm_page_flag_test(fs->m, VM_PAGE_ZERO) &&
-                          pmap_is_natural(fs->map->pmap, fs->gpa, vm_page_frame(fs->m)));
+                          pmap_window_is_natural(vm_fault_window(fs), fs->gpa.value >> PAGE_SHIFT,
+                                                 vm_page_frame(fs->m)));
     hole = vm_page_flag_test(fs->m, VM_PAGE_ZERO);
-    error =
-        pmap_enter(fs->map->pmap, gpa_from_u64(fs->gpa.value - ((uint64_t)behind << PAGE_SHIFT)),
-                   &run->m[run->first], &run->prot[run->first], run->end - run->first, behind,
-                   &entered);
+    error = pmap_enter(fs->map->pmap, fs->window,
+                       gpa_from_u64(fs->gpa.value - ((uint64_t)behind << PAGE_SHIFT)),
+                       &run->m[run->first], &run->prot[run->first], run->end - run->first, behind,
+                       &entered);
     fault_settle_run(fs, error == 0);
     if (error != 0)
         return vm_fault_host_failure(fs, error, "mapping the page failed");
@@ -374,7 +375,8 @@ fault_resolve_interlocked(struct faultstate *fs)
 
     fs->cluster = 0;
     if ((fs->flags & VM_FAULT_BURST) != 0 && vm_fault_enters(fs))
-        fs->cluster = vm_prefault_cluster(fs->map, fs->lookup.entry, fs->gpa);
+        fs->cluster = vm_prefault_cluster(fs->map, fs->lookup.entry, vm_fault_window(fs),
+                                          fs->gpa.value >> PAGE_SHIFT);
     vm_map_interlock(fs->map, &ilock, fs->gpa,
                      gpa_add(fs->gpa, ((uint64_t)fs->cluster + 1) << PAGE_SHIFT));
     result = vm_fault_resolve(fs);
@@ -399,6 +401,7 @@ vm_fault_attempt(struct faultstate *fs)
     if (result != VM_OK)
         return result;
     fs->first_object = fs->lookup.object;
+    fs->window = NULL;
     if (vm_fault_is_vpagetable(fs))
         result = fault_resolve_interlocked(fs);
     else

@@ -62,10 +62,11 @@ fault_may_move(const struct faultstate *fs, const struct vm_object *object, vm_p
  * the frame.
  */
 static bool
-fault_may_keep_frame(const struct faultstate *fs, const struct vm_page *m)
+fault_may_keep_frame(struct faultstate *fs, const struct vm_page *m)
 {
     return fs->map != NULL && vm_fault_enters(fs) && m->hold_count == 0 && m->wire_count == 0 &&
-           pmap_is_natural(fs->map->pmap, fs->gpa, vm_page_frame(m));
+           pmap_window_is_natural(vm_fault_window(fs), fs->gpa.value >> PAGE_SHIFT,
+                                  vm_page_frame(m));
 }
 
 /* A write finds the page in a backing object: move it to the first one, or make one to copy it to. */

@@ -49,6 +49,7 @@ struct faultstate {
     unsigned depth;       /* from FAULT_STEP_OBJECT on: objects passed in the chain */
     struct vm_map_lookup lookup;
     struct vm_object *first_object; /* borrowed from the entry */
+    struct pmap_window *window;     /* around gpa, or NULL: not asked for yet (vm_fault_window) */
     /* fault_resolve_interlocked. */
     unsigned cluster; /* VPAGETABLE: pages beyond the first that are interlocked */
     /* vm_fault_vpagetable. */
@@ -76,6 +77,15 @@ static inline bool
 vm_fault_is_vpagetable(const struct faultstate *fs)
 {
     return fs->lookup.entry->maptype == VM_MAPTYPE_VPAGETABLE;
+}
+
+/* The window around the address, looked for once in an attempt.  Locks: M held, so that it stays. */
+static inline struct pmap_window *
+vm_fault_window(struct faultstate *fs)
+{
+    if (fs->window == NULL)
+        fs->window = pmap_window_look(fs->map->pmap, fs->gpa.value >> PAGE_SHIFT);
+    return fs->window;
 }
 
 static inline enum vm_result

@@ -64,10 +64,10 @@ vm_prefault_writeable(const struct vm_map_entry *entry, struct vm_page *m)
 }
 
 void
-vm_prefault_init(struct vm_prefault_run *run, gpa_t gpa, struct vm_page *m, vm_prot_t prot,
+vm_prefault_init(struct vm_prefault_run *run, uint64_t page, struct vm_page *m, vm_prot_t prot,
                  bool own)
 {
-    run->gpa = gpa;
+    run->page = page;
     run->own = own;
     run->first = VM_PREFAULT_BEHIND;
     run->end = VM_PREFAULT_BEHIND + 1;
@@ -75,11 +75,11 @@ vm_prefault_init(struct vm_prefault_run *run, gpa_t gpa, struct vm_page *m, vm_p
     run->prot[VM_PREFAULT_BEHIND] = prot;
 }
 
-static gpa_t
-prefault_gpa(const struct vm_prefault_run *run, unsigned index)
+/* The guest page at an index of the run. */
+static uint64_t
+prefault_page(const struct vm_prefault_run *run, unsigned index)
 {
-    return gpa_from_u64(run->gpa.value + ((uint64_t)index << PAGE_SHIFT) -
-                        ((uint64_t)VM_PREFAULT_BEHIND << PAGE_SHIFT));
+    return run->page + index - VM_PREFAULT_BEHIND;
 }
 
 /* Put a page into the run at `index`, next to what is there; NULL leaves a gap. */
@@ -148,7 +148,7 @@ prefault_find(struct vm_object *first, vm_pindex_t pindex, bool own, bool *zero)
  * natural one where it is mapped.
  */
 static bool
-prefault_zero(struct vm_prefault_run *run, struct vm_map *map, const struct vm_map_entry *entry,
+prefault_zero(struct vm_prefault_run *run, const struct vm_map_entry *entry,
               struct vm_object *object, vm_pindex_t pindex, unsigned index)
     VM_REQUIRES(object->lock)
 {
@@ -156,7 +156,7 @@ prefault_zero(struct vm_prefault_run *run, struct vm_map *map, const struct vm_m
 
     if (m == NULL)
         return false;
-    if (!pmap_is_natural(map->pmap, prefault_gpa(run, index), vm_page_frame(m)))
+    if (!pmap_window_is_natural(run->window, prefault_page(run, index), vm_page_frame(m)))
         vm_page_zero_fill(m);
     m->valid = 1;
     vm_prefault_writeable(entry, m);
@@ -169,23 +169,26 @@ prefault_zero(struct vm_prefault_run *run, struct vm_map *map, const struct vm_m
  * `make`: it may be made of zeros.
  */
 static bool
-prefault_neighbour(struct vm_prefault_run *run, struct vm_map *map,
-                   const struct vm_map_entry *entry, struct vm_object *object, vm_pindex_t pindex,
-                   unsigned index, bool make) VM_REQUIRES(object->lock)
+prefault_neighbour(struct vm_prefault_run *run, const struct vm_map_entry *entry,
+                   struct vm_object *object, vm_pindex_t pindex, unsigned index, bool make)
+    VM_REQUIRES(object->lock)
 {
+    uint64_t page = prefault_page(run, index);
     struct vm_page *m;
     vm_prot_t prot = VM_PROT_READ;
     bool zero;
 
+    if (!pmap_window_has(run->window, page))
+        return false;
     if (!make && object->backing_object == NULL && vm_page_lookup(object, pindex) == NULL)
         return false;
-    if (pmap_extract(map->pmap, prefault_gpa(run, index), NULL) != VM_PROT_NONE) {
+    if (pmap_window_prot(run->window, page) != VM_PROT_NONE) {
         prefault_put(run, index, NULL, VM_PROT_NONE, false);
         return true;
     }
     m = prefault_find(object, pindex, run->own, &zero);
     if (m == NULL)
-        return zero && make && prefault_zero(run, map, entry, object, pindex, index);
+        return zero && make && prefault_zero(run, entry, object, pindex, index);
     if (m->object == object)
         prot = vm_prefault_prot(entry, m);
     if ((prot & VM_PROT_WRITE) != 0)
@@ -207,7 +210,7 @@ prefault_zero_limit(const struct vm_map *map, const struct vm_map_entry *entry,
 
 /* Pages before the demanded one, at most `room`; how many joined. */
 static unsigned
-prefault_behind(struct vm_prefault_run *run, struct vm_map *map, const struct vm_map_entry *entry,
+prefault_behind(struct vm_prefault_run *run, const struct vm_map_entry *entry,
                 struct vm_object *object, vm_pindex_t pindex, uint64_t room)
     VM_REQUIRES(object->lock)
 {
@@ -216,7 +219,7 @@ prefault_behind(struct vm_prefault_run *run, struct vm_map *map, const struct vm
     for (unsigned i = 1; i <= room; i++) {
         unsigned index = VM_PREFAULT_BEHIND - i;
 
-        if (!prefault_neighbour(run, map, entry, object, pindex - i, index, false))
+        if (!prefault_neighbour(run, entry, object, pindex - i, index, false))
             break;
         joined += run->m[index] != NULL;
     }
@@ -225,89 +228,93 @@ prefault_behind(struct vm_prefault_run *run, struct vm_map *map, const struct vm
 
 /* Pages after the demanded one, at most `room`; only the first `zero` may be made. */
 static void
-prefault_ahead(struct vm_prefault_run *run, struct vm_map *map, const struct vm_map_entry *entry,
+prefault_ahead(struct vm_prefault_run *run, const struct vm_map_entry *entry,
                struct vm_object *object, vm_pindex_t pindex, uint64_t room, uint64_t zero)
     VM_REQUIRES(object->lock)
 {
     for (unsigned i = 1; i <= room; i++) {
-        if (!prefault_neighbour(run, map, entry, object, pindex + i, VM_PREFAULT_BEHIND + i,
-                                i <= zero))
+        if (!prefault_neighbour(run, entry, object, pindex + i, VM_PREFAULT_BEHIND + i, i <= zero))
             break;
     }
 }
 
 /* How many pages ahead a fault asks for. */
 static uint64_t
-prefault_cluster(struct vm_map *map, const struct vm_map_entry *entry, struct vm_object *object,
-                 gpa_t gpa, vm_pindex_t pindex, bool fresh) VM_REQUIRES(object->lock)
+prefault_cluster(const struct vm_prefault_run *run, unsigned most, const struct vm_map_entry *entry,
+                 struct vm_object *object, vm_pindex_t pindex, bool fresh) VM_REQUIRES(object->lock)
 {
-    unsigned most = map->sys->tunables.prefault_pages;
     unsigned cluster;
 
     if (fresh)
         cluster = vm_object_resident_run_behind(object, pindex, most);
     else
-        cluster = pmap_mapped_run_behind(map->pmap, gpa, most);
+        cluster = pmap_window_run_behind(run->window, run->page, most);
     if (entry->advice == VM_ADVICE_SEQUENTIAL && cluster < VM_PREFAULT_SEQUENTIAL)
         cluster = VM_PREFAULT_SEQUENTIAL;
     return cluster;
 }
 
 void
-vm_prefault_normal(struct vm_prefault_run *run, struct vm_map *map,
-                   const struct vm_map_entry *entry, struct vm_object *object, vm_pindex_t pindex,
-                   bool fresh)
+vm_prefault_normal(struct vm_prefault_run *run, const struct pmap_window *window,
+                   struct vm_map *map, const struct vm_map_entry *entry, struct vm_object *object,
+                   vm_pindex_t pindex, bool fresh)
 {
     uint64_t most = map->sys->tunables.prefault_pages;
-    uint64_t page = run->gpa.value >> PAGE_SHIFT;
+    uint64_t page = run->page;
     uint64_t behind, ahead, cluster, zero;
 
+    run->window = window;
     if (most == 0 || entry->advice == VM_ADVICE_RANDOM)
         return;
     behind = prefault_min(page % PREFAULT_CHUNK, page - (entry->start.value >> PAGE_SHIFT));
     behind = prefault_min(behind, prefault_min(VM_PREFAULT_BEHIND, most));
-    most -= prefault_behind(run, map, entry, object, pindex, behind);
+    most -= prefault_behind(run, entry, object, pindex, behind);
 
     ahead = prefault_min(PREFAULT_CHUNK - 1 - page % PREFAULT_CHUNK,
                          (entry->end.value >> PAGE_SHIFT) - page - 1);
     ahead = prefault_min(ahead, prefault_min(object->size - pindex - 1, most));
-    cluster = prefault_cluster(map, entry, object, run->gpa, pindex, fresh);
+    cluster =
+        prefault_cluster(run, map->sys->tunables.prefault_pages, entry, object, pindex, fresh);
     zero = fresh ? prefault_min(cluster, prefault_zero_limit(map, entry, object)) : 0;
     if (cluster < VM_PREFAULT_AHEAD)
         cluster = VM_PREFAULT_AHEAD;
-    prefault_ahead(run, map, entry, object, pindex, prefault_min(ahead, cluster), zero);
+    prefault_ahead(run, entry, object, pindex, prefault_min(ahead, cluster), zero);
     prefault_trim(run);
 }
 
 unsigned
-vm_prefault_cluster(struct vm_map *map, const struct vm_map_entry *entry, gpa_t gpa)
+vm_prefault_cluster(struct vm_map *map, const struct vm_map_entry *entry,
+                    const struct pmap_window *window, uint64_t page)
 {
     uint64_t most = prefault_min(map->sys->tunables.prefault_pages, VM_PREFAULT_VPAGETABLE);
-    uint64_t page = gpa.value >> PAGE_SHIFT;
     uint64_t cluster;
 
     if (entry->advice == VM_ADVICE_RANDOM)
         return 0;
     most = prefault_min(most, PREFAULT_CHUNK - 1 - page % PREFAULT_CHUNK);
     most = prefault_min(most, (entry->end.value >> PAGE_SHIFT) - page - 1);
-    cluster = most == 0 ? 0 : pmap_mapped_run_behind(map->pmap, gpa, (unsigned)most);
+    cluster = most == 0 ? 0 : pmap_window_run_behind(window, page, (unsigned)most);
     if (entry->advice == VM_ADVICE_SEQUENTIAL && cluster < VM_PREFAULT_SEQUENTIAL)
         cluster = VM_PREFAULT_SEQUENTIAL;
     return (unsigned)prefault_min(cluster, most);
 }
 
 void
-vm_prefault_vpagetable(struct vm_prefault_run *run, struct vm_map *map,
+vm_prefault_vpagetable(struct vm_prefault_run *run, const struct pmap_window *window,
                        const struct vm_map_entry *entry, struct vm_object *object,
                        struct vpte_walk *walk, unsigned npages)
 {
+    run->window = window;
     for (unsigned i = 1; i <= npages; i++) {
         unsigned index = VM_PREFAULT_BEHIND + i;
+        uint64_t page = prefault_page(run, index);
         struct vm_page *m;
         vm_pindex_t pindex;
         bool writable, zero;
 
-        if (pmap_extract(map->pmap, prefault_gpa(run, index), NULL) != VM_PROT_NONE) {
+        if (!pmap_window_has(run->window, page))
+            break;
+        if (pmap_window_prot(run->window, page) != VM_PROT_NONE) {
             prefault_put(run, index, NULL, VM_PROT_NONE, false);
             continue;
         }

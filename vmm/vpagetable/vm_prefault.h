@@ -33,8 +33,9 @@
  * VM_PREFAULT_BEHIND; [first, end) are in use.
  */
 struct vm_prefault_run {
-    gpa_t gpa; /* of the demanded page */
-    bool own;  /* pages of backing objects stay out: the fault copies one */
+    uint64_t page;                    /* guest page number of the demanded page */
+    const struct pmap_window *window; /* around it: neighbours are of this one */
+    bool own;                         /* pages of backing objects stay out: the fault copies one */
     unsigned first;
     unsigned end;
     struct vm_page *m[VM_PREFAULT_RUN]; /* busy; NULL = left alone */
@@ -68,10 +69,10 @@ void vm_set_nosync(struct vm_page *m, const struct vm_map_entry *entry);
 void vm_prefault_writeable(const struct vm_map_entry *entry, struct vm_page *m);
 
 /*
- * The run of the demanded page alone, which is to be mapped at gpa with prot.
+ * The run of the demanded page alone, which is to be mapped at a guest page with prot.
  * `own`: no pages of backing objects are to join.
  */
-void vm_prefault_init(struct vm_prefault_run *run, gpa_t gpa, struct vm_page *m, vm_prot_t prot,
+void vm_prefault_init(struct vm_prefault_run *run, uint64_t page, struct vm_page *m, vm_prot_t prot,
                       bool own);
 
 /*
@@ -80,21 +81,23 @@ void vm_prefault_init(struct vm_prefault_run *run, gpa_t gpa, struct vm_page *m,
  * `fresh`: the page was made of zeros just now.
  * Locks: M shared, O held.
  */
-void vm_prefault_normal(struct vm_prefault_run *run, struct vm_map *map,
-                        const struct vm_map_entry *entry, struct vm_object *object,
-                        vm_pindex_t pindex, bool fresh) VM_REQUIRES(object->lock);
+void vm_prefault_normal(struct vm_prefault_run *run, const struct pmap_window *window,
+                        struct vm_map *map, const struct vm_map_entry *entry,
+                        struct vm_object *object, vm_pindex_t pindex, bool fresh)
+    VM_REQUIRES(object->lock);
 
 /*
- * How many pages after gpa a fault in this VPAGETABLE entry may enter: what the
- * range interlock must cover beyond the page itself.  Locks: M shared.
+ * How many pages after a guest page of the window a fault in this VPAGETABLE entry may enter: what
+ * the range interlock must cover beyond the page itself.  Locks: M shared.
  */
-unsigned vm_prefault_cluster(struct vm_map *map, const struct vm_map_entry *entry, gpa_t gpa);
+unsigned vm_prefault_cluster(struct vm_map *map, const struct vm_map_entry *entry,
+                             const struct pmap_window *window, uint64_t page);
 
 /*
  * Add up to `npages` pages that follow in the last table page of a finished walk.
  * Locks: M shared, the range interlocked, O held since before the walk.
  */
-void vm_prefault_vpagetable(struct vm_prefault_run *run, struct vm_map *map,
+void vm_prefault_vpagetable(struct vm_prefault_run *run, const struct pmap_window *window,
                             const struct vm_map_entry *entry, struct vm_object *object,
                             struct vpte_walk *walk, unsigned npages) VM_REQUIRES(object->lock);
 

@@ -6,6 +6,7 @@
 #include "vmm/x86_64/arch.h"
 
 #include "guest/include/vkvm_abi.h"
+#include "vmm/base/limits.h"
 #include "vmm/x86_64/layout.h"
 
 #include <assert.h>
@@ -45,7 +46,7 @@ boot_write(struct vm_map *map, uint64_t gpa, const void *from, size_t size, stru
         return failure_set(error, info.error,
                            "cannot write the boot tables at guest address 0x%" PRIx64 ": %s: %s",
                            gpa, info.cause != NULL ? info.cause : "host failure",
-                           strerror(-info.error));
+                           limits_explain(info.error).text);
     return failure_set(error, -EFAULT,
                        "cannot write the boot tables at guest address 0x%" PRIx64
                        " (%s): give at least %u bytes of memory from address 0",

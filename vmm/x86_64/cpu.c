@@ -5,6 +5,7 @@
 #include "vmm/x86_64/cpu.h"
 
 #include "guest/include/vkvm_abi.h"
+#include "vmm/base/limits.h"
 #include "vmm/x86_64/layout.h"
 
 #include <errno.h>
@@ -288,7 +289,7 @@ arch_vcpu_init(struct arch_vcpu *vcpu, const struct arch_start *start, struct fa
     if (ret != 0) {
         error->code = ret;
         snprintf(error->message, sizeof(error->message), "vCPU %u: cannot set %s: %s", vcpu->index,
-                 what, strerror(-ret));
+                 what, limits_explain(ret).text);
     }
     return ret;
 }
