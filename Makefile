@@ -48,10 +48,11 @@ MAIN_SRC := vmm/main.c
 # What needs no KVM: the unit tests take it ...
 UNIT_VMM_SRCS := $(BASE_FILES:%=vmm/base/%) $(ENGINE_FILES:%=vmm/vpagetable/%) \
 	$(PAGER_FILES:%=vmm/pager/%) $(X86_64_PURE_FILES:%=vmm/x86_64/%) $(BOOT_FILES:%=vmm/boot/%) \
-	$(CLI_FILES:%=vmm/cli/%) vmm/kvm/uffd.c vmm/vm/guest_memory.c vmm/vm/machine.c
+	$(CLI_FILES:%=vmm/cli/%) $(DEVICE_FILES:%=vmm/device/%) vmm/kvm/uffd.c vmm/vm/guest_memory.c \
+	vmm/vm/machine.c
 # ... and the rest.
 VMM_SRCS := $(sort $(UNIT_VMM_SRCS) $(KVM_FILES:%=vmm/kvm/%) $(X86_64_FILES:%=vmm/x86_64/%) \
-	$(DEVICE_FILES:%=vmm/device/%) $(VM_FILES:%=vmm/vm/%) $(DOORBELL_FILES:%=vmm/doorbell/%) \
+	$(VM_FILES:%=vmm/vm/%) $(DOORBELL_FILES:%=vmm/doorbell/%) \
 	$(CLI_KVM_FILES:%=vmm/cli/%))
 
 UNIT_SRCS := $(UNIT_FILES:%=tests/unit/%)
@@ -59,13 +60,12 @@ SANITIZER_SRCS := tests/unit/sanitizer.c
 BENCH_SRCS := $(BENCH_FILES:%=tests/bench/%)
 
 # tests/kvm/NAME.c, with NAME*.S if there is one: a program of its own.
-HOST_TESTS := host_failure host_fault host_life host_pmap host_service host_vm host_window
+HOST_TESTS := host_bus host_failure host_fault host_life host_pmap host_service host_vm host_window
 # ... and these with the machine of kvm_rig.h.
 HOST_RIG_TESTS := host_pmap host_service host_window
 HOST_RIG_SRCS := tests/kvm/kvm_rig.c
-HOST_TEST_SRCS := $(HOST_TESTS:%=tests/kvm/%.c) tests/kvm/host_failure.S tests/kvm/host_fault.S \
-	tests/kvm/host_life.S \
-	tests/kvm/host_vm.S
+HOST_TEST_SRCS := $(HOST_TESTS:%=tests/kvm/%.c) tests/kvm/host_bus.S tests/kvm/host_failure.S \
+	tests/kvm/host_fault.S tests/kvm/host_life.S tests/kvm/host_vm.S
 # What the tests of the program need: a terminal.
 PTY_SRCS := tests/cli/pty.c
 HOST_CHECK_SRCS := tests/npt/host_check.c vmm/base/failure.c vmm/kvm/kvm_host.c \

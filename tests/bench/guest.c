@@ -3,6 +3,7 @@
 #include "tests/bench/guest.h"
 
 #include "tests/bench/bench.h"
+#include "vmm/doorbell/doorbell.h"
 
 void
 bench_guest_init(struct bench_guest *guest, uint64_t memory)
@@ -10,7 +11,8 @@ bench_guest_init(struct bench_guest *guest, uint64_t memory)
     *guest = (struct bench_guest){
         .config = { .timeout_ms = 60000,
                     .prefault_pages = VM_PREFAULT_DEFAULT,
-                    .fast_fault = true },
+                    .fast_fault = true,
+                    .guest = &doorbell_guest_ops },
     };
     machine_init(&guest->config.machine);
     machine_set_memory(&guest->config.machine, memory);

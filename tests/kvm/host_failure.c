@@ -482,6 +482,7 @@ configure_all(struct world *w)
 {
     map_file(w, true);
     w->config.machine.nvcpus = 1;
+    w->config.guest = &doorbell_guest_ops;
     w->config.ram_budget = BUDGET_PAGES * PAGE_SIZE;
     w->config.swap = w->swap;
     w->config.machine.nwindows = 1;

@@ -11,6 +11,7 @@ UNIT_FILES := \
 	property_check.c \
 	property_entries.c \
 	property_model.c \
+	test_bus.c \
 	test_event_loop.c \
 	test_fdt.c \
 	test_file_pager.c \

@@ -13,6 +13,7 @@
 #include "vmm/cli/options.h"
 #include "vmm/cli/report.h"
 #include "vmm/cli/run_files.h"
+#include "vmm/doorbell/doorbell.h"
 #include "vmm/x86_64/arch.h"
 
 #include <errno.h>
@@ -114,6 +115,7 @@ create_vm(struct run *run)
     struct failure host = { .code = 0 };
 
     run->options.config.warn = warn;
+    run->options.config.guest = &doorbell_guest_ops;
     if (vm_create(&run->options.config, &run->vm, &host) != 0) {
         run->vm = NULL;
         return failure_set(&run->error, CLI_FAILED, "%s", host.message);

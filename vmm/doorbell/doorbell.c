@@ -8,10 +8,12 @@
 
 #include "guest/include/vkvm_abi.h"
 #include "vmm/base/clock.h"
+#include "vmm/doorbell/vmspace.h"
 #include "vmm/vm/vm_internal.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 int64_t
@@ -77,8 +79,16 @@ permissions_from_flags(uint64_t flags, vm_prot_t *prot)
     return true;
 }
 
+/* What answers one VM's guest: a device on its bus. */
+struct doorbell {
+    struct vm *vm;               /* (c) borrowed */
+    struct vm_mutex spaces_lock; /* S */
+    struct vmspaces spaces;      /* S */
+};
+
 /* Who rang. */
 struct caller {
+    struct doorbell *doorbell;
     struct vm *vm;
     struct arch_vcpu *arch;
 };
@@ -198,11 +208,11 @@ call_setmap(const struct caller *caller, const uint64_t *argument)
     gpa_t start = gpa_from_u64(argument[0]);
     int ret;
 
-    vm_mutex_lock(&vm->spaces_lock);
-    ret = vmspace_check_window_locked(vm, argument[0], argument[1]);
+    vm_mutex_lock(&caller->doorbell->spaces_lock);
+    ret = vmspace_check_window_locked(&caller->doorbell->spaces, argument[0], argument[1]);
     if (ret == 0)
         ret = vm_map_setmap(&vm->map, start, gpa_add(start, argument[1]), argument[2]);
-    vm_mutex_unlock(&vm->spaces_lock);
+    vm_mutex_unlock(&caller->doorbell->spaces_lock);
     return result_of(ret);
 }
 
@@ -216,11 +226,11 @@ call_protect(const struct caller *caller, const uint64_t *argument)
 
     if (!permissions_from_flags(argument[2], &prot))
         return -VKVM_EINVAL;
-    vm_mutex_lock(&vm->spaces_lock);
-    ret = vmspace_check_window_locked(vm, argument[0], argument[1]);
+    vm_mutex_lock(&caller->doorbell->spaces_lock);
+    ret = vmspace_check_window_locked(&caller->doorbell->spaces, argument[0], argument[1]);
     if (ret == 0)
         ret = vm_map_protect(&vm->map, start, gpa_add(start, argument[1]), prot);
-    vm_mutex_unlock(&vm->spaces_lock);
+    vm_mutex_unlock(&caller->doorbell->spaces_lock);
     return result_of(ret);
 }
 
@@ -237,8 +247,9 @@ has_entries_locked(const struct vm *vm, unsigned nentries_max)
  * Returns 0, -EINVAL, -ENOENT (nothing there), -ENOSPC.
  */
 static int
-check_advise_locked(struct vm *vm, uint64_t start, uint64_t size)
+check_advise_locked(const struct caller *caller, uint64_t start, uint64_t size)
 {
+    struct vm *vm = caller->vm;
     const struct machine_ram *ram = machine_find_ram(&vm->config.machine, start, 1);
     bool is_whole;
     int ret;
@@ -249,8 +260,9 @@ check_advise_locked(struct vm *vm, uint64_t start, uint64_t size)
         ret = machine_find_ram(&vm->config.machine, start, size) != NULL ? 0 : -EINVAL;
         is_whole = size == ram->size;
     } else {
-        ret = vmspace_check_part_locked(vm, start, size);
-        is_whole = ret == 0 && vmspace_check_window_locked(vm, start, size) == 0;
+        ret = vmspace_check_part_locked(&caller->doorbell->spaces, start, size);
+        is_whole =
+            ret == 0 && vmspace_check_window_locked(&caller->doorbell->spaces, start, size) == 0;
     }
     if (ret == 0 && !is_whole && !has_entries_locked(vm, DOORBELL_ENTRIES_MAX))
         ret = -ENOSPC;
@@ -271,44 +283,41 @@ call_advise(const struct caller *caller, const uint64_t *argument)
 
     if (argument[2] >= sizeof(advice) / sizeof(advice[0]))
         return -VKVM_EINVAL;
-    vm_mutex_lock(&vm->spaces_lock);
-    ret = check_advise_locked(vm, argument[0], argument[1]);
+    vm_mutex_lock(&caller->doorbell->spaces_lock);
+    ret = check_advise_locked(caller, argument[0], argument[1]);
     if (ret == 0)
         ret = vm_map_advise(&vm->map, start, gpa_add(start, argument[1]), advice[argument[2]]);
-    vm_mutex_unlock(&vm->spaces_lock);
+    vm_mutex_unlock(&caller->doorbell->spaces_lock);
     return result_of(ret);
 }
 
 static int64_t
 call_vmspace_create(const struct caller *caller, const uint64_t *argument)
 {
-    struct vm *vm = caller->vm;
     int ret;
 
     if (argument[0] == 0 || argument[0] > UINT16_MAX)
         return -VKVM_EINVAL;
-    vm_mutex_lock(&vm->spaces_lock);
-    ret = vmspace_create_locked(vm, argument[0]);
-    vm_mutex_unlock(&vm->spaces_lock);
+    vm_mutex_lock(&caller->doorbell->spaces_lock);
+    ret = vmspace_create_locked(&caller->doorbell->spaces, argument[0]);
+    vm_mutex_unlock(&caller->doorbell->spaces_lock);
     return result_of(ret);
 }
 
 static int64_t
 call_vmspace_destroy(const struct caller *caller, const uint64_t *argument)
 {
-    struct vm *vm = caller->vm;
     int ret;
 
-    vm_mutex_lock(&vm->spaces_lock);
-    ret = vmspace_destroy_locked(vm, argument[0]);
-    vm_mutex_unlock(&vm->spaces_lock);
+    vm_mutex_lock(&caller->doorbell->spaces_lock);
+    ret = vmspace_destroy_locked(&caller->doorbell->spaces, argument[0]);
+    vm_mutex_unlock(&caller->doorbell->spaces_lock);
     return result_of(ret);
 }
 
 static int64_t
 call_vmspace_map(const struct caller *caller, const uint64_t *argument)
 {
-    struct vm *vm = caller->vm;
     const struct vpte_format *format = &vpte64_format;
     uint64_t flags = argument[4];
     vm_prot_t prot;
@@ -319,45 +328,43 @@ call_vmspace_map(const struct caller *caller, const uint64_t *argument)
     if (!vmspace_range_is_valid(argument[1], argument[2]) ||
         !permissions_from_flags(flags & ~(uint64_t)VKVM_MAP_VPTE32, &prot))
         return -VKVM_EINVAL;
-    vm_mutex_lock(&vm->spaces_lock);
-    ret = vmspace_map_locked(vm, argument, format, prot);
-    vm_mutex_unlock(&vm->spaces_lock);
+    vm_mutex_lock(&caller->doorbell->spaces_lock);
+    ret = vmspace_map_locked(&caller->doorbell->spaces, argument, format, prot);
+    vm_mutex_unlock(&caller->doorbell->spaces_lock);
     return result_of(ret);
 }
 
 static int64_t
 call_vmspace_unmap(const struct caller *caller, const uint64_t *argument)
 {
-    struct vm *vm = caller->vm;
     struct vmspace_window *window = NULL;
     struct vmspace *space;
     int ret = -ENOENT;
 
     if (!vmspace_range_is_valid(argument[1], argument[2]))
         return -VKVM_EINVAL;
-    vm_mutex_lock(&vm->spaces_lock);
-    space = vmspace_find_locked(vm, argument[0]);
+    vm_mutex_lock(&caller->doorbell->spaces_lock);
+    space = vmspace_find_locked(&caller->doorbell->spaces, argument[0]);
     if (space != NULL)
         window = vmspace_window_find_locked(space, argument[1], argument[2]);
     if (window != NULL)
-        ret = vmspace_unmap_locked(vm, window);
-    vm_mutex_unlock(&vm->spaces_lock);
+        ret = vmspace_unmap_locked(&caller->doorbell->spaces, window);
+    vm_mutex_unlock(&caller->doorbell->spaces_lock);
     return result_of(ret);
 }
 
 static int64_t
 call_region_map(const struct caller *caller, const uint64_t *argument)
 {
-    struct vm *vm = caller->vm;
     vm_prot_t prot;
     int ret;
 
     if (!vmspace_range_is_valid(argument[1], argument[2]) ||
         !permissions_from_flags(argument[3], &prot))
         return -VKVM_EINVAL;
-    vm_mutex_lock(&vm->spaces_lock);
-    ret = vmspace_region_map_locked(vm, argument, prot);
-    vm_mutex_unlock(&vm->spaces_lock);
+    vm_mutex_lock(&caller->doorbell->spaces_lock);
+    ret = vmspace_region_map_locked(&caller->doorbell->spaces, argument, prot);
+    vm_mutex_unlock(&caller->doorbell->spaces_lock);
     return result_of(ret);
 }
 
@@ -369,11 +376,11 @@ call_copy(const struct caller *caller, const uint64_t *argument)
 
     if (!vmspace_range_is_valid(argument[2], argument[3]))
         return -VKVM_EINVAL;
-    vm_mutex_lock(&vm->spaces_lock);
+    vm_mutex_lock(&caller->doorbell->spaces_lock);
     /* The copy is cut where the region was: at worst it has as many entries as there are. */
     if (has_entries_locked(vm, DOORBELL_ENTRIES_MAX / 2))
-        ret = vmspace_region_copy_locked(vm, argument);
-    vm_mutex_unlock(&vm->spaces_lock);
+        ret = vmspace_region_copy_locked(&caller->doorbell->spaces, argument);
+    vm_mutex_unlock(&caller->doorbell->spaces_lock);
     return result_of(ret);
 }
 
@@ -391,10 +398,10 @@ change_wiring(const struct caller *caller, const uint64_t *argument, unsigned ne
 
     if (!range_is_valid(argument[0], argument[1]))
         return -VKVM_EINVAL;
-    vm_mutex_lock(&vm->spaces_lock);
+    vm_mutex_lock(&caller->doorbell->spaces_lock);
     if (has_entries_locked(vm, nentries_max))
         ret = change(&vm->map, start, gpa_add(start, argument[1]), true);
-    vm_mutex_unlock(&vm->spaces_lock);
+    vm_mutex_unlock(&caller->doorbell->spaces_lock);
     return result_of(ret == -EOPNOTSUPP ? -EINVAL : ret);
 }
 
@@ -420,8 +427,9 @@ call_sync(const struct caller *caller, const uint64_t *argument)
     return result_of(file_maps_sync(&caller->vm->files, start, gpa_add(start, argument[1])));
 }
 
-int
-doorbell_call(struct vm *vm, struct vcpu *vcpu)
+/* Answer the call whose number and arguments are in the vCPU's registers. */
+static int
+answer(struct doorbell *doorbell, struct arch_vcpu *arch)
 {
     static int64_t (*const calls[VKVM_CALL_COUNT])(const struct caller *, const uint64_t *) = {
         [VKVM_CALL_VERSION] = call_version,
@@ -442,16 +450,85 @@ doorbell_call(struct vm *vm, struct vcpu *vcpu)
         [VKVM_CALL_WIRE] = call_wire,
         [VKVM_CALL_UNWIRE] = call_unwire,
     };
-    const struct caller caller = { vm, &vcpu->arch };
+    const struct caller caller = { doorbell, doorbell->vm, arch };
     struct arch_call call;
     int64_t result = -VKVM_ENOSYS;
     int ret;
 
-    ret = arch_call_get(&vcpu->arch, &call);
+    ret = arch_call_get(arch, &call);
     if (ret != 0)
         return ret;
     if (call.number < VKVM_CALL_COUNT)
         result = calls[call.number](&caller, call.argument);
     call.result = (uint64_t)result;
-    return arch_call_set(&vcpu->arch, &call);
+    return arch_call_set(arch, &call);
 }
+
+/* Unlocked: a call may take long, and several vCPUs call at once. */
+static int
+doorbell_access(void *device, const struct bus_access *access)
+{
+    struct doorbell *doorbell = device;
+
+    if (!access->write || access->size != 4 || access->offset != 0)
+        return 0;
+    return answer(doorbell, &doorbell->vm->vcpus[access->cpu].arch);
+}
+
+/* The windows and files of the command line belong to no vmspace. */
+static int
+add_configured(struct doorbell *doorbell)
+{
+    const struct machine *machine = &doorbell->vm->config.machine;
+    int ret = 0;
+
+    for (unsigned i = 0; i < machine->nwindows && ret == 0; i++)
+        ret = vmspaces_add_window(&doorbell->spaces, machine->windows[i].start,
+                                  gpa_add(machine->windows[i].start, machine->windows[i].size),
+                                  false);
+    for (unsigned i = 0; i < machine->nfiles && ret == 0; i++)
+        ret = vmspaces_add_window(&doorbell->spaces, machine->files[i].start,
+                                  gpa_add(machine->files[i].start, machine->files[i].size), true);
+    return ret;
+}
+
+static void
+doorbell_detach(void *guest)
+{
+    struct doorbell *doorbell = guest;
+
+    vmspaces_free(&doorbell->spaces);
+    vm_mutex_fini(&doorbell->spaces_lock);
+    free(doorbell);
+}
+
+static int
+doorbell_attach(struct vm *vm, void **guest, struct failure *error)
+{
+    const struct machine_device *device =
+        machine_find_device(&vm->config.machine, MACHINE_DOORBELL);
+    struct doorbell *doorbell = calloc(1, sizeof(*doorbell));
+    int ret;
+
+    if (doorbell == NULL)
+        return failure_set(error, -ENOMEM, "cannot make the doorbell: %s", strerror(ENOMEM));
+    doorbell->vm = vm;
+    doorbell->spaces.map = &vm->map;
+    doorbell->spaces.ram = vm->ram;
+    vm_mutex_init(&doorbell->spaces_lock);
+    ret = add_configured(doorbell);
+    if (ret == 0 && device != NULL)
+        ret = bus_add(&vm->bus, BUS_PORT, device->port, device->nports, BUS_UNLOCKED,
+                      doorbell_access, doorbell);
+    if (ret != 0) {
+        doorbell_detach(doorbell);
+        return failure_set(error, ret, "cannot make the doorbell: %s", strerror(-ret));
+    }
+    *guest = doorbell;
+    return 0;
+}
+
+const struct vm_guest_ops doorbell_guest_ops = {
+    .attach = doorbell_attach,
+    .detach = doorbell_detach,
+};

@@ -11,20 +11,12 @@
 #ifndef DOORBELL_H
 #define DOORBELL_H
 
-#include "vmm/vpagetable/vm_types.h"
-
-struct vcpu;
-struct vm;
+#include "vmm/vm/vm.h"
 
 #define DOORBELL_ENTRIES_MAX 65536u
 
-/*
- * Answer the call that the vCPU's OUT to VKVM_PORT_DOORBELL made.
- * Locks: none held; takes S and the engine's.
- * Returns 0, the guest's registers set (or the VM ending); -errno when KVM
- * would not give or take them.
- */
-int doorbell_call(struct vm *vm, struct vcpu *vcpu) __attribute__((warn_unused_result));
+/* For struct vm_config: the guest has the calls of vkvm_abi.h, where the machine's doorbell is. */
+extern const struct vm_guest_ops doorbell_guest_ops;
 
 /*
  * What the guest gets in RAX for a failure, from either domain: VM_OK and a

@@ -8,7 +8,7 @@
 #include "vmm/doorbell/vmspace.h"
 
 #include "guest/include/vkvm_abi.h"
-#include "vmm/vm/vm_internal.h"
+#include "vmm/vpagetable/vm_map.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -33,21 +33,21 @@ RB_GENERATE_INTERNAL(vmspace_window_tree, vmspace_window, by_start, vmspace_wind
 
 /* The window at `start`, whoever owns it, or NULL. */
 static struct vmspace_window *
-vmspace_window_at_locked(struct vm *vm, uint64_t start)
+vmspace_window_at_locked(struct vmspaces *spaces, uint64_t start)
 {
     struct vmspace_window key = { .start = gpa_from_u64(start) };
 
-    return RB_FIND(vmspace_window_tree, &vm->spaces.windows, &key);
+    return RB_FIND(vmspace_window_tree, &spaces->windows, &key);
 }
 
 int
-vmspace_check_window_locked(struct vm *vm, uint64_t start, uint64_t size)
+vmspace_check_window_locked(struct vmspaces *spaces, uint64_t start, uint64_t size)
 {
     const struct vmspace_window *window;
 
     if (!vmspace_range_is_valid(start, size))
         return -EINVAL;
-    window = vmspace_window_at_locked(vm, start);
+    window = vmspace_window_at_locked(spaces, start);
     if (window == NULL)
         return -ENOENT;
     return gpa_to_u64(window->end) - start == size ? 0 : -EINVAL;
@@ -55,38 +55,38 @@ vmspace_check_window_locked(struct vm *vm, uint64_t start, uint64_t size)
 
 /* The window that starts last at or before `start`, or NULL. */
 static struct vmspace_window *
-vmspace_window_before_locked(struct vm *vm, uint64_t start)
+vmspace_window_before_locked(struct vmspaces *spaces, uint64_t start)
 {
     struct vmspace_window key = { .start = gpa_from_u64(start) };
     struct vmspace_window *window;
 
-    window = RB_NFIND(vmspace_window_tree, &vm->spaces.windows, &key);
+    window = RB_NFIND(vmspace_window_tree, &spaces->windows, &key);
     if (window == NULL)
-        return RB_MAX(vmspace_window_tree, &vm->spaces.windows);
+        return RB_MAX(vmspace_window_tree, &spaces->windows);
     if (gpa_to_u64(window->start) == start)
         return window;
-    return RB_PREV(vmspace_window_tree, &vm->spaces.windows, window);
+    return RB_PREV(vmspace_window_tree, &spaces->windows, window);
 }
 
 int
-vmspace_check_part_locked(struct vm *vm, uint64_t start, uint64_t size)
+vmspace_check_part_locked(struct vmspaces *spaces, uint64_t start, uint64_t size)
 {
     const struct vmspace_window *window;
 
     if (!vmspace_range_is_valid(start, size))
         return -EINVAL;
-    window = vmspace_window_before_locked(vm, start);
+    window = vmspace_window_before_locked(spaces, start);
     if (window == NULL || start >= gpa_to_u64(window->end))
         return -ENOENT;
     return size <= gpa_to_u64(window->end) - start ? 0 : -EINVAL;
 }
 
 struct vmspace *
-vmspace_find_locked(struct vm *vm, uint64_t id)
+vmspace_find_locked(struct vmspaces *spaces, uint64_t id)
 {
     struct vmspace *space;
 
-    LIST_FOREACH (space, &vm->spaces.buckets[id % VMSPACE_BUCKETS], link) {
+    LIST_FOREACH (space, &spaces->buckets[id % VMSPACE_BUCKETS], link) {
         if (space->id == id)
             return space;
     }
@@ -106,30 +106,30 @@ vmspace_window_find_locked(struct vmspace *space, uint64_t start, uint64_t size)
 }
 
 int
-vmspace_create_locked(struct vm *vm, uint64_t id)
+vmspace_create_locked(struct vmspaces *spaces, uint64_t id)
 {
     struct vmspace *space;
 
-    if (vmspace_find_locked(vm, id) != NULL)
+    if (vmspace_find_locked(spaces, id) != NULL)
         return -EEXIST;
     space = calloc(1, sizeof(*space));
     if (space == NULL)
         return -ENOMEM;
     space->id = (uint16_t)id;
     LIST_INIT(&space->windows);
-    LIST_INSERT_HEAD(&vm->spaces.buckets[id % VMSPACE_BUCKETS], space, link);
+    LIST_INSERT_HEAD(&spaces->buckets[id % VMSPACE_BUCKETS], space, link);
     return 0;
 }
 
 /* Without the object's reference unless it succeeds. */
 static int
-vmspace_insert(struct vm *vm, struct vmspace_window *window, vpte_t root,
+vmspace_insert(struct vmspaces *spaces, struct vmspace_window *window, vpte_t root,
                const struct vpte_format *format, vm_prot_t prot)
 {
     struct vm_map_insert args = {
         .start = window->start,
         .end = window->end,
-        .object = vm->ram,
+        .object = spaces->ram,
         .maptype = VM_MAPTYPE_VPAGETABLE,
         .format = format,
         .root = root,
@@ -138,21 +138,21 @@ vmspace_insert(struct vm *vm, struct vmspace_window *window, vpte_t root,
     };
     int ret;
 
-    vm_object_ref(vm->ram);
-    ret = vm_map_insert(&vm->map, &args);
+    vm_object_ref(spaces->ram);
+    ret = vm_map_insert(spaces->map, &args);
     if (ret != 0)
-        vm_object_unref(vm->ram);
+        vm_object_unref(spaces->ram);
     return ret;
 }
 
 /* A window of the vmspace, not known yet.  Returns 0, -ENOENT or -ENOMEM. */
 static int
-vmspace_window_new_locked(struct vm *vm, uint64_t id, uint64_t start, uint64_t size,
+vmspace_window_new_locked(struct vmspaces *spaces, uint64_t id, uint64_t start, uint64_t size,
                           struct vmspace_window **windowp)
 {
     struct vmspace_window *window;
 
-    if (vmspace_find_locked(vm, id) == NULL)
+    if (vmspace_find_locked(spaces, id) == NULL)
         return -ENOENT;
     window = calloc(1, sizeof(*window));
     if (window == NULL)
@@ -165,34 +165,35 @@ vmspace_window_new_locked(struct vm *vm, uint64_t id, uint64_t start, uint64_t s
 
 /* The window was mapped, or not: make it known or free it.  Returns the error. */
 static int
-vmspace_window_done_locked(struct vm *vm, uint64_t id, struct vmspace_window *window, int error)
+vmspace_window_done_locked(struct vmspaces *spaces, uint64_t id, struct vmspace_window *window,
+                           int error)
 {
     if (error != 0) {
         free(window);
         return error;
     }
-    RB_INSERT(vmspace_window_tree, &vm->spaces.windows, window);
-    LIST_INSERT_HEAD(&vmspace_find_locked(vm, id)->windows, window, link);
+    RB_INSERT(vmspace_window_tree, &spaces->windows, window);
+    LIST_INSERT_HEAD(&vmspace_find_locked(spaces, id)->windows, window, link);
     return 0;
 }
 
 int
-vmspace_map_locked(struct vm *vm, const uint64_t *argument, const struct vpte_format *format,
-                   vm_prot_t prot)
+vmspace_map_locked(struct vmspaces *spaces, const uint64_t *argument,
+                   const struct vpte_format *format, vm_prot_t prot)
 {
     struct vmspace_window *window;
     int ret;
 
-    ret = vmspace_window_new_locked(vm, argument[0], argument[1], argument[2], &window);
+    ret = vmspace_window_new_locked(spaces, argument[0], argument[1], argument[2], &window);
     if (ret != 0)
         return ret;
-    ret = vmspace_insert(vm, window, argument[3], format, prot);
-    return vmspace_window_done_locked(vm, argument[0], window, ret);
+    ret = vmspace_insert(spaces, window, argument[3], format, prot);
+    return vmspace_window_done_locked(spaces, argument[0], window, ret);
 }
 
 /* Map zero-fill memory. */
 static int
-vmspace_region_insert(struct vm *vm, const struct vmspace_window *window, vm_prot_t prot)
+vmspace_region_insert(struct vmspaces *spaces, const struct vmspace_window *window, vm_prot_t prot)
 {
     struct vm_map_insert args = {
         .start = window->start,
@@ -204,73 +205,73 @@ vmspace_region_insert(struct vm *vm, const struct vmspace_window *window, vm_pro
     uint64_t npages = (gpa_to_u64(window->end) - gpa_to_u64(window->start)) >> PAGE_SHIFT;
     int ret;
 
-    ret = vm_object_create_default(&vm->sys, npages, &args.object);
+    ret = vm_object_create_default(spaces->map->sys, npages, &args.object);
     if (ret != 0)
         return ret;
-    ret = vm_map_insert(&vm->map, &args);
+    ret = vm_map_insert(spaces->map, &args);
     if (ret != 0)
         vm_object_unref(args.object);
     return ret;
 }
 
 int
-vmspace_region_map_locked(struct vm *vm, const uint64_t *argument, vm_prot_t prot)
+vmspace_region_map_locked(struct vmspaces *spaces, const uint64_t *argument, vm_prot_t prot)
 {
     struct vmspace_window *window;
     int ret;
 
-    ret = vmspace_window_new_locked(vm, argument[0], argument[1], argument[2], &window);
+    ret = vmspace_window_new_locked(spaces, argument[0], argument[1], argument[2], &window);
     if (ret != 0)
         return ret;
     window->region = true;
-    ret = vmspace_region_insert(vm, window, prot);
-    return vmspace_window_done_locked(vm, argument[0], window, ret);
+    ret = vmspace_region_insert(spaces, window, prot);
+    return vmspace_window_done_locked(spaces, argument[0], window, ret);
 }
 
 int
-vmspace_region_copy_locked(struct vm *vm, const uint64_t *argument)
+vmspace_region_copy_locked(struct vmspaces *spaces, const uint64_t *argument)
 {
     uint64_t id = argument[0], src = argument[1], dst = argument[2], size = argument[3];
     struct vmspace_window *window;
     int ret;
 
-    ret = vmspace_check_window_locked(vm, src, size);
-    if (ret == 0 && !vmspace_window_at_locked(vm, src)->region)
+    ret = vmspace_check_window_locked(spaces, src, size);
+    if (ret == 0 && !vmspace_window_at_locked(spaces, src)->region)
         ret = -EINVAL;
     if (ret == 0)
-        ret = vmspace_window_new_locked(vm, id, dst, size, &window);
+        ret = vmspace_window_new_locked(spaces, id, dst, size, &window);
     if (ret != 0)
         return ret;
     window->region = true;
-    ret = vm_map_copy(&vm->map, gpa_from_u64(src), gpa_from_u64(dst), size);
-    return vmspace_window_done_locked(vm, id, window, ret);
+    ret = vm_map_copy(spaces->map, gpa_from_u64(src), gpa_from_u64(dst), size);
+    return vmspace_window_done_locked(spaces, id, window, ret);
 }
 
 int
-vmspace_unmap_locked(struct vm *vm, struct vmspace_window *window)
+vmspace_unmap_locked(struct vmspaces *spaces, struct vmspace_window *window)
 {
     int ret;
 
-    ret = vm_map_remove(&vm->map, window->start, window->end);
+    ret = vm_map_remove(spaces->map, window->start, window->end);
     if (ret != 0)
         return ret;
-    RB_REMOVE(vmspace_window_tree, &vm->spaces.windows, window);
+    RB_REMOVE(vmspace_window_tree, &spaces->windows, window);
     LIST_REMOVE(window, link);
     free(window);
     return 0;
 }
 
 int
-vmspace_destroy_locked(struct vm *vm, uint64_t id)
+vmspace_destroy_locked(struct vmspaces *spaces, uint64_t id)
 {
-    struct vmspace *space = vmspace_find_locked(vm, id);
+    struct vmspace *space = vmspace_find_locked(spaces, id);
     struct vmspace_window *window;
     int ret;
 
     if (space == NULL)
         return -ENOENT;
     while ((window = LIST_FIRST(&space->windows)) != NULL) {
-        ret = vmspace_unmap_locked(vm, window);
+        ret = vmspace_unmap_locked(spaces, window);
         if (ret != 0)
             return ret;
     }

@@ -5,7 +5,7 @@
  * regions, which are NORMAL entries on objects of their own.  Windows and files of the
  * command line belong to none.  Each window takes a KVM memslot.
  *
- * Locks: S (vm->spaces_lock) is held by whoever calls a function whose name ends in
+ * Locks: S (the doorbell's spaces_lock) is held by whoever calls a function whose name ends in
  * _locked; they take the engine's locks.
  */
 #ifndef VMSPACE_H
@@ -16,7 +16,8 @@
 #include <bsd/sys/queue.h>
 #include <bsd/sys/tree.h>
 
-struct vm;
+struct vm_map;
+struct vm_object;
 
 struct vmspace_window {
     RB_ENTRY(vmspace_window) by_start; /* S: in vmspaces.windows */
@@ -38,6 +39,8 @@ RB_HEAD(vmspace_window_tree, vmspace_window);
 
 /* All vmspaces of a VM, by id, and all windows. */
 struct vmspaces {
+    struct vm_map *map;                            /* (c) borrowed */
+    struct vm_object *ram;                         /* (c) borrowed: what windows show */
     LIST_HEAD(, vmspace) buckets[VMSPACE_BUCKETS]; /* S: owned */
     struct vmspace_window_tree windows;            /* S: owned */
 };
@@ -50,24 +53,25 @@ bool vmspace_range_is_valid(uint64_t start, uint64_t size);
  * Return 0; -EINVAL (no valid range, not so), -ENOENT (no window starts there, or contains
  * the start).
  */
-int vmspace_check_window_locked(struct vm *vm, uint64_t start, uint64_t size)
+int vmspace_check_window_locked(struct vmspaces *spaces, uint64_t start, uint64_t size)
     __attribute__((warn_unused_result));
-int vmspace_check_part_locked(struct vm *vm, uint64_t start, uint64_t size)
+int vmspace_check_part_locked(struct vmspaces *spaces, uint64_t start, uint64_t size)
     __attribute__((warn_unused_result));
 
 /* The vmspace, or NULL; its window with just this range, or NULL. */
-struct vmspace *vmspace_find_locked(struct vm *vm, uint64_t id);
+struct vmspace *vmspace_find_locked(struct vmspaces *spaces, uint64_t id);
 struct vmspace_window *vmspace_window_find_locked(struct vmspace *space, uint64_t start,
                                                   uint64_t size);
 
 /* A vmspace without windows.  Returns 0, -EEXIST, -ENOMEM. */
-int vmspace_create_locked(struct vm *vm, uint64_t id) __attribute__((warn_unused_result));
+int vmspace_create_locked(struct vmspaces *spaces, uint64_t id) __attribute__((warn_unused_result));
 
 /*
  * Unmap all windows of a vmspace and forget it.
  * Returns 0, -ENOENT, or vm_map_remove's -errno: it stays, with the windows that are left.
  */
-int vmspace_destroy_locked(struct vm *vm, uint64_t id) __attribute__((warn_unused_result));
+int vmspace_destroy_locked(struct vmspaces *spaces, uint64_t id)
+    __attribute__((warn_unused_result));
 
 /*
  * A window, a region of zeros, a region that copies another.  `argument` is the call's
@@ -76,15 +80,16 @@ int vmspace_destroy_locked(struct vm *vm, uint64_t id) __attribute__((warn_unuse
  * exactly one region), -ENOMEM, or the -errno of vm_map_insert, vm_object_create_default,
  * vm_map_copy.  On failure nothing changed.
  */
-int vmspace_map_locked(struct vm *vm, const uint64_t *argument, const struct vpte_format *format,
-                       vm_prot_t prot) __attribute__((warn_unused_result));
-int vmspace_region_map_locked(struct vm *vm, const uint64_t *argument, vm_prot_t prot)
+int vmspace_map_locked(struct vmspaces *spaces, const uint64_t *argument,
+                       const struct vpte_format *format, vm_prot_t prot)
     __attribute__((warn_unused_result));
-int vmspace_region_copy_locked(struct vm *vm, const uint64_t *argument)
+int vmspace_region_map_locked(struct vmspaces *spaces, const uint64_t *argument, vm_prot_t prot)
+    __attribute__((warn_unused_result));
+int vmspace_region_copy_locked(struct vmspaces *spaces, const uint64_t *argument)
     __attribute__((warn_unused_result));
 
 /* Unmap a vmspace's window and free it.  Returns 0, or vm_map_remove's -errno: it stays. */
-int vmspace_unmap_locked(struct vm *vm, struct vmspace_window *window)
+int vmspace_unmap_locked(struct vmspaces *spaces, struct vmspace_window *window)
     __attribute__((warn_unused_result));
 
 /* Make a window or region known that belongs to no vmspace.  Returns 0 or -ENOMEM. */

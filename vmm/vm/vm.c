@@ -10,7 +10,6 @@
  */
 #include "vmm/vm/vm.h"
 
-#include "guest/include/vkvm_abi.h"
 #include "vmm/base/clock.h"
 #include "vmm/pager/swap_pager.h"
 #include "vmm/vm/vm_internal.h"
@@ -173,12 +172,6 @@ vm_end(struct vm *vm, enum vm_end end, int status, const char *format, ...)
 
 /* --- what the vCPUs ask for ------------------------------------------------ */
 
-static int
-on_doorbell(void *context, struct vcpu *vcpu)
-{
-    return doorbell_call(context, vcpu);
-}
-
 /* A vCPU waits for what is outside.  It rests if the VM is to pause, in the midst of its exit. */
 static bool
 rest_or_give_up(void *context)
@@ -189,23 +182,13 @@ rest_or_give_up(void *context)
     return vcpu_vm_is_ending(&vm->shared);
 }
 
-static void
-on_console_write(void *context, const void *bytes, size_t size)
+void
+vm_console_write(struct vm *vm, const void *bytes, size_t size)
 {
-    struct vm *vm = context;
-    int ret;
+    int error = console_write(&vm->console, bytes, size, rest_or_give_up, vm);
 
-    ret = console_write(&vm->console, bytes, size, rest_or_give_up, vm);
-    if (ret != 0 && ret != -ECANCELED)
-        vm_end(vm, VM_END_FAILED, 0, "cannot write standard output: %s", strerror(-ret));
-}
-
-static uint8_t
-on_console_read(void *context)
-{
-    struct vm *vm = context;
-
-    return console_read(&vm->console);
+    if (error != 0 && error != -ECANCELED)
+        vm_end(vm, VM_END_FAILED, 0, "cannot write standard output: %s", strerror(-error));
 }
 
 static void
@@ -234,9 +217,6 @@ on_halt(void *context, struct vcpu *vcpu)
 }
 
 static const struct vcpu_ops vm_vcpu_ops = {
-    .doorbell = on_doorbell,
-    .console_write = on_console_write,
-    .console_read = on_console_read,
     .halt = on_halt,
     .end = on_vcpu_end,
 };
@@ -345,6 +325,7 @@ vm_run(struct vm *vm, struct vm_outcome *outcome)
     int ret;
 
     vm->shared.map = &vm->map;
+    vm->shared.bus = &vm->bus;
     vm->shared.ops = &vm_vcpu_ops;
     vm->shared.context = vm;
     vcpu_signal_setup();
@@ -369,8 +350,6 @@ vm_run(struct vm *vm, struct vm_outcome *outcome)
 static void
 add_counters(const struct vcpu_counters *counters, struct vm_report *report)
 {
-    report->exits_doorbell += counters->doorbell;
-    report->exits_console += counters->console;
     report->exits_mmio += counters->mmio;
     report->exits_efault += counters->efault;
     report->exceptions_pf += counters->exceptions_pf;
@@ -389,6 +368,15 @@ vm_exceptions(struct vm *vm)
                       atomic_load_explicit(&counters->exceptions_ve, memory_order_relaxed);
     }
     return exceptions;
+}
+
+/* How often the guest accessed the first device of that kind. */
+static uint64_t
+count_exits(const struct vm *vm, enum machine_device_kind kind)
+{
+    const struct machine_device *device = machine_find_device(&vm->config.machine, kind);
+
+    return device == NULL ? 0 : bus_count(&vm->bus, BUS_PORT, device->port);
 }
 
 void
@@ -414,6 +402,8 @@ vm_report_get(struct vm *vm, struct vm_report *report)
     VM_SYSTEM_METER_FIELDS(COPY_SYSTEM_METER)
 #undef COPY_MAP_METER
 #undef COPY_SYSTEM_METER
+    report->exits_doorbell = count_exits(vm, MACHINE_DOORBELL);
+    report->exits_console = count_exits(vm, MACHINE_CONSOLE);
     for (i = 0; i < vm->config.machine.nvcpus; i++)
         add_counters(&vm->vcpus[i].counters, report);
     report->faults = vm->faults;

@@ -1,17 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What vm*.c, vmspace.c and doorbell.c share: struct vm.
+ * What the files of a VM share with each other, and with what stands above it and is part of
+ * the VM all the same (the guest's calls): struct vm.
  *
- * Letters beside fields: (c) constant after vm_create, (a) atomic, S
- * vm->spaces_lock, F vm->end_lock.  S comes before every lock of the engine; F
- * is innermost.
+ * Letters beside fields: (c) constant after vm_create, (a) atomic, F vm->end_lock, innermost.
  */
 #ifndef VM_INTERNAL_H
 #define VM_INTERNAL_H
 
+#include "vmm/device/bus.h"
 #include "vmm/device/console.h"
-#include "vmm/doorbell/doorbell.h"
-#include "vmm/doorbell/vmspace.h"
 #include "vmm/vm/file_map.h"
 #include "vmm/vm/pageout_thread.h"
 #include "vmm/vm/vcpu.h"
@@ -29,11 +27,10 @@ struct vm {
     struct vm_object *ram;    /* (c) counted: all of RAM, mapped at GPA 0 */
     struct file_maps files;   /* (c) owned */
     struct vcpu *vcpus;       /* (c) owned, config.machine.nvcpus */
+    struct bus bus;           /* owned */
     struct console console;   /* owned */
+    void *guest;              /* (c) what config.guest made */
     struct vcpu_vm shared;    /* what the vCPUs see; its service is owned, while vm_run runs */
-
-    struct vm_mutex spaces_lock; /* S */
-    struct vmspaces spaces;      /* S */
 
     struct pageout_thread pageout; /* vm_run's */
     _Atomic(const char *) warned;  /* (a) borrowed: the last warning; NULL = none yet */
@@ -56,6 +53,12 @@ struct vm {
  * what the negative errno `error` stands for comes behind it, unless that is 0.  Any thread.
  */
 void vm_warn(struct vm *vm, const char *message, int error);
+
+/*
+ * Write what the guest says to the console, waiting as long as it takes or until the VM ends;
+ * a failure ends the VM.  A vCPU's thread, no locks held.
+ */
+void vm_console_write(struct vm *vm, const void *bytes, size_t size);
 
 /* How many exceptions all vCPUs were given because of faults.  Any thread. */
 uint64_t vm_exceptions(struct vm *vm);

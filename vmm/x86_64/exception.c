@@ -315,7 +315,7 @@ prepare_exception(const struct arch_vcpu *vcpu, struct vm_map *map,
         set_exception(state, VECTOR_DF, true, 0);
         return 0;
     }
-    if (vcpu->delivery == VKVM_DELIVER_VE) {
+    if (arch_vcpu_delivers_ve(vcpu)) {
         ret = ve_area_write(vcpu, map, info, gva);
         if (ret == 0)
             set_exception(state, VECTOR_VE, false, 0);
@@ -324,6 +324,12 @@ prepare_exception(const struct arch_vcpu *vcpu, struct vm_map *map,
     state->sregs.cr2 = gva != NULL ? gva_to_u64(*gva) : gpa_to_u64(info->gpa);
     set_exception(state, VECTOR_PF, true, pf_error_code(info, state));
     return 0;
+}
+
+bool
+arch_vcpu_delivers_ve(const struct arch_vcpu *vcpu)
+{
+    return vcpu->delivery == VKVM_DELIVER_VE;
 }
 
 int

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Mini guests of host_bus.c; see vm_guest.h. */
+#include "guest/include/vkvm_abi.h"
+#include "tests/kvm/vm_guest.h"
+
+        .section .rodata
+
+/* Ports nobody owns read as ones; writing them does nothing. */
+guest guest_ports
+        mov     $0x3f8, %edx
+        xor     %eax, %eax
+        out     %al, %dx
+        in      %dx, %al
+        movzbl  %al, %eax
+        mov     %rax, GUEST_RECORD
+        mov     $VKVM_PORT_DOORBELL, %edx
+        xor     %eax, %eax
+        out     %ax, %dx                /* not the doorbell: only outl rings it */
+        in      %dx, %eax
+        mov     %rax, GUEST_RECORD + 8
+        exit    0
+guest_end guest_ports
+
+/* Memory nobody has, and behind it a device: write, read, and keep what came back. */
+guest guest_absent
+        mov     $0x80000000, %ebx
+        movq    $1, (%rbx)
+        mov     (%rbx), %rax
+        mov     %rax, GUEST_RECORD
+        movl    $7, 0x1010(%rbx)
+        movzwl  0x1004(%rbx), %eax
+        mov     %rax, GUEST_RECORD + 8
+        exit    0
+guest_end guest_absent
+
+        .section .note.GNU-stack, "", @progbits
