@@ -12,6 +12,7 @@ UNIT_FILES := \
 	property_entries.c \
 	property_model.c \
 	test_bus.c \
+	test_call.c \
 	test_event_loop.c \
 	test_fdt.c \
 	test_file_pager.c \
@@ -58,6 +59,7 @@ UNIT_FILES := \
 	test_vm_shadow_collapse.c \
 	test_vm_system.c \
 	test_vm_system_shared.c \
+	test_vmspace.c \
 	test_vpte.c \
 	test_vpte_race.c \
 	test_walk.c \

@@ -1,21 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The doorbell calls of vkvm_abi.h: what a guest may ask for, checked.  vmspace.h does what
- * concerns vmspaces and their windows.
- *
- * A guest that could cut entries of the map into pages without limit would fill the host
- * with them.  SETMAP and PROTECT act on exactly one window and COPY on one region; ADVISE and
- * WIRE may cut, up to DOORBELL_ENTRIES_MAX entries.  UNWIRE stops at twice as many, so
- * that what was wired can be unwired, and COPY, which copies the cuts, at half as many.
+ * The doorbell: the device at which a guest makes the calls of vkvm_abi.h.  call.h takes their
+ * arguments apart and checks them; vmspace.h does what concerns ranges of the guest-physical
+ * address space.
  */
 #ifndef DOORBELL_H
 #define DOORBELL_H
 
 #include "vmm/vm/vm.h"
 
-#define DOORBELL_ENTRIES_MAX 65536u
-
-/* For struct vm_config: the guest has the calls of vkvm_abi.h, where the machine's doorbell is. */
+/* For struct vm_config: the guest has the calls of vkvm_abi.h, at VKVM_PORT_DOORBELL. */
 extern const struct vm_guest_ops doorbell_guest_ops;
 
 /*
