@@ -62,6 +62,7 @@ UNIT_FILES := \
 	test_vmspace.c \
 	test_vpte.c \
 	test_vpte_race.c \
+	test_wait.c \
 	test_walk.c \
 	test_workers.c \
 	test_x86_walk.c \

@@ -191,3 +191,38 @@ call_unpack_copy(const uint64_t *argument, union call *call)
     call->copy.id = argument[0];
     return take_window_range(argument[2], argument[3], &call->copy.to);
 }
+
+/* ---- Waiting, and the console. ---- */
+
+int
+call_unpack_wait(const uint64_t *argument, union call *call)
+{
+    if (argument[0] % sizeof(uint32_t) != 0 || argument[1] > UINT32_MAX)
+        return -EINVAL;
+    call->wait = (struct call_wait){ .word = gpa_from_u64(argument[0]),
+                                     .expected = (uint32_t)argument[1],
+                                     .timeout_ns = argument[2] };
+    return 0;
+}
+
+int
+call_unpack_wake(const uint64_t *argument, union call *call)
+{
+    if (argument[0] % sizeof(uint32_t) != 0 || argument[1] == 0)
+        return -EINVAL;
+    call->wake = (struct call_wake){ .word = gpa_from_u64(argument[0]), .count = argument[1] };
+    return 0;
+}
+
+int
+call_unpack_console(const uint64_t *argument, union call *call)
+{
+    uint64_t size = argument[1];
+
+    if (size != 0 && size - 1 > UINT64_MAX - argument[0])
+        return -EFAULT;
+    call->console =
+        (struct call_console){ .buffer = gpa_from_u64(argument[0]),
+                               .size = size < VKVM_CONSOLE_MAX ? size : VKVM_CONSOLE_MAX };
+    return 0;
+}

@@ -75,6 +75,23 @@ struct call_copy {
     struct call_range to; /* of the same size */
 };
 
+struct call_wait {
+    gpa_t word; /* aligned to 4 bytes */
+    uint32_t expected;
+    uint64_t timeout_ns; /* VKVM_WAIT_FOREVER: none */
+};
+
+struct call_wake {
+    gpa_t word;     /* aligned to 4 bytes */
+    uint64_t count; /* 1 or more */
+};
+
+/* CONSOLE_WRITE and CONSOLE_READ. */
+struct call_console {
+    gpa_t buffer;
+    uint64_t size; /* does not wrap around; VKVM_CONSOLE_MAX at most */
+};
+
 union call {
     struct call_exit exit;
     struct call_statistics statistics;
@@ -88,6 +105,9 @@ union call {
     struct call_vmspace_unmap vmspace_unmap;
     struct call_region_map region_map;
     struct call_copy copy;
+    struct call_wait wait;
+    struct call_wake wake;
+    struct call_console console;
 };
 
 #define CALL_ARGUMENTS 5
@@ -112,6 +132,9 @@ call_unpack_fn call_unpack_vmspace_map;
 call_unpack_fn call_unpack_vmspace_unmap;
 call_unpack_fn call_unpack_region_map;
 call_unpack_fn call_unpack_copy;
+call_unpack_fn call_unpack_wait;
+call_unpack_fn call_unpack_wake;
+call_unpack_fn call_unpack_console;
 
 static inline uint64_t
 call_range_size(const struct call_range *range)

@@ -7,7 +7,9 @@
 
 #include "guest/include/vkvm_abi.h"
 #include "vmm/base/clock.h"
+#include "vmm/doorbell/doorbell_console.h"
 #include "vmm/doorbell/vmspace.h"
+#include "vmm/doorbell/wait.h"
 #include "vmm/vm/vm_internal.h"
 
 #include <errno.h>
@@ -46,6 +48,10 @@ doorbell_error(enum vm_result result, int error)
         return -VKVM_ENOSYS;
     case ENOSPC:
         return -VKVM_ENOSPC;
+    case ENODATA:
+        return -VKVM_ENODATA;
+    case ETIMEDOUT:
+        return -VKVM_ETIMEDOUT;
     default:
         return -VKVM_EIO;
     }
@@ -57,10 +63,21 @@ result_of(int error)
     return error == 0 ? 0 : doorbell_error(VM_OK, error);
 }
 
+int64_t
+doorbell_memory_error(struct vm *vm, enum vm_result result, const struct vm_fault_info *info)
+{
+    if (result == VM_HOST_FAILURE)
+        vm_end(vm, VM_END_FAILED, 0, "%s of guest address 0x%" PRIx64 ": %s: %s",
+               info->access == VM_PROT_WRITE ? "write" : "read", gpa_to_u64(info->gpa),
+               info->cause != NULL ? info->cause : "host failure", strerror(-info->error));
+    return doorbell_error(result, 0);
+}
+
 /* What answers one VM's guest: a device on its bus. */
 struct doorbell {
     struct vm *vm; /* (c) borrowed */
     struct vmspaces spaces;
+    struct wait_queue waits;
 };
 
 /* Who rang. */
@@ -68,6 +85,7 @@ struct caller {
     struct doorbell *doorbell;
     struct vm *vm;
     struct arch_vcpu *arch;
+    unsigned cpu;
 };
 
 /* ---- The VM and the vCPU. ---- */
@@ -131,13 +149,7 @@ run_statistics(const struct caller *caller, const union call *call)
         size = sizeof(statistics);
     fill_statistics(vm, &statistics);
     result = vm_map_write(&vm->map, call->statistics.to, &statistics, size, &info);
-    if (result == VM_OK)
-        return (int64_t)size;
-    if (result == VM_HOST_FAILURE)
-        vm_end(vm, VM_END_FAILED, 0, "write of guest address 0x%" PRIx64 ": %s: %s",
-               gpa_to_u64(info.gpa), info.cause != NULL ? info.cause : "host failure",
-               strerror(-info.error));
-    return doorbell_error(result, 0);
+    return result == VM_OK ? (int64_t)size : doorbell_memory_error(vm, result, &info);
 }
 
 static int64_t
@@ -191,6 +203,42 @@ RUN_BY_BOOKS(copy, copy)
 RUN_BY_BOOKS(wire, range)
 RUN_BY_BOOKS(unwire, range)
 
+/* ---- Waiting, and the console. ---- */
+
+static int64_t
+run_wait(const struct caller *caller, const union call *call)
+{
+    struct vm_fault_info info;
+    enum vm_result result;
+    int error;
+
+    result = wait_queue_wait(&caller->doorbell->waits, caller->cpu, &call->wait, &error, &info);
+    return result == VM_OK ? result_of(error) : doorbell_memory_error(caller->vm, result, &info);
+}
+
+static int64_t
+run_wake(const struct caller *caller, const union call *call)
+{
+    struct vm_fault_info info;
+    enum vm_result result;
+    unsigned woken;
+
+    result = wait_queue_wake(&caller->doorbell->waits, &call->wake, &woken, &info);
+    return result == VM_OK ? woken : doorbell_memory_error(caller->vm, result, &info);
+}
+
+static int64_t
+run_console_write(const struct caller *caller, const union call *call)
+{
+    return doorbell_console_write(caller->vm, &call->console);
+}
+
+static int64_t
+run_console_read(const struct caller *caller, const union call *call)
+{
+    return doorbell_console_read(caller->vm, &call->console);
+}
+
 /* ---- The bell. ---- */
 
 /* A call: how its arguments are taken, and what it does. */
@@ -217,13 +265,18 @@ static const struct call_type call_types[VKVM_CALL_COUNT] = {
     [VKVM_CALL_COPY] = { call_unpack_copy, run_copy },
     [VKVM_CALL_WIRE] = { call_unpack_range, run_wire },
     [VKVM_CALL_UNWIRE] = { call_unpack_range, run_unwire },
+    [VKVM_CALL_WAIT] = { call_unpack_wait, run_wait },
+    [VKVM_CALL_WAKE] = { call_unpack_wake, run_wake },
+    [VKVM_CALL_CONSOLE_WRITE] = { call_unpack_console, run_console_write },
+    [VKVM_CALL_CONSOLE_READ] = { call_unpack_console, run_console_read },
 };
 
 /* Answer the call whose number and arguments are in the vCPU's registers. */
 static int
-answer(struct doorbell *doorbell, struct arch_vcpu *arch)
+answer(struct doorbell *doorbell, unsigned cpu)
 {
-    const struct caller caller = { doorbell, doorbell->vm, arch };
+    struct arch_vcpu *arch = &doorbell->vm->vcpus[cpu].arch;
+    const struct caller caller = { doorbell, doorbell->vm, arch, cpu };
     int64_t result = -VKVM_ENOSYS;
     struct arch_call registers;
     union call call;
@@ -251,8 +304,76 @@ doorbell_access(void *device, const struct bus_access *access)
 
     if (!access->write || access->size != 4 || access->offset != 0)
         return 0;
-    return answer(doorbell, &doorbell->vm->vcpus[access->cpu].arch);
+    return answer(doorbell, access->cpu);
 }
+
+/* ---- How vCPUs wait. ---- */
+
+static void
+sleep_prepare(void *context, unsigned cpu)
+{
+    struct doorbell *doorbell = context;
+
+    vcpu_sleep_prepare(&doorbell->vm->vcpus[cpu]);
+}
+
+static enum wait_sleep
+sleep_vcpu(void *context, unsigned cpu, uint64_t deadline)
+{
+    struct doorbell *doorbell = context;
+
+    switch (vcpu_sleep(&doorbell->vm->vcpus[cpu], deadline)) {
+    case VCPU_WOKEN:
+        return WAIT_WOKEN;
+    case VCPU_TIMED_OUT:
+        return WAIT_TIMED_OUT;
+    default:
+        return WAIT_INTERRUPTED;
+    }
+}
+
+static void
+wake_vcpu(void *context, unsigned cpu)
+{
+    struct doorbell *doorbell = context;
+
+    vcpu_wake(&doorbell->vm->vcpus[cpu]);
+}
+
+static bool
+park_vcpu(void *context)
+{
+    struct doorbell *doorbell = context;
+
+    return vm_park(doorbell->vm);
+}
+
+static void
+unpark_vcpu(void *context)
+{
+    struct doorbell *doorbell = context;
+
+    vm_unpark(doorbell->vm);
+}
+
+static void
+end_parked(void *context, unsigned cpu)
+{
+    struct doorbell *doorbell = context;
+
+    vm_end_parked(doorbell->vm, cpu);
+}
+
+static const struct wait_ops wait_ops = {
+    .prepare = sleep_prepare,
+    .sleep = sleep_vcpu,
+    .wake = wake_vcpu,
+    .park = park_vcpu,
+    .unpark = unpark_vcpu,
+    .all_parked = end_parked,
+};
+
+/* ---- Attaching. ---- */
 
 /* The windows and files of the command line belong to no vmspace. */
 static int
@@ -276,6 +397,7 @@ doorbell_detach(void *guest)
 {
     struct doorbell *doorbell = guest;
 
+    wait_queue_fini(&doorbell->waits);
     vmspaces_fini(&doorbell->spaces);
     free(doorbell);
 }
@@ -292,6 +414,8 @@ doorbell_attach(struct vm *vm, void **guest, struct failure *error)
         return failure_set(error, -ENOMEM, "cannot make the doorbell: %s", strerror(ENOMEM));
     doorbell->vm = vm;
     vmspaces_init(&doorbell->spaces, &vm->map, vm->ram, &vm->config.machine);
+    wait_queue_init(&doorbell->waits, &vm->map, vm->ram, machine_ram_pages(&vm->config.machine),
+                    &wait_ops, doorbell);
     ret = add_configured(doorbell);
     if (ret == 0 && device != NULL)
         ret = bus_add(&vm->bus, BUS_PORT, device->port, device->nports, BUS_UNLOCKED,

@@ -18,4 +18,11 @@ extern const struct vm_guest_ops doorbell_guest_ops;
  */
 int64_t doorbell_error(enum vm_result result, int error);
 
+/*
+ * Guest memory that a call works with could not be reached: what the guest gets for that.  A
+ * failure of the host ends the VM.
+ */
+int64_t doorbell_memory_error(struct vm *vm, enum vm_result result,
+                              const struct vm_fault_info *info);
+
 #endif

@@ -197,18 +197,42 @@ on_vcpu_end(void *context, bool crashed, const char *message)
     vm_end(context, crashed ? VM_END_CRASHED : VM_END_FAILED, 0, "%s", message);
 }
 
+bool
+vm_park(struct vm *vm)
+{
+    return atomic_fetch_add(&vm->nparked, 1) + 1 == vm->config.machine.nvcpus;
+}
+
+void
+vm_unpark(struct vm *vm)
+{
+    atomic_fetch_sub(&vm->nparked, 1);
+}
+
+void
+vm_end_parked(struct vm *vm, unsigned cpu)
+{
+    char where[128];
+
+    arch_vcpu_describe(&vm->vcpus[cpu].arch, where, sizeof(where));
+    vm_end(vm, VM_END_CRASHED, 0,
+           "all vCPUs halted or wait for one another; the last was vCPU %u: %s", cpu, where);
+}
+
+bool
+vm_is_stopping(struct vm *vm)
+{
+    return vcpu_vm_is_ending(&vm->shared) || vcpu_gate_is_closed(&vm->shared.gate);
+}
+
 /* Nothing interrupts a vCPU (there is no interrupt controller), so HLT is for ever. */
 static void
 on_halt(void *context, struct vcpu *vcpu)
 {
     struct vm *vm = context;
-    char where[128];
 
-    if (atomic_fetch_add(&vm->nhalted, 1) + 1 == vm->config.machine.nvcpus) {
-        arch_vcpu_describe(&vcpu->arch, where, sizeof(where));
-        vm_end(vm, VM_END_CRASHED, 0, "all vCPUs halted; the last was vCPU %u: %s", vcpu->index,
-               where);
-    }
+    if (vm_park(vm))
+        vm_end_parked(vm, vcpu->index);
     while (!vcpu_vm_is_ending(&vm->shared)) {
         vcpu_sleep_prepare(vcpu);
         (void)vcpu_sleep(vcpu, VCPU_NO_DEADLINE);

@@ -38,7 +38,7 @@ struct vm {
 
     int ended_fd;              /* (c) owned: eventfd, readable when the VM has ended */
     int rested_fd;             /* (c) owned: eventfd, readable when the vCPUs have come to rest */
-    _Atomic unsigned nhalted;  /* (a) vCPUs that executed HLT */
+    _Atomic unsigned nparked;  /* (a) vCPUs that halted or wait for others for ever */
     struct vm_mutex end_lock;  /* F */
     struct vm_outcome outcome; /* F */
 
@@ -59,6 +59,19 @@ void vm_warn(struct vm *vm, const char *message, int error);
  * a failure ends the VM.  A vCPU's thread, no locks held.
  */
 void vm_console_write(struct vm *vm, const void *bytes, size_t size);
+
+/*
+ * A vCPU waits for what only another one can do, with no time-out, and for HLT's end, which never
+ * comes; or it does no more.  Before a waker could itself park it counts the vCPU that it wakes out.
+ * vm_park returns whether all vCPUs are parked now: then vm_end_parked ends the VM, whose last vCPU
+ * that was; by its thread, without locks.
+ */
+bool vm_park(struct vm *vm) __attribute__((warn_unused_result));
+void vm_unpark(struct vm *vm);
+void vm_end_parked(struct vm *vm, unsigned cpu);
+
+/* Does the VM end, or is it to pause?  A call that takes long returns to the guest then. */
+bool vm_is_stopping(struct vm *vm);
 
 /* How many exceptions all vCPUs were given because of faults.  Any thread. */
 uint64_t vm_exceptions(struct vm *vm);
