@@ -33,4 +33,20 @@ guest guest_absent
         exit    0
 guest_end guest_absent
 
+/* Read all input by CONSOLE_READ, behind what the last call returned. */
+guest guest_reader
+        mov     $GUEST_RECORD + 8, %r12d
+1:      mov     $VKVM_CALL_CONSOLE_READ, %eax
+        mov     %r12, %rdi
+        mov     $3, %esi
+        mov     $VKVM_PORT_DOORBELL, %edx
+        out     %eax, %dx
+        test    %rax, %rax
+        js      2f
+        add     %rax, %r12
+        jmp     1b
+2:      mov     %rax, GUEST_RECORD
+        exit    0
+guest_end guest_reader
+
         .section .note.GNU-stack, "", @progbits

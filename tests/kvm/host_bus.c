@@ -9,6 +9,7 @@
 
 GUEST(guest_ports);
 GUEST(guest_absent);
+GUEST(guest_reader);
 
 /* A VM that ends by itself and leaves nothing to look at. */
 static struct vm_outcome
@@ -102,11 +103,41 @@ a_vm_without_guest_calls_has_a_port_that_nobody_owns(struct verdict *v)
     expect_end(v, &outcome, VM_END_CRASHED, "all vCPUs halted"); /* behind the exit call */
 }
 
+static void
+all_bytes_are_read_one_like_none_among_them_and_the_end_is_told(struct verdict *v)
+{
+    static const uint8_t input[] = { 'a', 0xff, 0, 0xff, 0xff, 'z', '\n', 0xff };
+    const struct vm_config config = default_config();
+    uint8_t read_back[sizeof(input) + 1];
+    struct vm_outcome outcome;
+    int64_t last;
+    struct vm *vm;
+    int saved = dup(STDIN_FILENO), ends[2];
+
+    if (saved < 0 || pipe(ends) != 0 || write(ends[1], input, sizeof(input)) != sizeof(input) ||
+        dup2(ends[0], STDIN_FILENO) < 0)
+        die("pipe", strerror(errno));
+    close(ends[1]);
+    vm = make_vm(&config, guest_reader, guest_reader_end);
+    outcome = run_vm(vm);
+    (void)dup2(saved, STDIN_FILENO);
+    close(saved);
+    close(ends[0]);
+    expect_exit(v, &outcome, 0);
+    get(vm, GUEST_RECORD, &last, sizeof(last));
+    CHECK_EQ(v, last, -VKVM_ENODATA);
+    get(vm, GUEST_RECORD + 8, read_back, sizeof(read_back));
+    CHECK(v, memcmp(read_back, input, sizeof(input)) == 0, "other bytes");
+    CHECK_EQ(v, read_back[sizeof(input)], 0);
+    vm_destroy(vm);
+}
+
 static const struct test tests[] = {
     TEST(ports_nobody_owns_read_as_ones),
     TEST(memory_nobody_has_reads_as_ones_if_the_machine_says_so_and_devices_answer),
     TEST(memory_nobody_has_is_a_fault_if_the_machine_says_so),
     TEST(a_vm_without_guest_calls_has_a_port_that_nobody_owns),
+    TEST(all_bytes_are_read_one_like_none_among_them_and_the_end_is_told),
 };
 
 int

@@ -55,6 +55,10 @@ static const struct refused refused[] = {
     { call_unpack_vmspace_unmap, { 1, 0, PAGE } },
     { call_unpack_region_map, { 1, BASE, PAGE, VKVM_MAP_VPTE32 } },
     { call_unpack_region_map, { 1, END, PAGE, RW } },
+    { call_unpack_wait, { 2, 0, 0 } },
+    { call_unpack_wait, { 4, UINT64_C(1) << 32, 0 } },
+    { call_unpack_wake, { 4, 0 } },
+    { call_unpack_wake, { 7, 1 } },
     { call_unpack_copy, { 1, 0, BASE, PAGE } },
     { call_unpack_copy, { 1, BASE, 0, PAGE } },
     { call_unpack_copy, { 1, BASE, BASE + PAGE, 0 } },
@@ -118,4 +122,21 @@ Test(call, arguments_of_vmspace_calls_arrive_in_the_fields_they_are_meant_for)
     cr_assert(zero(int, call_unpack_copy((uint64_t[5]){ 6, BASE, BASE + PAGE, PAGE }, &call)));
     cr_expect(is_range(&call.copy.from, BASE, PAGE) && is_range(&call.copy.to, BASE + PAGE, PAGE) &&
               call.copy.id == 6);
+}
+
+Test(call, arguments_of_waits_and_console_calls_arrive_in_the_fields_they_are_meant_for)
+{
+    union call call;
+
+    cr_assert(zero(int, call_unpack_wait((uint64_t[5]){ 12, UINT32_MAX, 5 }, &call)));
+    cr_expect(call.wait.word.value == 12 && call.wait.expected == UINT32_MAX &&
+              call.wait.timeout_ns == 5);
+    cr_assert(zero(int, call_unpack_wake((uint64_t[5]){ 8, UINT64_MAX }, &call)));
+    cr_expect(call.wake.word.value == 8 && call.wake.count == UINT64_MAX);
+    cr_assert(zero(int, call_unpack_console((uint64_t[5]){ 9, 10 }, &call)));
+    cr_expect(call.console.buffer.value == 9 && call.console.size == 10);
+    cr_assert(zero(int, call_unpack_console((uint64_t[5]){ 1, UINT64_MAX }, &call)));
+    cr_expect(call.console.size == VKVM_CONSOLE_MAX);
+    cr_assert(zero(int, call_unpack_console((uint64_t[5]){ UINT64_MAX, 0 }, &call)));
+    cr_expect(eq(int, call_unpack_console((uint64_t[5]){ 2, UINT64_MAX }, &call), -EFAULT));
 }
