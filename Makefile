@@ -48,11 +48,11 @@ MAIN_SRC := vmm/main.c
 # What needs no KVM: the unit tests take it ...
 UNIT_VMM_SRCS := $(BASE_FILES:%=vmm/base/%) $(ENGINE_FILES:%=vmm/vpagetable/%) \
 	$(PAGER_FILES:%=vmm/pager/%) $(X86_64_PURE_FILES:%=vmm/x86_64/%) $(BOOT_FILES:%=vmm/boot/%) \
-	$(CLI_FILES:%=vmm/cli/%) vmm/kvm/uffd.c vmm/vm/guest_memory.c vmm/vm/machine.c \
-	vmm/vm/port_input.c
+	$(CLI_FILES:%=vmm/cli/%) $(DEVICE_FILES:%=vmm/device/%) $(DOORBELL_PURE_FILES:%=vmm/doorbell/%) \
+	vmm/kvm/uffd.c vmm/vm/guest_memory.c vmm/vm/machine.c vmm/vm/port_input.c
 # ... and the rest.
 VMM_SRCS := $(sort $(UNIT_VMM_SRCS) $(KVM_FILES:%=vmm/kvm/%) $(X86_64_FILES:%=vmm/x86_64/%) \
-	$(DEVICE_FILES:%=vmm/device/%) $(VM_FILES:%=vmm/vm/%) $(DOORBELL_FILES:%=vmm/doorbell/%) \
+	$(VM_FILES:%=vmm/vm/%) $(DOORBELL_FILES:%=vmm/doorbell/%) \
 	$(CLI_KVM_FILES:%=vmm/cli/%))
 
 UNIT_SRCS := $(UNIT_FILES:%=tests/unit/%)

@@ -19,6 +19,7 @@
  *
  * Console: bytes written to VKVM_PORT_CONSOLE (`outb`, `rep outsb`) go to
  * standard output; `inb` reads a byte of standard input, or 0xFF when there is none.
+ * CONSOLE_WRITE and CONSOLE_READ do the same for a buffer in one call, and tell 0xFF from none.
  */
 #ifndef VKVM_ABI_H
 #define VKVM_ABI_H
@@ -68,7 +69,17 @@
 #define VKVM_CALL_COPY 14          /* (id, src, dst, size): virtual copy of one region or file */
 #define VKVM_CALL_WIRE 15          /* (start, size): keep resident, until UNWIRE */
 #define VKVM_CALL_UNWIRE 16        /* (start, size): as it was wired, or a part of that */
-#define VKVM_CALL_COUNT 17
+#define VKVM_CALL_WAIT 17          /* (gpa of a word, expected, ns): sleep while the word is that */
+#define VKVM_CALL_WAKE 18          /* (gpa of a word, count at most) -> vCPUs woken */
+#define VKVM_CALL_CONSOLE_WRITE 19 /* (gpa, size) -> bytes written; perhaps not all */
+#define VKVM_CALL_CONSOLE_READ 20  /* (gpa, size) -> bytes read, 0 = none now; -ENODATA: the end */
+#define VKVM_CALL_COUNT 21
+
+/* WAIT without a time-out. */
+#define VKVM_WAIT_FOREVER VKVM_U64(0xFFFFFFFFFFFFFFFF)
+
+/* Most bytes that CONSOLE_WRITE and CONSOLE_READ take at once. */
+#define VKVM_CONSOLE_MAX VKVM_U64(65536)
 
 /* Errors, negated in RAX.  Values follow Linux. */
 #define VKVM_ENOENT 2
@@ -81,6 +92,8 @@
 #define VKVM_EINVAL 22
 #define VKVM_ENOSPC 28
 #define VKVM_ENOSYS 38
+#define VKVM_ENODATA 61
+#define VKVM_ETIMEDOUT 110
 
 /* Fault delivery modes. */
 #define VKVM_DELIVER_PF 0 /* #PF, vector 14: CR2 and error code */

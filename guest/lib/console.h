@@ -2,8 +2,8 @@
 /*
  * The console: text for the host's standard output.
  *
- * Output collects in a buffer and goes out as one `rep outsb`, one exit of the
- * vCPU, when a line ends, the buffer is full, or console_flush is called.
+ * Output collects in a buffer and goes out by one CONSOLE_WRITE, one exit of the vCPU, when a line
+ * ends, the buffer is full, or console_flush is called.
  * Any vCPU, ring 0 or ring 3 (ring3_call); a call's text stays together.
  */
 #ifndef GUEST_CONSOLE_H
@@ -31,7 +31,10 @@ void console_take_over(void);
 /* Send what is buffered. */
 void console_flush(void);
 
-/* A byte of standard input, or -1 when there is none now. */
+#define CONSOLE_NONE (-1) /* no input now */
+#define CONSOLE_END (-2)  /* and there will be none */
+
+/* A byte of standard input, 0 to 255, or CONSOLE_NONE or CONSOLE_END. */
 int console_read(void);
 
 #endif

@@ -141,4 +141,37 @@ doorbell_unwire(uint64_t start, uint64_t size)
     return doorbell_call(VKVM_CALL_UNWIRE, (uint64_t[5]){ start, size }, (uint64_t *)0);
 }
 
+/*
+ * Sleep while *word is `expected`: until a WAKE, for `timeout_ns`, or less (VKVM_WAIT_FOREVER: no
+ * time-out).  0, also for no reason; -VKVM_EBUSY, -VKVM_ETIMEDOUT.
+ */
+static inline int64_t
+doorbell_wait(const uint32_t *word, uint32_t expected, uint64_t timeout_ns)
+{
+    return doorbell_call(VKVM_CALL_WAIT, (uint64_t[5]){ (uint64_t)word, expected, timeout_ns },
+                         (uint64_t *)0);
+}
+
+/* Wake `count` of those who wait for the word; how many there were. */
+static inline int64_t
+doorbell_wake(const uint32_t *word, uint64_t count)
+{
+    return doorbell_call(VKVM_CALL_WAKE, (uint64_t[5]){ (uint64_t)word, count }, (uint64_t *)0);
+}
+
+/* How many bytes were written, or read; see vkvm_abi.h. */
+static inline int64_t
+doorbell_console_write(const void *from, uint64_t size)
+{
+    return doorbell_call(VKVM_CALL_CONSOLE_WRITE, (uint64_t[5]){ (uint64_t)from, size },
+                         (uint64_t *)0);
+}
+
+static inline int64_t
+doorbell_console_read(void *to, uint64_t size)
+{
+    return doorbell_call(VKVM_CALL_CONSOLE_READ, (uint64_t[5]){ (uint64_t)to, size },
+                         (uint64_t *)0);
+}
+
 #endif

@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * One mailbox per secondary vCPU.  `function` not NULL: there is work, the
- * arguments belong to the vCPU; NULL: free, the result belongs to the giver.
+ * One mailbox per secondary vCPU.  `busy`: there is work, the arguments belong to the vCPU; else
+ * it is free and the result belongs to the giver.
  */
 #include "guest/lib/smp.h"
 
 #include "guest/lib/cpu.h"
-#include "guest/lib/x86.h"
-
-#include <stddef.h>
+#include "guest/lib/sync.h"
 
 struct smp_mailbox {
+    uint32_t busy;
     uint64_t (*function)(uint64_t argument);
     uint64_t argument;
     uint64_t result;
@@ -22,16 +21,11 @@ _Noreturn void
 smp_serve(unsigned cpu)
 {
     struct smp_mailbox *box = &smp_mailboxes[cpu];
-    uint64_t (*function)(uint64_t);
 
     for (;;) {
-        function = __atomic_load_n(&box->function, __ATOMIC_ACQUIRE);
-        if (function == NULL) {
-            x86_pause();
-            continue;
-        }
-        box->result = function(box->argument);
-        __atomic_store_n(&box->function, NULL, __ATOMIC_RELEASE);
+        sync_word_wait(&box->busy, 0);
+        box->result = box->function(box->argument);
+        sync_word_set(&box->busy, 0);
     }
 }
 
@@ -40,8 +34,7 @@ smp_wait(unsigned cpu)
 {
     struct smp_mailbox *box = &smp_mailboxes[cpu];
 
-    while (__atomic_load_n(&box->function, __ATOMIC_ACQUIRE) != NULL)
-        x86_pause();
+    sync_word_wait(&box->busy, 1);
     return box->result;
 }
 
@@ -52,5 +45,6 @@ smp_start(unsigned cpu, uint64_t (*function)(uint64_t argument), uint64_t argume
 
     smp_wait(cpu);
     box->argument = argument;
-    __atomic_store_n(&box->function, function, __ATOMIC_RELEASE);
+    box->function = function;
+    sync_word_set(&box->busy, 1);
 }

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * vCPUs in step: spin lock, barrier.  For single variables use the compiler's
- * __atomic builtins.  Ring 0 or 3.
+ * vCPUs in step: spin lock, barrier, and words that are waited for.  For single variables use
+ * the compiler's __atomic builtins.  Ring 0 or 3.
  *
- * Spinning is the only way to wait: there are no interrupts to wake a halted vCPU.
+ * A lock or barrier is waited for by spinning, a word by spinning a little and then by WAIT, which
+ * leaves the processor to others.
  */
 #ifndef GUEST_SYNC_H
 #define GUEST_SYNC_H
 
+#include "guest/lib/doorbell.h"
 #include "guest/lib/x86.h"
 
 #include <stdint.h>
@@ -51,6 +53,29 @@ sync_barrier_wait(struct sync_barrier *barrier)
     }
     while (__atomic_load_n(&barrier->round, __ATOMIC_ACQUIRE) == round)
         x86_pause();
+}
+
+#define SYNC_SPINS 100 /* looks at a word before sleeping */
+
+/* Return when *word is no longer `value`; whoever changes it calls sync_word_set, or WAKE. */
+static inline void
+sync_word_wait(const uint32_t *word, uint32_t value)
+{
+    for (unsigned i = 0; i < SYNC_SPINS; i++) {
+        if (__atomic_load_n(word, __ATOMIC_ACQUIRE) != value)
+            return;
+        x86_pause();
+    }
+    while (__atomic_load_n(word, __ATOMIC_ACQUIRE) == value)
+        doorbell_wait(word, value, VKVM_WAIT_FOREVER);
+}
+
+/* Change *word and wake who waits for that. */
+static inline void
+sync_word_set(uint32_t *word, uint32_t value)
+{
+    __atomic_store_n(word, value, __ATOMIC_RELEASE);
+    doorbell_wake(word, UINT32_MAX);
 }
 
 #endif

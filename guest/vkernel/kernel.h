@@ -29,8 +29,8 @@
  * Locking: one kernel lock, held whenever a vCPU is not running a process.  INVAL by one
  * vCPU while another runs the process is vkvm's business.
  *
- * Limits: no timer, so a process runs until it yields, waits or ends; idle vCPUs
- * spin; shared memory stays in RAM.
+ * Limits: no timer, so a process runs until it yields, waits or ends; shared memory stays in RAM.
+ * A vCPU without a process to run sleeps by WAIT.
  *
  * Boot arguments:
  *   fault=pf|ve    how vkvm reports faults (pf)
@@ -39,6 +39,7 @@
  *   kernel=ring3|ring0  where vkernel runs (ring3)
  *   cluster=N      most pages filled by one fault (16)
  *   swap=N         pages of the swap area (2048)
+ *   idle=MS        do nothing for so many milliseconds first (0)
  *   only=NAME      run just this program; "together": just all at once
  *
  * All this is how a process's memory is kept with fork=vpte.  With fork=copy it is memory of

@@ -9,6 +9,7 @@
 #include "guest/lib/fdt.h"
 #include "guest/lib/ring3.h"
 #include "guest/lib/string.h"
+#include "guest/lib/sync.h"
 #include "guest/lib/test.h"
 #include "guest/lib/x86.h"
 #include "guest/vkernel/kernel.h"
@@ -68,8 +69,8 @@ static const struct job main_jobs[PROGRAM_COUNT] = {
 
 static const char *const main_kinds[SPACE_KINDS] = { "vptes", "COPY" };
 
-static volatile bool main_ready;
-static volatile unsigned main_served; /* secondary vCPUs that have finished */
+static uint32_t main_ready;  /* set when the secondary vCPUs may begin */
+static uint32_t main_served; /* of these, how many have finished */
 
 _Noreturn void
 kernel_panic(const char *why)
@@ -300,20 +301,35 @@ main_print_times(const struct main_clock *start)
     }
 }
 
+/* idle=MS: nothing happens for so long, on any vCPU. */
+static void
+main_idle(void)
+{
+    static const uint32_t never;
+    uint64_t ms = fdt_argument_number("idle", 0);
+
+    if (ms == 0)
+        return;
+    while (doorbell_wait(&never, 0, ms * 1000000) == 0)
+        continue;
+}
+
 /* The whole of vCPU 0. */
 static uint64_t
 main_kernel(uint64_t unused)
 {
+    const uint32_t nsecondary = fdt_machine()->ncpus - 1;
     struct main_clock start;
 
     (void)unused;
     main_boot();
     start = main_read_clock();
-    main_ready = true;
+    sync_word_set(&main_ready, 1);
+    main_idle();
     main_run_jobs();
     proc_shut_down();
-    while (main_served < fdt_machine()->ncpus - 1)
-        x86_pause();
+    for (uint32_t n; (n = __atomic_load_n(&main_served, __ATOMIC_ACQUIRE)) < nsecondary;)
+        sync_word_wait(&main_served, n);
     main_check_leaks();
     main_check_statistics();
     main_print_counts();
@@ -326,11 +342,10 @@ static uint64_t
 main_secondary(uint64_t unused)
 {
     (void)unused;
-    while (!main_ready)
-        x86_pause();
     trap_choose_delivery();
     proc_serve();
     __atomic_add_fetch(&main_served, 1, __ATOMIC_RELEASE);
+    doorbell_wake(&main_served, 1);
     return 0;
 }
 
@@ -351,8 +366,7 @@ void
 guest_secondary(unsigned cpu)
 {
     (void)cpu;
-    while (!main_ready)
-        x86_pause();
+    sync_word_wait(&main_ready, 0);
     if (main_option_is("kernel", "ring0"))
         main_secondary(0);
     else

@@ -4,6 +4,7 @@
  */
 #include "guest/vkernel/proc.h"
 
+#include "guest/lib/doorbell.h"
 #include "guest/lib/sync.h"
 #include "guest/vkernel/kernel.h"
 #include "guest/vkernel/trap.h"
@@ -16,8 +17,19 @@ static unsigned proc_next; /* where the round robin goes on */
 static unsigned proc_live; /* processes neither FREE nor ZOMBIE */
 static uint32_t proc_last_pid;
 static bool proc_stop;
+static uint32_t proc_events; /* how often something changed that an idle vCPU waits for */
+static unsigned proc_nidle;  /* vCPUs that wait for that */
 
 void user_start(uint64_t program); /* user_main.c: an address in the processes' space */
+
+/* A process became ready, or the last one ended, or all is over.  The lock is held. */
+static void
+proc_notify(void)
+{
+    __atomic_add_fetch(&proc_events, 1, __ATOMIC_RELEASE);
+    if (proc_nidle > 0)
+        doorbell_wake(&proc_events, UINT32_MAX);
+}
 
 static struct proc *
 proc_alloc(uint32_t parent)
@@ -38,6 +50,7 @@ proc_start(struct proc *proc)
     proc->context.cr3 = proc->space.cr3;
     proc->state = PROC_READY;
     proc_live++;
+    proc_notify();
 }
 
 /* proc_spawn with the lock held. */
@@ -100,6 +113,7 @@ proc_exit(struct proc *proc, uint32_t status)
             other->state = PROC_READY;
         }
     }
+    proc_notify();
 }
 
 /* A child of pid that has ended, or any child, or NULL. */
@@ -185,20 +199,29 @@ proc_run(struct proc *proc)
     }
 }
 
-/* Run what can be run, once; let others have the lock if nothing can. */
+/* Nothing can be run: let others have the lock until that changes. */
+static void
+proc_idle(void)
+{
+    uint32_t seen = proc_events;
+
+    proc_nidle++;
+    sync_unlock(&proc_lock);
+    sync_word_wait(&proc_events, seen);
+    sync_lock(&proc_lock);
+    proc_nidle--;
+}
+
+/* Run what can be run, once. */
 static void
 proc_schedule(void)
 {
     struct proc *proc = proc_pick();
 
-    if (proc != NULL) {
+    if (proc != NULL)
         proc_run(proc);
-        return;
-    }
-    sync_unlock(&proc_lock);
-    for (unsigned i = 0; i < 100; i++)
-        x86_pause();
-    sync_lock(&proc_lock);
+    else
+        proc_idle();
 }
 
 void
@@ -224,5 +247,6 @@ proc_shut_down(void)
 {
     sync_lock(&proc_lock);
     proc_stop = true;
+    proc_notify();
     sync_unlock(&proc_lock);
 }

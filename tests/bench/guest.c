@@ -3,13 +3,14 @@
 #include "tests/bench/guest.h"
 
 #include "tests/bench/bench.h"
+#include "vmm/doorbell/doorbell.h"
 
 void
 bench_guest_init(struct bench_guest *guest, uint64_t memory)
 {
     *guest = (struct bench_guest){
         .host = { .prefault_pages = VM_PREFAULT_DEFAULT, .fast_fault = true },
-        .config = { .timeout_ms = 60000 },
+        .config = { .timeout_ms = 60000, .guest = &doorbell_guest_ops },
     };
     machine_init(&guest->config.machine);
     machine_set_memory(&guest->config.machine, memory);

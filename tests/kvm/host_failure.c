@@ -518,6 +518,7 @@ configure_all(struct world *w)
 {
     map_file(w, true);
     w->config.machine.nvcpus = 1;
+    w->config.guest = &doorbell_guest_ops;
     w->host.ram_budget = BUDGET_PAGES * PAGE_SIZE;
     w->host.swap = w->swap;
     w->config.machine.nwindows = 1;

@@ -291,7 +291,7 @@ a_halted_vcpu_is_at_rest_too(struct verdict *v)
     config.machine.nvcpus = 2;
     start(&r, make_vm(&config, guest_halt_and_count, guest_halt_and_count_end));
     await_count(v, r.vm, 1);
-    while (atomic_load(&r.vm->nhalted) == 0)
+    while (atomic_load(&r.vm->nparked) == 0)
         sleep_ms(1);
     CHECK_EQ(v, vm_pause(r.vm, VCPU_PAUSE_STOP), 0);
     expect_rest(v, r.vm, 2);

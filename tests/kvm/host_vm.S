@@ -95,22 +95,6 @@ guest guest_console
 4:
 guest_end guest_console
 
-/* Ports nobody owns read as ones; writing them does nothing. */
-guest guest_ports
-        mov     $0x3f8, %edx
-        xor     %eax, %eax
-        out     %al, %dx
-        in      %dx, %al
-        movzbl  %al, %eax
-        mov     %rax, GUEST_RECORD
-        mov     $VKVM_PORT_DOORBELL, %edx
-        xor     %eax, %eax
-        out     %ax, %dx                /* not the doorbell: only outl rings it */
-        in      %dx, %eax
-        mov     %rax, GUEST_RECORD + 8
-        exit    0
-guest_end guest_ports
-
 guest guest_spin
 1:      jmp     1b
 guest_end guest_spin

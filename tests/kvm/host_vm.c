@@ -17,7 +17,6 @@
 GUEST(guest_start);
 GUEST(guest_caller);
 GUEST(guest_console);
-GUEST(guest_ports);
 GUEST(guest_spin);
 GUEST(guest_spin_counting);
 GUEST(guest_halt_one);
@@ -448,21 +447,6 @@ a_full_output_does_not_hold_up_the_timeout(struct verdict *v)
     expect_end(v, &outcome, VM_END_TIMEOUT, "200 ms");
 }
 
-static void
-ports_nobody_owns_read_as_ones(struct verdict *v)
-{
-    const struct vm_config config = default_config();
-    struct vm *vm = make_vm(&config, guest_ports, guest_ports_end);
-    struct vm_outcome outcome = run_vm(vm);
-    uint64_t values[2];
-
-    expect_exit(v, &outcome, 0);
-    get(vm, GUEST_RECORD, values, sizeof(values));
-    CHECK_EQ(v, values[0], 0xff);
-    CHECK_EQ(v, values[1], 0xffffffff);
-    destroy_vm(vm);
-}
-
 /* --- ends ---------------------------------------------------------------------------- */
 
 static void
@@ -674,7 +658,6 @@ static const struct test tests[] = {
     TEST(the_console_writes_all_bytes_and_reads_what_is_there),
     TEST(an_output_nobody_reads_ends_the_vm_and_not_the_process),
     TEST(a_full_output_does_not_hold_up_the_timeout),
-    TEST(ports_nobody_owns_read_as_ones),
     TEST(a_timeout_ends_spinning_guests),
     TEST(a_triple_fault_ends_the_vm),
     TEST(halting_ends_the_vm_only_when_every_vcpu_does),

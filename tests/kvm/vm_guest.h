@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Where the host tests and their mini guests (host_vm.S, host_fault.S) meet:
+ * Where the host tests and their mini guests (host_*.S) meet:
  * addresses in guest memory and the layout of what is exchanged there.
  */
 #ifndef VM_GUEST_H

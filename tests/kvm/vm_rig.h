@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What the programs host_vm and host_fault share: checks, whole VMs around mini
+ * What the programs host_vm, host_bus and host_fault share: checks, whole VMs around mini
  * guests, and the main that runs a table of tests.
  *
  * Everything is static: a host test is one C file with its assembly.
@@ -9,6 +9,7 @@
 #define VM_RIG_H
 
 #include "tests/kvm/vm_guest.h"
+#include "vmm/doorbell/doorbell.h"
 #include "vmm/vm/vm_internal.h"
 
 #include <errno.h>
@@ -71,7 +72,7 @@ default_host_config(void)
 static inline struct vm_config
 default_config(void)
 {
-    struct vm_config config = { .timeout_ms = 20000 };
+    struct vm_config config = { .timeout_ms = 20000, .guest = &doorbell_guest_ops };
 
     machine_init(&config.machine);
     machine_set_memory(&config.machine, MEMORY_SIZE);

@@ -22,7 +22,7 @@ pager
 device
 kvm
 x86_64      kvm/kvm_host.h abi
-vm          kvm x86_64 pager device abi doorbell
+vm          kvm x86_64 pager device abi
 boot        x86_64 vm/guest_memory.h vm/machine.h abi
 doorbell    vm x86_64 abi
 cli         boot doorbell vm x86_64 kvm pager device abi

@@ -11,6 +11,8 @@ UNIT_FILES := \
 	property_check.c \
 	property_entries.c \
 	property_model.c \
+	test_bus.c \
+	test_call.c \
 	test_event_loop.c \
 	test_fdt.c \
 	test_file_pager.c \
@@ -64,8 +66,10 @@ UNIT_FILES := \
 	test_vm_stop.c \
 	test_vm_system.c \
 	test_vm_system_shared.c \
+	test_vmspace.c \
 	test_vpte.c \
 	test_vpte_race.c \
+	test_wait.c \
 	test_walk.c \
 	test_workers.c \
 	test_x86_walk.c \

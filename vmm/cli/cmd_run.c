@@ -13,6 +13,7 @@
 #include "vmm/cli/options.h"
 #include "vmm/cli/report.h"
 #include "vmm/cli/run_files.h"
+#include "vmm/doorbell/doorbell.h"
 #include "vmm/x86_64/arch.h"
 
 #include <errno.h>
@@ -139,6 +140,7 @@ static int
 create_vm(struct run *run)
 {
     run->options.config.warn = warn;
+    run->options.config.guest = &doorbell_guest_ops;
     run->options.config.ended = on_ended;
     run->options.config.ended_context = run;
     if (vm_create(run->host, &run->options.config, &run->vm, &run->error) == 0)

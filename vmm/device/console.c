@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <string.h>
 #include <unistd.h>
 
 /* While output is stuck, ask `give_up` this often. */
@@ -84,16 +85,43 @@ read_ahead(struct console *console)
     console->tail = n > 0 ? (unsigned)n : 0;
 }
 
+/* Locked: console->lock. */
+static size_t
+take_buffered(struct console *console, uint8_t *to, size_t size)
+{
+    size_t there;
+
+    if (console->head == console->tail)
+        read_ahead(console);
+    there = console->tail - console->head;
+    if (size > there)
+        size = there;
+    memcpy(to, console->buffer + console->head, size);
+    console->head += (unsigned)size;
+    return size;
+}
+
+ssize_t
+console_take(struct console *console, void *to, size_t size)
+{
+    size_t done = 0, n;
+    bool at_end;
+
+    vm_mutex_lock(&console->lock);
+    do {
+        n = take_buffered(console, (uint8_t *)to + done, size - done);
+        done += n;
+    } while (n != 0 && done < size);
+    at_end = size != 0 && console->at_end;
+    vm_mutex_unlock(&console->lock);
+    return done == 0 && at_end ? -ENODATA : (ssize_t)done;
+}
+
 uint8_t
 console_read(struct console *console)
 {
     uint8_t byte = 0xFF;
 
-    vm_mutex_lock(&console->lock);
-    if (console->head == console->tail)
-        read_ahead(console);
-    if (console->head != console->tail)
-        byte = console->buffer[console->head++];
-    vm_mutex_unlock(&console->lock);
+    (void)!console_take(console, &byte, 1);
     return byte;
 }

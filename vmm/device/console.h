@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #define CONSOLE_BUFFER 256
 
@@ -40,9 +41,14 @@ int console_write(struct console *console, const void *bytes, size_t size,
     __attribute__((warn_unused_result));
 
 /*
- * The next byte of input, or 0xFF when there is none now.  Never waits.  The caller's thread has
- * SIGTTIN blocked: a terminal that another process has in its foreground has no input for us.
+ * Take up to `size` bytes of input, never waiting.  The caller's thread has SIGTTIN blocked: a
+ * terminal that another process has in its foreground has no input for us.
+ * Returns how many; 0 when there are none now; -ENODATA when there never will be.
  */
+ssize_t console_take(struct console *console, void *to, size_t size)
+    __attribute__((warn_unused_result));
+
+/* The next byte of input, or 0xFF when there is none now.  As console_take. */
 uint8_t console_read(struct console *console);
 
 #endif

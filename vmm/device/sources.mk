@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
 DEVICE_FILES := \
+	bus.c \
 	console.c \
 	terminal.c

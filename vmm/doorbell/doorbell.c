@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The doorbell calls.  Every argument is the guest's word and is checked here or
- * by the engine function it goes to; guest memory is only reached through
- * vm_map_read and vm_map_write.
+ * The doorbell: a table of calls, each of which takes its arguments (call.h) and does what the guest
+ * asks for.  Guest memory is only reached through vm_map_read and vm_map_write.
  */
 #include "vmm/doorbell/doorbell.h"
 
 #include "guest/include/vkvm_abi.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/limits.h"
+#include "vmm/doorbell/doorbell_console.h"
+#include "vmm/doorbell/vmspace.h"
+#include "vmm/doorbell/wait.h"
 #include "vmm/vm/vm_internal.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* -ECANCELED has no number of its own: the VM has ended, and no guest ever sees it. */
@@ -47,6 +50,10 @@ doorbell_error(enum vm_result result, int error)
         return -VKVM_ENOSYS;
     case ENOSPC:
         return -VKVM_ENOSPC;
+    case ENODATA:
+        return -VKVM_ENODATA;
+    case ETIMEDOUT:
+        return -VKVM_ETIMEDOUT;
     default:
         return -VKVM_EIO;
     }
@@ -58,47 +65,47 @@ result_of(int error)
     return error == 0 ? 0 : doorbell_error(VM_OK, error);
 }
 
-/* A range of whole pages that does not wrap around. */
-static bool
-range_is_valid(uint64_t start, uint64_t size)
+int64_t
+doorbell_memory_error(struct vm *vm, enum vm_result result, const struct vm_fault_info *info)
 {
-    return size != 0 && ((start | size) & PAGE_MASK) == 0 && size - 1 <= UINT64_MAX - start &&
-           start + size != 0;
+    if (result == VM_HOST_FAILURE)
+        vm_end(vm, VM_END_FAILED, 0, "%s of guest address 0x%" PRIx64 ": %s: %s",
+               info->access == VM_PROT_WRITE ? "write" : "read", gpa_to_u64(info->gpa),
+               info->cause != NULL ? info->cause : "host failure", strerror(-info->error));
+    return doorbell_error(result, 0);
 }
 
-/* Permissions from VKVM_MAP_*.  The second stage has no write without read (SDM vol. 3, 28.3.3.1). */
-static bool
-permissions_from_flags(uint64_t flags, vm_prot_t *prot)
-{
-    if ((flags & ~(uint64_t)(VKVM_MAP_READ | VKVM_MAP_WRITE | VKVM_MAP_EXECUTE)) != 0 ||
-        (flags & (VKVM_MAP_READ | VKVM_MAP_WRITE)) == VKVM_MAP_WRITE)
-        return false;
-    *prot = (vm_prot_t)(((flags & VKVM_MAP_READ) != 0 ? VM_PROT_READ : 0) |
-                        ((flags & VKVM_MAP_WRITE) != 0 ? VM_PROT_WRITE : 0) |
-                        ((flags & VKVM_MAP_EXECUTE) != 0 ? VM_PROT_EXECUTE : 0));
-    return true;
-}
+/* What answers one VM's guest: a device on its bus. */
+struct doorbell {
+    struct vm *vm; /* (c) borrowed */
+    struct vmspaces spaces;
+    struct wait_queue waits;
+};
 
 /* Who rang. */
 struct caller {
+    struct doorbell *doorbell;
     struct vm *vm;
     struct arch_vcpu *arch;
+    unsigned cpu;
 };
 
+/* ---- The VM and the vCPU. ---- */
+
 static int64_t
-call_version(const struct caller *caller, const uint64_t *argument)
+run_version(const struct caller *caller, const union call *call)
 {
     (void)caller;
-    (void)argument;
+    (void)call;
     return VKVM_ABI_VERSION;
 }
 
 static int64_t
-call_exit(const struct caller *caller, const uint64_t *argument)
+run_exit(const struct caller *caller, const union call *call)
 {
-    if (argument[0] > 255)
-        return -VKVM_EINVAL;
-    vm_end(caller->vm, VM_END_GUEST, (int)argument[0], "exit status %d", (int)argument[0]);
+    int status = call->exit.status;
+
+    vm_end(caller->vm, VM_END_GUEST, status, "exit status %d", status);
     return 0;
 }
 
@@ -132,331 +139,299 @@ fill_statistics(struct vm *vm, struct vkvm_statistics *s)
 }
 
 static int64_t
-call_statistics(const struct caller *caller, const uint64_t *argument)
+run_statistics(const struct caller *caller, const union call *call)
 {
     struct vm *vm = caller->vm;
     struct vkvm_statistics statistics;
     struct vm_fault_info info;
     enum vm_result result;
-    uint64_t size = argument[1];
+    uint64_t size = call->statistics.size;
 
-    if (size == 0)
-        return -VKVM_EINVAL;
     if (size > sizeof(statistics))
         size = sizeof(statistics);
-    if (size - 1 > UINT64_MAX - argument[0])
-        return -VKVM_EFAULT;
     fill_statistics(vm, &statistics);
-    result = vm_map_write(&vm->map, gpa_from_u64(argument[0]), &statistics, size, &info);
-    if (result == VM_OK)
-        return (int64_t)size;
-    if (result == VM_HOST_FAILURE)
-        vm_end(vm, VM_END_FAILED, 0, "write of guest address 0x%" PRIx64 ": %s: %s",
-               gpa_to_u64(info.gpa), info.cause != NULL ? info.cause : "host failure",
-               limits_explain(info.error).text);
-    return doorbell_error(result, 0);
+    result = vm_map_write(&vm->map, call->statistics.to, &statistics, size, &info);
+    return result == VM_OK ? (int64_t)size : doorbell_memory_error(vm, result, &info);
 }
 
 static int64_t
-call_fault_delivery(const struct caller *caller, const uint64_t *argument)
+run_fault_delivery(const struct caller *caller, const union call *call)
 {
-    uint64_t area = argument[1];
+    const struct call_fault_delivery *delivery = &call->fault_delivery;
+    uint64_t area = gpa_to_u64(delivery->area);
 
-    switch (argument[0]) {
-    case VKVM_DELIVER_PF:
-        caller->arch->delivery = VKVM_DELIVER_PF;
-        atomic_store(&caller->vm->map.handles_loss, true);
-        return 0;
-    case VKVM_DELIVER_VE:
-        if (area % 8 != 0)
-            return -VKVM_EINVAL;
+    if (delivery->mode == VKVM_DELIVER_VE) {
         /* In RAM, so that writing it can never fail for a reason the guest has a hand in. */
         if (machine_find_ram(&caller->vm->config.machine, area, sizeof(struct vkvm_ve_area)) ==
             NULL)
             return -VKVM_EFAULT;
-        caller->arch->delivery = VKVM_DELIVER_VE;
-        atomic_store(&caller->vm->map.handles_loss, true);
-        caller->arch->ve_area = gpa_from_u64(area);
-        return 0;
-    default:
-        return -VKVM_EINVAL;
+        caller->arch->ve_area = delivery->area;
     }
+    caller->arch->delivery = delivery->mode;
+    atomic_store(&caller->vm->map.handles_loss, true);
+    return 0;
+}
+
+/* ---- Ranges and vmspaces. ---- */
+
+static int64_t
+run_inval(const struct caller *caller, const union call *call)
+{
+    return result_of(vm_map_inval(&caller->vm->map, call->range.start, call->range.end));
 }
 
 static int64_t
-call_inval(const struct caller *caller, const uint64_t *argument)
+run_sync(const struct caller *caller, const union call *call)
 {
-    gpa_t start = gpa_from_u64(argument[0]);
+    return result_of(file_maps_sync(&caller->vm->files, call->range.start, call->range.end,
+                                    caller->vm->map.stop));
+}
 
-    if (!range_is_valid(argument[0], argument[1]))
-        return -VKVM_EINVAL;
-    return result_of(vm_map_inval(&caller->vm->map, start, gpa_add(start, argument[1])));
+/* What is done by the books' function of that name. */
+#define RUN_BY_BOOKS(name, member)                                                  \
+    static int64_t run_##name(const struct caller *caller, const union call *call)  \
+    {                                                                               \
+        return result_of(vmspace_##name(&caller->doorbell->spaces, &call->member)); \
+    }
+
+RUN_BY_BOOKS(setmap, setmap)
+RUN_BY_BOOKS(protect, protect)
+RUN_BY_BOOKS(advise, advise)
+RUN_BY_BOOKS(create, vmspace)
+RUN_BY_BOOKS(destroy, vmspace)
+RUN_BY_BOOKS(map, vmspace_map)
+RUN_BY_BOOKS(unmap, vmspace_unmap)
+RUN_BY_BOOKS(region_map, region_map)
+RUN_BY_BOOKS(copy, copy)
+RUN_BY_BOOKS(wire, range)
+RUN_BY_BOOKS(unwire, range)
+
+/* ---- Waiting, and the console. ---- */
+
+static int64_t
+run_wait(const struct caller *caller, const union call *call)
+{
+    struct vm_fault_info info;
+    enum vm_result result;
+    int error;
+
+    result = wait_queue_wait(&caller->doorbell->waits, caller->cpu, &call->wait, &error, &info);
+    return result == VM_OK ? result_of(error) : doorbell_memory_error(caller->vm, result, &info);
 }
 
 static int64_t
-call_setmap(const struct caller *caller, const uint64_t *argument)
+run_wake(const struct caller *caller, const union call *call)
 {
-    struct vm *vm = caller->vm;
-    gpa_t start = gpa_from_u64(argument[0]);
-    int ret;
+    struct vm_fault_info info;
+    enum vm_result result;
+    unsigned woken;
 
-    vm_mutex_lock(&vm->spaces_lock);
-    ret = vmspace_check_window_locked(vm, argument[0], argument[1]);
-    if (ret == 0)
-        ret = vm_map_setmap(&vm->map, start, gpa_add(start, argument[1]), argument[2]);
-    vm_mutex_unlock(&vm->spaces_lock);
-    return result_of(ret);
+    result = wait_queue_wake(&caller->doorbell->waits, &call->wake, &woken, &info);
+    return result == VM_OK ? woken : doorbell_memory_error(caller->vm, result, &info);
 }
 
 static int64_t
-call_protect(const struct caller *caller, const uint64_t *argument)
+run_console_write(const struct caller *caller, const union call *call)
 {
-    struct vm *vm = caller->vm;
-    gpa_t start = gpa_from_u64(argument[0]);
-    vm_prot_t prot;
-    int ret;
-
-    if (!permissions_from_flags(argument[2], &prot))
-        return -VKVM_EINVAL;
-    vm_mutex_lock(&vm->spaces_lock);
-    ret = vmspace_check_window_locked(vm, argument[0], argument[1]);
-    if (ret == 0)
-        ret = vm_map_protect(&vm->map, start, gpa_add(start, argument[1]), prot);
-    vm_mutex_unlock(&vm->spaces_lock);
-    return result_of(ret);
+    return doorbell_console_write(caller->vm, &call->console);
 }
 
-/* May more entries be made?  Only calls that hold S make any. */
-static bool
-has_entries_locked(const struct vm *vm, unsigned nentries_max)
+static int64_t
+run_console_read(const struct caller *caller, const union call *call)
 {
-    return vm->map.nentries < nentries_max;
+    return doorbell_console_read(caller->vm, &call->console);
 }
 
-/*
- * Inside RAM or one window?  A part of these may cut an entry in three, which the limit is
- * for; the whole never does.
- * Returns 0, -EINVAL, -ENOENT (nothing there), -ENOSPC.
- */
+/* ---- The bell. ---- */
+
+/* A call: how its arguments are taken, and what it does. */
+struct call_type {
+    call_unpack_fn *unpack;
+    int64_t (*run)(const struct caller *caller, const union call *call);
+};
+
+static const struct call_type call_types[VKVM_CALL_COUNT] = {
+    [VKVM_CALL_VERSION] = { call_unpack_none, run_version },
+    [VKVM_CALL_EXIT] = { call_unpack_exit, run_exit },
+    [VKVM_CALL_STATISTICS] = { call_unpack_statistics, run_statistics },
+    [VKVM_CALL_FAULT_DELIVERY] = { call_unpack_fault_delivery, run_fault_delivery },
+    [VKVM_CALL_SETMAP] = { call_unpack_setmap, run_setmap },
+    [VKVM_CALL_INVAL] = { call_unpack_range, run_inval },
+    [VKVM_CALL_ADVISE] = { call_unpack_advise, run_advise },
+    [VKVM_CALL_VMSPACE_CREATE] = { call_unpack_vmspace_create, run_create },
+    [VKVM_CALL_VMSPACE_DESTROY] = { call_unpack_vmspace_destroy, run_destroy },
+    [VKVM_CALL_VMSPACE_MAP] = { call_unpack_vmspace_map, run_map },
+    [VKVM_CALL_VMSPACE_UNMAP] = { call_unpack_vmspace_unmap, run_unmap },
+    [VKVM_CALL_PROTECT] = { call_unpack_protect, run_protect },
+    [VKVM_CALL_SYNC] = { call_unpack_range, run_sync },
+    [VKVM_CALL_REGION_MAP] = { call_unpack_region_map, run_region_map },
+    [VKVM_CALL_COPY] = { call_unpack_copy, run_copy },
+    [VKVM_CALL_WIRE] = { call_unpack_range, run_wire },
+    [VKVM_CALL_UNWIRE] = { call_unpack_range, run_unwire },
+    [VKVM_CALL_WAIT] = { call_unpack_wait, run_wait },
+    [VKVM_CALL_WAKE] = { call_unpack_wake, run_wake },
+    [VKVM_CALL_CONSOLE_WRITE] = { call_unpack_console, run_console_write },
+    [VKVM_CALL_CONSOLE_READ] = { call_unpack_console, run_console_read },
+};
+
+/* Answer the call whose number and arguments are in the vCPU's registers. */
 static int
-check_advise_locked(struct vm *vm, uint64_t start, uint64_t size)
+answer(struct doorbell *doorbell, unsigned cpu)
 {
-    const struct machine_ram *ram = machine_find_ram(&vm->config.machine, start, 1);
-    bool is_whole;
-    int ret;
+    struct arch_vcpu *arch = &doorbell->vm->vcpus[cpu].arch;
+    const struct caller caller = { doorbell, doorbell->vm, arch, cpu };
+    int64_t result = -VKVM_ENOSYS;
+    struct arch_call registers;
+    union call call;
+    int error;
 
-    if (!range_is_valid(start, size))
-        return -EINVAL;
-    if (ram != NULL) {
-        ret = machine_find_ram(&vm->config.machine, start, size) != NULL ? 0 : -EINVAL;
-        is_whole = size == ram->size;
-    } else {
-        ret = vmspace_check_part_locked(vm, start, size);
-        is_whole = ret == 0 && vmspace_check_window_locked(vm, start, size) == 0;
+    error = arch_call_get(arch, &registers);
+    if (error != 0)
+        return error;
+    if (registers.number < VKVM_CALL_COUNT) {
+        const struct call_type *type = &call_types[registers.number];
+
+        result = result_of(type->unpack(registers.argument, &call));
+        if (result == 0)
+            result = type->run(&caller, &call);
     }
-    if (ret == 0 && !is_whole && !has_entries_locked(vm, DOORBELL_ENTRIES_MAX))
-        ret = -ENOSPC;
+    registers.result = (uint64_t)result;
+    return arch_call_set(arch, &registers);
+}
+
+/* Unlocked: a call may take long, and several vCPUs call at once. */
+static int
+doorbell_access(void *device, const struct bus_access *access)
+{
+    struct doorbell *doorbell = device;
+
+    if (!access->write || access->size != 4 || access->offset != 0)
+        return 0;
+    return answer(doorbell, access->cpu);
+}
+
+/* ---- How vCPUs wait. ---- */
+
+static void
+sleep_prepare(void *context, unsigned cpu)
+{
+    struct doorbell *doorbell = context;
+
+    vcpu_sleep_prepare(&doorbell->vm->vcpus[cpu]);
+}
+
+static enum wait_sleep
+sleep_vcpu(void *context, unsigned cpu, uint64_t deadline)
+{
+    struct doorbell *doorbell = context;
+
+    switch (vcpu_sleep(&doorbell->vm->vcpus[cpu], deadline)) {
+    case VCPU_WOKEN:
+        return WAIT_WOKEN;
+    case VCPU_TIMED_OUT:
+        return WAIT_TIMED_OUT;
+    default:
+        return WAIT_INTERRUPTED;
+    }
+}
+
+static void
+wake_vcpu(void *context, unsigned cpu)
+{
+    struct doorbell *doorbell = context;
+
+    vcpu_wake(&doorbell->vm->vcpus[cpu]);
+}
+
+static bool
+park_vcpu(void *context)
+{
+    struct doorbell *doorbell = context;
+
+    return vm_park(doorbell->vm);
+}
+
+static void
+unpark_vcpu(void *context)
+{
+    struct doorbell *doorbell = context;
+
+    vm_unpark(doorbell->vm);
+}
+
+static void
+end_parked(void *context, unsigned cpu)
+{
+    struct doorbell *doorbell = context;
+
+    vm_end_parked(doorbell->vm, cpu);
+}
+
+static const struct wait_ops wait_ops = {
+    .prepare = sleep_prepare,
+    .sleep = sleep_vcpu,
+    .wake = wake_vcpu,
+    .park = park_vcpu,
+    .unpark = unpark_vcpu,
+    .all_parked = end_parked,
+};
+
+/* ---- Attaching. ---- */
+
+/* The windows and files of the command line belong to no vmspace. */
+static int
+add_configured(struct doorbell *doorbell)
+{
+    const struct machine *machine = &doorbell->vm->config.machine;
+    int ret = 0;
+
+    for (unsigned i = 0; i < machine->nwindows && ret == 0; i++)
+        ret = vmspaces_add_window(&doorbell->spaces, machine->windows[i].start,
+                                  gpa_add(machine->windows[i].start, machine->windows[i].size),
+                                  false);
+    for (unsigned i = 0; i < machine->nfiles && ret == 0; i++)
+        ret = vmspaces_add_window(&doorbell->spaces, machine->files[i].start,
+                                  gpa_add(machine->files[i].start, machine->files[i].size), true);
     return ret;
 }
 
-static int64_t
-call_advise(const struct caller *caller, const uint64_t *argument)
+static void
+doorbell_detach(void *guest)
 {
-    static const enum vm_map_advice advice[] = {
-        [VKVM_ADVICE_NORMAL] = VM_ADVICE_NORMAL,
-        [VKVM_ADVICE_RANDOM] = VM_ADVICE_RANDOM,
-        [VKVM_ADVICE_SEQUENTIAL] = VM_ADVICE_SEQUENTIAL,
-    };
-    struct vm *vm = caller->vm;
-    gpa_t start = gpa_from_u64(argument[0]);
+    struct doorbell *doorbell = guest;
+
+    wait_queue_fini(&doorbell->waits);
+    vmspaces_fini(&doorbell->spaces);
+    free(doorbell);
+}
+
+static int
+doorbell_attach(struct vm *vm, void **guest, struct failure *error)
+{
+    const struct machine_device *device =
+        machine_find_device(&vm->config.machine, MACHINE_DOORBELL);
+    struct doorbell *doorbell = calloc(1, sizeof(*doorbell));
     int ret;
 
-    if (argument[2] >= sizeof(advice) / sizeof(advice[0]))
-        return -VKVM_EINVAL;
-    vm_mutex_lock(&vm->spaces_lock);
-    ret = check_advise_locked(vm, argument[0], argument[1]);
-    if (ret == 0)
-        ret = vm_map_advise(&vm->map, start, gpa_add(start, argument[1]), advice[argument[2]]);
-    vm_mutex_unlock(&vm->spaces_lock);
-    return result_of(ret);
+    if (doorbell == NULL)
+        return failure_set(error, -ENOMEM, "cannot make the doorbell: %s", strerror(ENOMEM));
+    doorbell->vm = vm;
+    vmspaces_init(&doorbell->spaces, &vm->map, vm->ram, &vm->config.machine);
+    wait_queue_init(&doorbell->waits, &vm->map, vm->ram, machine_ram_pages(&vm->config.machine),
+                    &wait_ops, doorbell);
+    ret = add_configured(doorbell);
+    if (ret == 0 && device != NULL)
+        ret = bus_add(&vm->bus, BUS_PORT, device->port, device->nports, BUS_UNLOCKED,
+                      doorbell_access, doorbell);
+    if (ret != 0) {
+        doorbell_detach(doorbell);
+        return failure_set(error, ret, "cannot make the doorbell: %s", strerror(-ret));
+    }
+    *guest = doorbell;
+    return 0;
 }
 
-static int64_t
-call_vmspace_create(const struct caller *caller, const uint64_t *argument)
-{
-    struct vm *vm = caller->vm;
-    int ret;
-
-    if (argument[0] == 0 || argument[0] > UINT16_MAX)
-        return -VKVM_EINVAL;
-    vm_mutex_lock(&vm->spaces_lock);
-    ret = vmspace_create_locked(vm, argument[0]);
-    vm_mutex_unlock(&vm->spaces_lock);
-    return result_of(ret);
-}
-
-static int64_t
-call_vmspace_destroy(const struct caller *caller, const uint64_t *argument)
-{
-    struct vm *vm = caller->vm;
-    int ret;
-
-    vm_mutex_lock(&vm->spaces_lock);
-    ret = vmspace_destroy_locked(vm, argument[0]);
-    vm_mutex_unlock(&vm->spaces_lock);
-    return result_of(ret);
-}
-
-static int64_t
-call_vmspace_map(const struct caller *caller, const uint64_t *argument)
-{
-    struct vm *vm = caller->vm;
-    const struct vpte_format *format = &vpte64_format;
-    uint64_t flags = argument[4];
-    vm_prot_t prot;
-    int ret = -ENOSPC;
-
-    if ((flags & VKVM_MAP_VPTE32) != 0)
-        format = &vpte32_format;
-    if (!vmspace_range_is_valid(argument[1], argument[2]) ||
-        !permissions_from_flags(flags & ~(uint64_t)VKVM_MAP_VPTE32, &prot))
-        return -VKVM_EINVAL;
-    vm_mutex_lock(&vm->spaces_lock);
-    if (has_entries_locked(vm, DOORBELL_ENTRIES_MAX))
-        ret = vmspace_map_locked(vm, argument, format, prot);
-    vm_mutex_unlock(&vm->spaces_lock);
-    return result_of(ret);
-}
-
-static int64_t
-call_vmspace_unmap(const struct caller *caller, const uint64_t *argument)
-{
-    struct vm *vm = caller->vm;
-    struct vmspace_window *window = NULL;
-    struct vmspace *space;
-    int ret = -ENOENT;
-
-    if (!vmspace_range_is_valid(argument[1], argument[2]))
-        return -VKVM_EINVAL;
-    vm_mutex_lock(&vm->spaces_lock);
-    space = vmspace_find_locked(vm, argument[0]);
-    if (space != NULL)
-        window = vmspace_window_find_locked(space, argument[1], argument[2]);
-    if (window != NULL)
-        ret = vmspace_unmap_locked(vm, window);
-    vm_mutex_unlock(&vm->spaces_lock);
-    return result_of(ret);
-}
-
-static int64_t
-call_region_map(const struct caller *caller, const uint64_t *argument)
-{
-    struct vm *vm = caller->vm;
-    vm_prot_t prot;
-    int ret = -ENOSPC;
-
-    if (!vmspace_range_is_valid(argument[1], argument[2]) ||
-        !permissions_from_flags(argument[3], &prot))
-        return -VKVM_EINVAL;
-    vm_mutex_lock(&vm->spaces_lock);
-    if (has_entries_locked(vm, DOORBELL_ENTRIES_MAX))
-        ret = vmspace_region_map_locked(vm, argument, prot);
-    vm_mutex_unlock(&vm->spaces_lock);
-    return result_of(ret);
-}
-
-static int64_t
-call_copy(const struct caller *caller, const uint64_t *argument)
-{
-    struct vm *vm = caller->vm;
-    int ret = -ENOSPC;
-
-    if (!vmspace_range_is_valid(argument[2], argument[3]))
-        return -VKVM_EINVAL;
-    vm_mutex_lock(&vm->spaces_lock);
-    /* The copy is cut where the region was: at worst it has as many entries as there are. */
-    if (has_entries_locked(vm, DOORBELL_ENTRIES_MAX / 2))
-        ret = vmspace_region_copy_locked(vm, argument);
-    vm_mutex_unlock(&vm->spaces_lock);
-    return result_of(ret);
-}
-
-/*
- * WIRE, and UNWIRE with a higher limit, so that what was wired can be unwired.  A window's
- * pages cannot be wired: which they are is the guest's to change.
- */
-static int64_t
-change_wiring(const struct caller *caller, const uint64_t *argument, unsigned nentries_max,
-              int (*change)(struct vm_map *map, gpa_t start, gpa_t end, bool user))
-{
-    struct vm *vm = caller->vm;
-    gpa_t start = gpa_from_u64(argument[0]);
-    int ret = -ENOSPC;
-
-    if (!range_is_valid(argument[0], argument[1]))
-        return -VKVM_EINVAL;
-    vm_mutex_lock(&vm->spaces_lock);
-    if (has_entries_locked(vm, nentries_max))
-        ret = change(&vm->map, start, gpa_add(start, argument[1]), true);
-    vm_mutex_unlock(&vm->spaces_lock);
-    return result_of(ret == -EOPNOTSUPP ? -EINVAL : ret);
-}
-
-static int64_t
-call_wire(const struct caller *caller, const uint64_t *argument)
-{
-    return change_wiring(caller, argument, DOORBELL_ENTRIES_MAX, vm_map_wire);
-}
-
-static int64_t
-call_unwire(const struct caller *caller, const uint64_t *argument)
-{
-    return change_wiring(caller, argument, 2 * DOORBELL_ENTRIES_MAX, vm_map_unwire);
-}
-
-static int64_t
-call_sync(const struct caller *caller, const uint64_t *argument)
-{
-    struct vm *vm = caller->vm;
-    gpa_t start = gpa_from_u64(argument[0]);
-
-    if (!range_is_valid(argument[0], argument[1]))
-        return -VKVM_EINVAL;
-    return result_of(file_maps_sync(&vm->files, start, gpa_add(start, argument[1]), vm->map.stop));
-}
-
-int
-doorbell_call(struct vm *vm, struct vcpu *vcpu)
-{
-    static int64_t (*const calls[VKVM_CALL_COUNT])(const struct caller *, const uint64_t *) = {
-        [VKVM_CALL_VERSION] = call_version,
-        [VKVM_CALL_EXIT] = call_exit,
-        [VKVM_CALL_STATISTICS] = call_statistics,
-        [VKVM_CALL_FAULT_DELIVERY] = call_fault_delivery,
-        [VKVM_CALL_SETMAP] = call_setmap,
-        [VKVM_CALL_INVAL] = call_inval,
-        [VKVM_CALL_ADVISE] = call_advise,
-        [VKVM_CALL_VMSPACE_CREATE] = call_vmspace_create,
-        [VKVM_CALL_VMSPACE_DESTROY] = call_vmspace_destroy,
-        [VKVM_CALL_VMSPACE_MAP] = call_vmspace_map,
-        [VKVM_CALL_VMSPACE_UNMAP] = call_vmspace_unmap,
-        [VKVM_CALL_PROTECT] = call_protect,
-        [VKVM_CALL_SYNC] = call_sync,
-        [VKVM_CALL_REGION_MAP] = call_region_map,
-        [VKVM_CALL_COPY] = call_copy,
-        [VKVM_CALL_WIRE] = call_wire,
-        [VKVM_CALL_UNWIRE] = call_unwire,
-    };
-    const struct caller caller = { vm, &vcpu->arch };
-    struct arch_call call;
-    int64_t result = -VKVM_ENOSYS;
-    int ret;
-
-    ret = arch_call_get(&vcpu->arch, &call);
-    if (ret != 0)
-        return ret;
-    if (call.number < VKVM_CALL_COUNT)
-        result = calls[call.number](&caller, call.argument);
-    call.result = (uint64_t)result;
-    return arch_call_set(&vcpu->arch, &call);
-}
+const struct vm_guest_ops doorbell_guest_ops = {
+    .attach = doorbell_attach,
+    .detach = doorbell_detach,
+};

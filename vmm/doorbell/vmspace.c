@@ -3,276 +3,382 @@
  * vmspaces, windows and regions.  All windows are in one tree, by their start, so that a
  * range is found in the logarithm of their number; each vmspace has a list of its own.
  *
- * The map is edited first and the books after it, or not at all.  locked: S
+ * A call that works on the map has one shape:
+ *
+ *     find what it is about, and count as a user of it    S
+ *     edit the map                                        no lock of ours but perhaps C
+ *     enter in the books what changed; be a user no more  S
  */
 #include "vmm/doorbell/vmspace.h"
-
-#include "guest/include/vkvm_abi.h"
-#include "vmm/vm/vm_internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
-bool
-vmspace_range_is_valid(uint64_t start, uint64_t size)
-{
-    return size != 0 && ((start | size) & PAGE_MASK) == 0 && start >= VKVM_WINDOW_BASE &&
-           start < VKVM_WINDOW_END && size <= VKVM_WINDOW_END - start;
-}
+struct vmspace_window {
+    RB_ENTRY(vmspace_window) by_start; /* S: in vmspaces.windows */
+    LIST_ENTRY(vmspace_window) link;   /* S: in vmspace.windows; not of the command line's */
+    gpa_t start;                       /* (c) */
+    gpa_t end;                         /* (c) */
+    bool region;                       /* (c) NORMAL: a region or a mapped file */
+    unsigned users;                    /* S: calls that work on it */
+};
+
+struct vmspace {
+    LIST_ENTRY(vmspace) link;            /* S */
+    uint64_t id;                         /* (c) */
+    LIST_HEAD(, vmspace_window) windows; /* S: owned */
+    unsigned users;                      /* S: calls that work in it */
+    bool ending;                         /* S: being destroyed; nobody finds it any more */
+};
 
 static int
-vmspace_window_compare(const struct vmspace_window *a, const struct vmspace_window *b)
+window_compare(const struct vmspace_window *a, const struct vmspace_window *b)
 {
     uint64_t x = gpa_to_u64(a->start), y = gpa_to_u64(b->start);
 
     return x < y ? -1 : x > y;
 }
 
-RB_GENERATE_INTERNAL(vmspace_window_tree, vmspace_window, by_start, vmspace_window_compare,
+RB_GENERATE_INTERNAL(vmspace_window_tree, vmspace_window, by_start, window_compare,
                      __attribute__((unused)) static)
 
-/* The window at `start`, whoever owns it, or NULL. */
-static struct vmspace_window *
-vmspace_window_at_locked(struct vm *vm, uint64_t start)
-{
-    struct vmspace_window key = { .start = gpa_from_u64(start) };
+/* ---- Finding.  locked: S ---- */
 
-    return RB_FIND(vmspace_window_tree, &vm->spaces.windows, &key);
-}
-
-int
-vmspace_check_window_locked(struct vm *vm, uint64_t start, uint64_t size)
-{
-    const struct vmspace_window *window;
-
-    if (!vmspace_range_is_valid(start, size))
-        return -EINVAL;
-    window = vmspace_window_at_locked(vm, start);
-    if (window == NULL)
-        return -ENOENT;
-    return gpa_to_u64(window->end) - start == size ? 0 : -EINVAL;
-}
-
-/* The window that starts last at or before `start`, or NULL. */
-static struct vmspace_window *
-vmspace_window_before_locked(struct vm *vm, uint64_t start)
-{
-    struct vmspace_window key = { .start = gpa_from_u64(start) };
-    struct vmspace_window *window;
-
-    window = RB_NFIND(vmspace_window_tree, &vm->spaces.windows, &key);
-    if (window == NULL)
-        return RB_MAX(vmspace_window_tree, &vm->spaces.windows);
-    if (gpa_to_u64(window->start) == start)
-        return window;
-    return RB_PREV(vmspace_window_tree, &vm->spaces.windows, window);
-}
-
-int
-vmspace_check_part_locked(struct vm *vm, uint64_t start, uint64_t size)
-{
-    const struct vmspace_window *window;
-
-    if (!vmspace_range_is_valid(start, size))
-        return -EINVAL;
-    window = vmspace_window_before_locked(vm, start);
-    if (window == NULL || start >= gpa_to_u64(window->end))
-        return -ENOENT;
-    return size <= gpa_to_u64(window->end) - start ? 0 : -EINVAL;
-}
-
-struct vmspace *
-vmspace_find_locked(struct vm *vm, uint64_t id)
+/* The vmspace, whether it is ending or not, or NULL. */
+static struct vmspace *
+space_search(struct vmspaces *spaces, uint64_t id) VM_REQUIRES(spaces->lock)
 {
     struct vmspace *space;
 
-    LIST_FOREACH (space, &vm->spaces.buckets[id % VMSPACE_BUCKETS], link) {
+    LIST_FOREACH (space, &spaces->buckets[id % VMSPACE_BUCKETS], link) {
         if (space->id == id)
             return space;
     }
     return NULL;
 }
 
-struct vmspace_window *
-vmspace_window_find_locked(struct vmspace *space, uint64_t start, uint64_t size)
+/* The vmspace for its next user, or NULL. */
+static struct vmspace *
+space_find(struct vmspaces *spaces, uint64_t id) VM_REQUIRES(spaces->lock)
 {
-    struct vmspace_window *window;
+    struct vmspace *space = space_search(spaces, id);
 
-    LIST_FOREACH (window, &space->windows, link) {
-        if (gpa_to_u64(window->start) == start && gpa_to_u64(window->end) - start == size)
-            return window;
-    }
-    return NULL;
+    return space == NULL || space->ending ? NULL : space;
 }
 
-int
-vmspace_create_locked(struct vm *vm, uint64_t id)
+/* The window at `start`, whoever owns it, or NULL. */
+static struct vmspace_window *
+window_at(struct vmspaces *spaces, gpa_t start) VM_REQUIRES(spaces->lock)
 {
-    struct vmspace *space;
+    struct vmspace_window key = { .start = start };
 
-    if (vmspace_find_locked(vm, id) != NULL)
-        return -EEXIST;
-    space = calloc(1, sizeof(*space));
-    if (space == NULL)
-        return -ENOMEM;
-    space->id = (uint16_t)id;
-    LIST_INIT(&space->windows);
-    LIST_INSERT_HEAD(&vm->spaces.buckets[id % VMSPACE_BUCKETS], space, link);
-    return 0;
+    return RB_FIND(vmspace_window_tree, &spaces->windows, &key);
 }
 
-/* Without the object's reference unless it succeeds. */
-static int
-vmspace_insert(struct vm *vm, struct vmspace_window *window, vpte_t root,
-               const struct vpte_format *format, vm_prot_t prot)
+/* The window that starts last at or before `start`, or NULL. */
+static struct vmspace_window *
+window_before(struct vmspaces *spaces, gpa_t start) VM_REQUIRES(spaces->lock)
 {
-    struct vm_map_insert args = {
-        .start = window->start,
-        .end = window->end,
-        .object = vm->ram,
-        .maptype = VM_MAPTYPE_VPAGETABLE,
-        .format = format,
-        .root = root,
-        .protection = prot,
-        .max_protection = VM_PROT_ALL,
-    };
-    int ret;
+    struct vmspace_window key = { .start = start };
+    struct vmspace_window *window = RB_NFIND(vmspace_window_tree, &spaces->windows, &key);
 
-    vm_object_ref(vm->ram);
-    ret = vm_map_insert(&vm->map, &args);
-    if (ret != 0)
-        vm_object_unref(vm->ram);
-    return ret;
-}
-
-/* A window of the vmspace, not known yet.  Returns 0, -ENOENT or -ENOMEM. */
-static int
-vmspace_window_new_locked(struct vm *vm, uint64_t id, uint64_t start, uint64_t size,
-                          struct vmspace_window **windowp)
-{
-    struct vmspace_window *window;
-
-    if (vmspace_find_locked(vm, id) == NULL)
-        return -ENOENT;
-    window = calloc(1, sizeof(*window));
     if (window == NULL)
-        return -ENOMEM;
-    window->start = gpa_from_u64(start);
-    window->end = gpa_add(window->start, size);
-    *windowp = window;
-    return 0;
+        return RB_MAX(vmspace_window_tree, &spaces->windows);
+    if (gpa_to_u64(window->start) == gpa_to_u64(start))
+        return window;
+    return RB_PREV(vmspace_window_tree, &spaces->windows, window);
 }
 
-/* The window was mapped, or not: make it known or free it.  Returns the error. */
-static int
-vmspace_window_done_locked(struct vm *vm, uint64_t id, struct vmspace_window *window, int error)
+static bool
+window_is(const struct vmspace_window *window, const struct call_range *range)
 {
-    if (error != 0) {
-        free(window);
-        return error;
+    return gpa_to_u64(window->start) == gpa_to_u64(range->start) &&
+           gpa_to_u64(window->end) == gpa_to_u64(range->end);
+}
+
+/* ---- Users. ---- */
+
+static void
+count_user_out(struct vmspaces *spaces, unsigned *users) VM_REQUIRES(spaces->lock)
+{
+    if (--*users == 0)
+        vm_cond_broadcast(&spaces->unused);
+}
+
+/* Become a user of the vmspace.  Returns 0 or -ENOENT. */
+static int
+space_get(struct vmspaces *spaces, uint64_t id, struct vmspace **spacep)
+{
+    int error = -ENOENT;
+
+    vm_mutex_lock(&spaces->lock);
+    *spacep = space_find(spaces, id);
+    if (*spacep != NULL) {
+        (*spacep)->users++;
+        error = 0;
     }
-    RB_INSERT(vmspace_window_tree, &vm->spaces.windows, window);
-    LIST_INSERT_HEAD(&vmspace_find_locked(vm, id)->windows, window, link);
-    return 0;
+    vm_mutex_unlock(&spaces->lock);
+    return error;
 }
 
-int
-vmspace_map_locked(struct vm *vm, const uint64_t *argument, const struct vpte_format *format,
-                   vm_prot_t prot)
+static void
+space_put(struct vmspaces *spaces, struct vmspace *space)
 {
-    struct vmspace_window *window;
-    int ret;
-
-    ret = vmspace_window_new_locked(vm, argument[0], argument[1], argument[2], &window);
-    if (ret != 0)
-        return ret;
-    ret = vmspace_insert(vm, window, argument[3], format, prot);
-    return vmspace_window_done_locked(vm, argument[0], window, ret);
+    vm_mutex_lock(&spaces->lock);
+    count_user_out(spaces, &space->users);
+    vm_mutex_unlock(&spaces->lock);
 }
 
-/* Map zero-fill memory. */
+/* Become a user of just this window.  Returns 0; -ENOENT (none starts there), -EINVAL. */
 static int
-vmspace_region_insert(struct vm *vm, const struct vmspace_window *window, vm_prot_t prot)
-{
-    struct vm_map_insert args = {
-        .start = window->start,
-        .end = window->end,
-        .maptype = VM_MAPTYPE_NORMAL,
-        .protection = prot,
-        .max_protection = VM_PROT_ALL,
-    };
-    uint64_t npages = (gpa_to_u64(window->end) - gpa_to_u64(window->start)) >> PAGE_SHIFT;
-    int ret;
-
-    ret = vm_object_create_default(&vm->host->sys, npages, &args.object);
-    if (ret != 0)
-        return ret;
-    ret = vm_map_insert(&vm->map, &args);
-    if (ret != 0)
-        vm_object_unref(args.object);
-    return ret;
-}
-
-int
-vmspace_region_map_locked(struct vm *vm, const uint64_t *argument, vm_prot_t prot)
+window_get(struct vmspaces *spaces, const struct call_range *range, struct vmspace_window **windowp)
 {
     struct vmspace_window *window;
-    int ret;
+    int error = -ENOENT;
 
-    ret = vmspace_window_new_locked(vm, argument[0], argument[1], argument[2], &window);
-    if (ret != 0)
-        return ret;
-    window->region = true;
-    ret = vmspace_region_insert(vm, window, prot);
-    return vmspace_window_done_locked(vm, argument[0], window, ret);
+    vm_mutex_lock(&spaces->lock);
+    window = window_at(spaces, range->start);
+    if (window != NULL)
+        error = window_is(window, range) ? 0 : -EINVAL;
+    if (error == 0) {
+        window->users++;
+        *windowp = window;
+    }
+    vm_mutex_unlock(&spaces->lock);
+    return error;
 }
 
-int
-vmspace_region_copy_locked(struct vm *vm, const uint64_t *argument)
+/* Become a user of the window that the range lies in.  Returns 0; -ENOENT, -EINVAL (sticks out). */
+static int
+window_get_around(struct vmspaces *spaces, const struct call_range *range,
+                  struct vmspace_window **windowp)
 {
-    uint64_t id = argument[0], src = argument[1], dst = argument[2], size = argument[3];
     struct vmspace_window *window;
-    int ret;
+    int error = -ENOENT;
 
-    ret = vmspace_check_window_locked(vm, src, size);
-    if (ret == 0 && !vmspace_window_at_locked(vm, src)->region)
-        ret = -EINVAL;
-    if (ret == 0)
-        ret = vmspace_window_new_locked(vm, id, dst, size, &window);
-    if (ret != 0)
-        return ret;
-    window->region = true;
-    ret = vm_map_copy(&vm->map, gpa_from_u64(src), gpa_from_u64(dst), size);
-    return vmspace_window_done_locked(vm, id, window, ret);
+    vm_mutex_lock(&spaces->lock);
+    window = window_before(spaces, range->start);
+    if (window != NULL && gpa_to_u64(range->start) < gpa_to_u64(window->end))
+        error = gpa_to_u64(range->end) <= gpa_to_u64(window->end) ? 0 : -EINVAL;
+    if (error == 0) {
+        window->users++;
+        *windowp = window;
+    }
+    vm_mutex_unlock(&spaces->lock);
+    return error;
 }
 
-int
-vmspace_unmap_locked(struct vm *vm, struct vmspace_window *window)
+static void
+window_put(struct vmspaces *spaces, struct vmspace_window *window)
 {
-    int ret;
+    vm_mutex_lock(&spaces->lock);
+    count_user_out(spaces, &window->users);
+    vm_mutex_unlock(&spaces->lock);
+}
 
-    ret = vm_map_remove(&vm->map, window->start, window->end);
-    if (ret != 0)
-        return ret;
-    RB_REMOVE(vmspace_window_tree, &vm->spaces.windows, window);
+/* ---- Entering and taking out. ---- */
+
+/* A window of that range, not in the books; NULL = no memory. */
+static struct vmspace_window *
+window_new(gpa_t start, gpa_t end, bool region)
+{
+    struct vmspace_window *window = calloc(1, sizeof(*window));
+
+    if (window != NULL) {
+        window->start = start;
+        window->end = end;
+        window->region = region;
+    }
+    return window;
+}
+
+/* A user's vmspace has the window, which is mapped. */
+static void
+window_enter(struct vmspaces *spaces, struct vmspace *space, struct vmspace_window *window)
+    VM_REQUIRES(spaces->lock)
+{
+    RB_INSERT(vmspace_window_tree, &spaces->windows, window);
+    LIST_INSERT_HEAD(&space->windows, window, link);
+}
+
+/*
+ * Unmap a window and forget it.  Nobody finds it from the start, and who found it is waited for.
+ * locked: S, but not throughout; the caller is a user of the vmspace, or the one that ends it.
+ * Returns 0, or vm_map_remove's -errno: the window stays.
+ */
+static int
+window_remove(struct vmspaces *spaces, struct vmspace *space, struct vmspace_window *window)
+    VM_REQUIRES(spaces->lock)
+{
+    int error;
+
+    RB_REMOVE(vmspace_window_tree, &spaces->windows, window);
     LIST_REMOVE(window, link);
-    free(window);
-    return 0;
+    while (window->users != 0)
+        vm_cond_wait(&spaces->unused, &spaces->lock);
+    vm_mutex_unlock(&spaces->lock);
+    error = vm_map_remove(spaces->map, window->start, window->end);
+    vm_mutex_lock(&spaces->lock);
+    if (error == 0)
+        free(window);
+    else
+        window_enter(spaces, space, window);
+    return error;
+}
+
+/* ---- Windows as they are. ---- */
+
+int
+vmspace_setmap(struct vmspaces *spaces, const struct call_setmap *call)
+{
+    struct vmspace_window *window;
+    int error = window_get(spaces, &call->range, &window);
+
+    if (error != 0)
+        return error;
+    error = vm_map_setmap(spaces->map, call->range.start, call->range.end, call->root);
+    window_put(spaces, window);
+    return error;
 }
 
 int
-vmspace_destroy_locked(struct vm *vm, uint64_t id)
+vmspace_protect(struct vmspaces *spaces, const struct call_protect *call)
 {
-    struct vmspace *space = vmspace_find_locked(vm, id);
     struct vmspace_window *window;
-    int ret;
+    int error = window_get(spaces, &call->range, &window);
+
+    if (error != 0)
+        return error;
+    error = vm_map_protect(spaces->map, call->range.start, call->range.end, call->prot);
+    window_put(spaces, window);
+    return error;
+}
+
+/* ---- What may cut entries. ---- */
+
+/* May a call make more entries?  locked: C, so that not several find room for the same ones */
+static bool
+has_room(struct vmspaces *spaces, unsigned nentries_max) VM_REQUIRES(spaces->cut_lock)
+{
+    unsigned nentries;
+
+    vm_rwlock_read_lock(&spaces->map->lock);
+    nentries = spaces->map->nentries;
+    vm_rwlock_read_unlock(&spaces->map->lock);
+    return nentries < nentries_max;
+}
+
+/* A part of a mapping may become an entry of its own, and what is on both sides of it too. */
+static int
+advise_part(struct vmspaces *spaces, const struct call_advise *call)
+{
+    int error = -ENOSPC;
+
+    vm_mutex_lock(&spaces->cut_lock);
+    if (has_room(spaces, VMSPACE_ENTRIES_MAX))
+        error = vm_map_advise(spaces->map, call->range.start, call->range.end, call->advice);
+    vm_mutex_unlock(&spaces->cut_lock);
+    return error;
+}
+
+static int
+advise(struct vmspaces *spaces, const struct call_advise *call, bool is_whole)
+{
+    if (!is_whole)
+        return advise_part(spaces, call);
+    return vm_map_advise(spaces->map, call->range.start, call->range.end, call->advice);
+}
+
+int
+vmspace_advise(struct vmspaces *spaces, const struct call_advise *call)
+{
+    uint64_t start = gpa_to_u64(call->range.start), size = call_range_size(&call->range);
+    const struct machine_ram *ram = machine_find_ram(spaces->machine, start, 1);
+    struct vmspace_window *window;
+    int error;
+
+    if (ram != NULL) {
+        if (machine_find_ram(spaces->machine, start, size) == NULL)
+            return -EINVAL;
+        return advise(spaces, call, size == ram->size);
+    }
+    if (!call_range_in_windows(&call->range))
+        return -EINVAL;
+    error = window_get_around(spaces, &call->range, &window);
+    if (error != 0)
+        return error;
+    error = advise(spaces, call, window_is(window, &call->range));
+    window_put(spaces, window);
+    return error;
+}
+
+/*
+ * WIRE and UNWIRE.  A window's pages cannot be wired: which they are is the guest's to change.
+ */
+static int
+change_wiring(struct vmspaces *spaces, const struct call_range *range, unsigned nentries_max,
+              int (*change)(struct vm_map *map, gpa_t start, gpa_t end, bool user))
+{
+    int error = -ENOSPC;
+
+    vm_mutex_lock(&spaces->cut_lock);
+    if (has_room(spaces, nentries_max))
+        error = change(spaces->map, range->start, range->end, true);
+    vm_mutex_unlock(&spaces->cut_lock);
+    return error == -EOPNOTSUPP ? -EINVAL : error;
+}
+
+int
+vmspace_wire(struct vmspaces *spaces, const struct call_range *range)
+{
+    return change_wiring(spaces, range, VMSPACE_ENTRIES_MAX, vm_map_wire);
+}
+
+int
+vmspace_unwire(struct vmspaces *spaces, const struct call_range *range)
+{
+    return change_wiring(spaces, range, 2 * VMSPACE_ENTRIES_MAX, vm_map_unwire);
+}
+
+/* ---- vmspaces. ---- */
+
+int
+vmspace_create(struct vmspaces *spaces, const struct call_vmspace *call)
+{
+    struct vmspace *space = calloc(1, sizeof(*space));
+    int error = 0;
 
     if (space == NULL)
-        return -ENOENT;
+        return -ENOMEM;
+    space->id = call->id;
+    LIST_INIT(&space->windows);
+    vm_mutex_lock(&spaces->lock);
+    if (space_search(spaces, call->id) != NULL)
+        error = -EEXIST;
+    else
+        LIST_INSERT_HEAD(&spaces->buckets[call->id % VMSPACE_BUCKETS], space, link);
+    vm_mutex_unlock(&spaces->lock);
+    if (error != 0)
+        free(space);
+    return error;
+}
+
+/* Unmap all windows of a vmspace and forget it. */
+static int
+space_end(struct vmspaces *spaces, struct vmspace *space) VM_REQUIRES(spaces->lock)
+{
+    struct vmspace_window *window;
+    int error;
+
+    space->ending = true;
+    while (space->users != 0)
+        vm_cond_wait(&spaces->unused, &spaces->lock);
     while ((window = LIST_FIRST(&space->windows)) != NULL) {
-        ret = vmspace_unmap_locked(vm, window);
-        if (ret != 0)
-            return ret;
+        error = window_remove(spaces, space, window);
+        if (error != 0) {
+            space->ending = false;
+            return error;
+        }
     }
     LIST_REMOVE(space, link);
     free(space);
@@ -280,34 +386,200 @@ vmspace_destroy_locked(struct vm *vm, uint64_t id)
 }
 
 int
+vmspace_destroy(struct vmspaces *spaces, const struct call_vmspace *call)
+{
+    struct vmspace *space;
+    int error = -ENOENT;
+
+    vm_mutex_lock(&spaces->lock);
+    space = space_find(spaces, call->id);
+    if (space != NULL)
+        error = space_end(spaces, space);
+    vm_mutex_unlock(&spaces->lock);
+    return error;
+}
+
+/* ---- Windows and regions that come and go. ---- */
+
+/* Map what *args says, whose object's reference is dropped on failure. */
+static int
+insert(struct vmspaces *spaces, const struct vm_map_insert *args)
+{
+    int error = -ENOSPC;
+
+    vm_mutex_lock(&spaces->cut_lock);
+    if (has_room(spaces, VMSPACE_ENTRIES_MAX))
+        error = vm_map_insert(spaces->map, args);
+    vm_mutex_unlock(&spaces->cut_lock);
+    if (error != 0)
+        vm_object_unref(args->object);
+    return error;
+}
+
+static int
+insert_window(struct vmspaces *spaces, const void *argument)
+{
+    const struct call_vmspace_map *call = argument;
+    const struct vm_map_insert args = {
+        .start = call->range.start,
+        .end = call->range.end,
+        .object = spaces->ram,
+        .maptype = VM_MAPTYPE_VPAGETABLE,
+        .format = call->format,
+        .root = call->root,
+        .protection = call->prot,
+        .max_protection = VM_PROT_ALL,
+    };
+
+    vm_object_ref(spaces->ram);
+    return insert(spaces, &args);
+}
+
+/* Zero-fill memory. */
+static int
+insert_region(struct vmspaces *spaces, const void *argument)
+{
+    const struct call_region_map *call = argument;
+    struct vm_map_insert args = {
+        .start = call->range.start,
+        .end = call->range.end,
+        .maptype = VM_MAPTYPE_NORMAL,
+        .protection = call->prot,
+        .max_protection = VM_PROT_ALL,
+    };
+    int error;
+
+    error = vm_object_create_default(spaces->map->sys, call_range_size(&call->range) >> PAGE_SHIFT,
+                                     &args.object);
+    return error != 0 ? error : insert(spaces, &args);
+}
+
+/* The copy is cut where the region was: at worst it has as many entries as there are. */
+static int
+insert_copy(struct vmspaces *spaces, const void *argument)
+{
+    const struct call_copy *call = argument;
+    int error = -ENOSPC;
+
+    vm_mutex_lock(&spaces->cut_lock);
+    if (has_room(spaces, VMSPACE_ENTRIES_MAX / 2))
+        error =
+            vm_map_copy(spaces->map, call->from.start, call->to.start, call_range_size(&call->to));
+    vm_mutex_unlock(&spaces->cut_lock);
+    return error;
+}
+
+/* Give a vmspace a window, which `make` maps as the call says. */
+static int
+window_make(struct vmspaces *spaces, uint64_t id, const struct call_range *range, bool region,
+            int (*make)(struct vmspaces *spaces, const void *argument), const void *argument)
+{
+    struct vmspace_window *window;
+    struct vmspace *space;
+    int error = space_get(spaces, id, &space);
+
+    if (error != 0)
+        return error;
+    window = window_new(range->start, range->end, region);
+    error = window == NULL ? -ENOMEM : make(spaces, argument);
+    vm_mutex_lock(&spaces->lock);
+    if (error == 0)
+        window_enter(spaces, space, window);
+    count_user_out(spaces, &space->users);
+    vm_mutex_unlock(&spaces->lock);
+    if (error != 0)
+        free(window);
+    return error;
+}
+
+int
+vmspace_map(struct vmspaces *spaces, const struct call_vmspace_map *call)
+{
+    return window_make(spaces, call->id, &call->range, false, insert_window, call);
+}
+
+int
+vmspace_region_map(struct vmspaces *spaces, const struct call_region_map *call)
+{
+    return window_make(spaces, call->id, &call->range, true, insert_region, call);
+}
+
+int
+vmspace_copy(struct vmspaces *spaces, const struct call_copy *call)
+{
+    struct vmspace_window *source;
+    int error = window_get(spaces, &call->from, &source);
+
+    if (error != 0)
+        return error;
+    error = source->region ? window_make(spaces, call->id, &call->to, true, insert_copy, call)
+                           : -EINVAL;
+    window_put(spaces, source);
+    return error;
+}
+
+int
+vmspace_unmap(struct vmspaces *spaces, const struct call_vmspace_unmap *call)
+{
+    struct vmspace_window *window;
+    struct vmspace *space;
+    int error = space_get(spaces, call->id, &space);
+
+    if (error != 0)
+        return error;
+    vm_mutex_lock(&spaces->lock);
+    LIST_FOREACH (window, &space->windows, link) {
+        if (window_is(window, &call->range))
+            break;
+    }
+    error = window == NULL ? -ENOENT : window_remove(spaces, space, window);
+    vm_mutex_unlock(&spaces->lock);
+    space_put(spaces, space);
+    return error;
+}
+
+/* ---- All of them. ---- */
+
+void
+vmspaces_init(struct vmspaces *spaces, struct vm_map *map, struct vm_object *ram,
+              const struct machine *machine)
+{
+    *spaces = (struct vmspaces){ .map = map, .ram = ram, .machine = machine };
+    vm_mutex_init(&spaces->cut_lock);
+    vm_mutex_init(&spaces->lock);
+    vm_cond_init(&spaces->unused);
+}
+
+int
 vmspaces_add_window(struct vmspaces *spaces, gpa_t start, gpa_t end, bool region)
 {
-    struct vmspace_window *window = calloc(1, sizeof(*window));
+    struct vmspace_window *window = window_new(start, end, region);
 
     if (window == NULL)
         return -ENOMEM;
-    window->start = start;
-    window->end = end;
-    window->region = region;
+    vm_mutex_lock(&spaces->lock);
     RB_INSERT(vmspace_window_tree, &spaces->windows, window);
+    vm_mutex_unlock(&spaces->lock);
     return 0;
 }
 
 void
-vmspaces_free(struct vmspaces *spaces)
+vmspaces_fini(struct vmspaces *spaces)
 {
     struct vmspace_window *window;
     struct vmspace *space;
-    unsigned i;
 
     while ((window = RB_MIN(vmspace_window_tree, &spaces->windows)) != NULL) {
         RB_REMOVE(vmspace_window_tree, &spaces->windows, window);
         free(window);
     }
-    for (i = 0; i < VMSPACE_BUCKETS; i++) {
+    for (unsigned i = 0; i < VMSPACE_BUCKETS; i++) {
         while ((space = LIST_FIRST(&spaces->buckets[i])) != NULL) {
             LIST_REMOVE(space, link);
             free(space);
         }
     }
+    vm_cond_fini(&spaces->unused);
+    vm_mutex_fini(&spaces->lock);
+    vm_mutex_fini(&spaces->cut_lock);
 }

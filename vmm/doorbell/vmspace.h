@@ -5,93 +5,93 @@
  * regions, which are NORMAL entries on objects of their own.  Windows and files of the
  * command line belong to none.  Each window takes a KVM memslot.
  *
- * Locks: S (vm->spaces_lock) is held by whoever calls a function whose name ends in
- * _locked; they take the engine's locks.
+ * These are the books of what the guest may name; the map has the entries.  A guest that could
+ * cut entries into pages without limit would fill the host with them: SETMAP and PROTECT act on
+ * exactly one window and COPY on one region; ADVISE and WIRE may cut, up to VMSPACE_ENTRIES_MAX
+ * entries.  UNWIRE stops at twice as many, so that what was wired can be unwired, and COPY, which
+ * copies the cuts, at half as many.
+ *
+ * Locks: S guards the books and is never held across a call of the map, which may sleep for
+ * pages, for I/O or for another edit.  Meanwhile `users` keeps what the call works on: a vmspace
+ * is not forgotten and a window not unmapped before they are gone.  The books say less than
+ * the map, never more: a window is entered when it is mapped, and taken out before it is unmapped.
+ * C makes calls that may add entries beyond any limit go one by one; they would wait for each other
+ * in the map anyway.  C and S come before every lock of the engine, and S is not held with C.
+ *
+ * The functions take S, and C where they say so, and sleep; none is held by the caller.
  */
 #ifndef VMSPACE_H
 #define VMSPACE_H
 
-#include "vmm/vpagetable/vpte.h"
+#include "vmm/doorbell/call.h"
+#include "vmm/vm/machine.h"
+#include "vmm/vpagetable/vm_lock.h"
 
 #include <bsd/sys/queue.h>
 #include <bsd/sys/tree.h>
 
-struct vm;
+#define VMSPACE_ENTRIES_MAX 65536u
 
-struct vmspace_window {
-    RB_ENTRY(vmspace_window) by_start; /* S: in vmspaces.windows */
-    LIST_ENTRY(vmspace_window) link;   /* S: in vmspace.windows; not of the command line's */
-    gpa_t start;                       /* (c) */
-    gpa_t end;                         /* (c) */
-    bool region;                       /* (c) NORMAL: a region or a mapped file */
-};
-
-struct vmspace {
-    LIST_ENTRY(vmspace) link;            /* S */
-    uint16_t id;                         /* (c) */
-    LIST_HEAD(, vmspace_window) windows; /* S: owned */
-};
+struct vmspace; /* vmspace.c */
+struct vmspace_window;
 
 #define VMSPACE_BUCKETS 256u
 
 RB_HEAD(vmspace_window_tree, vmspace_window);
+LIST_HEAD(vmspace_list, vmspace);
 
 /* All vmspaces of a VM, by id, and all windows. */
 struct vmspaces {
-    LIST_HEAD(, vmspace) buckets[VMSPACE_BUCKETS]; /* S: owned */
-    struct vmspace_window_tree windows;            /* S: owned */
+    struct vm_map *map;                           /* (c) borrowed */
+    struct vm_object *ram;                        /* (c) borrowed: what windows show */
+    const struct machine *machine;                /* (c) borrowed: where RAM is */
+    struct vm_mutex cut_lock;                     /* C */
+    struct vm_mutex lock;                         /* S */
+    struct vm_cond unused;                        /* S: a vmspace or a window has no user more */
+    struct vmspace_list buckets[VMSPACE_BUCKETS]; /* S: owned */
+    struct vmspace_window_tree windows;           /* S: owned */
 };
 
-/* Whole pages, not empty, inside [VKVM_WINDOW_BASE, VKVM_WINDOW_END)? */
-bool vmspace_range_is_valid(uint64_t start, uint64_t size);
+/* None yet. */
+void vmspaces_init(struct vmspaces *spaces, struct vm_map *map, struct vm_object *ram,
+                   const struct machine *machine);
 
-/*
- * Is the range exactly one window, of whoever?  Is it a part of one, or all of it?
- * Return 0; -EINVAL (no valid range, not so), -ENOENT (no window starts there, or contains
- * the start).
- */
-int vmspace_check_window_locked(struct vm *vm, uint64_t start, uint64_t size)
-    __attribute__((warn_unused_result));
-int vmspace_check_part_locked(struct vm *vm, uint64_t start, uint64_t size)
-    __attribute__((warn_unused_result));
+/* Free the books; the map keeps its entries.  No call is under way. */
+void vmspaces_fini(struct vmspaces *spaces);
 
-/* The vmspace, or NULL; its window with just this range, or NULL. */
-struct vmspace *vmspace_find_locked(struct vm *vm, uint64_t id);
-struct vmspace_window *vmspace_window_find_locked(struct vmspace *space, uint64_t start,
-                                                  uint64_t size);
-
-/* A vmspace without windows.  Returns 0, -EEXIST, -ENOMEM. */
-int vmspace_create_locked(struct vm *vm, uint64_t id) __attribute__((warn_unused_result));
-
-/*
- * Unmap all windows of a vmspace and forget it.
- * Returns 0, -ENOENT, or vm_map_remove's -errno: it stays, with the windows that are left.
- */
-int vmspace_destroy_locked(struct vm *vm, uint64_t id) __attribute__((warn_unused_result));
-
-/*
- * A window, a region of zeros, a region that copies another.  `argument` is the call's
- * (vkvm_abi.h); the range that becomes a window is valid, the source need not be.
- * Return 0; -ENOENT (no such vmspace; no window at the source), -EINVAL (the source is not
- * exactly one region), -ENOMEM, or the -errno of vm_map_insert, vm_object_create_default,
- * vm_map_copy.  On failure nothing changed.
- */
-int vmspace_map_locked(struct vm *vm, const uint64_t *argument, const struct vpte_format *format,
-                       vm_prot_t prot) __attribute__((warn_unused_result));
-int vmspace_region_map_locked(struct vm *vm, const uint64_t *argument, vm_prot_t prot)
-    __attribute__((warn_unused_result));
-int vmspace_region_copy_locked(struct vm *vm, const uint64_t *argument)
-    __attribute__((warn_unused_result));
-
-/* Unmap a vmspace's window and free it.  Returns 0, or vm_map_remove's -errno: it stays. */
-int vmspace_unmap_locked(struct vm *vm, struct vmspace_window *window)
-    __attribute__((warn_unused_result));
-
-/* Make a window or region known that belongs to no vmspace.  Returns 0 or -ENOMEM. */
+/* Make a window or region known that is mapped and belongs to no vmspace.  Returns 0 or -ENOMEM. */
 int vmspaces_add_window(struct vmspaces *spaces, gpa_t start, gpa_t end, bool region)
     __attribute__((warn_unused_result));
 
-/* Free the bookkeeping of all vmspaces and windows; their map entries stay. */
-void vmspaces_free(struct vmspaces *spaces);
+/*
+ * The calls of those names (docs/guest-abi.md), which may fail by one of: -ENOENT (no such
+ * vmspace; no window or region starts there), -EINVAL (it is another range, or of another kind),
+ * -EEXIST, -ENOSPC (the limit of entries), -ENOMEM, or by what the map's function returns
+ * (vm_map_setmap, vm_map_protect, vm_map_advise, vm_map_insert, vm_map_remove, vm_map_copy,
+ * vm_map_wire, vm_map_unwire).  On failure nothing changed, but that a vmspace that cannot be
+ * destroyed keeps only the windows that are left.  ADVISE of a part, COPY, WIRE and UNWIRE take C.
+ */
+int vmspace_setmap(struct vmspaces *spaces, const struct call_setmap *call)
+    __attribute__((warn_unused_result));
+int vmspace_protect(struct vmspaces *spaces, const struct call_protect *call)
+    __attribute__((warn_unused_result));
+int vmspace_advise(struct vmspaces *spaces, const struct call_advise *call)
+    __attribute__((warn_unused_result));
+int vmspace_create(struct vmspaces *spaces, const struct call_vmspace *call)
+    __attribute__((warn_unused_result));
+int vmspace_destroy(struct vmspaces *spaces, const struct call_vmspace *call)
+    __attribute__((warn_unused_result));
+int vmspace_map(struct vmspaces *spaces, const struct call_vmspace_map *call)
+    __attribute__((warn_unused_result));
+int vmspace_unmap(struct vmspaces *spaces, const struct call_vmspace_unmap *call)
+    __attribute__((warn_unused_result));
+int vmspace_region_map(struct vmspaces *spaces, const struct call_region_map *call)
+    __attribute__((warn_unused_result));
+int vmspace_copy(struct vmspaces *spaces, const struct call_copy *call)
+    __attribute__((warn_unused_result));
+int vmspace_wire(struct vmspaces *spaces, const struct call_range *range)
+    __attribute__((warn_unused_result));
+int vmspace_unwire(struct vmspaces *spaces, const struct call_range *range)
+    __attribute__((warn_unused_result));
 
 #endif

@@ -12,6 +12,7 @@
 #define MACHINE_H
 
 #include "vmm/base/failure.h"
+#include "vmm/device/bus.h"
 #include "vmm/vpagetable/vpte.h"
 
 #define MACHINE_MAX_VCPUS 64
@@ -65,6 +66,7 @@ struct machine {
     struct machine_file files[MACHINE_MAX_FILES];
     unsigned ndevices;
     struct machine_device devices[MACHINE_MAX_DEVICES];
+    enum bus_absent absent; /* what an address is where nothing is mapped */
 };
 
 /* The most that machine_set_memory takes: 1 TiB. */

@@ -13,7 +13,6 @@
  */
 #include "vmm/vm/vcpu.h"
 
-#include "guest/include/vkvm_abi.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/limits.h"
 
@@ -270,7 +269,7 @@ give_back_input(struct vcpu *vcpu, unsigned ninputs)
 static int
 inject(struct vcpu *vcpu, const struct vm_fault_info *info, unsigned flags)
 {
-    bool ve = vcpu->arch.delivery == VKVM_DELIVER_VE;
+    bool ve = arch_vcpu_delivers_ve(&vcpu->arch);
     unsigned ninputs;
     int ret;
 
@@ -423,27 +422,58 @@ take_mmio_failure(struct vcpu *vcpu, gpa_t gpa, vm_prot_t access, struct vm_faul
     return true;
 }
 
+/* An access that KVM emulates, to memory, or to an address where nothing is. */
+static void
+emulate_memory_access(struct vcpu *vcpu, const struct bus_access *access)
+{
+    struct vm_map *map = vcpu->vm->map;
+    gpa_t gpa = gpa_from_u64(vcpu->run->mmio.phys_addr);
+    vm_prot_t prot = access->write ? VM_PROT_WRITE : VM_PROT_READ;
+    struct vm_fault_info info;
+    enum vm_result result;
+
+    if (!take_mmio_failure(vcpu, gpa, prot, &info)) {
+        result = access->write ? vm_map_write(map, gpa, access->data, access->size, &info)
+                               : vm_map_read(map, gpa, access->data, access->size, &info);
+        if (result == VM_OK)
+            return;
+    }
+    if (info.result == VM_INVALID_ADDRESS && bus_access_absent(vcpu->vm->bus, BUS_MEMORY, access))
+        return;
+    fail_access(vcpu, &info, ARCH_INJECT_MMIO);
+}
+
+/* A device cannot go on. */
+static void
+end_device(struct vcpu *vcpu, const char *space, uint64_t address, int error)
+{
+    vcpu_end(vcpu, END_FAILED, "the device at %s 0x%" PRIx64 " failed: %s", space, address,
+             strerror(-error));
+}
+
 static void
 handle_mmio(struct vcpu *vcpu)
 {
     struct kvm_run *run = vcpu->run;
-    struct vm_map *map = vcpu->vm->map;
-    gpa_t gpa = gpa_from_u64(run->mmio.phys_addr);
-    vm_prot_t access = run->mmio.is_write ? VM_PROT_WRITE : VM_PROT_READ;
-    uint32_t len = run->mmio.len;
-    struct vm_fault_info info;
+    struct bus_access access = {
+        .cpu = vcpu->index,
+        .write = run->mmio.is_write != 0,
+        .size = run->mmio.len,
+        .count = 1,
+        .data = run->mmio.data,
+    };
+    int error;
 
     vcpu->counters.mmio++;
-    if (len > sizeof(run->mmio.data)) {
-        vcpu_end(vcpu, END_FAILED, "KVM_EXIT_MMIO of %" PRIu32 " bytes", len);
+    if (access.size > sizeof(run->mmio.data)) {
+        vcpu_end(vcpu, END_FAILED, "KVM_EXIT_MMIO of %u bytes", access.size);
         return;
     }
-    if (!take_mmio_failure(vcpu, gpa, access, &info)) {
-        if ((access == VM_PROT_WRITE ? vm_map_write(map, gpa, run->mmio.data, len, &info)
-                                     : vm_map_read(map, gpa, run->mmio.data, len, &info)) == VM_OK)
-            return;
-    }
-    fail_access(vcpu, &info, ARCH_INJECT_MMIO);
+    error = bus_access(vcpu->vm->bus, BUS_MEMORY, run->mmio.phys_addr, &access);
+    if (error == -ENXIO)
+        emulate_memory_access(vcpu, &access);
+    else if (error != 0)
+        end_device(vcpu, "guest address", run->mmio.phys_addr, error);
 }
 
 /* KVM's emulator gave up at RIP. */
@@ -480,42 +510,49 @@ handle_internal_error(struct vcpu *vcpu)
         vcpu_end(vcpu, END_FAILED, "KVM internal error %u", vcpu->run->internal.suberror);
 }
 
-/* A port nobody owns reads as ones, whatever its width. */
-static void
-handle_in(struct vcpu *vcpu)
+/*
+ * What the guest has to read again, because the instruction was undone, comes before the device's.
+ * Returns how many elements are left for the device.
+ */
+static uint32_t
+take_input(struct vcpu *vcpu, const struct bus_access *access)
 {
     const struct kvm_run *run = vcpu->run;
-    uint8_t *data = (uint8_t *)vcpu->run + run->io.data_offset;
-    size_t size = (size_t)run->io.size * run->io.count, i;
+    size_t size = (size_t)access->size * access->count;
 
-    vcpu->last_input = (struct vcpu_last_input){ run->io.port, run->io.size, run->io.count, data };
+    vcpu->last_input =
+        (struct vcpu_last_input){ run->io.port, run->io.size, run->io.count, access->data };
     vcpu->arch.ninputs = run->io.count;
-    i = port_input_take(&vcpu->input, run->io.port, data, size);
-    memset(data + i, 0xFF, size - i);
-    if (run->io.port != VKVM_PORT_CONSOLE || run->io.size != 1)
-        return;
-    vcpu->counters.console++;
-    for (; i < size; i++)
-        data[i] = vcpu->vm->ops->console_read(vcpu->vm->context);
+    return (uint32_t)((size - port_input_take(&vcpu->input, run->io.port, access->data, size)) /
+                      access->size);
 }
 
-/* Writes to a port nobody owns are lost. */
 static void
-handle_out(struct vcpu *vcpu)
+handle_io(struct vcpu *vcpu)
 {
-    const struct kvm_run *run = vcpu->run;
-    const uint8_t *data = (const uint8_t *)run + run->io.data_offset;
-    int ret;
+    struct kvm_run *run = vcpu->run;
+    struct bus_access access = {
+        .cpu = vcpu->index,
+        .write = run->io.direction == KVM_EXIT_IO_OUT,
+        .size = run->io.size,
+        .count = run->io.count,
+        .data = (uint8_t *)run + run->io.data_offset,
+    };
+    uint32_t left;
+    int error;
 
-    if (run->io.port == VKVM_PORT_CONSOLE && run->io.size == 1) {
-        vcpu->counters.console++;
-        vcpu->vm->ops->console_write(vcpu->vm->context, data, run->io.count);
-    } else if (run->io.port == VKVM_PORT_DOORBELL && run->io.size == 4) {
-        vcpu->counters.doorbell++;
-        ret = vcpu->vm->ops->doorbell(vcpu->vm->context, vcpu);
-        if (ret != 0)
-            vcpu_end(vcpu, END_FAILED, "doorbell registers: %s", limits_explain(ret).text);
+    if (!access.write) {
+        left = take_input(vcpu, &access);
+        access.data = (uint8_t *)access.data + (size_t)(access.count - left) * access.size;
+        access.count = left;
+        if (left == 0)
+            return;
     }
+    error = bus_access(vcpu->vm->bus, BUS_PORT, run->io.port, &access);
+    if (error == -ENXIO)
+        (void)bus_access_absent(vcpu->vm->bus, BUS_PORT, &access); /* never a fault */
+    else if (error != 0)
+        end_device(vcpu, "port", run->io.port, error);
 }
 
 /* A failure that KVM turned into something else (a page table it could not read) is over. */
@@ -535,10 +572,7 @@ handle_exit(struct vcpu *vcpu)
     switch (run->exit_reason) {
     case KVM_EXIT_IO:
         drop_failure(vcpu);
-        if (run->io.direction == KVM_EXIT_IO_IN)
-            handle_in(vcpu);
-        else
-            handle_out(vcpu);
+        handle_io(vcpu);
         break;
     case KVM_EXIT_MMIO:
         handle_mmio(vcpu);

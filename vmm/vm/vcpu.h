@@ -18,6 +18,7 @@
 #ifndef VCPU_H
 #define VCPU_H
 
+#include "vmm/device/bus.h"
 #include "vmm/kvm/fault_service.h"
 #include "vmm/vm/port_input.h"
 #include "vmm/vm/vcpu_gate.h"
@@ -36,11 +37,6 @@ struct vcpu;
 
 /* What a vCPU needs of the VM around it; called by the vCPU's thread. */
 struct vcpu_ops {
-    /* The guest rang: take the call's registers, answer, set them.  Returns 0 or -errno of KVM. */
-    int (*doorbell)(void *context, struct vcpu *vcpu);
-    /* Bytes for the console, and the next byte from it (0xFF = none). */
-    void (*console_write)(void *context, const void *bytes, size_t size);
-    uint8_t (*console_read)(void *context);
     /* HLT: returns when the VM is ending; rests meanwhile when it is to pause. */
     void (*halt)(void *context, struct vcpu *vcpu);
     /* End the VM: the guest ended itself (crashed), or the host or vkvm failed. */
@@ -51,6 +47,7 @@ struct vcpu_ops {
 struct vcpu_vm {
     const struct kvm_vm *kvm;      /* (c) borrowed */
     struct vm_map *map;            /* (c) borrowed */
+    struct bus *bus;               /* (c) borrowed */
     struct fault_service *service; /* (c) borrowed */
     struct arch_start start;       /* (c) once the threads run */
     const struct vcpu_ops *ops;    /* (c) borrowed */
@@ -75,8 +72,6 @@ struct vcpu_last_input {
 };
 
 struct vcpu_counters {
-    uint64_t doorbell;
-    uint64_t console;
     uint64_t mmio;
     uint64_t efault;
     _Atomic uint64_t exceptions_pf; /* (a) */

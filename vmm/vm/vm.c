@@ -10,7 +10,6 @@
  */
 #include "vmm/vm/vm.h"
 
-#include "guest/include/vkvm_abi.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/limits.h"
 #include "vmm/pager/swap_pager.h"
@@ -154,12 +153,6 @@ vm_end(struct vm *vm, enum vm_end end, int status, const char *format, ...)
 
 /* --- what the vCPUs ask for ------------------------------------------------ */
 
-static int
-on_doorbell(void *context, struct vcpu *vcpu)
-{
-    return doorbell_call(context, vcpu);
-}
-
 /* A vCPU waits for what is outside.  It rests if the VM is to pause, in the midst of its exit. */
 static bool
 rest_or_give_up(void *context)
@@ -170,23 +163,14 @@ rest_or_give_up(void *context)
     return vcpu_vm_is_ending(&vm->shared);
 }
 
-static void
-on_console_write(void *context, const void *bytes, size_t size)
+void
+vm_console_write(struct vm *vm, const void *bytes, size_t size)
 {
-    struct vm *vm = context;
-    int ret;
+    int error = console_write(&vm->console, bytes, size, rest_or_give_up, vm);
 
-    ret = console_write(&vm->console, bytes, size, rest_or_give_up, vm);
-    if (ret != 0 && ret != -ECANCELED)
-        vm_end(vm, VM_END_FAILED, 0, "cannot write standard output: %s", limits_explain(ret).text);
-}
-
-static uint8_t
-on_console_read(void *context)
-{
-    struct vm *vm = context;
-
-    return console_read(&vm->console);
+    if (error != 0 && error != -ECANCELED)
+        vm_end(vm, VM_END_FAILED, 0, "cannot write standard output: %s",
+               limits_explain(error).text);
 }
 
 static void
@@ -195,18 +179,42 @@ on_vcpu_end(void *context, bool crashed, const char *message)
     vm_end(context, crashed ? VM_END_CRASHED : VM_END_FAILED, 0, "%s", message);
 }
 
+bool
+vm_park(struct vm *vm)
+{
+    return atomic_fetch_add(&vm->nparked, 1) + 1 == vm->config.machine.nvcpus;
+}
+
+void
+vm_unpark(struct vm *vm)
+{
+    atomic_fetch_sub(&vm->nparked, 1);
+}
+
+void
+vm_end_parked(struct vm *vm, unsigned cpu)
+{
+    char where[128];
+
+    arch_vcpu_describe(&vm->vcpus[cpu].arch, where, sizeof(where));
+    vm_end(vm, VM_END_CRASHED, 0,
+           "all vCPUs halted or wait for one another; the last was vCPU %u: %s", cpu, where);
+}
+
+bool
+vm_is_stopping(struct vm *vm)
+{
+    return vcpu_vm_is_ending(&vm->shared) || vcpu_gate_is_closed(&vm->shared.gate);
+}
+
 /* Nothing interrupts a vCPU (there is no interrupt controller), so HLT is for ever. */
 static void
 on_halt(void *context, struct vcpu *vcpu)
 {
     struct vm *vm = context;
-    char where[128];
 
-    if (atomic_fetch_add(&vm->nhalted, 1) + 1 == vm->config.machine.nvcpus) {
-        arch_vcpu_describe(&vcpu->arch, where, sizeof(where));
-        vm_end(vm, VM_END_CRASHED, 0, "all vCPUs halted; the last was vCPU %u: %s", vcpu->index,
-               where);
-    }
+    if (vm_park(vm))
+        vm_end_parked(vm, vcpu->index);
     while (!vcpu_vm_is_ending(&vm->shared)) {
         vcpu_sleep_prepare(vcpu);
         (void)vcpu_sleep(vcpu, VCPU_NO_DEADLINE);
@@ -215,9 +223,6 @@ on_halt(void *context, struct vcpu *vcpu)
 }
 
 static const struct vcpu_ops vm_vcpu_ops = {
-    .doorbell = on_doorbell,
-    .console_write = on_console_write,
-    .console_read = on_console_read,
     .halt = on_halt,
     .end = on_vcpu_end,
 };
@@ -356,6 +361,7 @@ vm_run(struct vm *vm, struct vm_outcome *outcome)
     int ret;
 
     vm->shared.map = &vm->map;
+    vm->shared.bus = &vm->bus;
     vm->shared.ops = &vm_vcpu_ops;
     vm->shared.context = vm;
     vcpu_signal_setup();
@@ -382,8 +388,6 @@ vm_run(struct vm *vm, struct vm_outcome *outcome)
 static void
 add_counters(const struct vcpu_counters *counters, struct vm_report *report)
 {
-    report->exits_doorbell += counters->doorbell;
-    report->exits_console += counters->console;
     report->exits_mmio += counters->mmio;
     report->exits_efault += counters->efault;
     report->exceptions_pf += counters->exceptions_pf;
@@ -402,6 +406,15 @@ vm_exceptions(struct vm *vm)
                       atomic_load_explicit(&counters->exceptions_ve, memory_order_relaxed);
     }
     return exceptions;
+}
+
+/* How often the guest accessed the first device of that kind. */
+static uint64_t
+count_exits(const struct vm *vm, enum machine_device_kind kind)
+{
+    const struct machine_device *device = machine_find_device(&vm->config.machine, kind);
+
+    return device == NULL ? 0 : bus_count(&vm->bus, BUS_PORT, device->port);
 }
 
 void
@@ -427,6 +440,8 @@ vm_report_get(struct vm *vm, struct vm_report *report)
     VM_SYSTEM_METER_FIELDS(COPY_SYSTEM_METER)
 #undef COPY_MAP_METER
 #undef COPY_SYSTEM_METER
+    report->exits_doorbell = count_exits(vm, MACHINE_DOORBELL);
+    report->exits_console = count_exits(vm, MACHINE_CONSOLE);
     for (i = 0; i < vm->config.machine.nvcpus; i++)
         add_counters(&vm->vcpus[i].counters, report);
     report->faults = vm->faults;

@@ -9,6 +9,7 @@
 #ifndef VM_H
 #define VM_H
 
+#include "vmm/device/bus.h"
 #include "vmm/kvm/fault_service.h"
 #include "vmm/vm/machine.h"
 #include "vmm/vm/vcpu_gate.h"
@@ -17,6 +18,20 @@
 
 struct vm;      /* vm_internal.h */
 struct vm_host; /* vm_host.h */
+
+/*
+ * What answers the guest's calls.  It stands above the VM, which knows no more of it than this:
+ * whoever makes the VM installs it.
+ */
+struct vm_guest_ops {
+    /*
+     * The VM's memory, windows and files are mapped and no vCPU runs: make what is needed and put
+     * it on the VM's bus.  Returns 0 and *guest, or -errno with *error filled and nothing left.
+     */
+    int (*attach)(struct vm *vm, void **guest, struct failure *error);
+    /* The reverse, after the last vCPU has ended. */
+    void (*detach)(void *guest);
+};
 
 enum vm_end {
     VM_END_GUEST,       /* the guest called exit: status */
@@ -38,6 +53,8 @@ struct vm_config {
     enum fault_placement placement;
     unsigned fault_threads; /* 0 = chosen */
     bool detached; /* leaves the process's signals and terminal alone: another VM has them */
+
+    const struct vm_guest_ops *guest; /* borrowed; NULL = the guest can make no calls */
 
     /*
      * Told, as one line without its end, when something of this VM failed that does not end
@@ -66,7 +83,7 @@ struct vm_report {
     uint64_t swap_pages; /* the host's: how many fit into swap; 0 = no swap */
     uint64_t swap_used;  /* ... and are there at the end */
     unsigned nvcpus;
-    uint64_t exits_doorbell;
+    uint64_t exits_doorbell; /* accesses to its port */
     uint64_t exits_console;
     uint64_t exits_mmio;
     uint64_t exits_efault;  /* KVM_RUN returned EFAULT */

@@ -1,17 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What vm*.c, vmspace.c and doorbell.c share: struct vm_host and struct vm.
+ * What the files of a VM share with each other, and with what stands above it and is part of
+ * the VM all the same (the guest's calls): struct vm_host and struct vm.
  *
- * Letters beside fields: (c) constant after vm_create, (a) atomic, S
- * vm->spaces_lock, F vm->end_lock.  S comes before every lock of the engine; F
- * is innermost.
+ * Letters beside fields: (c) constant after vm_create, (a) atomic, F vm->end_lock, innermost.
  */
 #ifndef VM_INTERNAL_H
 #define VM_INTERNAL_H
 
+#include "vmm/device/bus.h"
 #include "vmm/device/console.h"
-#include "vmm/doorbell/doorbell.h"
-#include "vmm/doorbell/vmspace.h"
 #include "vmm/vm/file_map.h"
 #include "vmm/vm/pageout_thread.h"
 #include "vmm/vm/vcpu.h"
@@ -39,17 +37,16 @@ struct vm {
     struct vm_object *ram;   /* (c) counted: all of RAM, mapped at GPA 0 */
     struct file_maps files;  /* (c) owned */
     struct vcpu *vcpus;      /* (c) owned, config.machine.nvcpus */
+    struct bus bus;          /* owned */
     struct console console;  /* owned */
+    void *guest;             /* (c) what config.guest made */
     struct vcpu_vm shared;   /* what the vCPUs see; its service is owned, while vm_run runs */
-
-    struct vm_mutex spaces_lock; /* S */
-    struct vmspaces spaces;      /* S */
 
     bool lost_told; /* vm_run's: it is known that pages of a file are lost; counts in host->quiet */
 
     int ended_fd;              /* (c) owned: eventfd, readable when the VM has ended */
     int rested_fd;             /* (c) owned: eventfd, readable when the vCPUs have come to rest */
-    _Atomic unsigned nhalted;  /* (a) vCPUs that executed HLT */
+    _Atomic unsigned nparked;  /* (a) vCPUs that halted or wait for others for ever */
     struct vm_mutex end_lock;  /* F */
     struct vm_outcome outcome; /* F */
 
@@ -65,6 +62,25 @@ struct vm {
  */
 void vm_warn_line(void (*warn)(void *context, const char *message), void *context,
                   const char *message, int error);
+
+/*
+ * Write what the guest says to the console, waiting as long as it takes or until the VM ends;
+ * a failure ends the VM.  A vCPU's thread, no locks held.
+ */
+void vm_console_write(struct vm *vm, const void *bytes, size_t size);
+
+/*
+ * A vCPU waits for what only another one can do, with no time-out, and for HLT's end, which never
+ * comes; or it does no more.  Before a waker could itself park it counts the vCPU that it wakes out.
+ * vm_park returns whether all vCPUs are parked now: then vm_end_parked ends the VM, whose last vCPU
+ * that was; by its thread, without locks.
+ */
+bool vm_park(struct vm *vm) __attribute__((warn_unused_result));
+void vm_unpark(struct vm *vm);
+void vm_end_parked(struct vm *vm, unsigned cpu);
+
+/* Does the VM end, or is it to pause?  A call that takes long returns to the guest then. */
+bool vm_is_stopping(struct vm *vm);
 
 /* How many exceptions all vCPUs were given because of faults.  Any thread. */
 uint64_t vm_exceptions(struct vm *vm);

@@ -132,8 +132,6 @@ map_window(struct vm *vm, unsigned index, struct failure *error)
     int ret;
 
     ret = map_ram(vm, &args);
-    if (ret == 0)
-        ret = vmspaces_add_window(&vm->spaces, args.start, args.end, false);
     if (ret != 0)
         return failure_set(error, ret, "cannot map window %u at guest address 0x%" PRIx64 ": %s",
                            index, gpa_to_u64(window->start), limits_explain(ret).text);
@@ -237,7 +235,6 @@ make_rest(struct vm *vm, struct failure *error)
     if (ret != 0)
         return ret;
     console_init(&vm->console, STDIN_FILENO, STDOUT_FILENO);
-    vm_mutex_init(&vm->spaces_lock);
     vm_mutex_init(&vm->end_lock);
     vcpu_gate_init(&vm->shared.gate, tell_rested, vm);
     return 0;
@@ -246,10 +243,8 @@ make_rest(struct vm *vm, struct failure *error)
 static void
 unmake_rest(struct vm *vm)
 {
-    vmspaces_free(&vm->spaces);
     vcpu_gate_fini(&vm->shared.gate);
     vm_mutex_fini(&vm->end_lock);
-    vm_mutex_fini(&vm->spaces_lock);
     console_fini(&vm->console);
     close(vm->rested_fd);
     close(vm->ended_fd);
@@ -283,13 +278,6 @@ make_files(struct vm *vm, struct failure *error)
 
     ret = file_maps_init(&vm->files, &vm->map, vm->config.machine.files, vm->config.machine.nfiles,
                          error);
-    for (unsigned i = 0; i < vm->config.machine.nfiles && ret == 0; i++) {
-        const struct machine_file *file = &vm->config.machine.files[i];
-
-        ret = vmspaces_add_window(&vm->spaces, file->start, gpa_add(file->start, file->size), true);
-        if (ret != 0)
-            (void)failure_set(error, ret, "cannot map files: %s", limits_explain(ret).text);
-    }
     if (ret != 0)
         file_maps_fini(&vm->files);
     return ret;
@@ -299,6 +287,59 @@ static void
 unmake_files(struct vm *vm)
 {
     file_maps_fini(&vm->files);
+}
+
+/*
+ * The byte port.  The console takes care of itself: output may have to wait for whoever reads it,
+ * and no other vCPU is to wait with it.
+ */
+static int
+console_access(void *device, const struct bus_access *access)
+{
+    struct vm *vm = device;
+    uint8_t *bytes = access->data;
+
+    if (access->write) {
+        vm_console_write(vm, bytes, access->count);
+        return 0;
+    }
+    for (unsigned i = 0; i < access->count; i++)
+        bytes[i] = console_read(&vm->console);
+    return 0;
+}
+
+static int
+make_bus(struct vm *vm, struct failure *error)
+{
+    const struct machine_device *device = machine_find_device(&vm->config.machine, MACHINE_CONSOLE);
+    int ret = 0;
+
+    bus_init(&vm->bus, vm->config.machine.absent);
+    if (device != NULL)
+        ret = bus_add(&vm->bus, BUS_PORT, device->port, device->nports, BUS_UNLOCKED,
+                      console_access, vm);
+    if (ret != 0)
+        bus_fini(&vm->bus);
+    return ret == 0 ? 0 : failure_set(error, ret, "cannot make the bus: %s", strerror(-ret));
+}
+
+static void
+unmake_bus(struct vm *vm)
+{
+    bus_fini(&vm->bus);
+}
+
+static int
+make_guest(struct vm *vm, struct failure *error)
+{
+    return vm->config.guest == NULL ? 0 : vm->config.guest->attach(vm, &vm->guest, error);
+}
+
+static void
+unmake_guest(struct vm *vm)
+{
+    if (vm->config.guest != NULL)
+        vm->config.guest->detach(vm->guest);
 }
 
 static void
@@ -326,7 +367,7 @@ static const struct vm_part {
 } vm_parts[] = {
     { make_rest, unmake_rest },    { make_kvm, unmake_kvm },    { make_kpmap, unmake_kpmap },
     { make_pmap, unmake_pmap },    { make_memory, unmake_ram }, { make_files, unmake_files },
-    { make_vcpus, destroy_vcpus },
+    { make_vcpus, destroy_vcpus }, { make_bus, unmake_bus },    { make_guest, unmake_guest },
 };
 #define VM_PARTS (sizeof(vm_parts) / sizeof(vm_parts[0]))
 

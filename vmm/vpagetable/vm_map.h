@@ -231,6 +231,13 @@ enum vm_result vm_map_lookup(struct vm_map *map, gpa_t gpa, vm_prot_t access,
 void vm_map_lookup_done(struct vm_map *map);
 
 /*
+ * Do two addresses show one page, and will go on doing so as long as their entries stay?  So it is
+ * if both entries are NORMAL, on one object, and neither is to shadow it before it is written.
+ * Locks: none held; takes M shared.
+ */
+bool vm_map_shows_same(struct vm_map *map, gpa_t a, gpa_t b);
+
+/*
  * Take and drop the range interlock.  Overlapping ranges are served in order of
  * arrival; disjoint ones never wait for each other.
  * Locks: M held shared; sleeps, but never for longer than others hold theirs.

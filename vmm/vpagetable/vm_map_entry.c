@@ -66,6 +66,34 @@ vm_map_range_free(const struct vm_map *map, gpa_t start, gpa_t end)
     return after == NULL || vm_map_entry_lowest(after).value >= end.value;
 }
 
+/* The NORMAL entry around gpa that keeps its object, or NULL. */
+static const struct vm_map_entry *
+entry_settled(const struct vm_map *map, gpa_t gpa)
+{
+    const struct vm_map_entry *entry = vm_map_entry_search(map, gpa);
+
+    if (entry == NULL || gpa.value < entry->start.value || entry->object == NULL ||
+        entry->maptype != VM_MAPTYPE_NORMAL || (entry->eflags & MAP_ENTRY_NEEDS_COPY) != 0)
+        return NULL;
+    return entry;
+}
+
+bool
+vm_map_shows_same(struct vm_map *map, gpa_t a, gpa_t b)
+{
+    const struct vm_map_entry *x, *y;
+    bool same;
+
+    vm_rwlock_read_lock(&map->lock);
+    x = entry_settled(map, a);
+    y = entry_settled(map, b);
+    same =
+        x != NULL && y != NULL && x->object == y->object &&
+        x->offset + vm_map_range_pages(x->start, a) == y->offset + vm_map_range_pages(y->start, b);
+    vm_rwlock_read_unlock(&map->lock);
+    return same;
+}
+
 /* ---- Clipping and merging. ---- */
 
 int

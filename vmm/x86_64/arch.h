@@ -111,6 +111,9 @@ int arch_call_set(struct arch_vcpu *vcpu, const struct arch_call *call)
 int arch_inject_fault(struct arch_vcpu *vcpu, struct vm_map *map, const struct vm_fault_info *info,
                       unsigned flags, unsigned *ninputs) __attribute__((warn_unused_result));
 
+/* Does the guest get its faults on this vCPU as #VE, not as #PF? */
+bool arch_vcpu_delivers_ve(const struct arch_vcpu *vcpu);
+
 /*
  * KVM could not emulate the instruction at RIP, perhaps because it could not
  * reach memory: resolve the pages of the instruction and of everything it

@@ -238,7 +238,7 @@ prepare_exception(const struct arch_vcpu *vcpu, struct vm_map *map,
         set_exception(state, VECTOR_DF, true, 0);
         return 0;
     }
-    if (vcpu->delivery == VKVM_DELIVER_VE) {
+    if (arch_vcpu_delivers_ve(vcpu)) {
         ret = ve_area_write(vcpu, map, info, gva);
         if (ret == 0)
             set_exception(state, VECTOR_VE, false, 0);
@@ -273,6 +273,12 @@ locate_access(struct emulated_memory *context, unsigned flags, struct state *sta
     if (!*found && (flags & (ARCH_INJECT_MMIO | ARCH_INJECT_CERTAIN)) == 0)
         return -EAGAIN;
     return 0;
+}
+
+bool
+arch_vcpu_delivers_ve(const struct arch_vcpu *vcpu)
+{
+    return vcpu->delivery == VKVM_DELIVER_VE;
 }
 
 int
