@@ -120,9 +120,13 @@ run_party(void *argument)
 static void
 party_make(struct world *w, struct party *p)
 {
+    const uint64_t one = 1;
     if (w->host == NULL)
         w->host = make_host(&w->config);
     p->vm = make_vm_on(w->host, &p->config, guest_party, guest_party_end);
+    /* Pages of zeros could be taken away, and a VM that waits would need memory for them. */
+    put(p->vm, GUEST_TOLD + sizeof(one), &one, sizeof(one));
+    put(p->vm, GUEST_ANSWER + sizeof(one), &one, sizeof(one));
 }
 
 static void

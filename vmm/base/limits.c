@@ -314,3 +314,14 @@ limits_explain_thread(int error)
 {
     return limits_explain_from(&limits_kernel, error, true);
 }
+
+struct limits_reason
+limits_explain_cause(const char *cause, int error)
+{
+    struct limits_reason reason;
+
+    if (cause == NULL || strchr(cause, ':') == NULL)
+        return limits_explain(error);
+    snprintf(reason.text, sizeof(reason.text), "%s", strerror(error < 0 ? -error : error));
+    return reason;
+}

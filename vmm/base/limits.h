@@ -33,7 +33,13 @@ struct limits_reason limits_explain(int error);
 /* The same of a thread that could not be made: EAGAIN means another limit than elsewhere. */
 struct limits_reason limits_explain_thread(int error);
 
-/* Both, with another source. */
+/*
+ * What stands behind a fault's cause (vm_fault_info): the errno's own text where the cause has a
+ * remedy of its own ("... used up: raise --ram"), else as limits_explain.
+ */
+struct limits_reason limits_explain_cause(const char *cause, int error);
+
+/* The first two, with another source. */
 struct limits_reason limits_explain_from(const struct limits_source *source, int error,
                                          bool for_thread);
 

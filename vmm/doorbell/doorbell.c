@@ -71,7 +71,8 @@ doorbell_memory_error(struct vm *vm, enum vm_result result, const struct vm_faul
     if (result == VM_HOST_FAILURE)
         vm_end(vm, VM_END_FAILED, 0, "%s of guest address 0x%" PRIx64 ": %s: %s",
                info->access == VM_PROT_WRITE ? "write" : "read", gpa_to_u64(info->gpa),
-               info->cause != NULL ? info->cause : "host failure", strerror(-info->error));
+               info->cause != NULL ? info->cause : "host failure",
+               limits_explain_cause(info->cause, info->error).text);
     return doorbell_error(result, 0);
 }
 

@@ -180,7 +180,8 @@ answer_host_failure(struct fault_service *service, const struct vm_fault_info *i
 {
     say_fatal(service, "%s of guest address 0x%llx: %s: %s", vm_access_name(info->access),
               (unsigned long long)gpa_to_u64(info->gpa),
-              info->cause != NULL ? info->cause : "host failure", limits_explain(info->error).text);
+              info->cause != NULL ? info->cause : "host failure",
+              limits_explain_cause(info->cause, info->error).text);
     return ANSWER_FATAL;
 }
 

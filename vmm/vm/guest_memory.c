@@ -22,7 +22,7 @@ guest_memory_write(const struct guest_memory *memory, gpa_t gpa, const void *fro
         return failure_set(failure, info.error, "cannot write %s to guest memory at 0x%llx: %s: %s",
                            what, (unsigned long long)gpa_to_u64(info.gpa),
                            info.cause != NULL ? info.cause : "host failure",
-                           limits_explain(info.error).text);
+                           limits_explain_cause(info.cause, info.error).text);
     return failure_set(failure, -EFAULT, "cannot write %s to guest memory at 0x%llx: %s", what,
                        (unsigned long long)gpa_to_u64(gpa), vm_result_name(result));
 }

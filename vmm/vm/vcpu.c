@@ -328,7 +328,7 @@ fail_access(struct vcpu *vcpu, const struct vm_fault_info *info, unsigned flags)
         vcpu_end(vcpu, END_FAILED, "%s of guest address 0x%" PRIx64 ": %s: %s",
                  vm_access_name(info->access), gpa_to_u64(info->gpa),
                  info->cause != NULL ? info->cause : "host failure",
-                 limits_explain(info->error).text);
+                 limits_explain_cause(info->cause, info->error).text);
         return;
     }
     ret = inject(vcpu, info, flags);

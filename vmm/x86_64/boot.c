@@ -46,7 +46,7 @@ boot_write(struct vm_map *map, uint64_t gpa, const void *from, size_t size, stru
         return failure_set(error, info.error,
                            "cannot write the boot tables at guest address 0x%" PRIx64 ": %s: %s",
                            gpa, info.cause != NULL ? info.cause : "host failure",
-                           limits_explain(info.error).text);
+                           limits_explain_cause(info.cause, info.error).text);
     return failure_set(error, -EFAULT,
                        "cannot write the boot tables at guest address 0x%" PRIx64
                        " (%s): give at least %u bytes of memory from address 0",
