@@ -67,7 +67,7 @@ for path in vmm/*/; do
     fi
     case $folder in
     kvm | x86_64 | vm) ;;
-    *) never "vmm/$folder" '<linux/kvm\.h>' 'only vmm/kvm, vmm/x86_64 and the vCPU loop include <linux/kvm.h>' ;;
+    *) never "vmm/$folder" '<linux/kvm\.h>' 'only vmm/kvm, vmm/x86_64 and the vCPUs include <linux/kvm.h>' ;;
     esac
 done
 for file in vmm/*.[ch]; do

@@ -6,6 +6,7 @@ VM_FILES := \
 	pageout_thread.c \
 	port_input.c \
 	vcpu.c \
+	vcpu_exit.c \
 	vcpu_gate.c \
 	vm.c \
 	vm_host.c \
