@@ -21,6 +21,7 @@ UNIT_FILES := \
 	test_hammer.c \
 	test_histogram.c \
 	test_image.c \
+	test_image_damage.c \
 	test_injection.c \
 	test_injection_map.c \
 	test_insn.c \
