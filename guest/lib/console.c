@@ -249,7 +249,7 @@ console_flush(void)
 int
 console_read(void)
 {
-    uint8_t byte;
+    uint8_t byte = 0;
     int64_t n = doorbell_console_read(&byte, 1);
 
     if (n > 0)

@@ -260,9 +260,12 @@ swap_that_cannot_be_read_ends_a_vm_that_asked_for_no_exceptions(struct verdict *
     CHECK(v, strchr(w.outcome.message, '\n') == NULL, "more than one line");
     CHECK_EQ(v, load->faults + load->wrong, 0);
     CHECK_EQ(v, w.warnings, 1);
+    CHECK(v, strstr(w.warning, w.swap) != NULL && strstr(w.warning, " at offset ") != NULL,
+          "told was: %s", w.warning);
+    /* What is written behind the lost page makes the file long enough again. */
     CHECK(v,
-          strstr(w.warning, w.swap) != NULL && strstr(w.warning, " at offset ") != NULL &&
-              strstr(w.warning, "ends before it") != NULL,
+          strstr(w.warning, "ends before it") != NULL ||
+              strstr(w.warning, "not what was written there") != NULL,
           "told was: %s", w.warning);
     CHECK_EQ(v, atomic_load(&w.vm->map.meter.v_swap_lost), 1);
     world_fini(&w);

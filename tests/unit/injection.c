@@ -228,7 +228,7 @@ injected_size(int fd)
 
 static const struct world_host host = {
     .file = { injected_read, injected_write, injected_size },
-    .swap = { injected_read, injected_write },
+    .swap = { .read = injected_read, .write = injected_write },
     .refuse = machine_refuses,
 };
 

@@ -37,13 +37,16 @@ file_open(const char *path, int flags, int *fdp, uint64_t *size, struct failure 
 {
     /* O_NONBLOCK: opening a FIFO without a writer must not hang. */
     int fd = open(path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    int error = fd < 0 ? -errno : 0;
+    int error;
 
-    if (error == -ENOENT || error == -ENOTDIR)
-        return failure_set(failure, -ENOENT, FAILURE_NAME ": no such file: check the name", path);
-    if (error != 0)
+    if (fd < 0) {
+        error = -errno;
+        if (error == -ENOENT || error == -ENOTDIR)
+            return failure_set(failure, -ENOENT, FAILURE_NAME ": no such file: check the name",
+                               path);
         return failure_set(failure, error, "cannot open " FAILURE_NAME ": %s", path,
                            limits_explain(error).text);
+    }
     error = check_regular(path, fd, size, failure);
     if (error != 0) {
         close(fd);
