@@ -18,7 +18,7 @@ run_guest(const struct vm_config *config, const uint8_t *code, const uint8_t *en
     struct vm *vm = make_vm(config, code, end);
     struct vm_outcome outcome = run_vm(vm);
 
-    vm_destroy(vm);
+    destroy_vm(vm);
     return outcome;
 }
 
@@ -34,7 +34,7 @@ ports_nobody_owns_read_as_ones(struct verdict *v)
     get(vm, GUEST_RECORD, values, sizeof(values));
     CHECK_EQ(v, values[0], 0xff);
     CHECK_EQ(v, values[1], 0xffffffff);
-    vm_destroy(vm);
+    destroy_vm(vm);
 }
 
 /* What a device on the memory bus was asked. */
@@ -80,7 +80,7 @@ memory_nobody_has_reads_as_ones_if_the_machine_says_so_and_devices_answer(struct
     CHECK_EQ(v, probe.written, 7);
     CHECK_EQ(v, probe.written_at, 0x10);
     CHECK_EQ(v, probe.read_at, 4);
-    vm_destroy(vm);
+    destroy_vm(vm);
 }
 
 static void
@@ -129,7 +129,7 @@ all_bytes_are_read_one_like_none_among_them_and_the_end_is_told(struct verdict *
     get(vm, GUEST_RECORD + 8, read_back, sizeof(read_back));
     CHECK(v, memcmp(read_back, input, sizeof(input)) == 0, "other bytes");
     CHECK_EQ(v, read_back[sizeof(input)], 0);
-    vm_destroy(vm);
+    destroy_vm(vm);
 }
 
 static const struct test tests[] = {

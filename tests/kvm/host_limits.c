@@ -3,6 +3,7 @@
  * Where memslots and VMAs run out, and where the host refuses what must not fail (kvm_rig.h).
  */
 #include "tests/kvm/kvm_rig.h"
+#include "tests/unit/sanitized.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -187,20 +188,20 @@ check_many(bool natural)
 
     machine_open(NO_WINDOW, false);
     kvm_pmap_configure(m.kp, 2 * PMAP_CHUNK_PAGES, NULL);
-    unsigned before = count_vmas();
+    unsigned before = count_vmas(); /* a sanitizer maps memory of its own meanwhile */
     many_open(natural);
-    CHECK(count_vmas() - before <= (natural ? PMAP_CHUNK_PAGES : 0) + 2);
+    CHECK(SANITIZED || count_vmas() - before <= (natural ? PMAP_CHUNK_PAGES : 0) + 2);
     many_enter(false);
     many_enter(true);
     kvm_pmap_statistics(m.kp, &statistics);
     CHECK(statistics.foreign_evictions > MANY);
-    CHECK(count_vmas() - before <= 2 * PMAP_CHUNK_PAGES + 2);
+    CHECK(SANITIZED || count_vmas() - before <= 2 * PMAP_CHUNK_PAGES + 2);
     for (unsigned i = 0; i < MANY; i++) {
         kvm_pmap_ops.remove(m.kp, &many[i], 0, 1);
         kvm_pmap_ops.window_destroy(m.kp, &many[i]);
     }
     CHECK(m.kp->vmas == m.kp->home_vmas && m.kp->home_vmas == 2); /* RAM's */
-    CHECK(count_vmas() <= before);
+    CHECK(SANITIZED || count_vmas() <= before);
     machine_close();
 }
 

@@ -384,7 +384,8 @@ struct block {
     char fill[40];
 };
 
-CHECKED_TEST(vm_extent, a_large_extent_takes_no_more_than_a_sixteenth_too_much)
+CHECKED_TEST(vm_extent, a_large_extent_takes_no_more_than_a_sixteenth_too_much,
+             .disabled = SANITIZED)
 {
     const struct vm_system_config config = { .store_pages = VM_STORE_PAGES_MAX };
     const uint64_t large = (uint64_t)1217 << 18, rest = VM_STORE_PAGES_MAX / 4;
