@@ -2,6 +2,8 @@
 /* Every limit of the host is named, with its remedy, and only where it can be the cause. */
 #include "vmm/base/limits.h"
 
+#include "tests/unit/sanitized.h"
+
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>
@@ -107,7 +109,7 @@ Test(limits, a_shortage_without_a_limit_is_the_hosts)
     expect_exactly(-ENOMEM, true, text);
 }
 
-Test(limits, each_limit_of_the_process_is_named_with_its_remedy)
+Test(limits, each_limit_of_the_process_is_named_with_its_remedy, .disabled = SANITIZED)
 {
     struct limits_reason reason;
 
@@ -220,7 +222,7 @@ Test(limits, a_control_group_without_a_limit_or_with_room_is_not_named)
                    "the VM less");
 }
 
-Test(limits, the_line_is_cut_where_it_would_be_too_long)
+Test(limits, the_line_is_cut_where_it_would_be_too_long, .disabled = SANITIZED)
 {
     char group[600];
     struct limits_reason reason;
