@@ -143,6 +143,8 @@ listed() {
 test_program() {
     if [ -n "$unusable" ]; then
         skip "$1" "$unusable"
+    elif [ "$1" = host_life ] && [ -n "${VKVM_LANE:-}" ] && [ -z "${VKVM_SOAK:-}" ]; then
+        skip "$1" 'takes minutes on an emulated processor; make soak runs it there'
     else
         run "$build/tests/$1"
         judge "$1" 0 ''
