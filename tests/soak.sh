@@ -39,7 +39,7 @@ step_kvm() {
 step_repeat() {
     for i in $(seq 20); do
         echo "repeat: $i of 20"
-        tests/kvm/run.sh inval_spin checksum remap_hammer host_service || return 1
+        tests/kvm/run.sh wait_flag checksum remap_hammer host_service || return 1
     done
 }
 
