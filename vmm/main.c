@@ -19,7 +19,7 @@ static const struct cli_command *const commands[] = {
     &cmd_walk,
 };
 
-#define NCOMMANDS (sizeof commands / sizeof commands[0])
+#define NCOMMANDS (sizeof(commands) / sizeof(commands[0]))
 
 static const struct cli_command *
 find_command(const char *name)
@@ -45,11 +45,11 @@ print_usage(FILE *to)
 static int
 usage_error(const char *what, const char *word)
 {
-    struct failure error = { .message = "" };
+    struct failure failure = { .message = "" };
     int status =
-        failure_set(&error, CLI_USAGE, "%s " FAILURE_NAME ": see 'vkvm --help'", what, word);
+        failure_set(&failure, CLI_USAGE, "%s " FAILURE_NAME ": see 'vkvm --help'", what, word);
 
-    cli_complain(error.message);
+    cli_complain(failure.message);
     return status;
 }
 

@@ -51,7 +51,7 @@ pin(int cpu)
 
     CPU_ZERO(&set);
     CPU_SET(cpu, &set);
-    (void)sched_setaffinity(0, sizeof set, &set);
+    (void)sched_setaffinity(0, sizeof(set), &set);
 }
 
 static void
@@ -184,11 +184,11 @@ textbook_handler(void *context)
 
     pin(1);
     for (;;) {
-        struct uffdio_copy copy = { .src = (uintptr_t)zeros, .len = sizeof zeros };
+        struct uffdio_copy copy = { .src = (uintptr_t)zeros, .len = sizeof(zeros) };
 
         if (poll(fds, 2, -1) < 0 || (fds[1].revents & POLLIN))
             return NULL;
-        if (read(m->uffd, &message, sizeof message) != sizeof message)
+        if (read(m->uffd, &message, sizeof(message)) != sizeof(message))
             continue;
         copy.dst = message.arg.pagefault.address & ~4095ull;
         (void)ioctl(m->uffd, UFFDIO_COPY, &copy);
@@ -287,8 +287,8 @@ write_guest(struct monitor *m, const struct touch_params *params)
 
     write_tables(m->memory);
     memcpy(m->memory + TOUCH_CODE, touch_begin, (size_t)(touch_end - touch_begin));
-    memcpy(m->memory + TOUCH_SHARED, &shared, sizeof shared);
-    memcpy(m->memory + TOUCH_PARAMS(0), params, sizeof *params);
+    memcpy(m->memory + TOUCH_SHARED, &shared, sizeof(shared));
+    memcpy(m->memory + TOUCH_PARAMS(0), params, sizeof(*params));
 }
 
 int
@@ -302,7 +302,7 @@ baseline_run(enum baseline_kind kind, uint64_t memory, struct touch_params *para
 
     if (error)
         goto out;
-    (void)sched_getaffinity(0, sizeof saved, &saved);
+    (void)sched_getaffinity(0, sizeof(saved), &saved);
     write_guest(&m, params);
     error = set_registers(m.vcpu);
     if (!error)
@@ -311,10 +311,10 @@ baseline_run(enum baseline_kind kind, uint64_t memory, struct touch_params *para
         goto out;
     pin(0);
     error = run_guest(&m);
-    (void)sched_setaffinity(0, sizeof saved, &saved);
+    (void)sched_setaffinity(0, sizeof(saved), &saved);
     if (kind == BASELINE_TEXTBOOK)
         stop_textbook(&m);
-    memcpy(params, m.memory + TOUCH_PARAMS(0), sizeof *params);
+    memcpy(params, m.memory + TOUCH_PARAMS(0), sizeof(*params));
 out:
     close_vm(&m);
     return error;

@@ -29,7 +29,7 @@ static const struct bench_group *const groups[] = {
     &bench_chain_group, &bench_memory_group, &bench_process_group, &bench_fork_group,
 };
 
-#define NGROUPS (sizeof groups / sizeof groups[0])
+#define NGROUPS (sizeof(groups) / sizeof(groups[0]))
 
 const char *bench_programs;
 
@@ -103,7 +103,7 @@ become_threaded(void)
     pthread_join(thread, NULL);
 }
 
-/* ---- Figures. ---- */
+/* --- Figures ------------------------------------------------------------- */
 
 static int
 compare(const void *a, const void *b)
@@ -120,7 +120,7 @@ figures_median(struct figures *f)
 {
     if (f->count == 0)
         return BENCH_NONE;
-    qsort(f->value, f->count, sizeof f->value[0], compare);
+    qsort(f->value, f->count, sizeof(f->value[0]), compare);
     return f->value[f->count / 2];
 }
 
@@ -136,7 +136,7 @@ group_round(const struct bench_group *group, struct figures *figures)
     }
 }
 
-/* ---- Printing. ---- */
+/* --- Printing ------------------------------------------------------------ */
 
 static void
 print_list(const struct bench_group *group, struct figures *figures)
@@ -195,7 +195,7 @@ print_group(const struct bench_group *group, struct figures *figures)
     fflush(stdout);
 }
 
-/* ---- Running. ---- */
+/* --- Running ------------------------------------------------------------- */
 
 static _Noreturn void
 usage(void)
@@ -236,7 +236,7 @@ run_group(const struct bench_group *group, unsigned rounds)
 
     if (group->max_rounds != 0 && rounds > group->max_rounds)
         rounds = group->max_rounds;
-    memset(figures, 0, sizeof figures);
+    memset(figures, 0, sizeof(figures));
     for (unsigned round = 0; round < rounds; round++)
         group_round(group, figures);
     print_group(group, figures);

@@ -93,6 +93,6 @@ const struct bench_group bench_copy_group = {
     .name = "copy",
     .title = "virtual copy, milliseconds",
     .rows = rows,
-    .nrows = sizeof rows / sizeof rows[0],
+    .nrows = sizeof(rows) / sizeof(rows[0]),
     .max_rounds = 3,
 };

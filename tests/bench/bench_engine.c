@@ -65,8 +65,8 @@ fill(struct bench_engine *engine)
     struct vm_fault_info info;
 
     for (uint64_t i = 0; i < PAGES; i++) {
-        if (vm_map_write(&engine->map, gpa_from_u64(REGION + (i << PAGE_SHIFT)), &mark, sizeof mark,
-                         &info) != VM_OK)
+        if (vm_map_write(&engine->map, gpa_from_u64(REGION + (i << PAGE_SHIFT)), &mark,
+                         sizeof(mark), &info) != VM_OK)
             bench_fail("filling memory", vm_result_name(info.result));
     }
 }
@@ -139,5 +139,5 @@ const struct bench_group bench_engine_group = {
     .name = "engine",
     .title = "vm_fault alone, no host, nanoseconds per fault",
     .rows = rows,
-    .nrows = sizeof rows / sizeof rows[0],
+    .nrows = sizeof(rows) / sizeof(rows[0]),
 };

@@ -40,10 +40,10 @@ add_region(struct bench_guest *guest, struct vm_map *map)
     bench_guest_add_region(map, REGION, PAGES);
     bench_guest_populate(map, &guest->touch[0]);
     for (uint64_t i = 0; i < PAGES; i++)
-        bench_guest_poke(map, REGION + i * PAGE_SIZE, &i, sizeof i);
+        bench_guest_poke(map, REGION + i * PAGE_SIZE, &i, sizeof(i));
 }
 
-/* ---- Copy on write. ---- */
+/* --- Copy on write ------------------------------------------------------- */
 
 static void
 copy_region(struct vm_map *map)
@@ -71,7 +71,7 @@ prepare_move(struct bench_guest *guest, struct vm_map *map)
 
     prepare_cow(guest, map);
     guest->pinned = bench_pin(map, REGION);
-    bench_guest_poke(map, REGION + PAGE_SIZE, &mark, sizeof mark);
+    bench_guest_poke(map, REGION + PAGE_SIZE, &mark, sizeof(mark));
     bench_check(vm_map_remove(map, gpa_from_u64(COPY), end), "removing a copy");
 }
 
@@ -118,7 +118,7 @@ measure_protected(const struct bench_row *row)
     return bench_guest_us_per_page(&guest);
 }
 
-/* ---- Swap. ---- */
+/* --- Swap ---------------------------------------------------------------- */
 
 /* All of the region goes to swap; only then a guest that reads it. */
 static void
@@ -154,7 +154,7 @@ measure_swap(const struct bench_row *row)
     double us;
     int fd;
 
-    snprintf(path, sizeof path, "%s/vkvm-bench.XXXXXX", directory != NULL ? directory : "/tmp");
+    snprintf(path, sizeof(path), "%s/vkvm-bench.XXXXXX", directory != NULL ? directory : "/tmp");
     fd = mkstemp(path);
     if (fd < 0)
         bench_fail("swap file", path);
@@ -209,10 +209,10 @@ const struct bench_group bench_fault_group = {
     .rows = rows,
     .nrows = ROW_COUNT,
     .ratios = ratios,
-    .nratios = sizeof ratios / sizeof ratios[0],
+    .nratios = sizeof(ratios) / sizeof(ratios[0]),
 };
 
-/* ---- Rates. ---- */
+/* --- Rates --------------------------------------------------------------- */
 
 /* Thousands of isolated faults per second; `a`: vCPUs, each in memory of its own. */
 static double
@@ -245,7 +245,7 @@ const struct bench_group bench_rate_group = {
     .name = "rate",
     .title = "isolated zero-fill faults, thousands per second",
     .rows = rate_rows,
-    .nrows = sizeof rate_rows / sizeof rate_rows[0],
+    .nrows = sizeof(rate_rows) / sizeof(rate_rows[0]),
     .ratios = rate_ratios,
     .nratios = 1,
 };

@@ -52,8 +52,8 @@ bookkeeping(struct bench_engine *engine, const struct vm_object *object)
     uint64_t words = sys->store_pages / 64;
 
     return heap.uordblks + heap.hblkhd +
-           resident_bytes(&sys->pages[object->extent], OBJECT_PAGES * sizeof sys->pages[0]) +
-           resident_bytes(sys->moved, words * sizeof sys->moved[0]);
+           resident_bytes(&sys->pages[object->extent], OBJECT_PAGES * sizeof(sys->pages[0])) +
+           resident_bytes(sys->moved, words * sizeof(sys->moved[0]));
 }
 
 /* Window i shows the first PAGES pages in another order; all its mappings. */
@@ -117,8 +117,8 @@ const struct bench_group bench_memory_group = {
     .name = "memory",
     .title = "bookkeeping per resident page, percent of the page",
     .rows = rows,
-    .nrows = sizeof rows / sizeof rows[0],
+    .nrows = sizeof(rows) / sizeof(rows[0]),
     .ratios = ratios,
-    .nratios = sizeof ratios / sizeof ratios[0],
+    .nratios = sizeof(ratios) / sizeof(ratios[0]),
     .max_rounds = 1,
 };

@@ -54,7 +54,7 @@ sample_measure(struct bench_engine *engine, struct sample sample)
     return ns / (double)times;
 }
 
-/* ---- Resident pages. ---- */
+/* --- Resident pages ------------------------------------------------------ */
 
 #define FRESH ((uint64_t)1 << 40) /* where pages of zeros are made */
 
@@ -141,7 +141,7 @@ const struct bench_group bench_pages_group = {
     .nratios = 2,
 };
 
-/* ---- Map entries. ---- */
+/* --- Map entries --------------------------------------------------------- */
 
 #define ENTRIES_PAGES 16384ull /* in all entries together */
 
@@ -220,7 +220,7 @@ const struct bench_group bench_entries_group = {
     .nratios = 1,
 };
 
-/* ---- Chains. ---- */
+/* --- Chains -------------------------------------------------------------- */
 
 #define CHAIN_PAGES 2048ull /* the lower half is never written to after the first time */
 #define COPY(n) ((uint64_t)(n) * (CHAIN_PAGES << PAGE_SHIFT))

@@ -66,19 +66,19 @@ build_table(struct vm_map *map, vpte_t leaf_flags)
     for (unsigned level = 0; level < 2; level++) {
         vpte_t entry = (TABLES + (level + 1) * PAGE_SIZE) | DIRECTORY;
 
-        bench_guest_poke(map, TABLES + level * PAGE_SIZE, &entry, sizeof entry);
+        bench_guest_poke(map, TABLES + level * PAGE_SIZE, &entry, sizeof(entry));
     }
     for (uint64_t i = 0; i < leaf_tables; i++)
         entries[i] = (first_leaf + i * PAGE_SIZE) | DIRECTORY;
-    bench_guest_poke(map, TABLES + 2 * PAGE_SIZE, entries, leaf_tables * sizeof entries[0]);
+    bench_guest_poke(map, TABLES + 2 * PAGE_SIZE, entries, leaf_tables * sizeof(entries[0]));
     for (uint64_t table = 0; table < leaf_tables; table++) {
         for (uint64_t i = 0; i < 512; i++) {
             uint64_t frame = ((table * 512 + i) * SCATTER) % SEQUENTIAL_PAGES;
 
             entries[i] = (TOUCH_BASE + frame * PAGE_SIZE) | leaf_flags;
-            bench_guest_poke(map, TOUCH_BASE + frame * PAGE_SIZE, &frame, sizeof frame);
+            bench_guest_poke(map, TOUCH_BASE + frame * PAGE_SIZE, &frame, sizeof(frame));
         }
-        bench_guest_poke(map, first_leaf + table * PAGE_SIZE, entries, sizeof entries);
+        bench_guest_poke(map, first_leaf + table * PAGE_SIZE, entries, sizeof(entries));
     }
 }
 
@@ -152,5 +152,5 @@ const struct bench_group bench_touch_group = {
     .rows = rows,
     .nrows = ROW_COUNT,
     .ratios = ratios,
-    .nratios = sizeof ratios / sizeof ratios[0],
+    .nratios = sizeof(ratios) / sizeof(ratios[0]),
 };

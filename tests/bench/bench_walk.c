@@ -181,7 +181,7 @@ const struct bench_group bench_walk_group = {
     .name = "walk",
     .title = "walk of a virtual page table, warm, nanoseconds",
     .rows = rows,
-    .nrows = sizeof rows / sizeof rows[0],
+    .nrows = sizeof(rows) / sizeof(rows[0]),
     .ratios = ratios,
-    .nratios = sizeof ratios / sizeof ratios[0],
+    .nratios = sizeof(ratios) / sizeof(ratios[0]),
 };

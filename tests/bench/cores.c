@@ -21,7 +21,7 @@ pin_to(int processor)
 
     CPU_ZERO(&set);
     CPU_SET(processor, &set);
-    if (sched_setaffinity(0, sizeof set, &set) != 0)
+    if (sched_setaffinity(0, sizeof(set), &set) != 0)
         bench_fail("cores", "sched_setaffinity");
 }
 
@@ -72,7 +72,7 @@ bench_measure_cores(const struct bench_row *row)
     double ns;
 
     (void)row;
-    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0)
+    if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0)
         bench_fail("cores", "sched_getaffinity");
     for (int i = 0; i < CPU_SETSIZE && n < 2; i++)
         if (CPU_ISSET(i, &allowed))
@@ -81,7 +81,7 @@ bench_measure_cores(const struct bench_row *row)
         return BENCH_NONE;
     pin_to(processors[0]);
     ns = throw_ns(processors[1]);
-    if (sched_setaffinity(0, sizeof allowed, &allowed) != 0)
+    if (sched_setaffinity(0, sizeof(allowed), &allowed) != 0)
         bench_fail("cores", "sched_setaffinity");
     return ns;
 }

@@ -63,11 +63,11 @@ on_fatal(void *context, const char *message)
 static void
 init_kvm(struct bench_engine *engine)
 {
-    struct failure error = { 0 };
+    struct failure failure = { 0 };
 
-    if (kvm_host_open(&engine->host, &error) != 0 ||
-        kvm_vm_open(&engine->kvm, &engine->host, &error) != 0)
-        bench_fail("opening KVM", error.message);
+    if (kvm_host_open(&engine->host, &failure) != 0 ||
+        kvm_vm_open(&engine->kvm, &engine->host, &failure) != 0)
+        bench_fail("opening KVM", failure.message);
     const struct kvm_pmap_config config = { .kvm = &engine->kvm,
                                             .sys = &engine->sys,
                                             .fatal = on_fatal };
@@ -130,8 +130,8 @@ set_entry(struct bench_engine *engine, uint64_t table, uint64_t index, vm_pindex
     vpte_t entry = frame << PAGE_SHIFT | WINDOW_FLAGS;
     struct vm_fault_info info;
 
-    if (vm_map_write(&engine->map, gpa_from_u64((table << PAGE_SHIFT) + index * sizeof entry),
-                     &entry, sizeof entry, &info) != VM_OK)
+    if (vm_map_write(&engine->map, gpa_from_u64((table << PAGE_SHIFT) + index * sizeof(entry)),
+                     &entry, sizeof(entry), &info) != VM_OK)
         bench_fail("writing a table", vm_result_name(info.result));
 }
 

@@ -93,9 +93,9 @@ load(struct bench_guest *guest, struct vm_map *map)
     struct touch_shared shared = { .ncpus = guest->config.machine.nvcpus };
 
     bench_guest_poke(map, TOUCH_CODE, touch_begin, (size_t)(touch_end - touch_begin));
-    bench_guest_poke(map, TOUCH_SHARED, &shared, sizeof shared);
+    bench_guest_poke(map, TOUCH_SHARED, &shared, sizeof(shared));
     for (unsigned i = 0; i < guest->config.machine.nvcpus; i++)
-        bench_guest_poke(map, TOUCH_PARAMS(i), &guest->touch[i], sizeof guest->touch[i]);
+        bench_guest_poke(map, TOUCH_PARAMS(i), &guest->touch[i], sizeof(guest->touch[i]));
 }
 
 static double
@@ -114,26 +114,26 @@ double
 bench_guest_run(struct bench_guest *guest)
 {
     const struct arch_start start = { .entry = gpa_from_u64(TOUCH_CODE) };
-    struct failure error = { 0 };
+    struct failure failure = { 0 };
     struct vm_outcome outcome;
     struct vm_host *host;
     struct vm_map *map;
     struct vm *vm;
 
-    if (vm_host_create(&guest->host, &host, &error) != 0 ||
-        vm_create(host, &guest->config, &vm, &error) != 0)
-        bench_fail("creating a VM", error.message);
+    if (vm_host_create(&guest->host, &host, &failure) != 0 ||
+        vm_create(host, &guest->config, &vm, &failure) != 0)
+        bench_fail("creating a VM", failure.message);
     map = vm_map_of(vm);
     if (guest->prepare != NULL)
         guest->prepare(guest, map);
     load(guest, map);
-    if (vm_set_start(vm, &start, &error) != 0)
-        bench_fail("starting a VM", error.message);
+    if (vm_set_start(vm, &start, &failure) != 0)
+        bench_fail("starting a VM", failure.message);
     vm_run(vm, &outcome);
     if (outcome.end != VM_END_GUEST)
         bench_fail("running the guest", outcome.message);
     for (unsigned i = 0; i < guest->config.machine.nvcpus; i++)
-        peek(map, TOUCH_PARAMS(i), &guest->touch[i], sizeof guest->touch[i]);
+        peek(map, TOUCH_PARAMS(i), &guest->touch[i], sizeof(guest->touch[i]));
     if (guest->finish != NULL)
         guest->finish(guest, map);
     vm_destroy(vm);

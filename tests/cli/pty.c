@@ -126,7 +126,7 @@ static bool
 same_modes(const struct termios *a, const struct termios *b)
 {
     return a->c_iflag == b->c_iflag && a->c_oflag == b->c_oflag && a->c_cflag == b->c_cflag &&
-           a->c_lflag == b->c_lflag && memcmp(a->c_cc, b->c_cc, sizeof a->c_cc) == 0;
+           a->c_lflag == b->c_lflag && memcmp(a->c_cc, b->c_cc, sizeof(a->c_cc)) == 0;
 }
 
 static void
@@ -156,7 +156,7 @@ other_thread(const struct session *s)
     pid_t thread = s->command, id;
     DIR *tasks;
 
-    snprintf(path, sizeof path, "/proc/%d/task", (int)s->command);
+    snprintf(path, sizeof(path), "/proc/%d/task", (int)s->command);
     tasks = opendir(path);
     check(tasks != NULL, path);
     while ((entry = readdir(tasks)) != NULL) {
@@ -206,7 +206,7 @@ copy_output(const struct session *s)
     char bytes[4096];
     ssize_t n;
 
-    while (poll(&p, 1, 1) > 0 && (n = read(s->master, bytes, sizeof bytes)) > 0)
+    while (poll(&p, 1, 1) > 0 && (n = read(s->master, bytes, sizeof(bytes))) > 0)
         fwrite(bytes, 1, (size_t)n, stdout);
 }
 
@@ -229,7 +229,7 @@ watch_background(struct session *s)
         copy_output(s);
         poll(NULL, 0, 10);
     }
-    if (poll(&p, 1, 0) != 1 || read(s->slave, line, sizeof line) != 6)
+    if (poll(&p, 1, 0) != 1 || read(s->slave, line, sizeof(line)) != 6)
         is_wrong(s, "stolen");
     s->background = s->bg = false;
     tcsetpgrp(s->slave, s->command);

@@ -8,7 +8,7 @@
  */
 #include "tests/kvm/failure_world.h"
 
-/* ---- Truncated files. ---- */
+/* --- Truncated files ----------------------------------------------------- */
 
 static void
 truncate_file(struct world *w)
@@ -108,7 +108,7 @@ what_was_written_beyond_a_truncated_files_end_is_lost_aloud(struct verdict *v)
     world_fini(&w);
 }
 
-/* ---- Write-back that fails. ---- */
+/* --- Write-back that fails ----------------------------------------------- */
 
 static void
 a_failing_write_back_is_an_error_of_sync_and_the_end_and_the_rest_is_written(struct verdict *v)
@@ -157,7 +157,7 @@ a_write_back_that_fails_once_is_made_up_for(struct verdict *v)
     world_fini(&w);
 }
 
-/* ---- Swap. ---- */
+/* --- Swap ---------------------------------------------------------------- */
 
 #define BUDGET_PAGES 1024u
 #define DATA_PAGES 2048u
@@ -271,7 +271,7 @@ swap_that_cannot_be_read_ends_a_vm_that_asked_for_no_exceptions(struct verdict *
     world_fini(&w);
 }
 
-/* ---- Memory that the host does not give. ---- */
+/* --- Memory that the host does not give ---------------------------------- */
 
 /* The n-th call of a kind fails, once. */
 static struct {
@@ -340,7 +340,7 @@ create_without(struct verdict *v, enum alloc_call call, unsigned n)
 {
     int descriptor = lowest_free_descriptor(), ret;
     int64_t live = alloc_failure_live();
-    struct failure error = { 0 };
+    struct failure failure = { 0 };
     struct vm_host *host = NULL;
     struct vm *vm = NULL;
     struct world w;
@@ -349,14 +349,14 @@ create_without(struct verdict *v, enum alloc_call call, unsigned n)
     world_init(&w);
     configure_all(&w);
     shortage_begin(call, n);
-    ret = vm_host_create(&w.host, &host, &error);
+    ret = vm_host_create(&w.host, &host, &failure);
     if (ret == 0)
-        ret = vm_create(host, &w.config, &vm, &error);
+        ret = vm_create(host, &w.config, &vm, &failure);
     happened = shortage_end();
     /* What can be done without, such as giving a hole back, may also fail and do no harm. */
-    CHECK(v, happened || ret == 0, "call %u of kind %d: %s", n, (int)call, error.message);
-    CHECK(v, ret == 0 || (vm == NULL && error.message[0] != '\0' && error.code == ret),
-          "call %u of kind %d: %d, \"%s\"", n, (int)call, ret, error.message);
+    CHECK(v, happened || ret == 0, "call %u of kind %d: %s", n, (int)call, failure.message);
+    CHECK(v, ret == 0 || (vm == NULL && failure.message[0] != '\0' && failure.code == ret),
+          "call %u of kind %d: %d, \"%s\"", n, (int)call, ret, failure.message);
     if (vm != NULL)
         vm_destroy(vm);
     if (host != NULL)
@@ -457,7 +457,7 @@ a_call_that_fails_for_want_of_memory_ends_the_vm_or_only_itself(struct verdict *
     }
 }
 
-/* ---- Mappings that the host does not take away. ---- */
+/* --- Mappings that the host does not take away --------------------------- */
 
 static enum alloc_call refused[] = { ALLOC_DROP, ALLOC_MAP, ALLOC_PROTECT };
 static size_t nrefused;

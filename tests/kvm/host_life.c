@@ -593,17 +593,17 @@ an_interrupted_call_of_kvm_is_made_again_but_not_without_end(struct verdict *v)
     const struct vm_config config = life_config();
     const struct vm_host_config host_config = default_host_config();
     struct vm_host *host = make_host(&host_config);
-    struct failure error = { .code = 0 };
+    struct failure failure = { .code = 0 };
     struct vm *vm = NULL;
 
     for (size_t i = 0; i < COUNT(requests); i++) {
         atomic_store(&interrupted, requests[i]);
         atomic_store(&interruptions, 100);
-        CHECK_EQ(v, vm_create(host, &config, &vm, &error), 0);
+        CHECK_EQ(v, vm_create(host, &config, &vm, &failure), 0);
         vm_destroy(vm);
         atomic_store(&interruptions, UINT32_MAX);
-        CHECK_EQ(v, vm_create(host, &config, &vm, &error), -EINTR);
-        CHECK(v, strstr(error.message, strerror(EINTR)) != NULL, "\"%s\"", error.message);
+        CHECK_EQ(v, vm_create(host, &config, &vm, &failure), -EINTR);
+        CHECK(v, strstr(failure.message, strerror(EINTR)) != NULL, "\"%s\"", failure.message);
     }
     atomic_store(&interruptions, 0);
     vm_host_destroy(host);

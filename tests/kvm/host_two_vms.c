@@ -24,7 +24,7 @@
 
 GUEST(guest_party);
 
-/* ---- A host, and VMs on it that do as they are told. ---- */
+/* --- A host, and VMs on it that do as they are told ---------------------- */
 
 struct party {
     struct vm_config config;
@@ -212,21 +212,21 @@ limit_file_size(rlim_t size)
         die("setrlimit", strerror(errno));
 }
 
-/* ---- The tests. ---- */
+/* --- The tests ----------------------------------------------------------- */
 
 static void
 what_cannot_be_a_host_is_refused_with_a_reason(struct verdict *v)
 {
     struct vm_host_config many = default_host_config(), little = default_host_config();
     struct vm_host *host = NULL;
-    struct failure error = { 0 };
+    struct failure failure = { 0 };
 
     many.prefault_pages = VM_PREFAULT_MAX + 1;
-    CHECK_EQ(v, vm_host_create(&many, &host, &error), -EINVAL);
-    CHECK(v, strstr(error.message, "prefault") != NULL, "%s", error.message);
+    CHECK_EQ(v, vm_host_create(&many, &host, &failure), -EINVAL);
+    CHECK(v, strstr(failure.message, "prefault") != NULL, "%s", failure.message);
     little.ram_budget = PAGE_SIZE;
-    CHECK_EQ(v, vm_host_create(&little, &host, &error), -EINVAL);
-    CHECK(v, strstr(error.message, "budget") != NULL, "%s", error.message);
+    CHECK_EQ(v, vm_host_create(&little, &host, &failure), -EINVAL);
+    CHECK(v, strstr(failure.message, "budget") != NULL, "%s", failure.message);
     CHECK(v, host == NULL, "*hostp was touched");
 }
 

@@ -101,18 +101,18 @@ what_cannot_be_a_vm_is_refused_with_a_reason(struct verdict *v)
                                         .format = &vpte64_format };
     const struct vm_host_config host_config = default_host_config();
     struct vm_host *host = make_host(&host_config);
-    struct failure error;
+    struct failure failure;
     struct vm_config bad;
     struct vm *vm = NULL;
 
-#define REFUSED(change)                                           \
-    do {                                                          \
-        bad = default_config();                                   \
-        change;                                                   \
-        error.message[0] = '\0';                                  \
-        CHECK_EQ(v, vm_create(host, &bad, &vm, &error), -EINVAL); \
-        CHECK_EQ(v, error.code, -EINVAL);                         \
-        CHECK(v, error.message[0] != '\0', "no message");         \
+#define REFUSED(change)                                             \
+    do {                                                            \
+        bad = default_config();                                     \
+        change;                                                     \
+        failure.message[0] = '\0';                                  \
+        CHECK_EQ(v, vm_create(host, &bad, &vm, &failure), -EINVAL); \
+        CHECK_EQ(v, failure.code, -EINVAL);                         \
+        CHECK(v, failure.message[0] != '\0', "no message");         \
     } while (0)
     REFUSED(bad.machine.nram = 0);
     REFUSED(bad.machine.ram[0].size = 0x1234567);

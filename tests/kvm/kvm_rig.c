@@ -158,13 +158,13 @@ void
 machine_open(uint64_t natural, bool serve)
 {
     struct vm_system_config config = { .store_pages = 1u << 20 };
-    struct failure error;
+    struct failure failure;
 
     memset(&m, 0, sizeof(m));
     calls_zeropage = calls_copy = calls_continue = 0;
     disturb = NULL;
-    if (kvm_host_open(&m.host, &error) != 0 || kvm_vm_open(&m.kvm, &m.host, &error) != 0) {
-        printf("    %s\n", error.message);
+    if (kvm_host_open(&m.host, &failure) != 0 || kvm_vm_open(&m.kvm, &m.host, &failure) != 0) {
+        printf("    %s\n", failure.message);
         MUST(false);
     }
     MUST(vm_system_init(&m.sys, &config) == 0);

@@ -46,7 +46,7 @@ extern bool rig_failed; /* the test that runs */
         }                                                                           \
     } while (0)
 
-/* ---- The machine under test. ---- */
+/* --- The machine under test ---------------------------------------------- */
 
 struct machine {
     struct kvm_host host;
@@ -102,7 +102,7 @@ volatile uint64_t *frame_word(uint64_t frame);
 /* How many VMAs the process has. */
 unsigned count_vmas(void);
 
-/* ---- Guests. ---- */
+/* --- Guests -------------------------------------------------------------- */
 
 enum guest_op {
     GUEST_LOAD,
@@ -140,7 +140,7 @@ int guest_do(struct guest *g, enum guest_op op, gpa_t gpa, uint64_t count, uint6
 void guest_start_thread(struct guest *g, pthread_t *thread, enum guest_op op, uint64_t page,
                         uint64_t count);
 
-/* ---- A program of tests. ---- */
+/* --- A program of tests -------------------------------------------------- */
 
 struct rig_test {
     const char *name;

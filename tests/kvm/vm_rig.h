@@ -101,20 +101,20 @@ static inline void
 start_at(struct vm *vm, uint64_t entry)
 {
     const struct arch_start start = { .entry = gpa_from_u64(entry), .info = gpa_from_u64(0x7000) };
-    struct failure error;
+    struct failure failure;
 
-    if (vm_set_start(vm, &start, &error) != 0)
-        die("vm_set_start", error.message);
+    if (vm_set_start(vm, &start, &failure) != 0)
+        die("vm_set_start", failure.message);
 }
 
 static inline struct vm_host *
 make_host(const struct vm_host_config *config)
 {
     struct vm_host *host;
-    struct failure error;
+    struct failure failure;
 
-    if (vm_host_create(config, &host, &error) != 0)
-        die("vm_host_create", error.message);
+    if (vm_host_create(config, &host, &failure) != 0)
+        die("vm_host_create", failure.message);
     return host;
 }
 
@@ -122,11 +122,11 @@ static inline struct vm *
 make_vm_on(struct vm_host *host, const struct vm_config *config, const uint8_t *code,
            const uint8_t *end)
 {
-    struct failure error;
+    struct failure failure;
     struct vm *vm;
 
-    if (vm_create(host, config, &vm, &error) != 0)
-        die("vm_create", error.message);
+    if (vm_create(host, config, &vm, &failure) != 0)
+        die("vm_create", failure.message);
     start_at(vm, GUEST_CODE);
     put(vm, GUEST_CODE, code, (size_t)(end - code));
     return vm;

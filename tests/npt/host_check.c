@@ -19,10 +19,10 @@ main(int argc, char **argv)
 {
     struct kvm_host host;
     struct kvm_vm kvm;
-    struct failure error;
+    struct failure failure;
 
-    if (kvm_host_open(&host, &error) != 0 || kvm_vm_open(&kvm, &host, &error) != 0) {
-        puts(error.message);
+    if (kvm_host_open(&host, &failure) != 0 || kvm_vm_open(&kvm, &host, &failure) != 0) {
+        puts(failure.message);
         return 1;
     }
     if (argc > 1 && strcmp(argv[1], "hold") == 0) {

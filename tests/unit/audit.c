@@ -51,7 +51,7 @@ struct auditor {
     uint64_t swapped;
 };
 
-/* ---- Locks. ---- */
+/* --- Locks --------------------------------------------------------------- */
 
 static void
 audit_mutex(struct vm_mutex *m, const char *name)
@@ -102,7 +102,7 @@ audit_engine_locks(const struct audit *audit)
     audit_mutex(&sys->pageout.lock, "F");
 }
 
-/* ---- Objects. ---- */
+/* --- Objects ------------------------------------------------------------- */
 
 static struct record *
 record_find(const struct auditor *a, const struct vm_object *object)
@@ -279,7 +279,7 @@ audit_extents(struct auditor *a)
     }
 }
 
-/* ---- Chains. ---- */
+/* --- Chains -------------------------------------------------------------- */
 
 static bool
 pager_has(struct vm_object *object, vm_pindex_t pindex)
@@ -334,7 +334,7 @@ shows_somewhere(struct vm_object *object, struct vm_page *m)
            showing_page(first, vm_page_pindex(m) - offset) == m;
 }
 
-/* ---- Entries. ---- */
+/* --- Entries ------------------------------------------------------------- */
 
 static void
 count_wirings(struct auditor *a, const struct vm_map_entry *entry, gpa_t end)
@@ -369,7 +369,7 @@ audit_entries(struct auditor *a, struct vm_map *map)
     AUDIT(LIST_EMPTY(&map->ilocks) && map->ilock_waiters == 0, "an interlock at rest");
 }
 
-/* ---- Pages and frames. ---- */
+/* --- Pages and frames ---------------------------------------------------- */
 
 static void
 audit_free_slot(const struct auditor *a, uint64_t slot, const struct vm_page *m)
@@ -490,7 +490,7 @@ audit_queues(const struct auditor *a)
     AUDIT(sys->queue_length[PQ_HOLD] == 0, "a page is being freed");
 }
 
-/* ---- Mappings. ---- */
+/* --- Mappings ------------------------------------------------------------ */
 
 static void
 audit_mapping(const struct vm_map *map, gpa_t gpa, struct vm_page *m, bool write)
@@ -574,7 +574,7 @@ audit_mappings(const struct vm_map *map)
     return mapped;
 }
 
-/* ---- Totals. ---- */
+/* --- Totals -------------------------------------------------------------- */
 
 static void
 audit_totals(const struct auditor *a)

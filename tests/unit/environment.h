@@ -24,7 +24,7 @@ environment_seed(const char *suite)
 {
     unsigned seed;
 
-    if (getrandom(&seed, sizeof seed, 0) != sizeof seed)
+    if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
         cr_fatal("no seed");
     seed = (unsigned)environment_number("VKVM_SEED", seed);
     fprintf(stderr, "%s: VKVM_SEED=%u\n", suite, seed);

@@ -94,7 +94,7 @@ rig_shadow(struct vm_object *object, struct vm_object *backing, vm_pindex_t offs
     vm_mutex_unlock(&backing->lock);
 }
 
-/* ---- The pager. ---- */
+/* --- The pager ----------------------------------------------------------- */
 
 static bool
 pager_haspage(struct vm_object *object, vm_pindex_t pindex, unsigned *before, unsigned *after)
@@ -211,7 +211,7 @@ rig_pager_release(struct rig_pager *pager)
     vm_mutex_unlock(&pager->lock);
 }
 
-/* ---- Windows and tables. ---- */
+/* --- Windows and tables -------------------------------------------------- */
 
 void
 rig_window(struct rig *rig, uint64_t start, uint64_t npages, vm_prot_t prot,
@@ -248,7 +248,7 @@ rig_vpte_set(struct rig *rig, uint64_t page, unsigned index, vpte_t vpte)
 {
     cr_assert(eq(int,
                  vm_map_write(&rig->map, gpa_from_u64((page << PAGE_SHIFT) + index * 8), &vpte,
-                              sizeof vpte, &rig_info),
+                              sizeof(vpte), &rig_info),
                  VM_OK));
 }
 
@@ -285,7 +285,7 @@ rig_window_tables(struct rig *rig, unsigned npages, unsigned resident, vpte_t fl
         uint64_t value = i;
 
         cr_assert(eq(int,
-                     vm_map_write(&rig->map, gpa_from_u64(PAGE(100 + 3 * i)), &value, sizeof value,
+                     vm_map_write(&rig->map, gpa_from_u64(PAGE(100 + 3 * i)), &value, sizeof(value),
                                   &rig_info),
                      VM_OK));
     }
@@ -306,7 +306,7 @@ rig_window_flags(struct rig *rig, unsigned index)
     return atomic_load(rig_vpte(rig, 4, index)) & 0xfff;
 }
 
-/* ---- Faults. ---- */
+/* --- Faults -------------------------------------------------------------- */
 
 enum vm_result
 rig_touch(struct rig *rig, uint64_t gpa, vm_prot_t access)

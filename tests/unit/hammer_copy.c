@@ -17,7 +17,7 @@
 #define THREAD_SANITIZER 0
 #endif
 
-/* ---- The log, and copies of it. ---- */
+/* --- The log, and copies of it ------------------------------------------- */
 
 #define LOG_WORDS (LOG_PAGES * WORDS)
 #define TURN (LOG_WORDS / WRITERS) /* words of one writer */
@@ -139,7 +139,7 @@ copy_again(struct worker *w)
     EXPECT(vm_map_copy(&hammer.map, page_at(COPY_GPA(w->id, 0), 0), page_at(COPY_GPA(w->id, 1), 0),
                        LOG_PAGES * PAGE_SIZE),
            0);
-    memcpy(copier->words[1], copier->words[0], sizeof copier->words[1]);
+    memcpy(copier->words[1], copier->words[0], sizeof(copier->words[1]));
     copy_write(w, 0);
     copy_write(w, 1);
     copy_compare(w, 1);

@@ -7,7 +7,7 @@
 #include <sched.h>
 #include <unistd.h>
 
-/* ---- Words with owners. ---- */
+/* --- Words with owners --------------------------------------------------- */
 
 #define SHARED_PAGES (RAM_PAGES + FILE_PAGES)
 #define SHARED_WORDS (SHARED_PAGES * WORDS)
@@ -121,7 +121,7 @@ peek(struct worker *w)
     static const uint64_t bases[] = {
         CHURN_GPA, COPY_GPA(0, 0), COPY_GPA(0, 1), COPY_GPA(1, 0), COPY_GPA(1, 1), LOG_GPA,
     };
-    uint64_t base = bases[hammer_chance(w, sizeof bases / sizeof bases[0])];
+    uint64_t base = bases[hammer_chance(w, sizeof(bases) / sizeof(bases[0]))];
     struct vm_page *m;
     _Atomic uint64_t *word =
         hammer_hold_word(page_at(base, hammer_chance(w, LOG_PAGES)), VM_PROT_READ, &m);
@@ -199,7 +199,7 @@ hammer_word_check(unsigned word, uint64_t value)
     CHECK(version <= atomic_load(&published[word]), "word %u of a copy: %u", word, version);
 }
 
-/* ---- Who disturbs. ---- */
+/* --- Who disturbs -------------------------------------------------------- */
 
 vpte_t
 hammer_tree_root(unsigned tree)
@@ -224,7 +224,7 @@ disturb_range(struct worker *w)
         { OWN_GPA(0), OWN_PAGES },        { OWN_GPA(1), OWN_PAGES },
         { OWN_WINDOW_GPA(0), OWN_PAGES }, { OWN_WINDOW_GPA(1), OWN_PAGES },
     };
-    unsigned i = (unsigned)hammer_chance(w, sizeof ranges / sizeof ranges[0]);
+    unsigned i = (unsigned)hammer_chance(w, sizeof(ranges) / sizeof(ranges[0]));
     uint64_t first = hammer_chance(w, ranges[i].npages);
     gpa_t start = page_at(ranges[i].gpa, first);
     gpa_t end = gpa_add(start, (1 + hammer_chance(w, ranges[i].npages - first)) << PAGE_SHIFT);

@@ -39,7 +39,7 @@ _Static_assert(sizeof(struct model) == FILE_SIZE, "the model is the file");
 
 struct opened {
     struct image image;
-    struct failure error;
+    struct failure failure;
     int fd; /* the memfd */
     int status;
 };
@@ -68,7 +68,7 @@ model_init(struct model *model)
               .p_vaddr = 0x200000, .p_paddr = 0x200000, .p_filesz = 0x800, .p_memsz = 0x2800 },
         },
     };
-    for (size_t i = 0; i < sizeof model->bytes; i++)
+    for (size_t i = 0; i < sizeof(model->bytes); i++)
         model->bytes[i] = (uint8_t)(i * 7 + (i >> 8) + 1);
 }
 
@@ -80,9 +80,9 @@ open_bytes(struct opened *o, const void *bytes, size_t size)
     o->fd = memfd_create("image", MFD_CLOEXEC);
     cr_assert(o->fd >= 0);
     cr_assert(eq(i64, write(o->fd, bytes, size), (ssize_t)size));
-    snprintf(path, sizeof path, "/proc/self/fd/%d", o->fd);
-    o->error.message[0] = '\0';
-    o->status = image_open(path, &limits, &o->image, &o->error);
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", o->fd);
+    o->failure.message[0] = '\0';
+    o->status = image_open(path, &limits, &o->image, &o->failure);
 }
 
 static inline void
@@ -100,15 +100,16 @@ expect_bytes_refused(const void *bytes, size_t size, const char *cause)
 
     open_bytes(&o, bytes, size);
     cr_expect(eq(int, o.status, -ENOEXEC), "%s", cause);
-    cr_expect(strstr(o.error.message, cause) != NULL, "'%s' lacks '%s'", o.error.message, cause);
-    cr_expect(strstr(o.error.message, ": ") != NULL, "'%s' has no remedy", o.error.message);
+    cr_expect(strstr(o.failure.message, cause) != NULL, "'%s' lacks '%s'", o.failure.message,
+              cause);
+    cr_expect(strstr(o.failure.message, ": ") != NULL, "'%s' has no remedy", o.failure.message);
     close_opened(&o);
 }
 
 static inline void
 expect_refused(const struct model *model, const char *cause)
 {
-    expect_bytes_refused(model, sizeof *model, cause);
+    expect_bytes_refused(model, sizeof(*model), cause);
 }
 
 /* Guest memory as an array; writes outside it, or to the reserved part, fail the test. */
@@ -126,7 +127,7 @@ load(struct opened *o, uint8_t *memory)
 {
     const struct guest_memory target = { .write = write_array, .context = memory };
 
-    return image_load(&o->image, &target, &o->error);
+    return image_load(&o->image, &target, &o->failure);
 }
 
 #endif

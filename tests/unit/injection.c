@@ -12,7 +12,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* ---- Kinds of failures. ---- */
+/* --- Kinds of failures --------------------------------------------------- */
 
 enum point {
     POINT_ALLOC,
@@ -155,7 +155,7 @@ machine_refuses(enum fake_operation operation, unsigned npages, unsigned *entere
     return kind != NULL ? -kind->error : 0;
 }
 
-/* ---- I/O. ---- */
+/* --- I/O ----------------------------------------------------------------- */
 
 static void
 file_truncate(void)
@@ -233,7 +233,7 @@ static const struct world_host host = {
     .refuse = machine_refuses,
 };
 
-/* ---- Wants. ---- */
+/* --- Wants --------------------------------------------------------------- */
 
 static void
 want_begin(struct world *w, const struct failure *failure)
@@ -274,7 +274,7 @@ want_was_felt(struct world *w, const struct kind *kind)
                                        : rig_system_meter(&w->rig, v_swap_full) != 0;
 }
 
-/* ---- A run. ---- */
+/* --- A run --------------------------------------------------------------- */
 
 /* May an operation answer so when this was made to fail? */
 static bool

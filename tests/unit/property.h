@@ -105,7 +105,7 @@ property_cell_gpa(uint64_t c)
     return gpa_from_u64(ARENA + (c << PAGE_SHIFT));
 }
 
-/* ---- The model (property_model.c). ---- */
+/* --- The model (property_model.c) ---------------------------------------- */
 
 struct page *property_page_new(const struct page *from);
 void property_page_unref(struct page *page);
@@ -134,7 +134,7 @@ enum vm_result property_resolve(unsigned m, uint64_t c, vm_prot_t access, struct
 /* Is there a table, which only property_write_vpte may change? */
 bool property_shows_table(const struct cell *cell);
 
-/* ---- Checks (property_check.c). ---- */
+/* --- Checks (property_check.c) ------------------------------------------- */
 
 /* Did I/O fail since this was last asked?  Then the caller tries again. */
 bool property_io_failed(void);
@@ -158,7 +158,7 @@ void property_write_cell(unsigned m, uint64_t c);
 void property_copy_in(unsigned m, uint64_t c);
 void property_copy_out(unsigned m, uint64_t c);
 
-/* ---- Entries (property_entries.c). ---- */
+/* --- Entries (property_entries.c) ---------------------------------------- */
 
 struct range {
     unsigned m;

@@ -19,7 +19,7 @@ property_chance(uint64_t limit)
     return (prop.random >> 11) % limit;
 }
 
-/* ---- I/O that fails. ---- */
+/* --- I/O that fails ------------------------------------------------------ */
 
 bool
 property_io_failed(void)
@@ -48,7 +48,7 @@ property_io_breaks(void)
     return true;
 }
 
-/* ---- Accesses. ---- */
+/* --- Accesses ------------------------------------------------------------ */
 
 static vpte_t
 entry_get(const struct page *table, unsigned index)
@@ -151,7 +151,7 @@ property_write_cell(unsigned m, uint64_t c)
         return;
     CHECK(fake_guest_store(&prop.fake[m], gpa_add(property_cell_gpa(c), offset), value),
           "not writable");
-    memcpy(page->bytes + offset, &value, sizeof value);
+    memcpy(page->bytes + offset, &value, sizeof(value));
 }
 
 /* The monitor's way: held pages. */
@@ -169,11 +169,11 @@ property_copy_in(unsigned m, uint64_t c)
     want = property_resolve(m, c, VM_PROT_WRITE, &page);
     do
         result = vm_map_write(&prop.map[m], gpa_add(property_cell_gpa(c), offset), &value,
-                              sizeof value, &info);
+                              sizeof(value), &info);
     while (result != want && property_io_failed());
     CHECK(result == want, "%s, not %s", vm_result_name(result), vm_result_name(want));
     if (result == VM_OK)
-        memcpy(page->bytes + offset, &value, sizeof value);
+        memcpy(page->bytes + offset, &value, sizeof(value));
 }
 
 void
@@ -187,7 +187,7 @@ property_copy_out(unsigned m, uint64_t c)
 
     prop.op++;
     do
-        result = vm_map_read(&prop.map[m], property_cell_gpa(c), bytes, sizeof bytes, &info);
+        result = vm_map_read(&prop.map[m], property_cell_gpa(c), bytes, sizeof(bytes), &info);
     while (result != want && property_io_failed());
     CHECK(result == want, "%s, not %s", vm_result_name(result), vm_result_name(want));
     if (result == VM_OK)

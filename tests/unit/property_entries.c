@@ -12,7 +12,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* ---- Ranges. ---- */
+/* --- Ranges -------------------------------------------------------------- */
 
 static struct range
 range_any(unsigned longest)
@@ -91,7 +91,7 @@ property_range_free(unsigned m, unsigned npages, struct range *r)
     return false;
 }
 
-/* ---- Entries come and go. ---- */
+/* --- Entries come and go ------------------------------------------------- */
 
 vm_prot_t
 property_any_prot(void)
@@ -216,7 +216,7 @@ property_map_guard(unsigned m)
     insert(&r, &args, GUARD, NULL, false);
 }
 
-/* ---- Files, whose I/O may fail. ---- */
+/* --- Files, whose I/O may fail ------------------------------------------- */
 
 static ssize_t
 file_read(int fd, const struct iovec *iov, int count, off_t offset)
@@ -306,7 +306,7 @@ property_map_again(unsigned m, uint64_t c)
     insert(&r, &args, NORMAL, memory, false);
 }
 
-/* ---- Windows. ---- */
+/* --- Windows ------------------------------------------------------------- */
 
 static vpte_t
 any_flags(void)

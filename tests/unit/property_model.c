@@ -10,7 +10,7 @@
 /* A stack grows by at least so many pages (vm_map_entry.c). */
 #define GROW_PAGES 32u
 
-/* ---- The model's memory. ---- */
+/* --- The model's memory -------------------------------------------------- */
 
 struct page *
 property_page_new(const struct page *from)
@@ -60,7 +60,8 @@ property_file_check(const struct memory *memory, unsigned first, unsigned end)
     uint8_t bytes[PAGE_SIZE], wants[PAGE_SIZE];
 
     for (unsigned i = first; i < end; i++) {
-        CHECK(pread(memory->fd, bytes, sizeof bytes, (off_t)(i * PAGE_SIZE)) == PAGE_SIZE, "short");
+        CHECK(pread(memory->fd, bytes, sizeof(bytes), (off_t)(i * PAGE_SIZE)) == PAGE_SIZE,
+              "short");
         CHECK(memcmp(bytes, file_wants(memory, i, wants), PAGE_SIZE) == 0, "page %u of the file",
               i);
     }
@@ -89,7 +90,7 @@ property_cell_clear(struct cell *cell)
     *cell = (struct cell){ 0 };
 }
 
-/* ---- The model's walk. ---- */
+/* --- The model's walk ---------------------------------------------------- */
 
 static vpte_t
 entry_get(const struct page *table, unsigned index)

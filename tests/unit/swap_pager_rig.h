@@ -114,7 +114,7 @@ swap_pager_setup(void)
 {
     const struct vm_system_config config = { .store_pages = 1 << 16 };
 
-    memset(&io, 0, sizeof io);
+    memset(&io, 0, sizeof(io));
     io.bad_slot = UINT64_MAX;
     make_path();
     cr_assert_eq(vm_system_init(&sys, &config), 0);
@@ -133,7 +133,7 @@ swap_pager_teardown(void)
     unlink(path);
 }
 
-/* ---- Pages. ---- */
+/* --- Pages --------------------------------------------------------------- */
 
 /* A busy, valid, dirty page whose words say `value`. */
 static inline struct vm_page *

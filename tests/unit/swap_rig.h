@@ -49,7 +49,7 @@ take_message(void *context, const char *text, int error)
     cr_assert(context == &messages);
     messages++;
     message_error = error;
-    snprintf(message, sizeof message, "%s", text);
+    snprintf(message, sizeof(message), "%s", text);
 }
 
 /* Attach swap of so many pages to a rig that has not faulted yet. */

@@ -41,7 +41,7 @@ machine_of(void)
     machine_set_memory(&machine, MEMORY_SIZE);
     machine.nvcpus = 3;
     machine.nwindows = 2;
-    memcpy(machine.windows, windows, sizeof windows);
+    memcpy(machine.windows, windows, sizeof(windows));
     return machine;
 }
 
@@ -54,10 +54,10 @@ build_machine(const struct machine *machine, char *const *arguments, size_t narg
         .arguments = arguments,
         .narguments = narguments,
     };
-    struct failure error = { .message = "" };
+    struct failure failure = { .message = "" };
     struct vm_fdt fdt;
 
-    cr_assert(eq(int, vm_fdt_build(&config, &fdt, &error), 0), "%s", error.message);
+    cr_assert(eq(int, vm_fdt_build(&config, &fdt, &failure), 0), "%s", failure.message);
     return fdt;
 }
 
@@ -99,7 +99,7 @@ expect_u32s(const struct vm_fdt *fdt, const char *path, const char *name, unsign
 {
     fdt32_t cells[2] = { cpu_to_fdt32(a), cpu_to_fdt32(b) };
 
-    expect_bytes(fdt, path, name, cells, count * sizeof cells[0]);
+    expect_bytes(fdt, path, name, cells, count * sizeof(cells[0]));
 }
 
 static void
@@ -108,7 +108,7 @@ expect_u64s(const struct vm_fdt *fdt, const char *path, const char *name, unsign
 {
     fdt64_t cells[2] = { cpu_to_fdt64(a), cpu_to_fdt64(b) };
 
-    expect_bytes(fdt, path, name, cells, count * sizeof cells[0]);
+    expect_bytes(fdt, path, name, cells, count * sizeof(cells[0]));
 }
 
 static void
@@ -141,7 +141,7 @@ file_of(const void *bytes, size_t size)
 
     cr_assert(file.fd >= 0);
     cr_assert(eq(i64, write(file.fd, bytes, size), (ssize_t)size));
-    snprintf(file.path, sizeof file.path, "/proc/self/fd/%d", file.fd);
+    snprintf(file.path, sizeof(file.path), "/proc/self/fd/%d", file.fd);
     return file;
 }
 
@@ -209,7 +209,7 @@ Test(fdt, every_vcpu_has_a_node)
     expect_cells(&fdt, "/cpus", 1, 0);
     cr_expect(eq(int, count_subnodes(&fdt, "/cpus"), 3));
     for (unsigned i = 0; i < 3; i++) {
-        snprintf(path, sizeof path, "/cpus/cpu@%x", i);
+        snprintf(path, sizeof(path), "/cpus/cpu@%x", i);
         EXPECT_STRING(&fdt, path, "device_type", "cpu");
         EXPECT_STRING(&fdt, path, "compatible", "x86_64");
         expect_u32s(&fdt, path, "reg", 1, i, 0);
@@ -245,7 +245,7 @@ Test(fdt, memory_of_several_ranges_is_one_node)
     machine_set_memory(&machine, (uint64_t)100 << 30);
     fdt = build_machine(&machine, NULL, 0);
     EXPECT_STRING(&fdt, "/memory@0", "device_type", "memory");
-    expect_bytes(&fdt, "/memory@0", "reg", reg, sizeof reg);
+    expect_bytes(&fdt, "/memory@0", "reg", reg, sizeof(reg));
     vm_fdt_fini(&fdt);
 }
 
@@ -347,21 +347,21 @@ Test(fdt, long_arguments_make_the_tree_grow_up_to_its_limit)
     const struct vm_fdt_config config = {
         .machine = &machine, .reserved = RESERVED, .arguments = arguments, .narguments = 1
     };
-    struct failure error;
+    struct failure failure;
     struct vm_fdt fdt;
 
     memset(text, 'x', size);
     text[size / 4] = '\0';
-    cr_assert(eq(int, vm_fdt_build(&config, &fdt, &error), 0), "%s", error.message);
+    cr_assert(eq(int, vm_fdt_build(&config, &fdt, &failure), 0), "%s", failure.message);
     expect_bytes(&fdt, "/chosen", "bootargs", text, size / 4 + 1);
     vm_fdt_fini(&fdt);
     text[size / 4] = 'x';
     text[size / 2] = '\0';
-    cr_expect(eq(int, vm_fdt_build(&config, &fdt, &error), -ENOEXEC));
-    cr_expect(strstr(error.message, "larger than 4M") != NULL, "%s", error.message);
+    cr_expect(eq(int, vm_fdt_build(&config, &fdt, &failure), -ENOEXEC));
+    cr_expect(strstr(failure.message, "larger than 4M") != NULL, "%s", failure.message);
     text[size / 2] = 'x';
     text[size] = '\0';
-    cr_expect(eq(int, vm_fdt_build(&config, &fdt, &error), -ENOEXEC));
+    cr_expect(eq(int, vm_fdt_build(&config, &fdt, &failure), -ENOEXEC));
     free(text);
 }
 
@@ -369,9 +369,9 @@ Test(fdt, a_tree_from_a_file_is_taken_as_it_is)
 {
     struct vm_fdt built = build(NULL, 0), loaded;
     struct file file = file_of(built.data, built.size);
-    struct failure error;
+    struct failure failure;
 
-    cr_assert(eq(int, vm_fdt_load(file.path, &loaded, &error), 0), "%s", error.message);
+    cr_assert(eq(int, vm_fdt_load(file.path, &loaded, &failure), 0), "%s", failure.message);
     cr_assert(eq(sz, loaded.size, built.size));
     cr_expect(memcmp(loaded.data, built.data, built.size) == 0);
     vm_fdt_fini(&loaded);
@@ -382,14 +382,14 @@ Test(fdt, a_tree_from_a_file_is_taken_as_it_is)
 Test(fdt, arguments_enter_a_loaded_tree_that_has_no_chosen_node)
 {
     char buffer[512], argument[] = "word", *const arguments[] = { argument };
-    struct failure error;
+    struct failure failure;
     struct vm_fdt fdt;
     struct file file;
 
-    cr_assert(eq(int, fdt_create_empty_tree(buffer, sizeof buffer), 0));
-    file = file_of(buffer, sizeof buffer);
-    cr_assert(eq(int, vm_fdt_load(file.path, &fdt, &error), 0), "%s", error.message);
-    cr_assert(eq(int, vm_fdt_set_arguments(&fdt, arguments, 1, &error), 0));
+    cr_assert(eq(int, fdt_create_empty_tree(buffer, sizeof(buffer)), 0));
+    file = file_of(buffer, sizeof(buffer));
+    cr_assert(eq(int, vm_fdt_load(file.path, &fdt, &failure), 0), "%s", failure.message);
+    cr_assert(eq(int, vm_fdt_set_arguments(&fdt, arguments, 1, &failure), 0));
     EXPECT_STRING(&fdt, "/chosen", "bootargs", "word");
     cr_expect(eq(int, fdt_check_full(fdt.data, fdt.size), 0));
     vm_fdt_fini(&fdt);
@@ -399,14 +399,14 @@ Test(fdt, arguments_enter_a_loaded_tree_that_has_no_chosen_node)
 Test(fdt, a_file_that_is_no_tree_is_refused)
 {
     struct vm_fdt built = build(NULL, 0), loaded;
-    struct failure error;
+    struct failure failure;
     struct file file;
     size_t sizes[] = { 0, 1, 39, 40, built.size / 2, built.size - 1 };
 
-    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         file = file_of(built.data, sizes[i]);
-        cr_expect(eq(int, vm_fdt_load(file.path, &loaded, &error), -ENOEXEC));
-        cr_expect(strstr(error.message, "not a device tree blob") != NULL, "%s", error.message);
+        cr_expect(eq(int, vm_fdt_load(file.path, &loaded, &failure), -ENOEXEC));
+        cr_expect(strstr(failure.message, "not a device tree blob") != NULL, "%s", failure.message);
         cr_expect(loaded.data == NULL);
         close(file.fd);
     }
@@ -415,27 +415,27 @@ Test(fdt, a_file_that_is_no_tree_is_refused)
 
 Test(fdt, a_file_that_is_missing_or_too_large_cannot_be_loaded)
 {
-    struct failure error;
+    struct failure failure;
     struct vm_fdt fdt;
     struct file file = file_of("", 0);
 
-    cr_expect(eq(int, vm_fdt_load("/nonexistent/tree", &fdt, &error), -ENOEXEC));
-    cr_expect(strstr(error.message, "no such file") != NULL);
-    cr_expect(eq(int, vm_fdt_load("/", &fdt, &error), -ENOEXEC));
+    cr_expect(eq(int, vm_fdt_load("/nonexistent/tree", &fdt, &failure), -ENOEXEC));
+    cr_expect(strstr(failure.message, "no such file") != NULL);
+    cr_expect(eq(int, vm_fdt_load("/", &fdt, &failure), -ENOEXEC));
     cr_assert(eq(int, ftruncate(file.fd, (off_t)VM_FDT_MAX_SIZE + 1), 0));
-    cr_expect(eq(int, vm_fdt_load(file.path, &fdt, &error), -ENOEXEC));
-    cr_expect(strstr(error.message, "larger than 4M") != NULL);
+    cr_expect(eq(int, vm_fdt_load(file.path, &fdt, &failure), -ENOEXEC));
+    cr_expect(strstr(failure.message, "larger than 4M") != NULL);
     close(file.fd);
 }
 
 Test(fdt, an_overlay_changes_its_target_and_nothing_else)
 {
     char buffer[1024];
-    struct file file = file_of(buffer, make_overlay(buffer, sizeof buffer, "/io/console@e9"));
+    struct file file = file_of(buffer, make_overlay(buffer, sizeof(buffer), "/io/console@e9"));
     struct vm_fdt fdt = build(NULL, 0);
-    struct failure error;
+    struct failure failure;
 
-    cr_assert(eq(int, vm_fdt_apply_overlay(&fdt, file.path, &error), 0), "%s", error.message);
+    cr_assert(eq(int, vm_fdt_apply_overlay(&fdt, file.path, &failure), 0), "%s", failure.message);
     cr_expect(eq(int, fdt_check_full(fdt.data, fdt.size), 0));
     expect_u32s(&fdt, "/io/console@e9", "new", 1, 42, 0);
     EXPECT_STRING(&fdt, "/io/console@e9/added", "status", "okay");
@@ -448,15 +448,16 @@ Test(fdt, an_overlay_changes_its_target_and_nothing_else)
 Test(fdt, an_overlay_without_its_target_is_refused_and_the_tree_unchanged)
 {
     char buffer[1024];
-    struct file file = file_of(buffer, make_overlay(buffer, sizeof buffer, "/nowhere"));
+    struct file file = file_of(buffer, make_overlay(buffer, sizeof(buffer), "/nowhere"));
     struct vm_fdt fdt = build(NULL, 0), same = build(NULL, 0);
-    struct failure error;
+    struct failure failure;
 
-    cr_expect(eq(int, vm_fdt_apply_overlay(&fdt, file.path, &error), -ENOEXEC));
-    cr_expect(strstr(error.message, "does not fit the device tree") != NULL, "%s", error.message);
+    cr_expect(eq(int, vm_fdt_apply_overlay(&fdt, file.path, &failure), -ENOEXEC));
+    cr_expect(strstr(failure.message, "does not fit the device tree") != NULL, "%s",
+              failure.message);
     cr_assert(eq(sz, fdt.size, same.size));
     cr_expect(memcmp(fdt.data, same.data, same.size) == 0);
-    cr_expect(eq(int, vm_fdt_apply_overlay(&fdt, "/nonexistent/o", &error), -ENOEXEC));
+    cr_expect(eq(int, vm_fdt_apply_overlay(&fdt, "/nonexistent/o", &failure), -ENOEXEC));
     vm_fdt_fini(&fdt);
     vm_fdt_fini(&same);
     close(file.fd);
@@ -467,12 +468,12 @@ static uint64_t
 place(size_t size, uint64_t memory_size, const struct image *image)
 {
     const struct vm_fdt fdt = { .size = size };
-    struct failure error = { .message = "" };
+    struct failure failure = { .message = "" };
     gpa_t gpa = { 0 };
 
-    if (vm_fdt_place(&fdt, gpa_from_u64(RESERVED), memory_size, image, &gpa, &error) == 0)
+    if (vm_fdt_place(&fdt, gpa_from_u64(RESERVED), memory_size, image, &gpa, &failure) == 0)
         return gpa.value;
-    cr_expect(strstr(error.message, "no room for the device tree") != NULL);
+    cr_expect(strstr(failure.message, "no room for the device tree") != NULL);
     return 0;
 }
 
@@ -528,9 +529,9 @@ try_damaged(const uint8_t *bytes, size_t size, unsigned *accepted)
 {
     struct vm_fdt fdt = build(NULL, 0);
     struct file file = file_of(bytes, size);
-    struct failure error;
+    struct failure failure;
 
-    if (vm_fdt_apply_overlay(&fdt, file.path, &error) == 0)
+    if (vm_fdt_apply_overlay(&fdt, file.path, &failure) == 0)
         (*accepted)++;
     cr_assert(eq(int, fdt_check_full(fdt.data, fdt.size), 0));
     vm_fdt_fini(&fdt);
@@ -540,7 +541,7 @@ try_damaged(const uint8_t *bytes, size_t size, unsigned *accepted)
 Test(fdt, random_damage_to_an_overlay_is_refused_or_harmless)
 {
     uint8_t good[1024] = { 0 }, bad[1024];
-    size_t size = make_overlay(good, sizeof good, "/chosen");
+    size_t size = make_overlay(good, sizeof(good), "/chosen");
     unsigned accepted = 0;
 
     environment_seed("fdt");

@@ -14,7 +14,7 @@
 
 #define SHARED_RO (FILE_PAGER_SHARED | FILE_PAGER_READ_ONLY)
 
-/* ---- Which object. ---- */
+/* --- Which object -------------------------------------------------------- */
 
 /* The test file opened anew, so that only device and inode say that it is the same. */
 static int
@@ -23,7 +23,7 @@ open_again(int mode)
     char path[64];
     int fd;
 
-    snprintf(path, sizeof path, "/proc/self/fd/%d", file);
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", file);
     fd = open(path, mode | O_CLOEXEC);
     cr_assert_geq(fd, 0);
     return fd;
@@ -111,7 +111,7 @@ CHECKED_TEST(file_pager, when_nobody_maps_the_file_any_more_it_is_read_anew)
     }
 }
 
-/* ---- How large it is. ---- */
+/* --- How large it is ----------------------------------------------------- */
 
 CHECKED_TEST(file_pager, a_small_mapping_makes_room_for_all_of_the_file)
 {
@@ -164,7 +164,7 @@ CHECKED_TEST(file_pager, where_the_whole_file_does_not_fit_what_is_asked_for_may
         vm_object_unref(rest[i]);
 }
 
-/* ---- Who writes. ---- */
+/* --- Who writes ---------------------------------------------------------- */
 
 /* Make page 0 dirty, full of `tag`. */
 static void
@@ -233,7 +233,7 @@ CHECKED_TEST(file_pager, when_there_is_a_writer_its_descriptor_is_the_one_to_rea
     bool done[1];
     int fd;
 
-    memset(&fake, 0, sizeof fake);
+    memset(&fake, 0, sizeof(fake));
     old_file = memfd_create("old", MFD_CLOEXEC);
     cr_assert_eq(pwrite(old_file, "old", 4, 0), 4);
     fill_file(BYTES(1));
@@ -285,7 +285,7 @@ CHECKED_TEST(file_pager, a_second_mapping_that_fails_leaves_the_first_as_it_was)
     vm_object_unref(first);
 }
 
-/* ---- Its end. ---- */
+/* --- Its end ------------------------------------------------------------- */
 
 static _Atomic bool write_waits, write_began;
 
@@ -330,7 +330,7 @@ CHECKED_TEST(file_pager, who_maps_a_file_whose_object_is_ending_waits_until_it_i
     struct vm_page *m[1];
     bool done[1];
 
-    memset(&fake, 0, sizeof fake);
+    memset(&fake, 0, sizeof(fake));
     fill_file(BYTES(1));
     write_waits = true;
     cr_assert_eq(file_pager_create_io(&sys, file, 0, 1, FILE_PAGER_SHARED, &slow_io, &old), 0);
@@ -379,7 +379,7 @@ CHECKED_TEST(file_pager, threads_that_map_and_unmap_one_file_do_not_get_in_each_
     cr_assert(LIST_EMPTY(&sys.files));
 }
 
-/* ---- What guests see of each other. ---- */
+/* --- What guests see of each other --------------------------------------- */
 
 /* A VM of the system that has the file at 0. */
 struct view {
@@ -448,7 +448,7 @@ file_word(uint64_t at)
 {
     uint64_t word;
 
-    cr_assert_eq(pread(file, &word, sizeof word, (off_t)at), sizeof word);
+    cr_assert_eq(pread(file, &word, sizeof(word), (off_t)at), sizeof(word));
     return word;
 }
 

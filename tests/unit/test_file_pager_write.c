@@ -281,7 +281,7 @@ CHECKED_TEST(file_pager, what_is_written_while_the_object_is_cleaned_is_not_lost
     cr_assert_eq(sum, WRITERS * WRITES);
 }
 
-/* ---- Under faults. ---- */
+/* --- Under faults -------------------------------------------------------- */
 
 static struct rig rig;
 
@@ -335,14 +335,14 @@ CHECKED_TEST(file_pager, a_file_truncated_while_it_is_mapped_fails_new_pages_and
     rig_fini(&rig);
 }
 
-/* ---- Flush. ---- */
+/* --- Flush --------------------------------------------------------------- */
 
 static uint64_t
 file_word(uint64_t at)
 {
     uint64_t word = 0;
 
-    cr_assert_eq(pread(file, &word, sizeof word, (off_t)at), (ssize_t)sizeof word);
+    cr_assert_eq(pread(file, &word, sizeof(word), (off_t)at), (ssize_t)sizeof(word));
     return word;
 }
 

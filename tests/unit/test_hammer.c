@@ -38,7 +38,7 @@
 
 static struct worker workers[WORKERS];
 
-/* ---- Stopping all of them between two operations. ---- */
+/* --- Stopping all of them between two operations ------------------------- */
 
 static struct {
     struct vm_mutex lock; /* guards what follows */
@@ -98,7 +98,7 @@ worker_run(void *argument)
     }
     return NULL;
 }
-/* ---- A window whose owner changes its table. ---- */
+/* --- A window whose owner changes its table ------------------------------ */
 
 struct remapper {
     uint64_t words[OWN_PAGES][WORDS]; /* of its memory */
@@ -205,7 +205,7 @@ own_compare(unsigned id, const struct remapper *r)
         CHECK(memcmp(words, r->words[p], PAGE_SIZE) == 0, "page %u of remapper %u", p, id);
     }
 }
-/* ---- What else goes on. ---- */
+/* --- What else goes on --------------------------------------------------- */
 
 static void
 churner(struct worker *w)
@@ -248,7 +248,7 @@ pageout(void *argument)
     }
     return NULL;
 }
-/* ---- The whole. ---- */
+/* --- The whole ----------------------------------------------------------- */
 
 static void
 tables_write(uint64_t gpa, unsigned first, unsigned npages, unsigned (*target)(unsigned i))
@@ -260,7 +260,7 @@ tables_write(uint64_t gpa, unsigned first, unsigned npages, unsigned (*target)(u
 
         for (unsigned i = 0; level == 3 && i < npages; i++)
             table[i] = (uint64_t)target(i) << PAGE_SHIFT | PASS;
-        CHECK(vm_map_write(&hammer.map, page_at(gpa, first + level), table, sizeof table, &info) ==
+        CHECK(vm_map_write(&hammer.map, page_at(gpa, first + level), table, sizeof(table), &info) ==
                   VM_OK,
               "%s", vm_result_name(info.result));
     }
@@ -311,7 +311,7 @@ world_init(void)
     int fd = memfd_create("swap", MFD_CLOEXEC);
 
     EXPECT(vm_system_init(&hammer.sys, &config), 0);
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
     EXPECT(swap_device_open(path, SWAP_PAGES, &device), 0);
     close(fd);
     swap_device_attach(device, &hammer.sys);
@@ -357,7 +357,7 @@ workers_start(void)
     };
     struct worker *w = workers;
 
-    for (unsigned k = 0; k < sizeof kinds / sizeof kinds[0]; k++) {
+    for (unsigned k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++) {
         for (unsigned i = 0; i < kinds[k].count; i++, w++) {
             w->id = i;
             w->random = (hammer.seed + (uint64_t)(w - workers) + 1) * UINT64_C(0x9E3779B97F4A7C15);

@@ -13,8 +13,8 @@ Test(image, a_good_image_is_described)
     struct opened o;
 
     model_init(&model);
-    open_bytes(&o, &model, sizeof model);
-    cr_assert(eq(int, o.status, 0), "%s", o.error.message);
+    open_bytes(&o, &model, sizeof(model));
+    cr_assert(eq(int, o.status, 0), "%s", o.failure.message);
     cr_expect(eq(u64, o.image.entry.value, 0x100010));
     cr_assert(eq(uint, o.image.nsegments, 2));
     cr_expect(eq(u64, o.image.segments[0].start.value, 0x100000));
@@ -32,7 +32,7 @@ Test(image, segments_are_written_and_what_the_file_lacks_is_left_alone)
     uint64_t touched = 0;
 
     model_init(&model);
-    open_bytes(&o, &model, sizeof model);
+    open_bytes(&o, &model, sizeof(model));
     cr_assert(eq(int, o.status, 0));
     memset(memory + 0x200800, 0xee, 0x2000);
     cr_assert(eq(int, load(&o, memory), 0));
@@ -63,7 +63,7 @@ Test(image, a_segment_larger_than_the_copy_buffer_arrives_whole)
     for (size_t i = TEXT_OFFSET; i < size; i++)
         file[i] = (uint8_t)(i * 31 + (i >> 12));
     open_bytes(&o, file, size);
-    cr_assert(eq(int, o.status, 0), "%s", o.error.message);
+    cr_assert(eq(int, o.status, 0), "%s", o.failure.message);
     cr_assert(eq(int, load(&o, memory), 0));
     cr_expect(memcmp(memory + 0x100000, file + TEXT_OFFSET, size - TEXT_OFFSET) == 0);
     close_opened(&o);
@@ -78,7 +78,7 @@ Test(image, segments_are_placed_by_their_physical_address)
 
     model_init(&model);
     model.phdrs[0].p_vaddr = 0xffffffff80000000;
-    open_bytes(&o, &model, sizeof model);
+    open_bytes(&o, &model, sizeof(model));
     cr_assert(eq(int, o.status, 0));
     cr_expect(eq(u64, o.image.segments[0].start.value, 0x100000));
     close_opened(&o);
@@ -94,7 +94,7 @@ Test(image, segments_out_of_order_are_sorted)
     first = model.phdrs[0];
     model.phdrs[0] = model.phdrs[1];
     model.phdrs[1] = first;
-    open_bytes(&o, &model, sizeof model);
+    open_bytes(&o, &model, sizeof(model));
     cr_assert(eq(int, o.status, 0));
     cr_expect(eq(u64, o.image.segments[0].start.value, 0x100000));
     cr_expect(eq(u64, o.image.segments[1].start.value, 0x200000));
@@ -110,8 +110,8 @@ Test(image, segments_without_bytes_and_other_types_are_skipped)
     model.ehdr.e_phnum = 4;
     model.phdrs[2] = (Elf64_Phdr){ .p_type = PT_LOAD, .p_offset = ~(uint64_t)0 };
     model.phdrs[3] = (Elf64_Phdr){ .p_type = PT_NOTE, .p_offset = ~(uint64_t)0, .p_filesz = 9 };
-    open_bytes(&o, &model, sizeof model);
-    cr_assert(eq(int, o.status, 0), "%s", o.error.message);
+    open_bytes(&o, &model, sizeof(model));
+    cr_assert(eq(int, o.status, 0), "%s", o.failure.message);
     cr_expect(eq(uint, o.image.nsegments, 2));
     close_opened(&o);
 }
@@ -128,43 +128,43 @@ Test(image, segments_may_touch_each_other_and_both_limits)
     model.ehdr.e_phnum = 3;
     model.phdrs[2] = model.phdrs[0];
     model.phdrs[2].p_paddr = LOW + 0x1800;
-    open_bytes(&o, &model, sizeof model);
-    cr_expect(eq(int, o.status, 0), "%s", o.error.message);
+    open_bytes(&o, &model, sizeof(model));
+    cr_expect(eq(int, o.status, 0), "%s", o.failure.message);
     close_opened(&o);
 }
 
 Test(image, a_missing_file_is_not_found)
 {
     struct image image;
-    struct failure error;
+    struct failure failure;
 
-    cr_expect(eq(int, image_open("/nonexistent/image", &limits, &image, &error), -ENOENT));
-    cr_expect(strstr(error.message, "no such file") != NULL);
-    cr_expect(eq(int, image_open("/dev/null/image", &limits, &image, &error), -ENOENT));
+    cr_expect(eq(int, image_open("/nonexistent/image", &limits, &image, &failure), -ENOENT));
+    cr_expect(strstr(failure.message, "no such file") != NULL);
+    cr_expect(eq(int, image_open("/dev/null/image", &limits, &image, &failure), -ENOENT));
 }
 
 Test(image, a_directory_and_a_device_are_refused)
 {
     struct image image;
-    struct failure error;
+    struct failure failure;
 
-    cr_expect(eq(int, image_open("/", &limits, &image, &error), -ENOEXEC));
-    cr_expect(strstr(error.message, "is a directory") != NULL);
-    cr_expect(eq(int, image_open("/dev/zero", &limits, &image, &error), -ENOEXEC));
-    cr_expect(strstr(error.message, "not a regular file") != NULL);
+    cr_expect(eq(int, image_open("/", &limits, &image, &failure), -ENOEXEC));
+    cr_expect(strstr(failure.message, "is a directory") != NULL);
+    cr_expect(eq(int, image_open("/dev/zero", &limits, &image, &failure), -ENOEXEC));
+    cr_expect(strstr(failure.message, "not a regular file") != NULL);
 }
 
 Test(image, a_fifo_is_refused_without_waiting_for_a_writer)
 {
     char name[] = "/tmp/vkvm-test-XXXXXX", path[64];
     struct image image;
-    struct failure error;
+    struct failure failure;
 
     cr_assert(mkdtemp(name) != NULL);
-    snprintf(path, sizeof path, "%s/fifo", name);
+    snprintf(path, sizeof(path), "%s/fifo", name);
     cr_assert(eq(int, mkfifo(path, 0600), 0));
-    cr_expect(eq(int, image_open(path, &limits, &image, &error), -ENOEXEC));
-    cr_expect(strstr(error.message, "not a regular file") != NULL);
+    cr_expect(eq(int, image_open(path, &limits, &image, &failure), -ENOEXEC));
+    cr_expect(strstr(failure.message, "not a regular file") != NULL);
     unlink(path);
     rmdir(name);
 }
@@ -177,7 +177,7 @@ Test(image, what_is_not_elf_is_refused)
     expect_bytes_refused("", 0, "not an ELF file");
     expect_bytes_refused("\177ELF", 4, "not an ELF file");
     expect_bytes_refused("#!/bin/sh\nexit 0\n", 17, "not an ELF file");
-    expect_bytes_refused(archive, sizeof archive - 1, "not an ELF file");
+    expect_bytes_refused(archive, sizeof(archive) - 1, "not an ELF file");
     model_init(&model);
     model.ehdr.e_ident[EI_CLASS] = 9;
     expect_refused(&model, "not an ELF file");
@@ -253,17 +253,17 @@ Test(image, absurd_counts_in_the_first_section_are_refused_or_harmless)
     struct opened o;
     Elf64_Shdr section;
 
-    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+    for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
         model_init(&model);
         section = (Elf64_Shdr){ .sh_size = counts[i], .sh_info = (uint32_t)counts[i] };
-        memcpy(model.padding, &section, sizeof section);
+        memcpy(model.padding, &section, sizeof(section));
         model.ehdr.e_shoff = offsetof(struct model, padding);
-        open_bytes(&o, &model, sizeof model);
+        open_bytes(&o, &model, sizeof(model));
         close_opened(&o);
         model.ehdr.e_phnum = PN_XNUM;
-        open_bytes(&o, &model, sizeof model);
+        open_bytes(&o, &model, sizeof(model));
         cr_expect(eq(int, o.status, counts[i] == 2 ? 0 : -ENOEXEC), "%#llx: %s",
-                  (unsigned long long)counts[i], o.error.message);
+                  (unsigned long long)counts[i], o.failure.message);
         close_opened(&o);
     }
 }
@@ -279,8 +279,8 @@ Test(image, too_many_segments_are_refused)
         model.phdrs[i].p_paddr = 0x100000 + i * 0x2000;
     }
     model.ehdr.e_phnum = IMAGE_MAX_SEGMENTS;
-    open_bytes(&o, &model, sizeof model);
-    cr_expect(eq(int, o.status, 0), "%s", o.error.message);
+    open_bytes(&o, &model, sizeof(model));
+    cr_expect(eq(int, o.status, 0), "%s", o.failure.message);
     close_opened(&o);
     model.ehdr.e_phnum = IMAGE_MAX_SEGMENTS + 1;
     expect_refused(&model, "more than 64 segments");
@@ -300,7 +300,7 @@ Test(image, a_segment_whose_bytes_are_not_in_the_file_is_truncated)
     model.phdrs[1].p_filesz = model.phdrs[1].p_memsz = ~(uint64_t)0;
     expect_refused(&model, "truncated");
     model_init(&model);
-    expect_bytes_refused(&model, sizeof model - 1, "truncated");
+    expect_bytes_refused(&model, sizeof(model) - 1, "truncated");
 }
 
 Test(image, a_segment_of_zeros_may_have_any_offset)
@@ -311,8 +311,8 @@ Test(image, a_segment_of_zeros_may_have_any_offset)
     model_init(&model);
     model.phdrs[1].p_filesz = 0;
     model.phdrs[1].p_offset = ~(uint64_t)0;
-    open_bytes(&o, &model, sizeof model);
-    cr_assert(eq(int, o.status, 0), "%s", o.error.message);
+    open_bytes(&o, &model, sizeof(model));
+    cr_assert(eq(int, o.status, 0), "%s", o.failure.message);
     cr_expect(eq(uint, o.image.nsegments, 2));
     cr_expect(eq(u64, o.image.segments[1].file_size, 0));
     cr_expect(eq(u64, o.image.segments[1].size, 0x2800));
@@ -335,11 +335,11 @@ add_note(struct model *model, const char *name, uint32_t type)
         .note = { .n_namesz = 4, .n_descsz = 16, .n_type = type },
     };
 
-    memcpy(notes.name, name, sizeof notes.name);
-    memcpy(model->bytes, &notes, sizeof notes);
+    memcpy(notes.name, name, sizeof(notes.name));
+    memcpy(model->bytes, &notes, sizeof(notes));
     model->ehdr.e_phnum = 3;
     model->phdrs[2] = (Elf64_Phdr){
-        .p_type = PT_NOTE, .p_offset = TEXT_OFFSET, .p_filesz = sizeof notes, .p_align = 4
+        .p_type = PT_NOTE, .p_offset = TEXT_OFFSET, .p_filesz = sizeof(notes), .p_align = 4
     };
 }
 
@@ -352,12 +352,12 @@ Test(image, a_program_for_linux_is_refused_by_its_abi_note)
     add_note(&model, "GNU", NT_GNU_ABI_TAG);
     expect_refused(&model, "is a program for Linux");
     add_note(&model, "Xen", NT_GNU_ABI_TAG);
-    open_bytes(&o, &model, sizeof model);
-    cr_expect(eq(int, o.status, 0), "%s", o.error.message);
+    open_bytes(&o, &model, sizeof(model));
+    cr_expect(eq(int, o.status, 0), "%s", o.failure.message);
     close_opened(&o);
     add_note(&model, "GNU", NT_GNU_PROPERTY_TYPE_0);
-    open_bytes(&o, &model, sizeof model);
-    cr_expect(eq(int, o.status, 0), "%s", o.error.message);
+    open_bytes(&o, &model, sizeof(model));
+    cr_expect(eq(int, o.status, 0), "%s", o.failure.message);
     close_opened(&o);
 }
 
@@ -445,17 +445,17 @@ Test(image, an_entry_point_above_the_boot_map_is_refused)
     };
     struct model model;
     struct image image;
-    struct failure error;
+    struct failure failure;
     char path[40];
     int fd = memfd_create("image", MFD_CLOEXEC);
 
     model_init(&model);
     model.phdrs[0].p_paddr = ARCH_BOOT_MAP_END;
     model.ehdr.e_entry = ARCH_BOOT_MAP_END + 8;
-    cr_assert(eq(i64, write(fd, &model, sizeof model), (ssize_t)sizeof model));
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    cr_expect(eq(int, image_open(path, &large, &image, &error), -ENOEXEC));
-    cr_expect(strstr(error.message, "above 4G") != NULL, "%s", error.message);
+    cr_assert(eq(i64, write(fd, &model, sizeof(model)), (ssize_t)sizeof(model)));
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    cr_expect(eq(int, image_open(path, &large, &image, &failure), -ENOEXEC));
+    cr_expect(strstr(failure.message, "above 4G") != NULL, "%s", failure.message);
     close(fd);
 }
 
@@ -466,11 +466,11 @@ Test(image, a_file_that_shrinks_after_the_check_is_an_error)
     struct opened o;
 
     model_init(&model);
-    open_bytes(&o, &model, sizeof model);
+    open_bytes(&o, &model, sizeof(model));
     cr_assert(eq(int, o.status, 0));
     cr_assert(eq(int, ftruncate(o.fd, TEXT_OFFSET + 0x100), 0));
     cr_expect(eq(int, load(&o, memory), -ENOEXEC));
-    cr_expect(strstr(o.error.message, "shorter") != NULL, "%s", o.error.message);
+    cr_expect(strstr(o.failure.message, "shorter") != NULL, "%s", o.failure.message);
     close_opened(&o);
     free(memory);
 }
@@ -495,14 +495,14 @@ Test(image, memory_that_cannot_be_written_is_a_failure_with_its_cause)
     struct opened o;
 
     model_init(&model);
-    open_bytes(&o, &model, sizeof model);
+    open_bytes(&o, &model, sizeof(model));
     cr_assert(eq(int, o.status, 0));
-    cr_expect(eq(int, image_load(&o.image, &target, &o.error), -ENOMEM));
-    cr_expect(strstr(o.error.message, "the frame store is full") != NULL);
-    cr_expect(strstr(o.error.message, "0x100000") != NULL);
+    cr_expect(eq(int, image_load(&o.image, &target, &o.failure), -ENOMEM));
+    cr_expect(strstr(o.failure.message, "the frame store is full") != NULL);
+    cr_expect(strstr(o.failure.message, "0x100000") != NULL);
     result = VM_IO_ERROR;
-    cr_expect(eq(int, image_load(&o.image, &target, &o.error), -EFAULT));
-    cr_expect(strstr(o.error.message, vm_result_name(VM_IO_ERROR)) != NULL);
+    cr_expect(eq(int, image_load(&o.image, &target, &o.failure), -EFAULT));
+    cr_expect(strstr(o.failure.message, vm_result_name(VM_IO_ERROR)) != NULL);
     close_opened(&o);
 }
 

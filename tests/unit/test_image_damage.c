@@ -22,7 +22,7 @@ random_value(void)
         ~(uint64_t)0,
         sizeof(Elf64_Phdr),
     };
-    uint64_t value = edges[(size_t)rand() % (sizeof edges / sizeof edges[0])];
+    uint64_t value = edges[(size_t)rand() % (sizeof(edges) / sizeof(edges[0]))];
 
     return value + (uint64_t)(rand() % 5) - 2;
 }
@@ -42,7 +42,7 @@ damage(struct model *model, size_t *size)
             memcpy((uint8_t *)model + at, &value, width);
     }
     if (rand() % 8 == 0)
-        *size = (size_t)rand() % (sizeof *model + 1);
+        *size = (size_t)rand() % (sizeof(*model) + 1);
 }
 
 /* What is let through keeps the promises of image.h. */
@@ -69,7 +69,7 @@ Test(image, random_damage_is_refused_or_harmless)
     for (int round = 0; round < 20000; round++) {
         struct model model;
         struct opened o;
-        size_t size = sizeof model;
+        size_t size = sizeof(model);
 
         model_init(&model);
         damage(&model, &size);

@@ -33,7 +33,7 @@ fill_a(struct world *w)
     cr_assert(world_store_run(w, A, NPAGES, 100));
 }
 
-/* ---- Zero-fill. ---- */
+/* --- Zero-fill ----------------------------------------------------------- */
 
 static bool
 zero_fill_new(struct world *w)
@@ -55,7 +55,7 @@ zero_fill_rest(struct world *w)
 
 SCENARIO(zero_fill, NULL, zero_fill_new, zero_fill_store, load_all_a, zero_fill_rest)
 
-/* ---- A memory system of its own, with what hangs on it. ---- */
+/* --- A memory system of its own, with what hangs on it ------------------- */
 
 static bool
 another_system(struct world *w)
@@ -83,7 +83,7 @@ another_system(struct world *w)
 
 SCENARIO(memory_system, NULL, another_system)
 
-/* ---- Windows: RAM of 64 pages at 0, tables in its pages 1 to 4. ---- */
+/* --- Windows: RAM of 64 pages at 0, tables in its pages 1 to 4 ----------- */
 
 #define WINDOW_AT 256u
 #define DATA 16u
@@ -160,7 +160,7 @@ bare_walk(struct world *w)
 
 SCENARIO(fault_on_a_bare_object, make_window, bare_walk, tables_swap_out, bare_walk)
 
-/* ---- Copy on write and moves. ---- */
+/* --- Copy on write and moves --------------------------------------------- */
 
 static bool
 copy_to_b(struct world *w)
@@ -216,7 +216,7 @@ copy_out_b(struct world *w)
 
 SCENARIO(copies_between_guest_and_monitor, fill_a, copy_to_b, copy_in_b, copy_out_b, load_all_a)
 
-/* ---- Swap. ---- */
+/* --- Swap ---------------------------------------------------------------- */
 
 static bool
 page_out(struct world *w)
@@ -257,7 +257,7 @@ SCENARIO(swap_in_of_single_pages, fill_and_page_out, random_a, load_one, store_a
 SCENARIO(copy_on_write_of_pages_in_swap, fill_and_page_out, copy_to_b, store_b, page_out_some,
          store_a, load_b, load_all_a)
 
-/* ---- Collapse: A is copied to B, that to C, and what is between goes. ---- */
+/* --- Collapse: A is copied to B, that to C, and what is between goes ----- */
 
 static bool
 copy_b_to_c(struct world *w)
@@ -314,7 +314,7 @@ copy_back(struct world *w)
 SCENARIO(bypass, fill_a, generation, remove_a, copy_back, store_all_b, remove_b, load_all_a,
          generation, remove_a, store_all_b)
 
-/* ---- Files. ---- */
+/* --- Files --------------------------------------------------------------- */
 
 #define F 192u
 
@@ -381,7 +381,7 @@ SCENARIO(private_file, NULL, map_private, file_store, file_load_all, file_page_o
 SCENARIO(flush_of_an_object, NULL, map_shared, file_store, file_flush, file_store_again,
          file_load_all, file_flush)
 
-/* ---- Prefault: neighbours are resident or zero-fill, and enter as a run. ---- */
+/* --- Prefault: neighbours are resident or zero-fill, and enter as a run -- */
 
 static void
 resident_file(struct world *w)

@@ -36,7 +36,7 @@ copy_a(struct world *w)
     return world_copy(w, A, B, NPAGES);
 }
 
-/* ---- Virtual copy of every kind of entry. ---- */
+/* --- Virtual copy of every kind of entry --------------------------------- */
 
 #define SRC A
 #define SRC_PAGES 48u
@@ -96,7 +96,7 @@ store_b(struct world *w)
 
 SCENARIO(copy_of_a_wired_entry, fill_a, wire_a, copy_a, store_b, load_a, load_b, unwire_a)
 
-/* ---- Clip, advise, protect, remove. ---- */
+/* --- Clip, advise, protect, remove --------------------------------------- */
 
 static bool
 advise_part(struct world *w)
@@ -145,7 +145,7 @@ SCENARIO(clip_advise_protect_remove, fill_a, advise_part, protect_part, protect_
 SCENARIO(clip_of_what_needs_a_copy, fill_a, copy_a, advise_part, protect_part, protect_all, store_a,
          remove_middle, map_middle, load_b)
 
-/* ---- Wiring. ---- */
+/* --- Wiring -------------------------------------------------------------- */
 
 static bool
 wire_user(struct world *w)
@@ -184,7 +184,7 @@ map_a_file(struct world *w)
 
 SCENARIO(wire_a_private_file, map_a_file, wire_a, wire_user, store_a, unwire_user, unwire_a)
 
-/* ---- SETMAP and INVAL, on an object that is linear, then by a tree. ---- */
+/* --- SETMAP and INVAL, on an object that is linear, then by a tree ------- */
 
 #define WINDOW 256u
 #define TREE (TREE_FIRST << PAGE_SHIFT | RIG_PASS)
@@ -243,7 +243,7 @@ SCENARIO(setmap, make_window, window_store, window_setmap_part, window_store, wi
 SCENARIO(inval, make_window, window_store, window_inval, window_store, window_setmap_part,
          window_inval, window_store)
 
-/* ---- Virtual copy of a window that is alone on its object. ---- */
+/* --- Virtual copy of a window that is alone on its object ---------------- */
 
 static void
 make_lonely_window(struct world *w)
@@ -284,7 +284,7 @@ window_protect_all(struct world *w)
 SCENARIO(copy_of_a_window, make_lonely_window, window_store, window_copy, window_protect_part,
          window_protect_all, window_store, store_b, load_b)
 
-/* ---- Growing down. ---- */
+/* --- Growing down -------------------------------------------------------- */
 
 #define STACK 96u
 
@@ -327,7 +327,7 @@ stack_copy(struct world *w)
 SCENARIO(growing_down, NULL, stack_map, stack_store, stack_wire, stack_store_on, stack_unwire,
          stack_copy, stack_store)
 
-/* ---- A vmspace: windows that come, are used, and go, in an order of their own. ---- */
+/* --- A vmspace: windows that come, are used, and go, in an order of their own  */
 
 static bool
 vmspace_map(struct world *w)

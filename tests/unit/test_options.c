@@ -24,7 +24,7 @@ expect_text(const char *actual, const char *expected)
 
 /* Parse "run" and the NULL-terminated words, whose copies live until the next call. */
 static int
-parse_words(struct run_options *options, struct failure *error, const char *const *words)
+parse_words(struct run_options *options, struct failure *failure, const char *const *words)
 {
     static char copies[MAX_WORDS][256];
     static char *argv[MAX_WORDS + 2];
@@ -33,28 +33,28 @@ parse_words(struct run_options *options, struct failure *error, const char *cons
 
     argv[argc++] = verb;
     for (; *words != NULL; words++, argc++) {
-        cr_assert(argc <= MAX_WORDS && strlen(*words) < sizeof copies[0]);
+        cr_assert(argc <= MAX_WORDS && strlen(*words) < sizeof(copies[0]));
         argv[argc] = strcpy(copies[argc - 1], *words);
     }
     argv[argc] = NULL;
-    error->message[0] = '\0';
-    return options_parse_run(argc, argv, options, error);
+    failure->message[0] = '\0';
+    return options_parse_run(argc, argv, options, failure);
 }
 
-#define PARSE(options, error, ...) \
-    parse_words(options, error, (const char *const[]){ __VA_ARGS__, NULL })
+#define PARSE(options, failure, ...) \
+    parse_words(options, failure, (const char *const[]){ __VA_ARGS__, NULL })
 
 /* The command line is wrong, and the message says so with these words in it. */
 static void
 expect_refused(const char *part, const char *const *words)
 {
     struct run_options options;
-    struct failure error;
+    struct failure failure;
 
-    cr_expect(eq(int, parse_words(&options, &error, words), CLI_USAGE), "%s", part);
-    cr_expect(strstr(error.message, part) != NULL, "'%s' lacks '%s'", error.message, part);
-    cr_expect(strstr(error.message, ": ") != NULL, "'%s' has no remedy", error.message);
-    cr_expect(strchr(error.message, '\n') == NULL);
+    cr_expect(eq(int, parse_words(&options, &failure, words), CLI_USAGE), "%s", part);
+    cr_expect(strstr(failure.message, part) != NULL, "'%s' lacks '%s'", failure.message, part);
+    cr_expect(strstr(failure.message, ": ") != NULL, "'%s' has no remedy", failure.message);
+    cr_expect(strchr(failure.message, '\n') == NULL);
 }
 
 #define REFUSED(part, ...) expect_refused(part, (const char *const[]){ __VA_ARGS__, NULL })
@@ -108,7 +108,7 @@ Test(options, what_is_not_a_size_is_refused)
     };
     uint64_t size = 7;
 
-    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
         cr_expect(eq(int, value_size(texts[i], &size), -EINVAL), "'%s'", texts[i]);
     cr_expect(eq(u64, size, 7), "left alone on failure");
 }
@@ -133,7 +133,7 @@ Test(options, seconds_may_have_a_fraction_and_round_up)
     };
     unsigned ms;
 
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         cr_expect(eq(int, value_seconds(cases[i].text, &ms), 0), "%s", cases[i].text);
         cr_expect(eq(uint, ms, cases[i].ms), "%s", cases[i].text);
     }
@@ -146,7 +146,7 @@ Test(options, what_is_not_a_time_is_refused)
     };
     unsigned ms = 7;
 
-    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
         cr_expect(eq(int, value_seconds(texts[i], &ms), -EINVAL), "'%s'", texts[i]);
     cr_expect(eq(int, value_seconds("4294968", &ms), -ERANGE));
     cr_expect(eq(int, value_seconds("4294967.2951", &ms), -ERANGE));
@@ -157,9 +157,9 @@ Test(options, what_is_not_a_time_is_refused)
 Test(options, an_image_alone_gets_the_defaults)
 {
     struct run_options options;
-    struct failure error;
+    struct failure failure;
 
-    cr_assert(eq(int, PARSE(&options, &error, "hello"), CLI_OK));
+    cr_assert(eq(int, PARSE(&options, &failure, "hello"), CLI_OK));
     expect_text(options.image, "hello");
     cr_expect(eq(u64, machine_memory_size(&options.config.machine), 64ull << 20));
     cr_expect(eq(uint, options.config.machine.nvcpus, 1));
@@ -180,13 +180,13 @@ Test(options, an_image_alone_gets_the_defaults)
 Test(options, every_option_sets_its_field)
 {
     struct run_options options;
-    struct failure error;
-    int status = PARSE(&options, &error, "--memory=128M", "--cpus", "3", "--ram", "8M", "--swap",
+    struct failure failure;
+    int status = PARSE(&options, &failure, "--memory=128M", "--cpus", "3", "--ram", "8M", "--swap",
                        "s", "--fdt", "tree", "--fdt-overlay", "over", "--timeout", "1.5", "--stats",
                        "--json=out", "--prefault", "16", "--no-fast-fault", "--fault-threads", "2",
                        "--placement", "spin", "image");
 
-    cr_assert(eq(int, status, CLI_OK), "%s", error.message);
+    cr_assert(eq(int, status, CLI_OK), "%s", failure.message);
     cr_expect(eq(u64, machine_memory_size(&options.config.machine), 128ull << 20));
     cr_expect(eq(uint, options.config.machine.nvcpus, 3));
     cr_expect(eq(u64, options.host.ram_budget, 8ull << 20));
@@ -206,9 +206,9 @@ Test(options, every_option_sets_its_field)
 Test(options, json_without_a_file_goes_to_standard_error)
 {
     struct run_options options;
-    struct failure error;
+    struct failure failure;
 
-    cr_assert(eq(int, PARSE(&options, &error, "--json", "image"), CLI_OK));
+    cr_assert(eq(int, PARSE(&options, &failure, "--json", "image"), CLI_OK));
     cr_expect(options.json);
     cr_expect(options.json_file == NULL);
     expect_text(options.image, "image");
@@ -217,10 +217,10 @@ Test(options, json_without_a_file_goes_to_standard_error)
 Test(options, words_after_two_dashes_are_the_guests_and_may_look_like_options)
 {
     struct run_options options;
-    struct failure error;
+    struct failure failure;
 
-    cr_assert(
-        eq(int, PARSE(&options, &error, "image", "--stats", "--", "a b", "--cpus", "--"), CLI_OK));
+    cr_assert(eq(int, PARSE(&options, &failure, "image", "--stats", "--", "a b", "--cpus", "--"),
+                 CLI_OK));
     cr_expect(options.stats, "options may follow the image");
     cr_assert(eq(sz, options.narguments, 3));
     expect_text(options.arguments[0], "a b");
@@ -232,23 +232,23 @@ Test(options, words_after_two_dashes_are_the_guests_and_may_look_like_options)
 Test(options, help_needs_no_image)
 {
     struct run_options options;
-    struct failure error;
+    struct failure failure;
 
-    cr_assert(eq(int, PARSE(&options, &error, "-h"), CLI_OK));
+    cr_assert(eq(int, PARSE(&options, &failure, "-h"), CLI_OK));
     cr_expect(options.help);
-    cr_assert(eq(int, PARSE(&options, &error, "--help"), CLI_OK));
+    cr_assert(eq(int, PARSE(&options, &failure, "--help"), CLI_OK));
     cr_expect(options.help);
 }
 
 Test(options, a_window_has_its_pieces_in_any_order)
 {
     struct run_options options;
-    struct failure error;
+    struct failure failure;
     const struct machine_window *w;
-    int status = PARSE(&options, &error, "image", "--window", "gpa=0x1000000000,size=1M",
+    int status = PARSE(&options, &failure, "image", "--window", "gpa=0x1000000000,size=1M",
                        "--window=prot=wr,root=0x5003,format=vpte32,size=0x1000,gpa=0x1000100000");
 
-    cr_assert(eq(int, status, CLI_OK), "%s", error.message);
+    cr_assert(eq(int, status, CLI_OK), "%s", failure.message);
     cr_assert(eq(uint, options.config.machine.nwindows, 2));
     w = options.config.machine.windows;
     cr_expect(eq(u64, w[0].start.value, 0x1000000000));
@@ -266,11 +266,11 @@ Test(options, a_window_has_its_pieces_in_any_order)
 Test(options, a_window_may_fill_the_whole_region_and_no_more)
 {
     struct run_options options;
-    struct failure error;
+    struct failure failure;
 
-    cr_expect(eq(int, PARSE(&options, &error, "i", "--window", "gpa=0x1000000000,size=192G"),
+    cr_expect(eq(int, PARSE(&options, &failure, "i", "--window", "gpa=0x1000000000,size=192G"),
                  CLI_OK),
-              "%s", error.message);
+              "%s", failure.message);
     REFUSED("ends above", "i", "--window", "gpa=0x1000001000,size=192G");
     REFUSED("out of range", "i", "--window", "gpa=0x1000000000,size=0x3000001000");
 }
@@ -302,10 +302,10 @@ Test(options, a_bad_window_is_refused_with_its_cause)
 Test(options, windows_may_touch_but_not_overlap)
 {
     struct run_options options;
-    struct failure error;
+    struct failure failure;
 
     cr_expect(eq(int,
-                 PARSE(&options, &error, "i", "--window", "gpa=0x1000001000,size=4K", "--window",
+                 PARSE(&options, &failure, "i", "--window", "gpa=0x1000001000,size=4K", "--window",
                        "gpa=0x1000000000,size=4K", "--window", "gpa=0x1000002000,size=4K"),
                  CLI_OK));
     REFUSED("overlaps", "i", "--window", "gpa=0x1000001000,size=4K", "--window",
@@ -319,14 +319,14 @@ Test(options, there_is_a_limit_to_the_number_of_windows)
     const char *words[MACHINE_MAX_WINDOWS + 3] = { "image" };
     char text[MACHINE_MAX_WINDOWS + 1][64];
     struct run_options options;
-    struct failure error;
+    struct failure failure;
 
     for (unsigned i = 0; i <= MACHINE_MAX_WINDOWS; i++) {
-        snprintf(text[i], sizeof text[i], "--window=gpa=0x%llx,size=4K",
+        snprintf(text[i], sizeof(text[i]), "--window=gpa=0x%llx,size=4K",
                  0x1000000000ull + i * 4096);
         words[i + 1] = i < MACHINE_MAX_WINDOWS ? text[i] : NULL;
     }
-    cr_expect(eq(int, parse_words(&options, &error, words), CLI_OK));
+    cr_expect(eq(int, parse_words(&options, &failure, words), CLI_OK));
     words[MACHINE_MAX_WINDOWS + 1] = text[MACHINE_MAX_WINDOWS];
     words[MACHINE_MAX_WINDOWS + 2] = NULL;
     expect_refused("too many --window", words);
@@ -381,8 +381,8 @@ Test(options, the_help_names_every_option_it_takes)
     cr_assert(to != NULL);
     options_help_run(to);
     fclose(to);
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        snprintf(flag, sizeof flag, "  --%s", names[i]);
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        snprintf(flag, sizeof(flag), "  --%s", names[i]);
         cr_expect(strstr(text, flag) != NULL, "%s", names[i]);
     }
     free(text);
@@ -436,7 +436,7 @@ random_word(char *word, size_t size)
 
     word[0] = '\0';
     for (int n = rand() % 8; n >= 0; n--) {
-        const char *piece = pieces[(size_t)rand() % (sizeof pieces / sizeof pieces[0])];
+        const char *piece = pieces[(size_t)rand() % (sizeof(pieces) / sizeof(pieces[0]))];
 
         if (strlen(word) + strlen(piece) + 1 < size)
             strcat(word, piece);
@@ -479,15 +479,15 @@ Test(options, random_command_lines_are_parsed_or_refused)
         char verb[] = "run";
         int argc = 1 + rand() % 7;
         struct run_options options;
-        struct failure error;
+        struct failure failure;
 
         argv[0] = verb;
         for (int i = 1; i < argc; i++) {
-            random_word(words[i - 1], sizeof words[0]);
+            random_word(words[i - 1], sizeof(words[0]));
             argv[i] = words[i - 1];
         }
         argv[argc] = NULL;
-        if (options_parse_run(argc, argv, &options, &error) == CLI_OK) {
+        if (options_parse_run(argc, argv, &options, &failure) == CLI_OK) {
             check_accepted(&options);
             accepted++;
         }
@@ -498,14 +498,14 @@ Test(options, random_command_lines_are_parsed_or_refused)
 Test(options, map_takes_a_file_with_its_place_and_kind)
 {
     struct run_options options;
-    struct failure error;
+    struct failure failure;
     const struct machine_file *file = options.config.machine.files;
 
     cr_assert(eq(int,
-                 PARSE(&options, &error, "--map", "gpa=0x1000000000,size=8K,file=a/b,shared",
+                 PARSE(&options, &failure, "--map", "gpa=0x1000000000,size=8K,file=a/b,shared",
                        "--map=ro,private,file=c,size=4K,gpa=0x1000002000", "image"),
                  CLI_OK),
-              "%s", error.message);
+              "%s", failure.message);
     cr_assert(eq(uint, options.config.machine.nfiles, 2));
     cr_expect(eq(u64, gpa_to_u64(file[0].start), 0x1000000000));
     cr_expect(eq(u64, file[0].size, 8192));

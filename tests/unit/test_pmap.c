@@ -14,7 +14,7 @@
 
 TestSuite(pmap, .timeout = 60);
 
-/* ---- Enter. ---- */
+/* --- Enter --------------------------------------------------------------- */
 
 CHECKED_TEST(pmap, an_entered_page_is_mapped_with_the_protection_asked_for)
 {
@@ -369,7 +369,7 @@ Test(pmap_store, the_last_page_of_the_largest_store_is_mapped_as_any_other, .dis
     pmap_teardown();
 }
 
-/* ---- One page at many places. ---- */
+/* --- One page at many places --------------------------------------------- */
 
 CHECKED_TEST(pmap, a_page_may_be_mapped_at_any_number_of_places)
 {
@@ -461,7 +461,7 @@ CHECKED_TEST(pmap, page_protect_clears_writeable_of_a_page_that_lost_its_mapping
     cr_expect(!vm_page_flag_test(page(3), VM_PAGE_WRITEABLE) && fake.protects == 0);
 }
 
-/* ---- Remove and write-protect. ---- */
+/* --- Remove and write-protect -------------------------------------------- */
 
 CHECKED_TEST(pmap, remove_drops_the_range_and_nothing_else_and_keeps_the_data)
 {
@@ -512,7 +512,7 @@ CHECKED_TEST(pmap, write_protect_takes_write_permission_and_only_that)
     cr_expect(pmap.mapped_pages == 6);
 }
 
-/* ---- Questions. ---- */
+/* --- Questions ----------------------------------------------------------- */
 
 CHECKED_TEST(pmap, extract_says_what_is_mapped_anywhere_in_the_page)
 {
@@ -647,7 +647,7 @@ CHECKED_TEST(pmap, one_mapping_moves_alone)
     cr_expect(maps(natural_at(1), to, VM_PROT_RW));
 }
 
-/* ---- The audits see what they are for. ---- */
+/* --- The audits see what they are for ------------------------------------ */
 
 CHECKED_TEST(pmap, the_audit_sees_a_lost_reverse_link, .signal = SIGABRT)
 {

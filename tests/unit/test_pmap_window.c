@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <pthread.h>
 
-/* ---- Windows. ---- */
+/* --- Windows ------------------------------------------------------------- */
 
 CHECKED_TEST(pmap, a_window_that_overlaps_another_is_refused)
 {
@@ -174,7 +174,7 @@ CHECKED_TEST(pmap, a_window_the_machine_cannot_rebase_keeps_its_natural_frames)
     cr_expect(fake.foreign_pages == 0);
 }
 
-/* ---- The pmap itself. ---- */
+/* --- The pmap itself ----------------------------------------------------- */
 
 CHECKED_TEST(pmap, a_system_has_a_limited_number_of_pmaps_and_reuses_their_ids)
 {
@@ -206,7 +206,7 @@ CHECKED_TEST(pmap, a_pmap_that_ends_takes_its_mappings_and_windows_along)
     cr_expect(!pmap_page_is_mapped(m) && fake.windows_destroyed == 2);
 }
 
-/* ---- Threads: where they look, assert() ends the test process. ---- */
+/* --- Threads: where they look, assert() ends the test process ------------ */
 
 #define STRESS_PAGES 24
 #define STRESS_PLACES 32 /* half of them on each side of a chunk's border */

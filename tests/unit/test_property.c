@@ -70,7 +70,7 @@ do_setmap(void)
         prop.cells[r.m][c].root = root;
 }
 
-/* ---- What is done to ranges. ---- */
+/* --- What is done to ranges ---------------------------------------------- */
 
 static void
 do_inval(void)
@@ -499,7 +499,7 @@ operation(void)
         DO("remove", do_remove());
 }
 
-/* ---- The whole. ---- */
+/* --- The whole ----------------------------------------------------------- */
 
 static void
 audit(bool frames)
@@ -536,7 +536,7 @@ world_init(void)
     int fd = memfd_create("swap", MFD_CLOEXEC);
 
     cr_assert(zero(int, vm_system_init(&prop.sys, &config)));
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
     cr_assert(zero(int, swap_device_open_io(path, SWAP_PAGES, &swap_io, &device)));
     close(fd);
     swap_device_attach(device, &prop.sys);

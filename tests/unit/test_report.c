@@ -129,12 +129,12 @@ read_member(struct reader *r)
     if (r->at == NULL)
         return;
     size = (size_t)(r->at - 1 - key);
-    if (length + size + 2 > sizeof r->path) {
+    if (length + size + 2 > sizeof(r->path)) {
         r->at = NULL;
         return;
     }
-    snprintf(r->path + length, sizeof r->path - length, "%s%.*s", length != 0 ? "/" : "", (int)size,
-             key);
+    snprintf(r->path + length, sizeof(r->path) - length, "%s%.*s", length != 0 ? "/" : "",
+             (int)size, key);
     expect_char(r, ':');
     read_value(r);
     r->path[length] = '\0';
@@ -202,7 +202,7 @@ value_at(const char *text, const char *wanted)
         return NULL;
     if (r.found == NULL)
         return NULL;
-    snprintf(value, sizeof value, "%.*s", (int)r.found_size, r.found);
+    snprintf(value, sizeof(value), "%.*s", (int)r.found_size, r.found);
     return value;
 }
 
@@ -220,7 +220,7 @@ expect_number(const char *json, const char *path, uint64_t expected)
 {
     char text[24];
 
-    snprintf(text, sizeof text, "%" PRIu64, expected);
+    snprintf(text, sizeof(text), "%" PRIu64, expected);
     expect_value(json, path, text);
 }
 
@@ -326,7 +326,7 @@ Test(report, the_reader_of_these_tests_is_strict)
         "{a:1}",
     };
 
-    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         struct reader r = { .at = wrong[i] };
 
         read_value(&r);
@@ -442,7 +442,7 @@ Test(report, the_json_is_one_line_with_every_figure)
     expect_number(json, "memory/swap_pages", 310);
     expect_number(json, "memory/swap_used", 311);
 #define FIELD(name, description)                         \
-    snprintf(path, sizeof path, "faults/%s", #name);     \
+    snprintf(path, sizeof(path), "faults/%s", #name);    \
     expect_number(json, path, i == 0 ? 6021 : 1000 + i); \
     i++;
     VM_METER_FIELDS(FIELD)
@@ -484,7 +484,7 @@ Test(report, the_json_has_the_latency_in_microseconds)
     fill(&report, &outcome);
     json = json_of(&outcome, 3, &report);
     expect_number(json, "latency_us/count", 1000);
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         const char *value = value_at(json, cases[i].path);
 
         cr_assert(value != NULL, "%s", cases[i].path);
@@ -510,7 +510,7 @@ Test(report, every_end_has_its_name_and_exit_status)
         { VM_END_CRASHED, 0, "crashed", 70 },  { VM_END_FAILED, 0, "failed", 125 },
     };
 
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         const struct vm_outcome outcome = { .end = cases[i].end, .status = cases[i].status };
 
         cr_expect(strcmp(report_end_name(outcome.end), cases[i].name) == 0);

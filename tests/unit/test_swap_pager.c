@@ -15,7 +15,7 @@
 TestSuite(swap_pager, .timeout = 60);
 TestSuite(swap_device, .timeout = 60);
 
-/* ---- Devices. ---- */
+/* --- Devices ------------------------------------------------------------- */
 
 static int
 open_close(const char *name, uint64_t max_pages)
@@ -117,7 +117,7 @@ Test(swap_device, without_memory_nothing_is_left_open)
     unlink(path);
 }
 
-/* ---- Out and in. ---- */
+/* --- Out and in ---------------------------------------------------------- */
 
 CHECKED_TEST(swap_pager, pages_come_back_as_they_were_written)
 {

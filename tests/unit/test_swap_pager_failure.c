@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-/* ---- Failures. ---- */
+/* --- Failures ------------------------------------------------------------ */
 
 CHECKED_TEST(swap_pager, a_failed_write_keeps_the_page_dirty_and_takes_no_slot)
 {
@@ -100,7 +100,7 @@ CHECKED_TEST(swap_pager, a_truncated_device_is_an_error_and_never_zeros)
     cr_assert_eq(swap_device_error(device), -ENODATA);
 }
 
-/* ---- What comes back is not what was written. ---- */
+/* --- What comes back is not what was written ----------------------------- */
 
 static unsigned told;
 static char told_line[1024];
@@ -110,7 +110,7 @@ take_loss(void *context, const char *line)
 {
     cr_assert(context == &told);
     told++;
-    snprintf(told_line, sizeof told_line, "%s", line);
+    snprintf(told_line, sizeof(told_line), "%s", line);
 }
 
 /* Objects' pages 50 to 53 lie in slots 0 to 3. */
@@ -176,7 +176,7 @@ CHECKED_TEST(swap_pager, pages_in_each_others_slots_are_noticed)
 
     swap_out_told();
     fd = open(path, O_RDONLY | O_CLOEXEC);
-    cr_assert_eq(pread(fd, words, sizeof words, PAGE_SIZE), (ssize_t)sizeof words);
+    cr_assert_eq(pread(fd, words, sizeof(words), PAGE_SIZE), (ssize_t)sizeof(words));
     close(fd);
     write_file(words[1], PAGE_SIZE, PAGE_SIZE);
     write_file(words[0], PAGE_SIZE, 2 * PAGE_SIZE);
@@ -325,7 +325,7 @@ CHECKED_TEST(swap_pager, without_a_device_no_object_becomes_a_swap_object)
     vm_system_fini(&bare);
 }
 
-/* ---- Collapse. ---- */
+/* --- Collapse ------------------------------------------------------------ */
 
 static int
 move(struct vm_object *from, struct vm_object *to, vm_pindex_t offset)

@@ -70,7 +70,7 @@ static char where[160];
         }                                                          \
     } while (0)
 
-/* ---- The kernel. ---- */
+/* --- The kernel ---------------------------------------------------------- */
 
 static unsigned
 index_of(uint64_t address, uint64_t length, unsigned *count)
@@ -235,7 +235,7 @@ kernel(int fd, unsigned long request, void *argument)
     }
 }
 
-/* ---- Set-up. ---- */
+/* --- Set-up -------------------------------------------------------------- */
 
 struct operation {
     const char *name;
@@ -315,7 +315,7 @@ expect_promise(const struct operation *op, unsigned npages, int error, unsigned 
         CHECK(op->present || !pages[i].present || !protect || pages[i].protected, "page %u", i);
 }
 
-/* ---- The table. ---- */
+/* --- The table ----------------------------------------------------------- */
 
 /* Is it an answer after which the same is tried again, or smaller? */
 static bool
@@ -409,7 +409,7 @@ Test(uffd, a_frame_that_is_always_what_it_should_not_be_ends_with_an_error)
     }
 }
 
-/* ---- Runs of mixed pages, and of a part of the address space. ---- */
+/* --- Runs of mixed pages, and of a part of the address space ------------- */
 
 Test(uffd, each_page_of_a_mixed_run_is_entered_by_what_suits_it)
 {
@@ -467,7 +467,7 @@ Test(uffd, a_filled_frame_is_not_entered_protected_where_the_kernel_cannot)
     uffd_fini(&u);
 }
 
-/* ---- The operations without a count. ---- */
+/* --- The operations without a count -------------------------------------- */
 
 Test(uffd, registering_and_waking_give_the_errors_as_they_are)
 {

@@ -15,20 +15,20 @@
 
 Test(vm_copy, bytes_cross_page_borders_both_ways)
 {
-    uint8_t out[3 * 4096], in[sizeof out];
+    uint8_t out[3 * 4096], in[sizeof(out)];
     struct rig rig;
 
     rig_init(&rig, 0);
-    for (unsigned i = 0; i < sizeof out; i++)
+    for (unsigned i = 0; i < sizeof(out); i++)
         out[i] = (uint8_t)(i * 31 + i / 256);
     cr_assert(eq(int,
-                 vm_map_write(&rig.map, gpa_from_u64(PAGE(8) - 100), out, sizeof out, &rig_info),
+                 vm_map_write(&rig.map, gpa_from_u64(PAGE(8) - 100), out, sizeof(out), &rig_info),
                  VM_OK));
     cr_assert(eq(int, rig_info.result, VM_OK));
     cr_assert(eq(u64, rig.ram->resident_count, 4));
-    cr_assert(eq(int, vm_map_read(&rig.map, gpa_from_u64(PAGE(8) - 100), in, sizeof in, &rig_info),
+    cr_assert(eq(int, vm_map_read(&rig.map, gpa_from_u64(PAGE(8) - 100), in, sizeof(in), &rig_info),
                  VM_OK));
-    cr_assert(zero(int, memcmp(out, in, sizeof in)));
+    cr_assert(zero(int, memcmp(out, in, sizeof(in))));
     for (unsigned p = 7; p < 11; p++)
         cr_assert(rig_page(rig.ram, p)->dirty);
     cr_assert(zero(u64, fake_pmap_mapped(&rig.fake)));
@@ -70,9 +70,9 @@ Test(vm_copy, the_first_page_that_fails_ends_the_copy)
     struct rig rig;
 
     rig_init(&rig, 0);
-    memset(bytes, 7, sizeof bytes);
+    memset(bytes, 7, sizeof(bytes));
     cr_assert(eq(int,
-                 vm_map_write(&rig.map, gpa_from_u64(PAGE(RIG_PAGES - 1)), bytes, sizeof bytes,
+                 vm_map_write(&rig.map, gpa_from_u64(PAGE(RIG_PAGES - 1)), bytes, sizeof(bytes),
                               &rig_info),
                  VM_INVALID_ADDRESS));
     cr_assert(eq(u64, rig_info.gpa.value, PAGE(RIG_PAGES)));
@@ -121,7 +121,7 @@ Test(vm_copy, a_peek_is_no_fault_of_the_guest)
     rig_fini(&rig);
 }
 
-/* ---- What ends a translation waits for a copy that is under way. ---- */
+/* --- What ends a translation waits for a copy that is under way ---------- */
 
 /* What takes the page from the window, in a thread of its own once the copy is under way. */
 struct taker {
@@ -191,7 +191,7 @@ copy_beside(const struct taker *taker, bool write)
     pthread_t thread;
     int error = 1;
 
-    memset(&copy, 0, sizeof copy);
+    memset(&copy, 0, sizeof(copy));
     copy.taker = taker;
     rig_window_init(&copy.rig, 4, RIG_PASS);
     copy.page = vm_page_address(rig_page(copy.rig.ram, 100));
@@ -257,13 +257,13 @@ static const struct taker takers[] = {
 
 Test(vm_copy, what_takes_a_page_away_returns_after_a_write_that_is_under_way, .timeout = 60)
 {
-    for (size_t i = 0; i < sizeof takers / sizeof takers[0]; i++)
+    for (size_t i = 0; i < sizeof(takers) / sizeof(takers[0]); i++)
         copy_beside(&takers[i], true);
 }
 
 Test(vm_copy, what_takes_a_page_away_returns_after_a_read_that_is_under_way, .timeout = 60)
 {
-    for (size_t i = 0; i < sizeof takers / sizeof takers[0]; i++)
+    for (size_t i = 0; i < sizeof(takers) / sizeof(takers[0]); i++)
         copy_beside(&takers[i], false);
 }
 

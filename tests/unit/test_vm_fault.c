@@ -17,7 +17,7 @@
 #define PAGE(n) ((uint64_t)(n) << PAGE_SHIFT)
 #define W(n) (RIG_WINDOW + PAGE(n))
 
-/* ---- NORMAL entries. ---- */
+/* --- NORMAL entries ------------------------------------------------------ */
 
 Test(vm_fault, the_first_touch_is_a_page_of_zeros_filled_where_it_is_mapped)
 {
@@ -130,7 +130,7 @@ Test(vm_fault, the_dirty_flag_dirties_a_page_that_is_only_read)
     rig_fini(&rig);
 }
 
-/* ---- Errors; each as vm_fault and as vm_fault_page reports it. ---- */
+/* --- Errors; each as vm_fault and as vm_fault_page reports it ------------ */
 
 Test(vm_fault, an_address_without_an_entry_is_invalid)
 {
@@ -257,7 +257,7 @@ Test(vm_fault, a_machine_that_fails_inside_a_run_loses_only_the_neighbours)
     rig_fini(&rig);
 }
 
-/* ---- Busy pages. ---- */
+/* --- Busy pages ---------------------------------------------------------- */
 
 Test(vm_fault, a_fault_waits_for_a_busy_page_and_then_finds_it, .timeout = 30)
 {
@@ -323,7 +323,7 @@ Test(vm_fault, a_wait_ends_well_when_the_entry_goes_meanwhile, .timeout = 30)
     rig_fini(&rig);
 }
 
-/* ---- Wired entries. ---- */
+/* --- Wired entries ------------------------------------------------------- */
 
 Test(vm_fault, a_read_of_a_wired_entry_copies_up_and_takes_no_neighbours)
 {
@@ -344,7 +344,7 @@ Test(vm_fault, a_read_of_a_wired_entry_copies_up_and_takes_no_neighbours)
     rig_fini(&rig);
 }
 
-/* ---- Shadow chains. ---- */
+/* --- Shadow chains ------------------------------------------------------- */
 
 struct chain {
     struct rig rig;

@@ -13,7 +13,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* ---- A swap pager that wants O held. ---- */
+/* --- A swap pager that wants O held -------------------------------------- */
 
 static struct vm_object *freed_in;
 static vm_pindex_t freed_page;
@@ -67,7 +67,7 @@ Test(vm_fault_chain, a_backing_page_is_made_dirty_with_its_own_objects_lock_held
     rig_fini(&move.rig);
 }
 
-/* ---- The cache. ---- */
+/* --- The cache ----------------------------------------------------------- */
 
 static void
 cache_page(struct vm_page *m)
@@ -120,7 +120,7 @@ Test(vm_fault_chain, a_cached_page_that_would_not_come_back_leaves_the_cache_bef
     struct pair pair;
     char path[64];
 
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
     pair_init(&pair, 8, 8, 0);
     cr_assert(zero(int, swap_device_open(path, 16, &device)));
     swap_device_attach(device, &pair.rig.sys);
@@ -136,7 +136,7 @@ Test(vm_fault_chain, a_cached_page_that_would_not_come_back_leaves_the_cache_bef
     close(fd);
 }
 
-/* ---- Who gets the frame of a page that is copied. ---- */
+/* --- Who gets the frame of a page that is copied ------------------------- */
 
 #define COPY UINT64_C(0x20000000)
 #define COPIED 16u
@@ -300,7 +300,7 @@ Test(vm_fault_chain, a_copied_page_that_is_not_in_its_natural_frame_keeps_it)
     copied_fini(&rig, 2 * COPY);
 }
 
-/* ---- One page at several addresses. ---- */
+/* --- One page at several addresses --------------------------------------- */
 
 /*
  * Two addresses of a window that is a copy show one page of the backing object.  A write
@@ -334,7 +334,7 @@ Test(vm_fault_chain, a_copy_on_write_shows_at_every_address_of_a_window)
     rig_fini(&rig);
 }
 
-/* ---- Who waits for a collapse. ---- */
+/* --- Who waits for a collapse -------------------------------------------- */
 
 /* More pages than a portion of a collapse, some of them hidden. */
 #define MANY ((VM_SHADOW_STEPS + 2) * VM_SHADOW_BATCH)
@@ -416,7 +416,7 @@ Test(vm_fault_chain, a_long_collapse_lets_others_to_the_chains_in_between)
     pair_fini(&pair);
 }
 
-/* ---- Who keeps a held page's object. ---- */
+/* --- Who keeps a held page's object -------------------------------------- */
 
 static void *
 hold_page_5(void *argument)

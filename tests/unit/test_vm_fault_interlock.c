@@ -13,7 +13,7 @@
 #define PAGE(n) ((uint64_t)(n) << PAGE_SHIFT)
 #define W(n) (RIG_WINDOW + PAGE(n))
 
-/* ---- The range interlock. ---- */
+/* --- The range interlock ------------------------------------------------- */
 
 struct enter_gate {
     _Atomic bool inside, open;

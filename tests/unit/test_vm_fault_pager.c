@@ -8,7 +8,7 @@
 
 #define PAGE(n) ((uint64_t)(n) << PAGE_SHIFT)
 
-/* ---- Pagers. ---- */
+/* --- Pagers -------------------------------------------------------------- */
 
 Test(vm_fault, a_page_comes_from_the_pager_with_its_contents)
 {

@@ -10,7 +10,7 @@
 #define PAGE(n) ((uint64_t)(n) << PAGE_SHIFT)
 #define W(n) (RIG_WINDOW + PAGE(n))
 
-/* ---- Windows. ---- */
+/* --- Windows ------------------------------------------------------------- */
 
 Test(vm_fault_window, a_read_through_a_virtual_page_table_maps_read_only_and_sets_a)
 {

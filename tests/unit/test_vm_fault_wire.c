@@ -104,7 +104,7 @@ entry_at(uint64_t gpa)
     return rig_entry(&rig, gpa);
 }
 
-/* ---- What wiring does. ---- */
+/* --- What wiring does ---------------------------------------------------- */
 
 CHECKED_TEST(vm_fault_wire, wired_pages_are_resident_mapped_and_on_no_queue)
 {
@@ -226,7 +226,7 @@ CHECKED_TEST(vm_fault_wire, pages_of_a_pager_are_read_to_be_wired)
     cr_assert(zero(int, vm_map_remove(&rig.map, gpa_from_u64(SRC), gpa_from_u64(at(SRC, NPAGES)))));
 }
 
-/* ---- Copy on write. ---- */
+/* --- Copy on write ------------------------------------------------------- */
 
 CHECKED_TEST(vm_fault_wire, wiring_a_writable_copy_gives_it_pages_of_its_own)
 {
@@ -269,7 +269,7 @@ CHECKED_TEST(vm_fault_wire, a_read_only_copy_is_wired_in_its_own_object)
     cr_expect(zero(uint, wirings(shadow, 0, NPAGES)));
 }
 
-/* ---- Protections. ---- */
+/* --- Protections --------------------------------------------------------- */
 
 CHECKED_TEST(vm_fault_wire, a_user_wired_entry_that_is_not_writable_can_never_be)
 {
@@ -312,7 +312,7 @@ CHECKED_TEST(vm_fault_wire, protect_leaves_wired_pages_wired)
     cr_assert(zero(int, unwire(SRC, NPAGES, true)));
 }
 
-/* ---- Errors and roll-back. ---- */
+/* --- Errors and roll-back ------------------------------------------------ */
 
 CHECKED_TEST(vm_fault_wire, what_cannot_be_wired_is_refused)
 {
@@ -410,7 +410,7 @@ CHECKED_TEST(vm_fault_wire, without_memory_nothing_is_wired)
     cr_assert(zero(int, unwire(at(SRC, 2), 4, true)));
 }
 
-/* ---- Together with the rest. ---- */
+/* --- Together with the rest ---------------------------------------------- */
 
 CHECKED_TEST(vm_fault_wire, what_a_wired_stack_grows_by_is_not_wired)
 {

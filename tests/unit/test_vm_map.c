@@ -12,7 +12,7 @@
 
 TestSuite(vm_map, .timeout = 60);
 
-/* ---- Insert. ---- */
+/* --- Insert -------------------------------------------------------------- */
 
 CHECKED_TEST(vm_map, an_inserted_entry_is_found_with_all_it_was_given)
 {
@@ -185,7 +185,7 @@ CHECKED_TEST(vm_map, ten_thousand_entries_are_kept_in_order)
     cr_expect(map.nentries == 5000 && object->ref_count == 5001);
 }
 
-/* ---- Remove. ---- */
+/* --- Remove -------------------------------------------------------------- */
 
 CHECKED_TEST(vm_map, removed_entries_lose_window_mappings_and_reference)
 {
@@ -325,7 +325,7 @@ CHECKED_TEST(vm_map, removing_a_bad_or_empty_range_is_refused)
     cr_expect(map.nentries == 1);
 }
 
-/* ---- What the host waits for. ---- */
+/* --- What the host waits for --------------------------------------------- */
 
 static enum vm_result seen_result;
 
@@ -360,7 +360,7 @@ CHECKED_TEST(vm_map, a_fault_can_use_the_map_while_a_window_comes_or_goes)
     pmap.ops = &fake_pmap_ops;
 }
 
-/* ---- Lookup. ---- */
+/* --- Lookup -------------------------------------------------------------- */
 
 CHECKED_TEST(vm_map, an_address_outside_all_entries_is_invalid)
 {
@@ -444,7 +444,7 @@ CHECKED_TEST(vm_map, a_successful_lookup_holds_the_map_and_a_failed_one_does_not
     cr_assert(pthread_rwlock_unlock(&map.lock.rwlock) == 0);
 }
 
-/* ---- Protection and its maximum. ---- */
+/* --- Protection and its maximum ------------------------------------------ */
 
 CHECKED_TEST(vm_map, an_override_is_checked_against_the_maximum)
 {
@@ -460,7 +460,7 @@ CHECKED_TEST(vm_map, an_override_is_checked_against_the_maximum)
     cr_expect(lookup(at(0), VM_PROT_EXECUTE | VM_PROT_OVERRIDE, NULL) == VM_PROTECTION);
 }
 
-/* ---- The audit sees what it is for. ---- */
+/* --- The audit sees what it is for --------------------------------------- */
 
 CHECKED_TEST(vm_map, the_audit_sees_overlapping_entries, .signal = SIGABRT)
 {

@@ -12,7 +12,7 @@
 
 TestSuite(vm_map_copy, .timeout = 120);
 
-/* ---- What a copy is. ---- */
+/* --- What a copy is ------------------------------------------------------ */
 
 CHECKED_TEST(vm_map_copy, a_copy_shares_every_frame_until_it_is_written)
 {
@@ -216,7 +216,7 @@ CHECKED_TEST(vm_map_copy, zeros_made_by_reads_of_what_needs_a_copy_are_read_only
         cr_expect(eq(int, rig_mapped(&rig, at(SRC, i)), VM_PROT_READ));
 }
 
-/* ---- Windows. ---- */
+/* --- Windows ------------------------------------------------------------- */
 
 static bool
 is_natural(gpa_t gpa, vm_frame_t frame)
@@ -262,7 +262,7 @@ CHECKED_TEST(vm_map_copy, a_window_that_cannot_be_rebased_is_only_slower)
     expect(SRC, NPAGES, 1000);
 }
 
-/* ---- Virtual page tables. ---- */
+/* --- Virtual page tables ------------------------------------------------- */
 
 /* A window of 4 pages on an object of its own that shows pages 8 .. 11, with tables in 1 .. 4. */
 static struct vm_object *
@@ -354,7 +354,7 @@ CHECKED_TEST(vm_map_copy, a_vpagetable_entry_on_pages_that_others_map_is_refused
     cr_expect(eq(int, rig_touch(&rig, DST, VM_PROT_READ), VM_INVALID_ADDRESS));
 }
 
-/* ---- Copies for real. ---- */
+/* --- Copies for real ----------------------------------------------------- */
 
 CHECKED_TEST(vm_map_copy, pages_that_another_entry_maps_too_are_copied_and_stay_shared)
 {
@@ -488,7 +488,7 @@ CHECKED_TEST(vm_map_copy, an_unreadable_entry_is_copied_for_real_if_it_may_becom
     cr_expect(eq(int, copy_pages(SRC * 4, DST * 4, 4), -EACCES));
 }
 
-/* ---- Growing entries. ---- */
+/* --- Growing entries ----------------------------------------------------- */
 
 CHECKED_TEST(vm_map_copy, both_sides_of_a_copied_stack_grow)
 {
@@ -523,7 +523,7 @@ CHECKED_TEST(vm_map_copy, a_copy_grows_only_as_far_as_the_copied_range)
     cr_expect(eq(int, rig_touch(&rig, DST * 2 - PAGE_SIZE, VM_PROT_READ), VM_INVALID_ADDRESS));
 }
 
-/* ---- Errors. ---- */
+/* --- Errors -------------------------------------------------------------- */
 
 CHECKED_TEST(vm_map_copy, bad_ranges_are_refused)
 {

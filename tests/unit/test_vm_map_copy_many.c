@@ -8,7 +8,7 @@
 #include <pthread.h>
 #include <sched.h>
 
-/* ---- Costs. ---- */
+/* --- Costs --------------------------------------------------------------- */
 
 /* A frame store that has room for many large objects; no RAM is mapped. */
 static void
@@ -69,7 +69,7 @@ CHECKED_TEST(vm_map_copy, ten_thousand_entries_are_copied_at_once)
     cr_assert(zero(int, remove_pages(DST, npages)));
 }
 
-/* ---- Generations. ---- */
+/* --- Generations --------------------------------------------------------- */
 
 CHECKED_TEST(vm_map_copy, a_thousand_generations_show_each_what_it_was_given)
 {
@@ -110,7 +110,7 @@ CHECKED_TEST(vm_map_copy, a_thousand_copies_that_go_again_leave_one_object)
     cr_expect(eq(u64, object->resident_count, 8));
 }
 
-/* ---- Everything at once.  Where threads look, assert() ends the test process. ---- */
+/* --- Everything at once.  Where threads look, assert() ends the test process  */
 
 /*
  * Owners, each with a range of its own in which every page always has one of the

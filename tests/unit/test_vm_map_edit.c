@@ -5,7 +5,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 
-/* ---- Protect. ---- */
+/* --- Protect ------------------------------------------------------------- */
 
 CHECKED_TEST(vm_map, protect_changes_whole_entries)
 {
@@ -136,7 +136,7 @@ CHECKED_TEST(vm_map, more_protection_leaves_the_mappings)
     cr_expect(pmap_extract(&pmap, at(0), NULL) == VM_PROT_READ && fake.removes == 0);
 }
 
-/* ---- Advice. ---- */
+/* --- Advice -------------------------------------------------------------- */
 
 CHECKED_TEST(vm_map, advice_is_kept_in_the_entries_inside_the_range)
 {
@@ -176,7 +176,7 @@ CHECKED_TEST(vm_map, bad_advice_is_refused)
     cr_expect(TAILQ_FIRST(&map.entries)->advice == VM_ADVICE_NORMAL);
 }
 
-/* ---- SETMAP and INVAL. ---- */
+/* --- SETMAP and INVAL ---------------------------------------------------- */
 
 CHECKED_TEST(vm_map, setmap_replaces_the_root_and_drops_the_ranges_mappings)
 {
@@ -272,7 +272,7 @@ CHECKED_TEST(vm_map, inval_needs_entries_all_over_the_range)
     cr_expect(!mapped(5));
 }
 
-/* ---- Growing down. ---- */
+/* --- Growing down -------------------------------------------------------- */
 
 /* Pages 40 to 44 of the object at `start`, which may grow by 40 pages but one. */
 static struct vm_map_insert
@@ -377,7 +377,7 @@ CHECKED_TEST(vm_map, an_entry_grows_once_for_many_that_want_it)
     cr_expect(map.nentries == 1);
 }
 
-/* ---- What was found before does not matter. ---- */
+/* --- What was found before does not matter ------------------------------- */
 
 /* Look pages 0 to 199 up, and where the entry around page 100 begins and ends. */
 static void

@@ -8,7 +8,7 @@
 #include <pthread.h>
 #include <sched.h>
 
-/* ---- The interlock.  Where threads look, assert() ends the test process. ---- */
+/* --- The interlock.  Where threads look, assert() ends the test process -- */
 
 /* Take an interlock of [start, end) pages and drop it. */
 struct interlock_once {

@@ -61,7 +61,7 @@ Test(vm_object_page, a_write_or_the_dirty_flag_makes_it_dirty_a_read_does_not)
     struct rig rig;
 
     rig_init_pager(&rig, &pager);
-    for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         cr_assert(eq(int, object_page(&rig, 100 * i, cases[i].access, cases[i].flags, &m), VM_OK));
         cr_assert(eq(int, m->dirty != 0, cases[i].dirty), "case %u", i);
         cr_assert(eq(u64, *(uint64_t *)vm_page_address(m), 100 * i * 512));
@@ -155,7 +155,7 @@ Test(vm_object_page, a_read_returns_the_backing_objects_page_a_write_a_copy_that
     rig_fini(&rig);
 }
 
-/* ---- Through a table. ---- */
+/* --- Through a table ----------------------------------------------------- */
 
 Test(vm_object_page, a_table_leads_to_the_page_and_gets_a_and_m)
 {
@@ -251,7 +251,7 @@ Test(vm_object_page, a_table_in_a_backing_object_is_copied_up_before_it_is_marke
     rig_fini(&rig);
 }
 
-/* ---- Quick. ---- */
+/* --- Quick --------------------------------------------------------------- */
 
 Test(vm_object_page, vm_fault_page_quick_holds_the_page_at_an_address)
 {

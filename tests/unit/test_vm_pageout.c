@@ -13,7 +13,7 @@
 
 TestSuite(vm_pageout, .timeout = 120);
 
-/* ---- The marks. ---- */
+/* --- The marks ----------------------------------------------------------- */
 
 Test(vm_pageout, without_a_budget_memory_is_never_short)
 {
@@ -68,7 +68,7 @@ Test(vm_pageout, each_mark_is_crossed_one_page_below_it)
     rig_fini(&rig);
 }
 
-/* ---- What leaves. ---- */
+/* --- What leaves --------------------------------------------------------- */
 
 Test(vm_pageout, a_modified_page_goes_to_swap_and_comes_back)
 {
@@ -331,7 +331,7 @@ Test(vm_pageout, dirty_pages_of_a_shared_file_are_written_and_those_of_a_private
     rig_fini(&rig);
 }
 
-/* ---- What stays. ---- */
+/* --- What stays ---------------------------------------------------------- */
 
 Test(vm_pageout, without_swap_modified_pages_stay_and_stay_mapped)
 {
@@ -538,7 +538,7 @@ Test(vm_pageout, a_table_page_that_swap_has_lost_is_a_failure_of_the_host_too)
     swap_fini(&rig);
 }
 
-/* ---- References. ---- */
+/* --- References ---------------------------------------------------------- */
 
 /*
  * One pass 0 over PQ_ACTIVE: it ends when a page was freed, and there is one.  Without

@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* ---- Small budgets. ---- */
+/* --- Small budgets ------------------------------------------------------- */
 
 Test(vm_pageout, a_guest_64_times_the_budget_keeps_its_data)
 {
@@ -251,7 +251,7 @@ Test(vm_pageout, who_waits_for_his_turn_goes_on_as_soon_as_memory_is_freed)
     swap_fini(&rig);
 }
 
-/* ---- Copies for real. ---- */
+/* --- Copies for real ----------------------------------------------------- */
 
 #define WIRED UINT64_C(0x10000000)
 #define COPY UINT64_C(0x20000000)
@@ -363,7 +363,7 @@ Test(vm_pageout, a_real_copy_for_which_nothing_can_leave_fails_and_leaves_nothin
     swap_fini(&rig);
 }
 
-/* ---- Slowing down. ---- */
+/* --- Slowing down -------------------------------------------------------- */
 
 Test(vm_pageout, vm_fault_ratelimit_is_off_unless_asked_for)
 {
@@ -414,7 +414,7 @@ Test(vm_pageout, a_fault_is_slowed_down_once_at_most)
     rig_fini(&rig);
 }
 
-/* ---- The thread, and all at once. ---- */
+/* --- The thread, and all at once ----------------------------------------- */
 
 static void *
 pageout_main(void *arg)

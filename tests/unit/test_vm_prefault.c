@@ -32,7 +32,7 @@ burst(struct rig *rig, uint64_t gpa, vm_prot_t access)
     return rig_info.prefaulted;
 }
 
-/* ---- NORMAL entries. ---- */
+/* --- NORMAL entries ------------------------------------------------------ */
 
 Test(vm_prefault, a_sequential_stream_doubles_its_run_up_to_the_limit)
 {
@@ -129,7 +129,7 @@ Test(vm_prefault, zeros_are_made_only_where_the_conditions_of_fast_fault_hold)
     rig_fini(&rig);
 }
 
-/* ---- Shadow chains. ---- */
+/* --- Shadow chains ------------------------------------------------------- */
 
 /*
  * RAM of RIG_PAGES in front of a zero-fill object that has pages [16, 80), which show
@@ -308,7 +308,7 @@ Test(vm_prefault, a_window_shows_pages_of_a_backing_object_read_only_though_m_is
     rig_fini(&rig);
 }
 
-/* ---- Marks and queues. ---- */
+/* --- Marks and queues ---------------------------------------------------- */
 
 Test(vm_prefault, a_marked_page_is_entered_as_any_other_and_keeps_its_mark)
 {
@@ -515,7 +515,7 @@ Test(vm_prefault, pages_made_along_are_dirty_inactive_and_not_referenced)
     rig_fini(&rig);
 }
 
-/* ---- Windows. ---- */
+/* --- Windows ------------------------------------------------------------- */
 
 /* A window that is larger than what one table page maps. */
 static void

@@ -71,7 +71,7 @@ set_mark(struct rig *rig, uint64_t page)
     vm_page_flag_set(rig_page(rig->ram, page), VM_PAGE_RAM);
 }
 
-/* ---- Reading along. ---- */
+/* --- Reading along ------------------------------------------------------- */
 
 Test(vm_readahead, an_isolated_touch_reads_seven_pages_before_and_eight_after_it)
 {
@@ -153,7 +153,7 @@ Test(vm_readahead, a_page_behind_eight_resident_ones_is_a_streams)
     rig_fini(&rig);
 }
 
-/* ---- Reading ahead. ---- */
+/* --- Reading ahead ------------------------------------------------------- */
 
 Test(vm_readahead, the_touch_of_a_mark_reads_the_next_cluster_and_moves_the_mark)
 {
@@ -439,7 +439,7 @@ Test(vm_readahead, a_mark_in_a_backing_object_is_heeded_there)
     rig_fini(&rig);
 }
 
-/* ---- Deactivate-behind. ---- */
+/* --- Deactivate-behind --------------------------------------------------- */
 
 /* Pages [0, npages) resident and mapped read-only, one by one. */
 static void
@@ -588,7 +588,7 @@ Test(vm_readahead, a_stream_with_sequential_advice_keeps_few_pages_active)
     rig_fini(&rig);
 }
 
-/* ---- Threads. ---- */
+/* --- Threads ------------------------------------------------------------- */
 
 #define STREAMS 4
 

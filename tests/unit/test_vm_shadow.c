@@ -10,7 +10,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-/* ---- Shadow. ---- */
+/* --- Shadow -------------------------------------------------------------- */
 
 Test(vm_shadow, a_shadow_takes_the_reference_and_shows_the_old_object_from_the_offset_on)
 {
@@ -50,7 +50,7 @@ Test(vm_shadow, a_shadow_that_cannot_be_made_changes_nothing)
     rig_fini(&rig);
 }
 
-/* ---- Sharing. ---- */
+/* --- Sharing ------------------------------------------------------------- */
 
 Test(vm_shadow, readers_of_a_copy_share_the_frames)
 {
@@ -148,7 +148,7 @@ Test(vm_shadow, a_held_page_that_had_to_be_copied_takes_the_mapping_with_it)
     rig_fini(&rig);
 }
 
-/* ---- Move instead of copy. ---- */
+/* --- Move instead of copy ------------------------------------------------ */
 
 /* Write to page 5: was it moved? */
 static bool
@@ -292,7 +292,7 @@ Test(vm_shadow, other_readers_keep_their_mappings_of_a_moved_page_and_see_the_wr
     rig_fini(rig);
 }
 
-/* ---- Generations. ---- */
+/* --- Generations --------------------------------------------------------- */
 
 enum who {
     PARENT,
@@ -364,7 +364,7 @@ Test(vm_shadow, a_chain_is_no_longer_than_there_are_entries)
     rig_fini(&rig);
 }
 
-/* ---- Anything against a plain model. ---- */
+/* --- Anything against a plain model -------------------------------------- */
 
 #define SLOTS 8u
 
@@ -462,7 +462,7 @@ Test(vm_shadow, random_copies_and_writes_agree_with_plain_memory, .timeout = 60)
     rig_fini(&model.rig);
 }
 
-/* ---- Threads. ---- */
+/* --- Threads ------------------------------------------------------------- */
 
 #define HAMMER_THREADS 3u
 

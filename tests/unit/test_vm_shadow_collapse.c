@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* ---- Collapse. ---- */
+/* --- Collapse ------------------------------------------------------------ */
 
 Test(vm_shadow, a_collapse_keeps_what_shows_and_frees_the_rest)
 {
@@ -240,7 +240,7 @@ Test(vm_shadow, a_page_being_freed_in_either_object_is_waited_out)
     pair_fini(&pair);
 }
 
-/* ---- Bypass. ---- */
+/* --- Bypass -------------------------------------------------------------- */
 
 Test(vm_shadow, an_object_of_which_nothing_shows_is_left_out)
 {
@@ -331,7 +331,7 @@ Test(vm_shadow, the_last_copy_of_a_page_lets_the_object_go)
     rig_fini(&rig);
 }
 
-/* ---- Swap. ---- */
+/* --- Swap ---------------------------------------------------------------- */
 
 struct swap {
     char path[32];

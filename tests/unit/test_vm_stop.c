@@ -143,7 +143,7 @@ hold(struct vm_page *m)
     vm_mutex_unlock(&m->object->lock);
 }
 
-/* ---- Wiring. ---- */
+/* --- Wiring -------------------------------------------------------------- */
 
 static int
 wire(uint64_t start, uint64_t npages)
@@ -254,7 +254,7 @@ CHECKED_TEST(vm_stop, wired_pages_of_a_range_whose_removal_was_stopped_go_with_t
     cr_expect(ne(ptr, SLIST_FIRST(&rig.map.abandoned), NULL));
 }
 
-/* ---- Mappings. ---- */
+/* --- Mappings ------------------------------------------------------------ */
 
 CHECKED_TEST(vm_stop, inval_setmap_and_protect_stop_between_chunks)
 {
@@ -314,7 +314,7 @@ CHECKED_TEST(vm_stop, nothing_is_inserted_or_copied_where_a_stopped_call_may_hav
     cr_expect(eq(uint, object->ref_count, 1));
 }
 
-/* ---- Objects. ---- */
+/* --- Objects ------------------------------------------------------------- */
 
 CHECKED_TEST(vm_stop, an_object_whose_end_waits_for_a_page_goes_with_the_map)
 {
@@ -370,7 +370,7 @@ CHECKED_TEST(vm_stop, a_chain_is_not_collapsed_any_more)
     expect(at(DST, 1), NPAGES - 1, 8);
 }
 
-/* ---- Copies. ---- */
+/* --- Copies -------------------------------------------------------------- */
 
 /* Of wired pages a copy is made page by page. */
 CHECKED_TEST(vm_stop, a_real_copy_that_waits_for_a_page_is_stopped_and_leaves_nothing)
@@ -403,7 +403,7 @@ CHECKED_TEST(vm_stop, a_virtual_copy_that_is_stopped_is_not_there)
     cr_expect(eq(ptr, entry_at(SRC)->object, object));
 }
 
-/* ---- Faults. ---- */
+/* --- Faults -------------------------------------------------------------- */
 
 CHECKED_TEST(vm_stop, a_fault_that_waits_for_a_page_ends)
 {
@@ -442,7 +442,7 @@ CHECKED_TEST(vm_stop, what_must_be_read_first_is_not_read_any_more)
     cr_expect(zero(u64, file->resident_count));
 }
 
-/* ---- Memory. ---- */
+/* --- Memory -------------------------------------------------------------- */
 
 static void *
 fault_of_another(void *argument)

@@ -88,7 +88,7 @@ vmspace_teardown(void)
 
 TestSuite(vmspace, .timeout = 60);
 
-/* ---- Calls in threads of their own. ---- */
+/* --- Calls in threads of their own --------------------------------------- */
 
 struct work {
     int (*run)(void);
@@ -148,7 +148,7 @@ end_wire(struct work *work)
     cr_assert(zero(int, join(work)));
 }
 
-/* ---- Nobody waits for a call that sleeps but who must. ---- */
+/* --- Nobody waits for a call that sleeps but who must -------------------- */
 
 CHECKED_TEST(vmspace, a_wire_goes_on_only_after_a_setmap_that_came_while_it_waited)
 {
@@ -253,7 +253,7 @@ CHECKED_TEST(vmspace,
     cr_assert(eq(int, set_map(2), -ENOENT));
 }
 
-/* ---- What goes. ---- */
+/* --- What goes ----------------------------------------------------------- */
 
 /* Wait until the vmspace's DESTROY has begun: nobody finds it any more. */
 static void

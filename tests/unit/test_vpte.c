@@ -307,7 +307,7 @@ compare_neighbour(struct vpte_model *model, int distance, uint64_t beside)
                     model->object_pages) != VM_OK)
         return;
     next = *model;
-    memcpy(next.entry, model->after, sizeof next.entry);
+    memcpy(next.entry, model->after, sizeof(next.entry));
     next.access = MODEL_READ;
     next.page = model->page + (uint64_t)(int64_t)distance;
     if (model->level == format->levels) {

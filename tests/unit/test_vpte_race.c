@@ -50,7 +50,7 @@ race_walker(void *arg)
 static void
 race_start(struct race *race, vm_prot_t access, unsigned am, pthread_t *thread)
 {
-    memset(race, 0, sizeof *race);
+    memset(race, 0, sizeof(*race));
     model_init(&race->model, &vpte64_format, am);
     race->access = access;
     path_write(&race->model);

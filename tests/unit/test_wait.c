@@ -126,7 +126,7 @@ wait_teardown(void)
 
 TestSuite(wait, .timeout = 60);
 
-/* ---- Calls. ---- */
+/* --- Calls --------------------------------------------------------------- */
 
 static uint64_t
 ram_word(unsigned i)
@@ -221,7 +221,7 @@ join(struct work *work)
     return work->result;
 }
 
-/* ---- What WAIT returns. ---- */
+/* --- What WAIT returns --------------------------------------------------- */
 
 CHECKED_TEST(wait, a_word_that_is_something_else_is_not_waited_for)
 {
@@ -261,7 +261,7 @@ CHECKED_TEST(wait, an_interruption_ends_a_wait_as_if_it_was_woken)
     cr_assert(zero(uint, wake(ram_word(0), 9)));
 }
 
-/* ---- Who is woken. ---- */
+/* --- Who is woken -------------------------------------------------------- */
 
 CHECKED_TEST(wait, the_oldest_waiters_of_a_word_are_woken_and_no_more_than_asked_for)
 {
@@ -305,7 +305,7 @@ CHECKED_TEST(wait, a_word_behind_a_window_stays_the_one_it_was_when_the_window_c
     cr_assert(zero(int, join(&work)));
 }
 
-/* ---- What happens to the page meanwhile. ---- */
+/* --- What happens to the page meanwhile ---------------------------------- */
 
 static void
 map_object(uint64_t at, struct vm_object *object)
@@ -369,7 +369,7 @@ CHECKED_TEST(wait, an_object_that_is_mapped_twice_has_its_words_once)
     cr_assert(zero(int, join(&work)));
 }
 
-/* ---- No wake-up is lost. ---- */
+/* --- No wake-up is lost -------------------------------------------------- */
 
 #define ROUNDS 3000u
 
@@ -410,7 +410,7 @@ CHECKED_TEST(wait, whoever_stores_and_wakes_misses_nobody_who_compares_and_sleep
         cr_assert(zero(int, pthread_join(work[i].thread, NULL)));
 }
 
-/* ---- The end. ---- */
+/* --- The end ------------------------------------------------------------- */
 
 CHECKED_TEST(wait, when_the_last_vcpu_waits_without_a_time_out_that_is_the_end)
 {

@@ -35,7 +35,7 @@ write_path(void)
 {
     static const unsigned next[] = { 2, 3, 4, 6 };
 
-    memset(pages, 0, sizeof pages);
+    memset(pages, 0, sizeof(pages));
     for (unsigned i = 0; i < 4; i++)
         pages[i + 1][0] = next[i] << 12 | PASS;
 }
@@ -116,7 +116,7 @@ memory_file(char name[32])
     int fd = memfd_create("walk", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
     cr_assert(ge(int, fd, 0));
-    cr_assert(eq(i64, pwrite(fd, pages, sizeof pages, 0), sizeof pages));
+    cr_assert(eq(i64, pwrite(fd, pages, sizeof(pages), 0), sizeof(pages)));
     snprintf(name, 32, "/proc/self/fd/%d", fd);
     return fd;
 }
@@ -126,7 +126,7 @@ file_entry(int fd, uint64_t offset)
 {
     uint64_t value;
 
-    cr_assert(eq(i64, pread(fd, &value, sizeof value, (off_t)offset), sizeof value));
+    cr_assert(eq(i64, pread(fd, &value, sizeof(value), (off_t)offset), sizeof(value)));
     return value;
 }
 
@@ -134,25 +134,25 @@ Test(walk, a_file_that_shrinks_or_grows_under_the_walk_is_seen_as_it_is)
 {
     static struct walk_file file;
     struct walk_outcome outcome;
-    struct failure error;
+    struct failure failure;
     char name[32];
     int fd;
 
     write_path();
     fd = memory_file(name);
-    cr_assert(zero(int, walk_file_open(&file, name, true, &error)));
+    cr_assert(zero(int, walk_file_open(&file, name, true, &failure)));
     cr_assert(eq(u64, file.npages, NPAGES));
     for (unsigned level = 4; level >= 1; level--) {
         cr_assert(zero(int, ftruncate(fd, (level << 12) + 4095))); /* in part is not enough */
         cr_assert(zero(int, walk_file_translate(&file, &vpte_tables, 0, VM_PROT_WRITE, &outcome,
-                                                &error)));
+                                                &failure)));
         cr_assert(eq(int, outcome.result, WALK_BAD_FRAME));
         cr_assert(eq(uint, outcome.level, level - 1));
     }
     cr_assert(eq(i64, lseek(fd, 0, SEEK_END), 4096 + 4095));
-    cr_assert(eq(i64, pwrite(fd, pages, sizeof pages, 0), sizeof pages));
+    cr_assert(eq(i64, pwrite(fd, pages, sizeof(pages), 0), sizeof(pages)));
     cr_assert(
-        zero(int, walk_file_translate(&file, &vpte_tables, 0, VM_PROT_WRITE, &outcome, &error)));
+        zero(int, walk_file_translate(&file, &vpte_tables, 0, VM_PROT_WRITE, &outcome, &failure)));
     cr_assert(eq(int, outcome.result, WALK_OK));
     cr_assert(eq(u64, file_entry(fd, 0x4000), 6 << 12 | PASS | VPTE_A | VPTE_M));
     walk_file_close(&file);
@@ -163,17 +163,17 @@ Test(walk, a_file_opened_for_reading_is_never_written)
 {
     static struct walk_file file;
     struct walk_outcome outcome;
-    struct failure error;
+    struct failure failure;
     char name[32];
     int fd;
 
     write_path();
     fd = memory_file(name);
-    cr_assert(zero(int, walk_file_open(&file, name, false, &error)));
+    cr_assert(zero(int, walk_file_open(&file, name, false, &failure)));
     cr_assert(eq(int, fcntl(file.fd, F_GETFL) & O_ACCMODE, O_RDONLY));
     for (unsigned i = 0; i < 2; i++) {
         cr_assert(zero(int, walk_file_translate(&file, &vpte_tables, 0, VM_PROT_WRITE, &outcome,
-                                                &error)));
+                                                &failure)));
         cr_assert(eq(u64, outcome.entries[3].value, 6 << 12 | PASS));
         cr_assert(eq(u64, outcome.entries[3].after, 6 << 12 | PASS | VPTE_A | VPTE_M));
     }
@@ -187,17 +187,17 @@ Test(walk, a_file_that_cannot_be_written_is_one_error)
 {
     static struct walk_file file;
     struct walk_outcome outcome;
-    struct failure error;
+    struct failure failure;
     char name[32];
     int fd;
 
     write_path();
     fd = memory_file(name);
-    cr_assert(zero(int, walk_file_open(&file, name, true, &error)));
+    cr_assert(zero(int, walk_file_open(&file, name, true, &failure)));
     cr_assert(zero(int, fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE)));
-    cr_assert(eq(int, walk_file_translate(&file, &vpte_tables, 0, VM_PROT_READ, &outcome, &error),
+    cr_assert(eq(int, walk_file_translate(&file, &vpte_tables, 0, VM_PROT_READ, &outcome, &failure),
                  CLI_FAILED));
-    cr_assert(strstr(error.message, "cannot write") != NULL, "%s", error.message);
+    cr_assert(strstr(failure.message, "cannot write") != NULL, "%s", failure.message);
     walk_file_close(&file);
     close(fd);
 }
@@ -206,13 +206,13 @@ Test(walk, a_file_that_cannot_be_read_is_one_error)
 {
     static struct walk_file file;
     struct walk_outcome outcome;
-    struct failure error;
+    struct failure failure;
 
     file.name = "gone";
     file.fd = -1;
-    cr_assert(eq(int, walk_file_translate(&file, &vpte_tables, 0, VM_PROT_READ, &outcome, &error),
+    cr_assert(eq(int, walk_file_translate(&file, &vpte_tables, 0, VM_PROT_READ, &outcome, &failure),
                  CLI_FAILED));
-    cr_assert(strstr(error.message, "cannot read 'gone'") != NULL, "%s", error.message);
+    cr_assert(strstr(failure.message, "cannot read 'gone'") != NULL, "%s", failure.message);
     walk_file_close(&file);
 }
 
@@ -231,7 +231,7 @@ Test(walk, an_address_fits_up_to_the_last_bit_a_format_translates)
         { "ept", 0x26, 0x01FFFFFFFFFFFFFF, 0 },
     };
 
-    for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct walk_tables tables = { .root = rows[i].root };
         uint64_t remedy;
 
@@ -248,7 +248,7 @@ Test(walk, an_address_fits_up_to_the_last_bit_a_format_translates)
 
 /* Read accesses from text. */
 static int
-read_text(struct walk_accesses *accesses, const char *text, size_t size, struct failure *error)
+read_text(struct walk_accesses *accesses, const char *text, size_t size, struct failure *failure)
 {
     const struct walk_options options = { .tables = vpte_tables, .format_name = "vpte64" };
     char *copy = malloc(size + 1);
@@ -261,7 +261,7 @@ read_text(struct walk_accesses *accesses, const char *text, size_t size, struct 
     cr_assert(input != NULL);
     copy[size] = '\n';
     *accesses = (struct walk_accesses){ .list = NULL };
-    status = walk_accesses_read(accesses, &options, input, error);
+    status = walk_accesses_read(accesses, &options, input, failure);
     fclose(input);
     free(copy);
     return status;
@@ -274,12 +274,12 @@ Test(walk, many_accesses_are_read_in_their_order)
     };
     static char text[COUNT * 16];
     struct walk_accesses accesses;
-    struct failure error;
+    struct failure failure;
     size_t size = 0;
 
     for (unsigned i = 0; i < COUNT; i++)
         size += (size_t)sprintf(text + size, "%c:0x%x\n", "rwx"[i % 3], i * 0x1001);
-    cr_assert(zero(int, read_text(&accesses, text, size, &error)));
+    cr_assert(zero(int, read_text(&accesses, text, size, &failure)));
     cr_assert(eq(sz, accesses.count, COUNT));
     for (unsigned i = 0; i < COUNT; i++) {
         cr_assert(eq(u64, accesses.list[i].address, i * 0x1001));
@@ -296,22 +296,22 @@ Test(walk, random_input_is_read_or_refused_in_one_line, .timeout = 120)
 
     for (unsigned i = 0; i < 100000; i++) {
         struct walk_accesses accesses;
-        struct failure error = { .message = "" };
+        struct failure failure = { .message = "" };
         uint8_t bytes[48];
-        char text[sizeof bytes / 2];
+        char text[sizeof(bytes) / 2];
         size_t size;
 
-        cr_assert(eq(i64, getrandom(bytes, sizeof bytes, 0), sizeof bytes));
-        size = bytes[0] % sizeof text;
+        cr_assert(eq(i64, getrandom(bytes, sizeof(bytes), 0), sizeof(bytes)));
+        size = bytes[0] % sizeof(text);
         for (unsigned b = 0; b < size; b++) /* mostly of the alphabet, sometimes any byte */
-            text[b] = (char)(bytes[sizeof text + b] < 250
-                                 ? (uint8_t)alphabet[bytes[b] % (sizeof alphabet - 1)]
+            text[b] = (char)(bytes[sizeof(text) + b] < 250
+                                 ? (uint8_t)alphabet[bytes[b] % (sizeof(alphabet) - 1)]
                                  : bytes[b]);
-        if (read_text(&accesses, text, size, &error) == CLI_OK) {
+        if (read_text(&accesses, text, size, &failure) == CLI_OK) {
             read++;
         } else {
             refused++;
-            cr_assert(strstr(error.message, ": give ") != NULL, "%s", error.message);
+            cr_assert(strstr(failure.message, ": give ") != NULL, "%s", failure.message);
         }
         walk_accesses_free(&accesses);
     }

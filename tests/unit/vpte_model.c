@@ -110,7 +110,7 @@ vpte_model_run(struct vpte_model *model)
     const struct shape *shape = &shapes[model->wide];
     bool passed;
 
-    memcpy(model->after, model->entry, sizeof model->after);
+    memcpy(model->after, model->entry, sizeof(model->after));
     model->dirty = model->a_set = model->m_set = model->dir_m_set = 0;
     passed = decide(model, shape);
     mark(model, passed ? model->level : model->level ? model->level - 1 : 0);

@@ -179,7 +179,7 @@ compare_walk(struct vpte_model *model)
 static inline void
 model_init(struct vpte_model *model, const struct vpte_format *format, unsigned am)
 {
-    memset(model, 0, sizeof *model);
+    memset(model, 0, sizeof(*model));
     model->wide = format == &vpte64_format;
     model->page = path_pindex(format);
     model->object_pages = OBJECT_PAGES;

@@ -16,7 +16,7 @@
 #define LAST_WORD (PAGE_SIZE - sizeof(uint64_t))
 #define GPA(page) gpa_from_u64((uint64_t)(page) << PAGE_SHIFT)
 
-/* ---- The model. ---- */
+/* --- The model ----------------------------------------------------------- */
 
 static unsigned
 content_new(struct world *w, uint64_t value)
@@ -71,7 +71,7 @@ expect_content(struct world *w, unsigned page, uint64_t first, uint64_t last)
                 page);
 }
 
-/* ---- Operations. ---- */
+/* --- Operations ---------------------------------------------------------- */
 
 bool
 world_did(struct world *w, int error)
@@ -397,7 +397,7 @@ world_flush(struct world *w, unsigned page)
     return true;
 }
 
-/* ---- Beginning and end. ---- */
+/* --- Beginning and end --------------------------------------------------- */
 
 static void
 count_message(void *context, const char *text, int error)

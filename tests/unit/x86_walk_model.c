@@ -124,7 +124,7 @@ x86_model_run(struct x86_model *model)
     uint64_t accessed = model->ept ? 0x100 : 0x20, dirty = model->ept ? 0x200 : 0x40;
     int end;
 
-    memcpy(model->after, model->entry, sizeof model->after);
+    memcpy(model->after, model->entry, sizeof(model->after));
     for (model->level = 0; (end = verdict(model, model->level)) < 0; model->level++)
         ;
     model->result = (enum x86_model_result)end;

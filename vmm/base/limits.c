@@ -19,7 +19,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-/* ---- The line. ---- */
+/* --- The line ------------------------------------------------------------ */
 
 struct telling {
     const struct limits_source *source;
@@ -42,7 +42,7 @@ static void __attribute__((format(printf, 2, 3))) tell(struct telling *t, const 
     va_end(args);
 }
 
-/* ---- What the kernel tells. ---- */
+/* --- What the kernel tells ----------------------------------------------- */
 
 /* The beginning of a file as a string; false when it cannot be read. */
 static bool
@@ -81,7 +81,7 @@ is_nearly(uint64_t used, uint64_t limit)
     return used >= limit - limit / 16;
 }
 
-/* ---- Limits of the process. ---- */
+/* --- Limits of the process ----------------------------------------------- */
 
 static void
 tell_rlimit(struct telling *t, int which, bool is_size, const char *name, const char *remedy)
@@ -130,7 +130,7 @@ tell_mappings(struct telling *t)
              limit, used, 4 * limit);
 }
 
-/* ---- Limits of control groups. ---- */
+/* --- Limits of control groups -------------------------------------------- */
 
 /* A control group's limit: its controller, and the files that tell it. */
 struct cgroup_limit {
@@ -223,7 +223,7 @@ tell_cgroup(struct telling *t, const struct cgroup_limit *limit)
         tell_cgroup_line(t, limit, line);
 }
 
-/* ---- By errno. ---- */
+/* --- By errno ------------------------------------------------------------ */
 
 static void
 tell_memory(struct telling *t)

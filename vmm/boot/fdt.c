@@ -77,7 +77,7 @@ put_reg32(struct tree *tree, uint32_t a, uint32_t b)
     fdt32_t cells[2] = { cpu_to_fdt32(a), cpu_to_fdt32(b) };
 
     if (tree->error == 0)
-        tree->error = fdt_property(tree->buffer, "reg", cells, sizeof cells);
+        tree->error = fdt_property(tree->buffer, "reg", cells, sizeof(cells));
 }
 
 static void
@@ -86,7 +86,7 @@ put_reg64(struct tree *tree, uint64_t a, uint64_t b)
     fdt64_t cells[2] = { cpu_to_fdt64(a), cpu_to_fdt64(b) };
 
     if (tree->error == 0)
-        tree->error = fdt_property(tree->buffer, "reg", cells, sizeof cells);
+        tree->error = fdt_property(tree->buffer, "reg", cells, sizeof(cells));
 }
 
 static void
@@ -115,13 +115,13 @@ put_memory(struct tree *tree, const struct machine *machine)
         reg[2 * i] = cpu_to_fdt64(gpa_to_u64(machine->ram[i].start));
         reg[2 * i + 1] = cpu_to_fdt64(machine->ram[i].size);
     }
-    snprintf(name, sizeof name, "memory@%llx",
+    snprintf(name, sizeof(name), "memory@%llx",
              (unsigned long long)gpa_to_u64(machine->ram[0].start));
     begin_node(tree, name);
     put_string(tree, "device_type", "memory");
     if (tree->error == 0)
         tree->error =
-            fdt_property(tree->buffer, "reg", reg, (int)(2 * machine->nram * sizeof reg[0]));
+            fdt_property(tree->buffer, "reg", reg, (int)(2 * machine->nram * sizeof(reg[0])));
     end_node(tree);
 }
 
@@ -133,7 +133,7 @@ put_cpus(struct tree *tree, unsigned nvcpus)
     begin_node(tree, "cpus");
     put_cells(tree, 1, 0);
     for (unsigned i = 0; i < nvcpus; i++) {
-        snprintf(name, sizeof name, "cpu@%x", i);
+        snprintf(name, sizeof(name), "cpu@%x", i);
         begin_node(tree, name);
         put_string(tree, "device_type", "cpu");
         put_string(tree, "compatible", "x86_64");
@@ -167,7 +167,7 @@ put_window(struct tree *tree, const struct machine_window *window)
     char name[32], protection[4];
     unsigned n = 0;
 
-    snprintf(name, sizeof name, "window@%llx", (unsigned long long)start);
+    snprintf(name, sizeof(name), "window@%llx", (unsigned long long)start);
     for (unsigned i = 0; i < 3; i++) {
         if ((window->protection & 1u << i) != 0)
             protection[n++] = "rwx"[i];
@@ -200,7 +200,7 @@ put_file(struct tree *tree, const struct machine_file *file)
     uint64_t start = gpa_to_u64(file->start);
     char name[32];
 
-    snprintf(name, sizeof name, "file@%llx", (unsigned long long)start);
+    snprintf(name, sizeof(name), "file@%llx", (unsigned long long)start);
     begin_node(tree, name);
     put_string(tree, "compatible", "vkvm,file-1");
     put_reg64(tree, start, file->size);
@@ -284,14 +284,14 @@ run_step(struct vm_fdt *fdt, int (*step)(void *buffer, size_t size, const void *
 
 /* The error of a step as a user may read it. */
 static int
-fail_step(struct failure *error, int fdt_error, const char *what)
+fail_step(struct failure *failure, int fdt_error, const char *what)
 {
     if (fdt_error == -FDT_ERR_NOSPACE)
-        return failure_set(error, -ENOEXEC,
+        return failure_set(failure, -ENOEXEC,
                            "%s makes the device tree larger than 4M: make it smaller", what);
     if (fdt_error == ERROR_NO_MEMORY)
-        return failure_set(error, -ENOMEM, "out of memory: no room for the device tree");
-    return failure_set(error, -ENOEXEC, "%s cannot be put into the device tree: %s", what,
+        return failure_set(failure, -ENOMEM, "out of memory: no room for the device tree");
+    return failure_set(failure, -ENOEXEC, "%s cannot be put into the device tree: %s", what,
                        fdt_strerror(fdt_error));
 }
 
@@ -363,7 +363,7 @@ write_arguments(void *buffer, size_t size, const void *argument)
 
 int
 vm_fdt_set_arguments(struct vm_fdt *fdt, char *const *arguments, size_t narguments,
-                     struct failure *error)
+                     struct failure *failure)
 {
     const struct arguments_step step = {
         .fdt = fdt,
@@ -375,19 +375,19 @@ vm_fdt_set_arguments(struct vm_fdt *fdt, char *const *arguments, size_t nargumen
     if (narguments == 0)
         return 0;
     result = run_step(fdt, write_arguments, &step);
-    return result == 0 ? 0 : fail_step(error, result, "the guest's arguments");
+    return result == 0 ? 0 : fail_step(failure, result, "the guest's arguments");
 }
 
 int
-vm_fdt_build(const struct vm_fdt_config *config, struct vm_fdt *fdt, struct failure *error)
+vm_fdt_build(const struct vm_fdt_config *config, struct vm_fdt *fdt, struct failure *failure)
 {
     int status, result;
 
     *fdt = (struct vm_fdt){ .data = NULL };
     result = run_step(fdt, write_tree, config);
     if (result != 0)
-        return fail_step(error, result, "the machine");
-    status = vm_fdt_set_arguments(fdt, config->arguments, config->narguments, error);
+        return fail_step(failure, result, "the machine");
+    status = vm_fdt_set_arguments(fdt, config->arguments, config->narguments, failure);
     if (status != 0)
         vm_fdt_fini(fdt);
     return status;
@@ -395,17 +395,17 @@ vm_fdt_build(const struct vm_fdt_config *config, struct vm_fdt *fdt, struct fail
 
 /* The bytes of a device tree file, not yet checked. */
 static int
-read_file(int fd, const char *path, uint64_t size, struct vm_fdt *fdt, struct failure *error)
+read_file(int fd, const char *path, uint64_t size, struct vm_fdt *fdt, struct failure *failure)
 {
     void *data;
     int result;
 
     if (size > VM_FDT_MAX_SIZE)
-        return failure_set(error, -ENOEXEC,
+        return failure_set(failure, -ENOEXEC,
                            FAILURE_NAME " is larger than 4M: give a device tree blob", path);
     data = malloc(size != 0 ? size : 1);
     if (data == NULL)
-        return failure_set(error, -ENOMEM, "out of memory: no room to read " FAILURE_NAME, path);
+        return failure_set(failure, -ENOMEM, "out of memory: no room to read " FAILURE_NAME, path);
     result = file_read_at(fd, data, size, 0);
     if (result == 0 && fdt_check_full(data, size) == 0) {
         *fdt = (struct vm_fdt){ .data = data, .size = fdt_totalsize(data) };
@@ -413,23 +413,23 @@ read_file(int fd, const char *path, uint64_t size, struct vm_fdt *fdt, struct fa
     }
     free(data);
     if (result != 0)
-        return failure_set(error, -ENOEXEC, "cannot read " FAILURE_NAME ": %s", path,
+        return failure_set(failure, -ENOEXEC, "cannot read " FAILURE_NAME ": %s", path,
                            strerror(-result));
-    return failure_set(error, -ENOEXEC,
+    return failure_set(failure, -ENOEXEC,
                        FAILURE_NAME " is not a device tree blob: compile it with dtc", path);
 }
 
 int
-vm_fdt_load(const char *path, struct vm_fdt *fdt, struct failure *error)
+vm_fdt_load(const char *path, struct vm_fdt *fdt, struct failure *failure)
 {
     uint64_t size;
     int fd, status;
 
     *fdt = (struct vm_fdt){ .data = NULL };
-    status = file_open(path, O_RDONLY, &fd, &size, error);
+    status = file_open(path, O_RDONLY, &fd, &size, failure);
     if (status != 0)
         return -ENOEXEC; /* -ENOENT is the image's alone */
-    status = read_file(fd, path, size, fdt, error);
+    status = read_file(fd, path, size, fdt, failure);
     close(fd);
     return status;
 }
@@ -459,20 +459,20 @@ apply_overlay(void *buffer, size_t size, const void *argument)
 }
 
 int
-vm_fdt_apply_overlay(struct vm_fdt *fdt, const char *path, struct failure *error)
+vm_fdt_apply_overlay(struct vm_fdt *fdt, const char *path, struct failure *failure)
 {
     struct vm_fdt overlay;
     const struct overlay_step step = { .base = fdt, .overlay = &overlay };
-    int result, status = vm_fdt_load(path, &overlay, error);
+    int result, status = vm_fdt_load(path, &overlay, failure);
 
     if (overlay.data == NULL)
         return status;
     result = run_step(fdt, apply_overlay, &step);
     vm_fdt_fini(&overlay);
     if (result == -FDT_ERR_NOSPACE || result == ERROR_NO_MEMORY)
-        return fail_step(error, result, "the overlay");
+        return fail_step(failure, result, "the overlay");
     if (result != 0)
-        return failure_set(error, -ENOEXEC,
+        return failure_set(failure, -ENOEXEC,
                            "overlay " FAILURE_NAME " does not fit the device tree (%s): "
                            "check its targets and symbols",
                            path, fdt_strerror(result));
@@ -481,7 +481,7 @@ vm_fdt_apply_overlay(struct vm_fdt *fdt, const char *path, struct failure *error
 
 int
 vm_fdt_place(const struct vm_fdt *fdt, gpa_t low, uint64_t memory_size, const struct image *image,
-             gpa_t *gpa, struct failure *error)
+             gpa_t *gpa, struct failure *failure)
 {
     uint64_t top = memory_size < ARCH_BOOT_MAP_END ? memory_size : ARCH_BOOT_MAP_END;
     uint64_t size = (fdt->size + PAGE_MASK) & ~PAGE_MASK;
@@ -499,7 +499,7 @@ vm_fdt_place(const struct vm_fdt *fdt, gpa_t low, uint64_t memory_size, const st
         top = gpa_to_u64(gpa_trunc_page(image->segments[i].start));
     }
     return failure_set(
-        error, -ENOEXEC,
+        failure, -ENOEXEC,
         "no room for the device tree of %zu bytes beside the image: give more --memory", fdt->size);
 }
 

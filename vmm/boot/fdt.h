@@ -48,17 +48,17 @@ struct vm_fdt_config {
 /*
  * Build a tree; vm_fdt_fini it.
  * Returns 0; -ENOEXEC (the arguments make it too large) or -ENOMEM
- * (no memory) with *error filled.
+ * (no memory) with *failure filled.
  */
-int vm_fdt_build(const struct vm_fdt_config *config, struct vm_fdt *fdt, struct failure *error)
+int vm_fdt_build(const struct vm_fdt_config *config, struct vm_fdt *fdt, struct failure *failure)
     __attribute__((warn_unused_result));
 
 /*
  * Read a tree from a file; vm_fdt_fini it.
  * Returns 0; -ENOEXEC (unreadable, not a sound tree, too large) or
- * -ENOMEM (no memory) with *error filled.
+ * -ENOMEM (no memory) with *failure filled.
  */
-int vm_fdt_load(const char *path, struct vm_fdt *fdt, struct failure *error)
+int vm_fdt_load(const char *path, struct vm_fdt *fdt, struct failure *failure)
     __attribute__((warn_unused_result));
 
 /*
@@ -66,23 +66,23 @@ int vm_fdt_load(const char *path, struct vm_fdt *fdt, struct failure *error)
  * Returns as vm_fdt_build; *fdt is unchanged on failure.
  */
 int vm_fdt_set_arguments(struct vm_fdt *fdt, char *const *arguments, size_t narguments,
-                         struct failure *error) __attribute__((warn_unused_result));
+                         struct failure *failure) __attribute__((warn_unused_result));
 
 /*
  * Apply an overlay from a file.
  * Returns as vm_fdt_load; -ENOEXEC also when its targets or symbols are
  * not in the tree.  *fdt is unchanged on failure.
  */
-int vm_fdt_apply_overlay(struct vm_fdt *fdt, const char *path, struct failure *error)
+int vm_fdt_apply_overlay(struct vm_fdt *fdt, const char *path, struct failure *failure)
     __attribute__((warn_unused_result));
 
 /*
  * Find the highest page-aligned place for the tree in [low, memory_size), below
  * ARCH_BOOT_MAP_END and clear of the image.
- * Returns 0 and *gpa; -ENOEXEC with *error filled when there is none.
+ * Returns 0 and *gpa; -ENOEXEC with *failure filled when there is none.
  */
 int vm_fdt_place(const struct vm_fdt *fdt, gpa_t low, uint64_t memory_size,
-                 const struct image *image, gpa_t *gpa, struct failure *error)
+                 const struct image *image, gpa_t *gpa, struct failure *failure)
     __attribute__((warn_unused_result));
 
 void vm_fdt_fini(struct vm_fdt *fdt);

@@ -31,12 +31,12 @@ struct image_check {
     uint64_t file_size;
     Elf *elf;
     struct image *image;
-    struct failure *error;
+    struct failure *failure;
 };
 
 /* "'path' CAUSE: REMEDY" with one number in the cause. */
 #define REFUSE(check, format, ...) \
-    failure_set((check)->error, -ENOEXEC, FAILURE_NAME " " format, (check)->path, __VA_ARGS__)
+    failure_set((check)->failure, -ENOEXEC, FAILURE_NAME " " format, (check)->path, __VA_ARGS__)
 #define REFUSE_PLAIN(check, text) REFUSE(check, "%s", text)
 
 typedef unsigned long long ull;
@@ -205,7 +205,7 @@ take_segments(const struct image_check *check)
     int status;
 
     /* libelf does not look at e_phentsize. */
-    if (phdrs == NULL || ehdr->e_phentsize != sizeof *phdrs ||
+    if (phdrs == NULL || ehdr->e_phentsize != sizeof(*phdrs) ||
         elf_getphdrnum(check->elf, &count) != 0)
         return REFUSE_PLAIN(check, "has no program headers in the file: copy or link it again");
     for (size_t i = 0; i < count; i++) {
@@ -255,18 +255,18 @@ check_elf(const struct image_check *check)
 
 int
 image_open(const char *path, const struct image_limits *limits, struct image *image,
-           struct failure *error)
+           struct failure *failure)
 {
     struct image_check check = {
         .path = path,
         .limits = limits,
         .image = image,
-        .error = error,
+        .failure = failure,
     };
     int status;
 
     *image = (struct image){ .fd = -1 };
-    status = file_open(path, O_RDONLY, &image->fd, &check.file_size, error);
+    status = file_open(path, O_RDONLY, &image->fd, &check.file_size, failure);
     if (status != 0)
         return status == -ENOENT ? -ENOENT : -ENOEXEC;
     (void)elf_version(EV_CURRENT); /* required before elf_begin; cannot fail for EV_CURRENT */
@@ -283,7 +283,7 @@ image_open(const char *path, const struct image_limits *limits, struct image *im
 
 static int
 load_segment(const struct image *image, const struct image_segment *segment, void *buffer,
-             const struct guest_memory *memory, struct failure *error)
+             const struct guest_memory *memory, struct failure *failure)
 {
     uint64_t done = 0;
 
@@ -293,11 +293,11 @@ load_segment(const struct image *image, const struct image_segment *segment, voi
         int result = file_read_at(image->fd, buffer, size, segment->offset + done);
 
         if (result != 0)
-            return failure_set(error, -ENOEXEC, "cannot read the image at 0x%llx: %s",
+            return failure_set(failure, -ENOEXEC, "cannot read the image at 0x%llx: %s",
                                (ull)(segment->offset + done),
                                result == -ENODATA ? "it became shorter" : strerror(-result));
         result = guest_memory_write(memory, gpa_add(segment->start, done), buffer, size,
-                                    "the image", error);
+                                    "the image", failure);
         if (result != 0)
             return result;
         done += size;
@@ -306,15 +306,15 @@ load_segment(const struct image *image, const struct image_segment *segment, voi
 }
 
 int
-image_load(const struct image *image, const struct guest_memory *memory, struct failure *error)
+image_load(const struct image *image, const struct guest_memory *memory, struct failure *failure)
 {
     void *buffer = malloc(COPY_SIZE);
     int status = 0;
 
     if (buffer == NULL)
-        return failure_set(error, -ENOMEM, "out of memory: no room to read the image");
+        return failure_set(failure, -ENOMEM, "out of memory: no room to read the image");
     for (unsigned i = 0; i < image->nsegments && status == 0; i++)
-        status = load_segment(image, &image->segments[i], buffer, memory, error);
+        status = load_segment(image, &image->segments[i], buffer, memory, failure);
     free(buffer);
     return status;
 }

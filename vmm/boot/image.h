@@ -39,7 +39,7 @@ struct image_limits {
 
 /*
  * Open and check an image; image_close it.
- * Returns 0; -ENOENT or -ENOEXEC with *error filled, nothing is held then:
+ * Returns 0; -ENOENT or -ENOEXEC with *failure filled, nothing is held then:
  *   - no file, no regular file, forbidden;
  *   - not ELF, 32-bit, big-endian, another machine, not an executable, position-independent,
  *     dynamically linked, a program for Linux;
@@ -49,15 +49,15 @@ struct image_limits {
  *   - an entry point outside every segment or above what the boot page tables map.
  */
 int image_open(const char *path, const struct image_limits *limits, struct image *image,
-               struct failure *error) __attribute__((warn_unused_result));
+               struct failure *failure) __attribute__((warn_unused_result));
 
 /*
  * Copy the segments.  Returns 0; -ENOEXEC when the file cannot be read or shrank
- * since it was checked, or what guest_memory_write returns when memory cannot be written; *error is filled and
+ * since it was checked, or what guest_memory_write returns when memory cannot be written; *failure is filled and
  * some segments may have been written.
  */
-int image_load(const struct image *image, const struct guest_memory *memory, struct failure *error)
-    __attribute__((warn_unused_result));
+int image_load(const struct image *image, const struct guest_memory *memory,
+               struct failure *failure) __attribute__((warn_unused_result));
 
 void image_close(struct image *image);
 

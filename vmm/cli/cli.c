@@ -15,7 +15,7 @@ cli_complain(const char *message)
     char line[8 + 4 * sizeof(((struct failure *)0)->message)] = "vkvm: ";
     size_t n = strlen(line);
 
-    for (const char *p = message; *p != '\0' && n < sizeof line - 6; p++) {
+    for (const char *p = message; *p != '\0' && n < sizeof(line) - 6; p++) {
         unsigned char c = (unsigned char)*p;
 
         if (c >= 0x20 && c != 0x7f) {
@@ -32,17 +32,18 @@ cli_complain(const char *message)
 }
 
 int
-cli_bad_option(const char *verb, int c, const char *word, const char *option, struct failure *error)
+cli_bad_option(const char *verb, int c, const char *word, const char *option,
+               struct failure *failure)
 {
     if (c == ':')
-        return failure_set(error, CLI_USAGE, "%.512s needs a value: see 'vkvm %s --help'", word,
+        return failure_set(failure, CLI_USAGE, "%.512s needs a value: see 'vkvm %s --help'", word,
                            verb);
     if (option != NULL)
-        return failure_set(error, CLI_USAGE, FAILURE_NAME ": --%s takes no value", word, option);
+        return failure_set(failure, CLI_USAGE, FAILURE_NAME ": --%s takes no value", word, option);
     if (optopt != 0)
-        return failure_set(error, CLI_USAGE, "unknown option -%c: see 'vkvm %s --help'", optopt,
+        return failure_set(failure, CLI_USAGE, "unknown option -%c: see 'vkvm %s --help'", optopt,
                            verb);
-    return failure_set(error, CLI_USAGE,
+    return failure_set(failure, CLI_USAGE,
                        "unknown or ambiguous option " FAILURE_NAME ": see 'vkvm %s --help'", word,
                        verb);
 }

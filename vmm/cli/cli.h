@@ -32,10 +32,10 @@ void cli_complain(const char *message);
 
 /*
  * What is wrong with `word`, which getopt_long answered with c, ':' or '?', and optopt.
- * `option` is the long option that optopt stands for, or NULL.  Returns CLI_USAGE with *error filled.
+ * `option` is the long option that optopt stands for, or NULL.  Returns CLI_USAGE with *failure filled.
  */
 int cli_bad_option(const char *verb, int c, const char *word, const char *option,
-                   struct failure *error);
+                   struct failure *failure);
 
 /* A verb of the command line. */
 struct cli_command {

@@ -32,13 +32,13 @@ struct run {
     bool told;            /* ... and its message is out */
     struct vm_outcome outcome;
     struct vm_report report;
-    struct failure error;
+    struct failure failure;
 };
 
 static int
 check_files(struct run *run)
 {
-    return run_files_check(&run->options, &run->error);
+    return run_files_check(&run->options, &run->failure);
 }
 
 static int
@@ -50,7 +50,7 @@ open_json(struct run *run)
         return CLI_OK;
     run->json = options->json_file == NULL ? stderr : fopen(options->json_file, "we");
     if (run->json == NULL)
-        return failure_set(&run->error, CLI_FAILED,
+        return failure_set(&run->failure, CLI_FAILED,
                            "cannot write " FAILURE_NAME ": %s: give --json another file",
                            options->json_file, strerror(errno));
     return CLI_OK;
@@ -65,7 +65,7 @@ open_image(struct run *run)
         .memory_size_max = OPTIONS_IMAGE_MAX,
     };
 
-    return cli_load_status(image_open(run->options.image, &limits, &run->image, &run->error));
+    return cli_load_status(image_open(run->options.image, &limits, &run->image, &run->failure));
 }
 
 /* The tree before an overlay: a file's, or built. */
@@ -82,11 +82,11 @@ make_base_fdt(struct run *run)
     int error;
 
     if (options->fdt == NULL)
-        return vm_fdt_build(&config, &run->fdt, &run->error);
-    error = vm_fdt_load(options->fdt, &run->fdt, &run->error);
+        return vm_fdt_build(&config, &run->fdt, &run->failure);
+    error = vm_fdt_load(options->fdt, &run->fdt, &run->failure);
     if (error == 0)
         error =
-            vm_fdt_set_arguments(&run->fdt, options->arguments, options->narguments, &run->error);
+            vm_fdt_set_arguments(&run->fdt, options->arguments, options->narguments, &run->failure);
     return error;
 }
 
@@ -97,10 +97,10 @@ make_fdt(struct run *run)
     int error = make_base_fdt(run);
 
     if (error == 0 && options->fdt_overlay != NULL)
-        error = vm_fdt_apply_overlay(&run->fdt, options->fdt_overlay, &run->error);
+        error = vm_fdt_apply_overlay(&run->fdt, options->fdt_overlay, &run->failure);
     if (error == 0)
         error = vm_fdt_place(&run->fdt, arch_boot_end(), machine_low_end(&options->config.machine),
-                             &run->image, &run->fdt_place, &run->error);
+                             &run->image, &run->fdt_place, &run->failure);
     return cli_load_status(error);
 }
 
@@ -130,7 +130,7 @@ static int
 create_host(struct run *run)
 {
     run->options.host.warn = warn;
-    if (vm_host_create(&run->options.host, &run->host, &run->error) == 0)
+    if (vm_host_create(&run->options.host, &run->host, &run->failure) == 0)
         return CLI_OK;
     run->host = NULL;
     return CLI_FAILED;
@@ -143,7 +143,7 @@ create_vm(struct run *run)
     run->options.config.guest = &doorbell_guest_ops;
     run->options.config.ended = on_ended;
     run->options.config.ended_context = run;
-    if (vm_create(run->host, &run->options.config, &run->vm, &run->error) == 0)
+    if (vm_create(run->host, &run->options.config, &run->vm, &run->failure) == 0)
         return CLI_OK;
     run->vm = NULL;
     return CLI_FAILED;
@@ -159,11 +159,11 @@ static int
 load_vm(struct run *run)
 {
     const struct guest_memory memory = { .write = write_map, .context = vm_map_of(run->vm) };
-    int error = image_load(&run->image, &memory, &run->error);
+    int error = image_load(&run->image, &memory, &run->failure);
 
     if (error == 0)
         error = guest_memory_write(&memory, run->fdt_place, run->fdt.data, run->fdt.size,
-                                   "the device tree", &run->error);
+                                   "the device tree", &run->failure);
     return cli_load_status(error);
 }
 
@@ -176,7 +176,7 @@ start_vm(struct run *run)
         .info = run->fdt_place,
     };
 
-    if (vm_set_start(run->vm, &start, &run->error) != 0)
+    if (vm_set_start(run->vm, &start, &run->failure) != 0)
         return CLI_FAILED;
     vm_run(run->vm, &run->outcome);
     run->started = true;
@@ -193,7 +193,7 @@ run_steps(struct run *run)
     };
     int status = CLI_OK;
 
-    for (size_t i = 0; i < sizeof steps / sizeof steps[0] && status == CLI_OK; i++)
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]) && status == CLI_OK; i++)
         status = steps[i](run);
     return status;
 }
@@ -203,11 +203,11 @@ static void
 set_failed_outcome(struct run *run)
 {
     run->outcome = (struct vm_outcome){ .end = VM_END_FAILED };
-    snprintf(run->outcome.message, sizeof run->outcome.message, "%.*s",
-             (int)sizeof run->outcome.message - 1, run->error.message);
+    snprintf(run->outcome.message, sizeof(run->outcome.message), "%.*s",
+             (int)sizeof(run->outcome.message) - 1, run->failure.message);
 }
 
-/* Returns 0, or CLI_FAILED with *error filled when the JSON could not be written. */
+/* Returns 0, or CLI_FAILED with *failure filled when the JSON could not be written. */
 static int
 write_json(struct run *run, int status)
 {
@@ -219,7 +219,7 @@ write_json(struct run *run, int status)
         failed |= fclose(run->json) != 0;
     run->json = NULL;
     if (failed)
-        return failure_set(&run->error, CLI_FAILED,
+        return failure_set(&run->failure, CLI_FAILED,
                            "cannot write the JSON report: is the disk full?");
     return CLI_OK;
 }
@@ -235,10 +235,10 @@ conclude(struct run *run, int status)
             report_text(stderr, &run->outcome, status, &run->report);
     } else {
         set_failed_outcome(run);
-        cli_complain(run->error.message);
+        cli_complain(run->failure.message);
     }
     if (run->json != NULL && write_json(run, status) != CLI_OK) {
-        cli_complain(run->error.message);
+        cli_complain(run->failure.message);
         status = CLI_FAILED;
     }
     return status;
@@ -248,10 +248,10 @@ static int
 run_image(int argc, char **argv)
 {
     struct run run = { .image = { .fd = -1 } };
-    int status = options_parse_run(argc, argv, &run.options, &run.error);
+    int status = options_parse_run(argc, argv, &run.options, &run.failure);
 
     if (status != CLI_OK) {
-        cli_complain(run.error.message);
+        cli_complain(run.failure.message);
         return status;
     }
     if (run.options.help) {

@@ -16,7 +16,7 @@ struct walk_run {
     struct walk_file file;
     struct walk_options options;
     struct walk_accesses accesses;
-    struct failure error;
+    struct failure failure;
 };
 
 static void
@@ -56,7 +56,7 @@ static int
 open_file(struct walk_run *run)
 {
     struct walk_options *options = &run->options;
-    int status = walk_file_open(&run->file, options->ram, options->set_am, &run->error);
+    int status = walk_file_open(&run->file, options->ram, options->set_am, &run->failure);
 
     if (status == CLI_OK && !options->has_object_pages)
         options->tables.object_pages = run->file.npages;
@@ -66,7 +66,7 @@ open_file(struct walk_run *run)
 static int
 read_accesses(struct walk_run *run)
 {
-    return walk_accesses_read(&run->accesses, &run->options, stdin, &run->error);
+    return walk_accesses_read(&run->accesses, &run->options, stdin, &run->failure);
 }
 
 static int
@@ -79,7 +79,7 @@ walk_accesses(struct walk_run *run)
         struct walk_outcome outcome;
 
         status = walk_file_translate(&run->file, &run->options.tables, access->address,
-                                     access->access, &outcome, &run->error);
+                                     access->access, &outcome, &run->failure);
         if (status == CLI_OK)
             print_outcome(access, &outcome);
     }
@@ -97,7 +97,7 @@ run_steps(struct walk_run *run)
     };
     int status = CLI_OK;
 
-    for (size_t i = 0; i < sizeof steps / sizeof steps[0] && status == CLI_OK; i++)
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]) && status == CLI_OK; i++)
         status = steps[i](run);
     return status;
 }
@@ -106,7 +106,7 @@ static int
 run_walk(int argc, char **argv)
 {
     struct walk_run run = { .file = { .fd = -1 } };
-    int status = walk_options_parse(argc, argv, &run.options, &run.error);
+    int status = walk_options_parse(argc, argv, &run.options, &run.failure);
 
     if (status == CLI_OK && run.options.help) {
         walk_options_help(stdout);
@@ -115,7 +115,7 @@ run_walk(int argc, char **argv)
     if (status == CLI_OK)
         status = run_steps(&run);
     if (status != CLI_OK)
-        cli_complain(run.error.message);
+        cli_complain(run.failure.message);
     walk_accesses_free(&run.accesses);
     walk_file_close(&run.file);
     return status;

@@ -21,13 +21,13 @@ places_overlap(gpa_t a, uint64_t a_size, gpa_t b, uint64_t b_size)
 
 /* The value of gpa=. */
 static int
-place_gpa(const char *option, const char *value, gpa_t *start, struct failure *error)
+place_gpa(const char *option, const char *value, gpa_t *start, struct failure *failure)
 {
     uint64_t gpa;
 
     if (value_size(value, &gpa) != 0 || (gpa & PAGE_MASK) != 0 || gpa < VKVM_WINDOW_BASE ||
         gpa >= VKVM_WINDOW_END)
-        return failure_set(error, CLI_USAGE,
+        return failure_set(failure, CLI_USAGE,
                            "%s gpa=" FAILURE_NAME
                            " is not possible: give a page's address from 0x%llx to below 0x%llx",
                            option, value, (unsigned long long)VKVM_WINDOW_BASE,
@@ -44,25 +44,25 @@ struct window_pieces {
 };
 
 static int
-window_set_gpa(struct window_pieces *pieces, const char *value, struct failure *error)
+window_set_gpa(struct window_pieces *pieces, const char *value, struct failure *failure)
 {
-    return place_gpa("--window", value, &pieces->window.start, error);
+    return place_gpa("--window", value, &pieces->window.start, failure);
 }
 
 static int
-window_set_size(struct window_pieces *pieces, const char *value, struct failure *error)
+window_set_size(struct window_pieces *pieces, const char *value, struct failure *failure)
 {
     return value_pages("--window size", value, PAGE_SIZE, VKVM_WINDOW_END - VKVM_WINDOW_BASE,
-                       &pieces->window.size, error);
+                       &pieces->window.size, failure);
 }
 
 static int
-window_set_format(struct window_pieces *pieces, const char *value, struct failure *error)
+window_set_format(struct window_pieces *pieces, const char *value, struct failure *failure)
 {
     const struct vpte_format *format = vpte_format_find(value);
 
     if (format == NULL)
-        return failure_set(error, CLI_USAGE,
+        return failure_set(failure, CLI_USAGE,
                            "--window format=" FAILURE_NAME " is unknown: give vpte64 or vpte32",
                            value);
     pieces->window.format = format;
@@ -70,10 +70,10 @@ window_set_format(struct window_pieces *pieces, const char *value, struct failur
 }
 
 static int
-window_set_root(struct window_pieces *pieces, const char *value, struct failure *error)
+window_set_root(struct window_pieces *pieces, const char *value, struct failure *failure)
 {
     if (value_number(value, &pieces->window.root) != 0)
-        return failure_set(error, CLI_USAGE,
+        return failure_set(failure, CLI_USAGE,
                            "--window root=" FAILURE_NAME
                            " is not an entry: give a number like 0x5003",
                            value);
@@ -81,7 +81,7 @@ window_set_root(struct window_pieces *pieces, const char *value, struct failure 
 }
 
 static int
-window_set_prot(struct window_pieces *pieces, const char *value, struct failure *error)
+window_set_prot(struct window_pieces *pieces, const char *value, struct failure *failure)
 {
     static const char letters[] = "rwx"; /* letter i is protection bit i */
     vm_prot_t prot = VM_PROT_NONE;
@@ -90,14 +90,14 @@ window_set_prot(struct window_pieces *pieces, const char *value, struct failure 
         const char *letter = strchr(letters, *p);
 
         if (letter == NULL)
-            return failure_set(error, CLI_USAGE,
+            return failure_set(failure, CLI_USAGE,
                                "--window prot=" FAILURE_NAME
                                " is not a protection: give letters of rwx",
                                value);
         prot |= (vm_prot_t)(1u << (letter - letters));
     }
     if (prot == VM_PROT_NONE)
-        return failure_set(error, CLI_USAGE, "--window prot= is empty: give letters of rwx");
+        return failure_set(failure, CLI_USAGE, "--window prot= is empty: give letters of rwx");
     pieces->window.protection = prot;
     return CLI_OK;
 }
@@ -107,7 +107,7 @@ window_set_prot(struct window_pieces *pieces, const char *value, struct failure 
 
 static const struct {
     const char *name;
-    int (*set)(struct window_pieces *pieces, const char *value, struct failure *error);
+    int (*set)(struct window_pieces *pieces, const char *value, struct failure *failure);
 } window_keys[] = {
     [WINDOW_GPA] = { "gpa", window_set_gpa },
     [WINDOW_SIZE] = { "size", window_set_size },
@@ -118,23 +118,23 @@ static const struct {
 
 /* One KEY=VALUE of a window. */
 static int
-window_set_piece(struct window_pieces *pieces, char *piece, struct failure *error)
+window_set_piece(struct window_pieces *pieces, char *piece, struct failure *failure)
 {
     char *value = strchr(piece, '=');
 
     if (value == NULL)
-        return failure_set(error, CLI_USAGE,
+        return failure_set(failure, CLI_USAGE,
                            "--window " FAILURE_NAME " has no '=': give KEY=VALUE,...", piece);
     *value++ = '\0';
     for (size_t i = 0; i < COUNT(window_keys); i++) {
         if (strcmp(piece, window_keys[i].name) != 0)
             continue;
         if ((pieces->seen & 1u << i) != 0)
-            return failure_set(error, CLI_USAGE, "--window has two %s=: give one", piece);
+            return failure_set(failure, CLI_USAGE, "--window has two %s=: give one", piece);
         pieces->seen |= 1u << i;
-        return window_keys[i].set(pieces, value, error);
+        return window_keys[i].set(pieces, value, failure);
     }
-    return failure_set(error, CLI_USAGE,
+    return failure_set(failure, CLI_USAGE,
                        "--window " FAILURE_NAME
                        "= is unknown: give gpa, size, format, root or prot",
                        piece);
@@ -143,24 +143,24 @@ window_set_piece(struct window_pieces *pieces, char *piece, struct failure *erro
 /* What can only be said when all pieces are known. */
 static int
 window_check(const struct window_pieces *pieces, const struct vm_config *config,
-             struct failure *error)
+             struct failure *failure)
 {
     const struct machine_window *window = &pieces->window;
 
     if ((pieces->seen & 1u << WINDOW_GPA) == 0 || (pieces->seen & 1u << WINDOW_SIZE) == 0)
-        return failure_set(error, CLI_USAGE,
+        return failure_set(failure, CLI_USAGE,
                            "--window " FAILURE_NAME " is incomplete: give gpa and size",
                            pieces->text);
     if (window->size > VKVM_WINDOW_END - gpa_to_u64(window->start))
-        return failure_set(error, CLI_USAGE,
+        return failure_set(failure, CLI_USAGE,
                            "--window " FAILURE_NAME " ends above 0x%llx: make it smaller",
                            pieces->text, (unsigned long long)VKVM_WINDOW_END);
     if (window->size > (uint64_t)1 << window->format->frame_end)
-        return failure_set(error, CLI_USAGE,
+        return failure_set(failure, CLI_USAGE,
                            "--window " FAILURE_NAME " is larger than %s can map: make it smaller",
                            pieces->text, window->format->name);
     if ((window->root & ~(vpte_t)UINT32_MAX) != 0 && window->format->entry_size == 4)
-        return failure_set(error, CLI_USAGE,
+        return failure_set(failure, CLI_USAGE,
                            "--window " FAILURE_NAME
                            ": root has more than 32 bits: give a smaller one",
                            pieces->text);
@@ -168,7 +168,7 @@ window_check(const struct window_pieces *pieces, const struct vm_config *config,
         const struct machine_window *other = &config->machine.windows[i];
 
         if (places_overlap(window->start, window->size, other->start, other->size))
-            return failure_set(error, CLI_USAGE,
+            return failure_set(failure, CLI_USAGE,
                                "--window " FAILURE_NAME " overlaps another: move one of them",
                                pieces->text);
     }
@@ -176,7 +176,7 @@ window_check(const struct window_pieces *pieces, const struct vm_config *config,
 }
 
 int
-map_options_window(struct vm_config *config, const char *value, struct failure *error)
+map_options_window(struct vm_config *config, const char *value, struct failure *failure)
 {
     struct window_pieces pieces = {
         .text = value,
@@ -186,16 +186,16 @@ map_options_window(struct vm_config *config, const char *value, struct failure *
     int status = CLI_OK;
 
     if (config->machine.nwindows == MACHINE_MAX_WINDOWS)
-        return failure_set(error, CLI_USAGE, "too many --window: give at most %d",
+        return failure_set(failure, CLI_USAGE, "too many --window: give at most %d",
                            MACHINE_MAX_WINDOWS);
     copy = rest = strdup(value);
     if (copy == NULL)
-        return failure_set(error, CLI_FAILED, "out of memory");
+        return failure_set(failure, CLI_FAILED, "out of memory");
     while (status == CLI_OK && (piece = strsep(&rest, ",")) != NULL)
-        status = window_set_piece(&pieces, piece, error);
+        status = window_set_piece(&pieces, piece, failure);
     free(copy);
     if (status == CLI_OK)
-        status = window_check(&pieces, config, error);
+        status = window_check(&pieces, config, failure);
     if (status == CLI_OK)
         config->machine.windows[config->machine.nwindows++] = pieces.window;
     return status;
@@ -211,23 +211,23 @@ struct map_pieces {
 };
 
 static int
-map_set_gpa(struct map_pieces *pieces, const char *value, struct failure *error)
+map_set_gpa(struct map_pieces *pieces, const char *value, struct failure *failure)
 {
-    return place_gpa("--map", value, &pieces->file.start, error);
+    return place_gpa("--map", value, &pieces->file.start, failure);
 }
 
 static int
-map_set_size(struct map_pieces *pieces, const char *value, struct failure *error)
+map_set_size(struct map_pieces *pieces, const char *value, struct failure *failure)
 {
     return value_pages("--map size", value, PAGE_SIZE, VKVM_WINDOW_END - VKVM_WINDOW_BASE,
-                       &pieces->file.size, error);
+                       &pieces->file.size, failure);
 }
 
 static int
-map_set_file(struct map_pieces *pieces, const char *value, struct failure *error)
+map_set_file(struct map_pieces *pieces, const char *value, struct failure *failure)
 {
     if (*value == '\0')
-        return failure_set(error, CLI_USAGE, "--map file= has no name: give a file");
+        return failure_set(failure, CLI_USAGE, "--map file= has no name: give a file");
     pieces->file.path = pieces->text + (value - pieces->copy);
     pieces->file.path_size = strlen(value);
     return CLI_OK;
@@ -235,7 +235,7 @@ map_set_file(struct map_pieces *pieces, const char *value, struct failure *error
 
 static const struct {
     const char *name;
-    int (*set)(struct map_pieces *pieces, const char *value, struct failure *error);
+    int (*set)(struct map_pieces *pieces, const char *value, struct failure *failure);
 } map_keys[] = {
     { "gpa", map_set_gpa },
     { "size", map_set_size },
@@ -260,7 +260,7 @@ map_set_word(struct map_pieces *pieces, const char *piece)
 }
 
 static int
-map_set_piece(struct map_pieces *pieces, char *piece, struct failure *error)
+map_set_piece(struct map_pieces *pieces, char *piece, struct failure *failure)
 {
     char *value = strchr(piece, '=');
 
@@ -272,11 +272,11 @@ map_set_piece(struct map_pieces *pieces, char *piece, struct failure *error)
         if (strcmp(piece, map_keys[i].name) != 0)
             continue;
         if ((pieces->seen & 1u << i) != 0)
-            return failure_set(error, CLI_USAGE, "--map has two %s=: give one", piece);
+            return failure_set(failure, CLI_USAGE, "--map has two %s=: give one", piece);
         pieces->seen |= 1u << i;
-        return map_keys[i].set(pieces, value, error);
+        return map_keys[i].set(pieces, value, failure);
     }
-    return failure_set(error, CLI_USAGE,
+    return failure_set(failure, CLI_USAGE,
                        "--map " FAILURE_NAME
                        " is unknown: give gpa=, size=, file=, private or shared, ro",
                        piece);
@@ -284,50 +284,51 @@ map_set_piece(struct map_pieces *pieces, char *piece, struct failure *error)
 
 /* What can only be said when all pieces are known. */
 static int
-map_check(const struct map_pieces *pieces, struct failure *error)
+map_check(const struct map_pieces *pieces, struct failure *failure)
 {
     const struct machine_file *file = &pieces->file;
 
     if (pieces->seen != MAP_KEYS_SEEN)
-        return failure_set(error, CLI_USAGE,
+        return failure_set(failure, CLI_USAGE,
                            "--map " FAILURE_NAME " is incomplete: give gpa, size and file",
                            pieces->text);
     if (file->shared == pieces->is_private)
-        return failure_set(error, CLI_USAGE,
+        return failure_set(failure, CLI_USAGE,
                            "--map " FAILURE_NAME " must be private or shared: give one of them",
                            pieces->text);
     if (file->size > VKVM_WINDOW_END - gpa_to_u64(file->start))
-        return failure_set(error, CLI_USAGE,
+        return failure_set(failure, CLI_USAGE,
                            "--map " FAILURE_NAME " ends above 0x%llx: make it smaller",
                            pieces->text, (unsigned long long)VKVM_WINDOW_END);
     return CLI_OK;
 }
 
 int
-map_options_file(struct vm_config *config, const char *value, struct failure *error)
+map_options_file(struct vm_config *config, const char *value, struct failure *failure)
 {
     struct map_pieces pieces = { .text = value };
     char *copy, *rest, *piece;
     int status = CLI_OK;
 
     if (config->machine.nfiles == MACHINE_MAX_FILES)
-        return failure_set(error, CLI_USAGE, "too many --map: give at most %d", MACHINE_MAX_FILES);
+        return failure_set(failure, CLI_USAGE, "too many --map: give at most %d",
+                           MACHINE_MAX_FILES);
     copy = rest = strdup(value);
     if (copy == NULL)
-        return failure_set(error, CLI_FAILED, "out of memory");
+        return failure_set(failure, CLI_FAILED, "out of memory");
     pieces.copy = copy;
     while (status == CLI_OK && (piece = strsep(&rest, ",")) != NULL)
-        status = map_set_piece(&pieces, piece, error);
+        status = map_set_piece(&pieces, piece, failure);
     free(copy);
     if (status == CLI_OK)
-        status = map_check(&pieces, error);
+        status = map_check(&pieces, failure);
     if (status == CLI_OK)
         config->machine.files[config->machine.nfiles++] = pieces.file;
     return status;
 }
 
 int
-map_options_check(const struct vm_config *config, struct failure *error)
+map_options_check(const struct vm_config *config, struct failure *failure)
 {
     for (unsigned i = 0; i < config->machine.nfiles; i++) {
         const struct machine_file *file = &config->machine.files[i];
@@ -341,7 +342,7 @@ map_options_check(const struct vm_config *config, struct failure *error)
                                        config->machine.windows[j].size);
         if (overlaps)
             return failure_set(
-                error, CLI_USAGE,
+                failure, CLI_USAGE,
                 "--map gpa=0x%llx overlaps a window or another --map: move one of them",
                 (unsigned long long)gpa_to_u64(file->start));
     }

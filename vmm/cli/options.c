@@ -21,23 +21,23 @@
 #define ROW_BASE 0x100
 
 static int
-set_window(struct run_options *options, const char *value, struct failure *error)
+set_window(struct run_options *options, const char *value, struct failure *failure)
 {
-    return map_options_window(&options->config, value, error);
+    return map_options_window(&options->config, value, failure);
 }
 
 static int
-set_map(struct run_options *options, const char *value, struct failure *error)
+set_map(struct run_options *options, const char *value, struct failure *failure)
 {
-    return map_options_file(&options->config, value, error);
+    return map_options_file(&options->config, value, failure);
 }
 
 static int
-set_memory(struct run_options *options, const char *value, struct failure *error)
+set_memory(struct run_options *options, const char *value, struct failure *failure)
 {
     uint64_t size;
     int status =
-        value_pages("--memory", value, OPTIONS_MEMORY_MIN, OPTIONS_MEMORY_MAX, &size, error);
+        value_pages("--memory", value, OPTIONS_MEMORY_MIN, OPTIONS_MEMORY_MAX, &size, failure);
 
     if (status == CLI_OK)
         machine_set_memory(&options->config.machine, size);
@@ -45,104 +45,104 @@ set_memory(struct run_options *options, const char *value, struct failure *error
 }
 
 static int
-set_cpus(struct run_options *options, const char *value, struct failure *error)
+set_cpus(struct run_options *options, const char *value, struct failure *failure)
 {
     return value_count("--cpus", value, 1, MACHINE_MAX_VCPUS, &options->config.machine.nvcpus,
-                       error);
+                       failure);
 }
 
 static int
-set_ram(struct run_options *options, const char *value, struct failure *error)
+set_ram(struct run_options *options, const char *value, struct failure *failure)
 {
     return value_pages("--ram", value, OPTIONS_RAM_MIN, OPTIONS_RAM_MAX, &options->host.ram_budget,
-                       error);
+                       failure);
 }
 
 static int
-set_swap(struct run_options *options, const char *value, struct failure *error)
+set_swap(struct run_options *options, const char *value, struct failure *failure)
 {
     if (*value == '\0')
-        return failure_set(error, CLI_USAGE, "--swap= has no name: give a file or block device");
+        return failure_set(failure, CLI_USAGE, "--swap= has no name: give a file or block device");
     options->host.swap = value;
     return CLI_OK;
 }
 
 static int
-set_fdt(struct run_options *options, const char *value, struct failure *error)
+set_fdt(struct run_options *options, const char *value, struct failure *failure)
 {
-    (void)error;
+    (void)failure;
     options->fdt = value;
     return CLI_OK;
 }
 
 static int
-set_fdt_overlay(struct run_options *options, const char *value, struct failure *error)
+set_fdt_overlay(struct run_options *options, const char *value, struct failure *failure)
 {
-    (void)error;
+    (void)failure;
     options->fdt_overlay = value;
     return CLI_OK;
 }
 
 static int
-set_timeout(struct run_options *options, const char *value, struct failure *error)
+set_timeout(struct run_options *options, const char *value, struct failure *failure)
 {
     int result = value_seconds(value, &options->config.timeout_ms);
 
     if (result == -ERANGE)
-        return failure_set(error, CLI_USAGE,
+        return failure_set(failure, CLI_USAGE,
                            "--timeout=" FAILURE_NAME " is too long: give at most 4294967 seconds",
                            value);
     if (result != 0)
-        return failure_set(error, CLI_USAGE,
+        return failure_set(failure, CLI_USAGE,
                            "--timeout=" FAILURE_NAME " is not a time: give seconds like 10 or 0.5",
                            value);
     return CLI_OK;
 }
 
 static int
-set_stats(struct run_options *options, const char *value, struct failure *error)
+set_stats(struct run_options *options, const char *value, struct failure *failure)
 {
     (void)value;
-    (void)error;
+    (void)failure;
     options->stats = true;
     return CLI_OK;
 }
 
 static int
-set_json(struct run_options *options, const char *value, struct failure *error)
+set_json(struct run_options *options, const char *value, struct failure *failure)
 {
     if (value != NULL && *value == '\0')
-        return failure_set(error, CLI_USAGE, "--json= has no name: give --json or --json=FILE");
+        return failure_set(failure, CLI_USAGE, "--json= has no name: give --json or --json=FILE");
     options->json = true;
     options->json_file = value;
     return CLI_OK;
 }
 
 static int
-set_prefault(struct run_options *options, const char *value, struct failure *error)
+set_prefault(struct run_options *options, const char *value, struct failure *failure)
 {
     return value_count("--prefault", value, 0, VM_PREFAULT_MAX, &options->host.prefault_pages,
-                       error);
+                       failure);
 }
 
 static int
-set_no_fast_fault(struct run_options *options, const char *value, struct failure *error)
+set_no_fast_fault(struct run_options *options, const char *value, struct failure *failure)
 {
     (void)value;
-    (void)error;
+    (void)failure;
     options->host.fast_fault = false;
     return CLI_OK;
 }
 
 static int
-set_fault_threads(struct run_options *options, const char *value, struct failure *error)
+set_fault_threads(struct run_options *options, const char *value, struct failure *failure)
 {
     return value_count("--fault-threads", value, 1, OPTIONS_FAULT_THREADS_MAX,
-                       &options->config.fault_threads, error);
+                       &options->config.fault_threads, failure);
 }
 
 static int
-set_placement(struct run_options *options, const char *value, struct failure *error)
+set_placement(struct run_options *options, const char *value, struct failure *failure)
 {
     static const char *const names[] = {
         [FAULT_PLACE_AUTO] = "auto",
@@ -156,15 +156,15 @@ set_placement(struct run_options *options, const char *value, struct failure *er
             return CLI_OK;
         }
     }
-    return failure_set(error, CLI_USAGE,
+    return failure_set(failure, CLI_USAGE,
                        "--placement=" FAILURE_NAME " is unknown: give auto, spin or block", value);
 }
 
 static int
-set_help(struct run_options *options, const char *value, struct failure *error)
+set_help(struct run_options *options, const char *value, struct failure *failure)
 {
     (void)value;
-    (void)error;
+    (void)failure;
     options->help = true;
     return CLI_OK;
 }
@@ -176,7 +176,7 @@ static const struct {
     const char *name;
     int has_argument;
     const char *placeholder; /* as the help shows it */
-    int (*set)(struct run_options *options, const char *value, struct failure *error);
+    int (*set)(struct run_options *options, const char *value, struct failure *failure);
     const char *help;
 } run_table[] = {
     { "memory", required_argument, "SIZE", set_memory,
@@ -228,29 +228,29 @@ fill_long_options(struct option *longs)
 }
 
 static int
-set_image(struct run_options *options, const char *name, struct failure *error)
+set_image(struct run_options *options, const char *name, struct failure *failure)
 {
     if (options->image != NULL)
-        return failure_set(error, CLI_USAGE,
+        return failure_set(failure, CLI_USAGE,
                            "unexpected " FAILURE_NAME ": put the guest's arguments after --", name);
     if (*name == '\0')
-        return failure_set(error, CLI_USAGE, "the image's name is empty: give a file");
+        return failure_set(failure, CLI_USAGE, "the image's name is empty: give a file");
     options->image = name;
     return CLI_OK;
 }
 
 /* getopt_long's answer for one word of the command line. */
 static int
-take_word(struct run_options *options, int c, char **argv, struct failure *error)
+take_word(struct run_options *options, int c, char **argv, struct failure *failure)
 {
     if (c >= ROW_BASE)
-        return run_table[c - ROW_BASE].set(options, optarg, error);
+        return run_table[c - ROW_BASE].set(options, optarg, failure);
     if (c == 1)
-        return set_image(options, optarg, error);
+        return set_image(options, optarg, failure);
     if (c == 'h')
-        return set_help(options, NULL, error);
+        return set_help(options, NULL, failure);
     return cli_bad_option("run", c, argv[optind - 1],
-                          optopt >= ROW_BASE ? run_table[optopt - ROW_BASE].name : NULL, error);
+                          optopt >= ROW_BASE ? run_table[optopt - ROW_BASE].name : NULL, failure);
 }
 
 static void
@@ -270,7 +270,7 @@ set_defaults(struct run_options *options)
 }
 
 int
-options_parse_run(int argc, char **argv, struct run_options *options, struct failure *error)
+options_parse_run(int argc, char **argv, struct run_options *options, struct failure *failure)
 {
     struct option longs[COUNT(run_table) + 1];
     int c, status;
@@ -281,14 +281,14 @@ options_parse_run(int argc, char **argv, struct run_options *options, struct fai
     opterr = 0;
     /* "-": words that are no options come in their order, as 1; ":": missing values come as ':'. */
     while ((c = getopt_long(argc, argv, "-:h", longs, NULL)) != -1) {
-        status = take_word(options, c, argv, error);
+        status = take_word(options, c, argv, failure);
         if (status != CLI_OK)
             return status;
     }
     if (options->image == NULL && !options->help)
-        return failure_set(error, CLI_USAGE,
+        return failure_set(failure, CLI_USAGE,
                            "no image given: use 'vkvm run [options] IMAGE [-- ARGS]'");
-    status = map_options_check(&options->config, error);
+    status = map_options_check(&options->config, failure);
     if (status != CLI_OK)
         return status;
     options->arguments = argv + optind;

@@ -33,9 +33,9 @@ struct run_options {
 
 /*
  * Parse argv[1..argc) of `vkvm run`; argv[0] is the verb.  Permutes nothing, opens nothing.
- * Returns 0; CLI_USAGE with *error filled, *options is then undefined.
+ * Returns 0; CLI_USAGE with *failure filled, *options is then undefined.
  */
-int options_parse_run(int argc, char **argv, struct run_options *options, struct failure *error)
+int options_parse_run(int argc, char **argv, struct run_options *options, struct failure *failure)
     __attribute__((warn_unused_result));
 
 /* Usage and every option with its meaning. */

@@ -35,7 +35,7 @@ identify(struct named_file *file)
     char path[PATH_MAX];
     struct stat st;
 
-    if (file->size >= sizeof path)
+    if (file->size >= sizeof(path))
         return false;
     memcpy(path, file->name, file->size);
     path[file->size] = '\0';
@@ -93,18 +93,18 @@ get_on(const struct named_file *a, const struct named_file *b)
 }
 
 static int
-compare(const struct named_file *a, const struct named_file *b, struct failure *error)
+compare(const struct named_file *a, const struct named_file *b, struct failure *failure)
 {
     if (!is_same(a, b) || get_on(a, b))
         return CLI_OK;
-    return failure_set(error, CLI_USAGE,
+    return failure_set(failure, CLI_USAGE,
                        "'%.*s' is named for %s and for %s, and would be overwritten: give "
                        "each its own file",
                        (int)(b->size < 512 ? b->size : 512), b->name, a->use, b->use);
 }
 
 int
-run_files_check(const struct run_options *options, struct failure *error)
+run_files_check(const struct run_options *options, struct failure *failure)
 {
     const struct vm_config *config = &options->config;
     struct named_files files = { .count = 0 };
@@ -119,7 +119,7 @@ run_files_check(const struct run_options *options, struct failure *error)
         add_map(&files, &config->machine.files[i]);
     for (unsigned i = 0; i < files.count; i++) {
         for (unsigned j = 0; j < i && status == CLI_OK; j++)
-            status = compare(&files.list[j], &files.list[i], error);
+            status = compare(&files.list[j], &files.list[i], failure);
     }
     return status;
 }

@@ -10,9 +10,9 @@
  * for anything else, or its contents are lost.  A file may be mapped several times while only
  * one of the mappings is written back.  Opens nothing; files that are not there are no error
  * here.
- * Returns CLI_OK; CLI_USAGE with *error filled.
+ * Returns CLI_OK; CLI_USAGE with *failure filled.
  */
-int run_files_check(const struct run_options *options, struct failure *error)
+int run_files_check(const struct run_options *options, struct failure *failure)
     __attribute__((warn_unused_result));
 
 #endif

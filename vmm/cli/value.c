@@ -110,20 +110,20 @@ value_seconds(const char *text, unsigned *ms)
 
 int
 value_pages(const char *option, const char *text, uint64_t min, uint64_t max, uint64_t *size,
-            struct failure *error)
+            struct failure *failure)
 {
     char low[SIZE_TEXT_MAX], high[SIZE_TEXT_MAX];
     uint64_t value;
     int result = value_size(text, &value);
 
     if (result != 0 && result != -ERANGE)
-        return failure_set(error, CLI_USAGE, "%s=" FAILURE_NAME " is not a size: give one like 64M",
-                           option, text);
+        return failure_set(failure, CLI_USAGE,
+                           "%s=" FAILURE_NAME " is not a size: give one like 64M", option, text);
     if (result != 0 || value > max || value < min)
-        return failure_set(error, CLI_USAGE, "%s=" FAILURE_NAME " is out of range: give %s to %s",
+        return failure_set(failure, CLI_USAGE, "%s=" FAILURE_NAME " is out of range: give %s to %s",
                            option, text, size_text(min, low), size_text(max, high));
     if ((value & PAGE_MASK) != 0)
-        return failure_set(error, CLI_USAGE,
+        return failure_set(failure, CLI_USAGE,
                            "%s=" FAILURE_NAME
                            " is not a whole number of pages: give a multiple of 4K",
                            option, text);
@@ -133,13 +133,13 @@ value_pages(const char *option, const char *text, uint64_t min, uint64_t max, ui
 
 int
 value_count(const char *option, const char *text, unsigned min, unsigned max, unsigned *count,
-            struct failure *error)
+            struct failure *failure)
 {
     const char *end = text;
     uint64_t value = 0;
 
     if (parse_number(text, &value, &end) != 0 || *end != '\0' || value < min || value > max)
-        return failure_set(error, CLI_USAGE, "%s=" FAILURE_NAME " is not possible: give %u to %u",
+        return failure_set(failure, CLI_USAGE, "%s=" FAILURE_NAME " is not possible: give %u to %u",
                            option, text, min, max);
     *count = (unsigned)value;
     return CLI_OK;

@@ -30,16 +30,16 @@ int value_seconds(const char *text, unsigned *ms) __attribute__((warn_unused_res
 
 /*
  * The value of `option`, as messages call it: whole pages, a size within [min, max].
- * Returns CLI_OK; CLI_USAGE with *error filled.
+ * Returns CLI_OK; CLI_USAGE with *failure filled.
  */
 int value_pages(const char *option, const char *text, uint64_t min, uint64_t max, uint64_t *size,
-                struct failure *error) __attribute__((warn_unused_result));
+                struct failure *failure) __attribute__((warn_unused_result));
 
 /*
  * The value of `option`: a number within [min, max].
- * Returns CLI_OK; CLI_USAGE with *error filled.
+ * Returns CLI_OK; CLI_USAGE with *failure filled.
  */
 int value_count(const char *option, const char *text, unsigned min, unsigned max, unsigned *count,
-                struct failure *error) __attribute__((warn_unused_result));
+                struct failure *failure) __attribute__((warn_unused_result));
 
 #endif

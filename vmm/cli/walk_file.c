@@ -13,17 +13,17 @@
 #include <unistd.h>
 
 int
-walk_file_open(struct walk_file *file, const char *name, bool writable, struct failure *error)
+walk_file_open(struct walk_file *file, const char *name, bool writable, struct failure *failure)
 {
     uint64_t size = 0;
-    int ret = file_open(name, writable ? O_RDWR : O_RDONLY, &file->fd, &size, error);
+    int error = file_open(name, writable ? O_RDWR : O_RDONLY, &file->fd, &size, failure);
 
     file->name = name;
     file->npages = size >> PAGE_SHIFT;
     file->writable = writable;
-    if (ret == 0)
+    if (error == 0)
         return CLI_OK;
-    return ret == -ENOENT ? CLI_NOT_FOUND : CLI_NOT_LOADABLE;
+    return error == -ENOENT ? CLI_NOT_FOUND : CLI_NOT_LOADABLE;
 }
 
 void
@@ -94,7 +94,7 @@ write_entries(const struct walk_file *file, const struct walk_outcome *outcome, 
 
 int
 walk_file_translate(struct walk_file *file, const struct walk_tables *tables, uint64_t address,
-                    vm_prot_t access, struct walk_outcome *outcome, struct failure *error)
+                    vm_prot_t access, struct walk_outcome *outcome, struct failure *failure)
 {
     const struct walk_memory memory = { .page = copy_page, .context = file };
     const struct vpte_format *vpte = tables->format.vpte;
@@ -103,12 +103,12 @@ walk_file_translate(struct walk_file *file, const struct walk_tables *tables, ui
     file->ncopies = 0;
     result = walk_translate(tables, &memory, address, access, outcome);
     if (result != 0)
-        return failure_set(error, CLI_FAILED, "cannot read " FAILURE_NAME ": %s", file->name,
+        return failure_set(failure, CLI_FAILED, "cannot read " FAILURE_NAME ": %s", file->name,
                            strerror(-result));
     if (file->writable)
         result = write_entries(file, outcome, vpte != NULL ? vpte->entry_size : sizeof(uint64_t));
     if (result != 0)
-        return failure_set(error, CLI_FAILED,
+        return failure_set(failure, CLI_FAILED,
                            "cannot write " FAILURE_NAME ": %s: walk a copy of it", file->name,
                            strerror(-result));
     return CLI_OK;

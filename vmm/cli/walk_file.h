@@ -29,9 +29,9 @@ struct walk_file {
 
 /*
  * Open a regular file; read-only unless writable.
- * Returns 0; CLI_NOT_FOUND or CLI_NOT_LOADABLE with *error filled.
+ * Returns 0; CLI_NOT_FOUND or CLI_NOT_LOADABLE with *failure filled.
  */
-int walk_file_open(struct walk_file *file, const char *name, bool writable, struct failure *error)
+int walk_file_open(struct walk_file *file, const char *name, bool writable, struct failure *failure)
     __attribute__((warn_unused_result));
 
 /* Also good for a file with fd -1. */
@@ -39,11 +39,11 @@ void walk_file_close(struct walk_file *file);
 
 /*
  * walk_translate over the file; writes back if it was opened writable.
- * Returns 0, or CLI_FAILED with *error filled when the file cannot be read or written;
+ * Returns 0, or CLI_FAILED with *failure filled when the file cannot be read or written;
  * of the access's entries those above the failing one are then written.
  */
 int walk_file_translate(struct walk_file *file, const struct walk_tables *tables, uint64_t address,
-                        vm_prot_t access, struct walk_outcome *outcome, struct failure *error)
+                        vm_prot_t access, struct walk_outcome *outcome, struct failure *failure)
     __attribute__((warn_unused_result));
 
 #endif

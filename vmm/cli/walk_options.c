@@ -29,19 +29,19 @@
 #define STRING_OF(x) STRING(x)
 
 static int
-set_ram(struct walk_options *options, const char *value, struct failure *error)
+set_ram(struct walk_options *options, const char *value, struct failure *failure)
 {
     if (*value == '\0')
-        return failure_set(error, CLI_USAGE, "--ram= has no name: give a file");
+        return failure_set(failure, CLI_USAGE, "--ram= has no name: give a file");
     options->ram = value;
     return CLI_OK;
 }
 
 static int
-set_root(struct walk_options *options, const char *value, struct failure *error)
+set_root(struct walk_options *options, const char *value, struct failure *failure)
 {
     if (value_number(value, &options->tables.root) != 0)
-        return failure_set(error, CLI_USAGE,
+        return failure_set(failure, CLI_USAGE,
                            "--root=" FAILURE_NAME
                            " is not a value of 64 bits: give a number like 0x5003",
                            value);
@@ -50,20 +50,20 @@ set_root(struct walk_options *options, const char *value, struct failure *error)
 }
 
 static int
-set_format(struct walk_options *options, const char *value, struct failure *error)
+set_format(struct walk_options *options, const char *value, struct failure *failure)
 {
     if (!walk_format_find(value, &options->tables.format))
-        return failure_set(error, CLI_USAGE,
+        return failure_set(failure, CLI_USAGE,
                            "--format=" FAILURE_NAME " is unknown: give " WALK_FORMAT_NAMES, value);
     options->format_name = value;
     return CLI_OK;
 }
 
 static int
-set_object_pages(struct walk_options *options, const char *value, struct failure *error)
+set_object_pages(struct walk_options *options, const char *value, struct failure *failure)
 {
     if (value_number(value, &options->tables.object_pages) != 0)
-        return failure_set(error, CLI_USAGE,
+        return failure_set(failure, CLI_USAGE,
                            "--object-pages=" FAILURE_NAME
                            " is not a number of pages: give one like 16384",
                            value);
@@ -72,13 +72,13 @@ set_object_pages(struct walk_options *options, const char *value, struct failure
 }
 
 static int
-set_maxphyaddr(struct walk_options *options, const char *value, struct failure *error)
+set_maxphyaddr(struct walk_options *options, const char *value, struct failure *failure)
 {
     uint64_t bits;
 
     if (value_number(value, &bits) != 0 || bits < X86_WALK_MAXPHYADDR_MIN ||
         bits > X86_WALK_MAXPHYADDR_MAX)
-        return failure_set(error, CLI_USAGE,
+        return failure_set(failure, CLI_USAGE,
                            "--maxphyaddr=" FAILURE_NAME " is not possible: give %d to %d", value,
                            X86_WALK_MAXPHYADDR_MIN, X86_WALK_MAXPHYADDR_MAX);
     options->tables.maxphyaddr = (unsigned)bits;
@@ -87,28 +87,28 @@ set_maxphyaddr(struct walk_options *options, const char *value, struct failure *
 }
 
 static int
-set_user(struct walk_options *options, const char *value, struct failure *error)
+set_user(struct walk_options *options, const char *value, struct failure *failure)
 {
     (void)value;
-    (void)error;
+    (void)failure;
     options->tables.user = true;
     return CLI_OK;
 }
 
 static int
-set_set_am(struct walk_options *options, const char *value, struct failure *error)
+set_set_am(struct walk_options *options, const char *value, struct failure *failure)
 {
     (void)value;
-    (void)error;
+    (void)failure;
     options->set_am = true;
     return CLI_OK;
 }
 
 static int
-set_help(struct walk_options *options, const char *value, struct failure *error)
+set_help(struct walk_options *options, const char *value, struct failure *failure)
 {
     (void)value;
-    (void)error;
+    (void)failure;
     options->help = true;
     return CLI_OK;
 }
@@ -117,7 +117,7 @@ static const struct {
     const char *name;
     int has_argument;
     const char *placeholder; /* as the help shows it */
-    int (*set)(struct walk_options *options, const char *value, struct failure *error);
+    int (*set)(struct walk_options *options, const char *value, struct failure *failure);
     const char *help;
 } walk_table[] = {
     { "ram", required_argument, " FILE", set_ram, "the memory: page 0 of the file is frame 0" },
@@ -146,14 +146,14 @@ fill_long_options(struct option *longs)
 
 /* getopt_long's answer for one option. */
 static int
-take_option(struct walk_options *options, int c, char **argv, struct failure *error)
+take_option(struct walk_options *options, int c, char **argv, struct failure *failure)
 {
     if (c >= ROW_BASE)
-        return walk_table[c - ROW_BASE].set(options, optarg, error);
+        return walk_table[c - ROW_BASE].set(options, optarg, failure);
     if (c == 'h')
-        return set_help(options, NULL, error);
+        return set_help(options, NULL, failure);
     return cli_bad_option("walk", c, argv[optind - 1],
-                          optopt >= ROW_BASE ? walk_table[optopt - ROW_BASE].name : NULL, error);
+                          optopt >= ROW_BASE ? walk_table[optopt - ROW_BASE].name : NULL, failure);
 }
 
 /* A bare table address is what most people have at hand: it gets the usual attributes. */
@@ -168,34 +168,35 @@ complete_eptp(struct walk_tables *tables)
 
 /* What can only be said when all options are known. */
 static int
-check_options(const struct walk_options *options, struct failure *error)
+check_options(const struct walk_options *options, struct failure *failure)
 {
     const struct x86_walk_format *x86 = options->tables.format.x86;
 
     if (options->ram == NULL)
-        return failure_set(error, CLI_USAGE, "no --ram given: name the file that holds the memory");
+        return failure_set(failure, CLI_USAGE,
+                           "no --ram given: name the file that holds the memory");
     if (!options->has_root)
-        return failure_set(error, CLI_USAGE, "no --root given: give the root vpte, CR3 or EPTP");
+        return failure_set(failure, CLI_USAGE, "no --root given: give the root vpte, CR3 or EPTP");
     if (!walk_root_fits(&options->tables))
-        return failure_set(error, CLI_USAGE,
+        return failure_set(failure, CLI_USAGE,
                            "--root=0x%llx is no entry of format %s: give one of 32 bits",
                            (unsigned long long)options->tables.root, options->format_name);
     if (options->has_maxphyaddr && x86 == NULL)
-        return failure_set(error, CLI_USAGE,
+        return failure_set(failure, CLI_USAGE,
                            "--maxphyaddr means nothing to format %s: leave it out",
                            options->format_name);
     if (options->tables.user && (x86 == NULL || x86->ept))
-        return failure_set(error, CLI_USAGE, "--user means nothing to format %s: leave it out",
+        return failure_set(failure, CLI_USAGE, "--user means nothing to format %s: leave it out",
                            options->format_name);
     for (size_t i = 0; i < options->nwords; i++) {
         if (strcmp(options->words[i], "-") == 0 && options->nwords != 1)
-            return failure_set(error, CLI_USAGE, "'-' beside accesses: give either");
+            return failure_set(failure, CLI_USAGE, "'-' beside accesses: give either");
     }
     return CLI_OK;
 }
 
 int
-walk_options_parse(int argc, char **argv, struct walk_options *options, struct failure *error)
+walk_options_parse(int argc, char **argv, struct walk_options *options, struct failure *failure)
 {
     struct option longs[COUNT(walk_table) + 1];
     int c, status;
@@ -208,14 +209,14 @@ walk_options_parse(int argc, char **argv, struct walk_options *options, struct f
     optind = 0; /* glibc: start over, so that it can be called again */
     opterr = 0;
     while ((c = getopt_long(argc, argv, ":h", longs, NULL)) != -1) {
-        status = take_option(options, c, argv, error);
+        status = take_option(options, c, argv, failure);
         if (status != CLI_OK)
             return status;
     }
     options->words = argv + optind;
     options->nwords = (size_t)(argc - optind);
     complete_eptp(&options->tables);
-    return options->help ? CLI_OK : check_options(options, error);
+    return options->help ? CLI_OK : check_options(options, failure);
 }
 
 const char *
@@ -226,7 +227,7 @@ walk_access_letter(vm_prot_t access)
 
 static int
 check_address(const struct walk_options *options, const struct walk_access *access,
-              const char *where, struct failure *error)
+              const char *where, struct failure *failure)
 {
     const struct x86_walk_format *x86 = options->tables.format.x86;
     unsigned long long remedy, address = access->address;
@@ -236,13 +237,14 @@ check_address(const struct walk_options *options, const struct walk_access *acce
         return CLI_OK;
     remedy = value;
     if (x86 == NULL || x86->ept)
-        return failure_set(error, CLI_USAGE,
+        return failure_set(failure, CLI_USAGE,
                            "%s0x%llx is beyond what %s translates: give an address below 0x%llx",
                            where, address, options->format_name, remedy);
     if (remedy > address)
-        return failure_set(error, CLI_USAGE, "%s0x%llx is not canonical: sign-extend it to 0x%llx",
-                           where, address, remedy);
-    return failure_set(error, CLI_USAGE,
+        return failure_set(failure, CLI_USAGE,
+                           "%s0x%llx is not canonical: sign-extend it to 0x%llx", where, address,
+                           remedy);
+    return failure_set(failure, CLI_USAGE,
                        "%s0x%llx is not canonical: give an address below 0x%llx or from 0x%llx on",
                        where, address, remedy, -remedy);
 }
@@ -250,32 +252,32 @@ check_address(const struct walk_options *options, const struct walk_access *acce
 /* Parse "r:ADDR", "w:ADDR" or "x:ADDR"; `where` says where it stands, for messages. */
 static int
 parse_access(const char *text, const struct walk_options *options, const char *where,
-             struct walk_access *access, struct failure *error)
+             struct walk_access *access, struct failure *failure)
 {
     static const char letters[] = "rwx"; /* letter i is protection bit i */
     const char *letter = *text != '\0' ? strchr(letters, *text) : NULL;
 
     if (letter == NULL || text[1] != ':' || value_number(text + 2, &access->address) != 0)
-        return failure_set(error, CLI_USAGE,
+        return failure_set(failure, CLI_USAGE,
                            "%s" FAILURE_NAME " is not an access: give r:ADDR, w:ADDR or x:ADDR",
                            where, text);
     access->access = (vm_prot_t)(1u << (letter - letters));
-    return check_address(options, access, where, error);
+    return check_address(options, access, where, failure);
 }
 
 static int
 accesses_add(struct walk_accesses *accesses, const struct walk_access *access,
-             struct failure *error)
+             struct failure *failure)
 {
     if (accesses->count == WALK_MAX_ACCESSES)
-        return failure_set(error, CLI_USAGE, "more than %zu accesses: give them in several runs",
+        return failure_set(failure, CLI_USAGE, "more than %zu accesses: give them in several runs",
                            WALK_MAX_ACCESSES);
     if (accesses->count == accesses->room) {
         size_t room = accesses->room == 0 ? 64 : 2 * accesses->room;
-        struct walk_access *list = reallocarray(accesses->list, room, sizeof *list);
+        struct walk_access *list = reallocarray(accesses->list, room, sizeof(*list));
 
         if (list == NULL)
-            return failure_set(error, CLI_FAILED, "out of memory for %zu accesses", room);
+            return failure_set(failure, CLI_FAILED, "out of memory for %zu accesses", room);
         accesses->list = list;
         accesses->room = room;
     }
@@ -285,12 +287,12 @@ accesses_add(struct walk_accesses *accesses, const struct walk_access *access,
 
 static int
 accesses_add_text(struct walk_accesses *accesses, const struct walk_options *options,
-                  const char *text, const char *where, struct failure *error)
+                  const char *text, const char *where, struct failure *failure)
 {
     struct walk_access access;
-    int status = parse_access(text, options, where, &access, error);
+    int status = parse_access(text, options, where, &access, failure);
 
-    return status != CLI_OK ? status : accesses_add(accesses, &access, error);
+    return status != CLI_OK ? status : accesses_add(accesses, &access, failure);
 }
 
 static bool
@@ -330,7 +332,7 @@ read_line(FILE *input, char line[LINE_SIZE])
 
 static int
 accesses_read_lines(struct walk_accesses *accesses, const struct walk_options *options, FILE *input,
-                    struct failure *error)
+                    struct failure *failure)
 {
     unsigned long long number = 0;
     char line[LINE_SIZE], where[64];
@@ -338,25 +340,25 @@ accesses_read_lines(struct walk_accesses *accesses, const struct walk_options *o
 
     while (status == CLI_OK && read_line(input, line)) {
         number++;
-        snprintf(where, sizeof where, "standard input, line %llu: ", number);
+        snprintf(where, sizeof(where), "standard input, line %llu: ", number);
         if (*line != '\0')
-            status = accesses_add_text(accesses, options, line, where, error);
+            status = accesses_add_text(accesses, options, line, where, failure);
     }
     if (status == CLI_OK && ferror(input))
-        return failure_set(error, CLI_FAILED, "cannot read standard input: %s", strerror(errno));
+        return failure_set(failure, CLI_FAILED, "cannot read standard input: %s", strerror(errno));
     return status;
 }
 
 int
 walk_accesses_read(struct walk_accesses *accesses, const struct walk_options *options, FILE *input,
-                   struct failure *error)
+                   struct failure *failure)
 {
     int status = CLI_OK;
 
     if (options->nwords == 0 || strcmp(options->words[0], "-") == 0)
-        return accesses_read_lines(accesses, options, input, error);
+        return accesses_read_lines(accesses, options, input, failure);
     for (size_t i = 0; i < options->nwords && status == CLI_OK; i++)
-        status = accesses_add_text(accesses, options, options->words[i], "", error);
+        status = accesses_add_text(accesses, options, options->words[i], "", failure);
     return status;
 }
 

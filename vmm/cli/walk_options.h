@@ -39,9 +39,9 @@ struct walk_accesses {
 /*
  * Parse argv[1..argc) of `vkvm walk`; argv[0] is the verb.  Moves words that are no
  * options behind the options; opens nothing.
- * Returns 0; CLI_USAGE with *error filled, *options is then undefined.
+ * Returns 0; CLI_USAGE with *failure filled, *options is then undefined.
  */
-int walk_options_parse(int argc, char **argv, struct walk_options *options, struct failure *error)
+int walk_options_parse(int argc, char **argv, struct walk_options *options, struct failure *failure)
     __attribute__((warn_unused_result));
 
 /*
@@ -49,10 +49,10 @@ int walk_options_parse(int argc, char **argv, struct walk_options *options, stru
  * lines of `input` if there are no words or the word is "-".  All of them are read
  * and checked here, so that bad input is refused before anything is done.
  * Returns 0; CLI_USAGE for a bad access, CLI_FAILED when input cannot be read or
- * memory is out, with *error filled.  The list must be freed in any case.
+ * memory is out, with *failure filled.  The list must be freed in any case.
  */
 int walk_accesses_read(struct walk_accesses *accesses, const struct walk_options *options,
-                       FILE *input, struct failure *error) __attribute__((warn_unused_result));
+                       FILE *input, struct failure *failure) __attribute__((warn_unused_result));
 
 void walk_accesses_free(struct walk_accesses *accesses);
 

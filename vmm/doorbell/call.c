@@ -8,7 +8,7 @@
 
 #include <errno.h>
 
-/* ---- What several calls have. ---- */
+/* --- What several calls have --------------------------------------------- */
 
 /* Whole pages, not empty, no wrapping around. */
 static int
@@ -50,7 +50,7 @@ take_permissions(uint64_t flags, vm_prot_t *prot)
     return 0;
 }
 
-/* ---- The VM and the vCPU. ---- */
+/* --- The VM and the vCPU ------------------------------------------------- */
 
 int
 call_unpack_none(const uint64_t *argument, union call *call)
@@ -91,7 +91,7 @@ call_unpack_fault_delivery(const uint64_t *argument, union call *call)
     return 0;
 }
 
-/* ---- Ranges. ---- */
+/* --- Ranges -------------------------------------------------------------- */
 
 int
 call_unpack_range(const uint64_t *argument, union call *call)
@@ -131,7 +131,7 @@ call_unpack_protect(const uint64_t *argument, union call *call)
     return take_window_range(argument[0], argument[1], &call->protect.range);
 }
 
-/* ---- vmspaces. ---- */
+/* --- vmspaces ------------------------------------------------------------ */
 
 int
 call_unpack_vmspace_create(const uint64_t *argument, union call *call)
@@ -192,7 +192,7 @@ call_unpack_copy(const uint64_t *argument, union call *call)
     return take_window_range(argument[2], argument[3], &call->copy.to);
 }
 
-/* ---- Waiting, and the console. ---- */
+/* --- Waiting, and the console -------------------------------------------- */
 
 int
 call_unpack_wait(const uint64_t *argument, union call *call)

@@ -91,7 +91,7 @@ struct caller {
     unsigned cpu;
 };
 
-/* ---- The VM and the vCPU. ---- */
+/* --- The VM and the vCPU ------------------------------------------------- */
 
 static int64_t
 run_version(const struct caller *caller, const union call *call)
@@ -173,7 +173,7 @@ run_fault_delivery(const struct caller *caller, const union call *call)
     return 0;
 }
 
-/* ---- Ranges and vmspaces. ---- */
+/* --- Ranges and vmspaces ------------------------------------------------- */
 
 static int64_t
 run_inval(const struct caller *caller, const union call *call)
@@ -207,7 +207,7 @@ RUN_BY_BOOKS(copy, copy)
 RUN_BY_BOOKS(wire, range)
 RUN_BY_BOOKS(unwire, range)
 
-/* ---- Waiting, and the console. ---- */
+/* --- Waiting, and the console -------------------------------------------- */
 
 static int64_t
 run_wait(const struct caller *caller, const union call *call)
@@ -243,7 +243,7 @@ run_console_read(const struct caller *caller, const union call *call)
     return doorbell_console_read(caller->vm, &call->console);
 }
 
-/* ---- The bell. ---- */
+/* --- The bell ------------------------------------------------------------ */
 
 /* A call: how its arguments are taken, and what it does. */
 struct call_type {
@@ -311,7 +311,7 @@ doorbell_access(void *device, const struct bus_access *access)
     return answer(doorbell, access->cpu);
 }
 
-/* ---- How vCPUs wait. ---- */
+/* --- How vCPUs wait ------------------------------------------------------ */
 
 static void
 sleep_prepare(void *context, unsigned cpu)
@@ -377,23 +377,23 @@ static const struct wait_ops wait_ops = {
     .all_parked = end_parked,
 };
 
-/* ---- Attaching. ---- */
+/* --- Attaching ----------------------------------------------------------- */
 
 /* The windows and files of the command line belong to no vmspace. */
 static int
 add_configured(struct doorbell *doorbell)
 {
     const struct machine *machine = &doorbell->vm->config.machine;
-    int ret = 0;
+    int error = 0;
 
-    for (unsigned i = 0; i < machine->nwindows && ret == 0; i++)
-        ret = vmspaces_add_window(&doorbell->spaces, machine->windows[i].start,
-                                  gpa_add(machine->windows[i].start, machine->windows[i].size),
-                                  false);
-    for (unsigned i = 0; i < machine->nfiles && ret == 0; i++)
-        ret = vmspaces_add_window(&doorbell->spaces, machine->files[i].start,
-                                  gpa_add(machine->files[i].start, machine->files[i].size), true);
-    return ret;
+    for (unsigned i = 0; i < machine->nwindows && error == 0; i++)
+        error = vmspaces_add_window(&doorbell->spaces, machine->windows[i].start,
+                                    gpa_add(machine->windows[i].start, machine->windows[i].size),
+                                    false);
+    for (unsigned i = 0; i < machine->nfiles && error == 0; i++)
+        error = vmspaces_add_window(&doorbell->spaces, machine->files[i].start,
+                                    gpa_add(machine->files[i].start, machine->files[i].size), true);
+    return error;
 }
 
 static void
@@ -407,26 +407,26 @@ doorbell_detach(void *guest)
 }
 
 static int
-doorbell_attach(struct vm *vm, void **guest, struct failure *error)
+doorbell_attach(struct vm *vm, void **guest, struct failure *failure)
 {
     const struct machine_device *device =
         machine_find_device(&vm->config.machine, MACHINE_DOORBELL);
     struct doorbell *doorbell = calloc(1, sizeof(*doorbell));
-    int ret;
+    int error;
 
     if (doorbell == NULL)
-        return failure_set(error, -ENOMEM, "cannot make the doorbell: %s", strerror(ENOMEM));
+        return failure_set(failure, -ENOMEM, "cannot make the doorbell: %s", strerror(ENOMEM));
     doorbell->vm = vm;
     vmspaces_init(&doorbell->spaces, &vm->map, vm->ram, &vm->config.machine);
     wait_queue_init(&doorbell->waits, &vm->map, vm->ram, machine_ram_pages(&vm->config.machine),
                     &wait_ops, doorbell);
-    ret = add_configured(doorbell);
-    if (ret == 0 && device != NULL)
-        ret = bus_add(&vm->bus, BUS_PORT, device->port, device->nports, BUS_UNLOCKED,
-                      doorbell_access, doorbell);
-    if (ret != 0) {
+    error = add_configured(doorbell);
+    if (error == 0 && device != NULL)
+        error = bus_add(&vm->bus, BUS_PORT, device->port, device->nports, BUS_UNLOCKED,
+                        doorbell_access, doorbell);
+    if (error != 0) {
         doorbell_detach(doorbell);
-        return failure_set(error, ret, "cannot make the doorbell: %s", strerror(-ret));
+        return failure_set(failure, error, "cannot make the doorbell: %s", strerror(-error));
     }
     *guest = doorbell;
     return 0;

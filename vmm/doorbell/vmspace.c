@@ -42,7 +42,7 @@ window_compare(const struct vmspace_window *a, const struct vmspace_window *b)
 RB_GENERATE_INTERNAL(vmspace_window_tree, vmspace_window, by_start, window_compare,
                      __attribute__((unused)) static)
 
-/* ---- Finding.  locked: S ---- */
+/* --- Finding.  locked: S ------------------------------------------------- */
 
 /* The vmspace, whether it is ending or not, or NULL. */
 static struct vmspace *
@@ -96,7 +96,7 @@ window_is(const struct vmspace_window *window, const struct call_range *range)
            gpa_to_u64(window->end) == gpa_to_u64(range->end);
 }
 
-/* ---- Users. ---- */
+/* --- Users --------------------------------------------------------------- */
 
 static void
 count_user_out(struct vmspaces *spaces, unsigned *users) VM_REQUIRES(spaces->lock)
@@ -176,7 +176,7 @@ window_put(struct vmspaces *spaces, struct vmspace_window *window)
     vm_mutex_unlock(&spaces->lock);
 }
 
-/* ---- Entering and taking out. ---- */
+/* --- Entering and taking out --------------------------------------------- */
 
 /* A window of that range, not in the books; NULL = no memory. */
 static struct vmspace_window *
@@ -226,7 +226,7 @@ window_remove(struct vmspaces *spaces, struct vmspace *space, struct vmspace_win
     return error;
 }
 
-/* ---- Windows as they are. ---- */
+/* --- Windows as they are ------------------------------------------------- */
 
 int
 vmspace_setmap(struct vmspaces *spaces, const struct call_setmap *call)
@@ -254,7 +254,7 @@ vmspace_protect(struct vmspaces *spaces, const struct call_protect *call)
     return error;
 }
 
-/* ---- What may cut entries. ---- */
+/* --- What may cut entries ------------------------------------------------ */
 
 /* May a call make more entries?  locked: C, so that not several find room for the same ones */
 static bool
@@ -340,7 +340,7 @@ vmspace_unwire(struct vmspaces *spaces, const struct call_range *range)
     return change_wiring(spaces, range, 2 * VMSPACE_ENTRIES_MAX, vm_map_unwire);
 }
 
-/* ---- vmspaces. ---- */
+/* --- vmspaces ------------------------------------------------------------ */
 
 int
 vmspace_create(struct vmspaces *spaces, const struct call_vmspace *call)
@@ -399,7 +399,7 @@ vmspace_destroy(struct vmspaces *spaces, const struct call_vmspace *call)
     return error;
 }
 
-/* ---- Windows and regions that come and go. ---- */
+/* --- Windows and regions that come and go -------------------------------- */
 
 /* Map what *args says, whose object's reference is dropped on failure. */
 static int
@@ -538,7 +538,7 @@ vmspace_unmap(struct vmspaces *spaces, const struct call_vmspace_unmap *call)
     return error;
 }
 
-/* ---- All of them. ---- */
+/* --- All of them --------------------------------------------------------- */
 
 void
 vmspaces_init(struct vmspaces *spaces, struct vm_map *map, struct vm_object *ram,

@@ -20,7 +20,7 @@ struct waiter {
     bool parked;              /* W: told to ops->park */
 };
 
-/* ---- Words. ---- */
+/* --- Words --------------------------------------------------------------- */
 
 /* The name of the word at gpa; see wait.h.  The guest is not to find the look among its faults. */
 static enum vm_result
@@ -51,7 +51,7 @@ word_is(const struct wait_queue *queue, gpa_t a, gpa_t b)
            vm_map_shows_same(queue->map, a, b);
 }
 
-/* ---- Waiting. ---- */
+/* --- Waiting ------------------------------------------------------------- */
 
 static void
 enqueue(struct wait_queue *queue, struct waiter *waiter)
@@ -135,7 +135,7 @@ wait_queue_wait(struct wait_queue *queue, unsigned cpu, const struct call_wait *
     return result;
 }
 
-/* ---- Waking. ---- */
+/* --- Waking -------------------------------------------------------------- */
 
 enum vm_result
 wait_queue_wake(struct wait_queue *queue, const struct call_wake *call, unsigned *woken,

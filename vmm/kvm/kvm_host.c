@@ -25,23 +25,23 @@
      UFFD_FEATURE_THREAD_ID)
 
 static int
-open_kvm(struct kvm_host *host, struct failure *error)
+open_kvm(struct kvm_host *host, struct failure *failure)
 {
     host->kvm_fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
     if (host->kvm_fd >= 0)
         return 0;
     int code = -errno;
     if (code == -ENOENT || code == -ENODEV || code == -ENXIO)
-        return failure_set(error, -ENOENT,
+        return failure_set(failure, -ENOENT,
                            "/dev/kvm: %s: load the host's KVM module (kvm-intel or kvm-amd) "
                            "and enable virtualization in the firmware",
                            limits_explain(code).text);
     if (code == -EACCES || code == -EPERM)
-        return failure_set(error, code,
+        return failure_set(failure, code,
                            "/dev/kvm: %s: run as root, or join the group that owns it "
                            "(usually: adduser $USER kvm, then log in again)",
                            limits_explain(code).text);
-    return failure_set(error, code, "/dev/kvm: %s", limits_explain(code).text);
+    return failure_set(failure, code, "/dev/kvm: %s", limits_explain(code).text);
 }
 
 static int
@@ -53,29 +53,29 @@ capability(const struct kvm_host *host, long which)
 }
 
 static int
-check_version(const struct kvm_host *host, struct failure *error)
+check_version(const struct kvm_host *host, struct failure *failure)
 {
     int version = ioctl(host->kvm_fd, KVM_GET_API_VERSION, 0);
 
     if (version == KVM_API_VERSION)
         return 0;
-    return failure_set(error, -ENOTSUP,
+    return failure_set(failure, -ENOTSUP,
                        "/dev/kvm: API version %d, need %d: use a Linux kernel of 5.19 or later",
                        version, KVM_API_VERSION);
 }
 
 static int
-ask_capabilities(struct kvm_host *host, struct failure *error)
+ask_capabilities(struct kvm_host *host, struct failure *failure)
 {
     const int sync = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS;
 
     if (capability(host, KVM_CAP_USER_MEMORY) == 0 || capability(host, KVM_CAP_SYNC_MMU) == 0)
-        return failure_set(error, -ENOTSUP,
+        return failure_set(failure, -ENOTSUP,
                            "KVM lacks KVM_CAP_USER_MEMORY or "
                            "KVM_CAP_SYNC_MMU: use a Linux kernel of 5.19 or later");
     int size = ioctl(host->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
     if (size <= 0)
-        return failure_set(error, -ENOTSUP,
+        return failure_set(failure, -ENOTSUP,
                            "KVM_GET_VCPU_MMAP_SIZE failed: use a Linux "
                            "kernel of 5.19 or later");
     host->vcpu_mmap_size = (unsigned)size;
@@ -121,28 +121,28 @@ uffd_offered(void)
 }
 
 int
-kvm_host_uffd_open(int *fd, struct failure *error)
+kvm_host_uffd_open(int *fd, struct failure *failure)
 {
     struct uffdio_api api = { .api = UFFD_API, .features = UFFD_FEATURES_NEEDED };
     int made = uffd_new();
 
     if (made == -EPERM || made == -EACCES)
-        return failure_set(error, -EPERM,
+        return failure_set(failure, -EPERM,
                            "userfaultfd is forbidden: run as root, or give yourself "
                            "/dev/userfaultfd (chown or chmod it; Linux 6.1), or: "
                            "sysctl vm.unprivileged_userfaultfd=1");
     if (made == -ENOSYS)
-        return failure_set(error, -ENOTSUP,
+        return failure_set(failure, -ENOTSUP,
                            "this kernel has no userfaultfd: use one built "
                            "with CONFIG_USERFAULTFD");
     if (made < 0)
-        return failure_set(error, made, "userfaultfd: %s", limits_explain(made).text);
+        return failure_set(failure, made, "userfaultfd: %s", limits_explain(made).text);
     if (ioctl(made, UFFDIO_API, &api) == 0) {
         *fd = made;
         return 0;
     }
     close(made);
-    return failure_set(error, -ENOTSUP,
+    return failure_set(failure, -ENOTSUP,
                        "userfaultfd lacks features 0x%llx (shared memory: "
                        "missing, minor, write-protect; thread id): use a Linux kernel of "
                        "5.19 or later",
@@ -172,11 +172,11 @@ try_continue_wp(int uffd, int memfd)
 
 /* What the host's userfaultfd can do, asked of one of its own. */
 static int
-probe_uffd(struct kvm_host *host, struct failure *error)
+probe_uffd(struct kvm_host *host, struct failure *failure)
 {
     int uffd = -1, memfd, ret;
 
-    ret = kvm_host_uffd_open(&uffd, error);
+    ret = kvm_host_uffd_open(&uffd, failure);
     if (ret != 0)
         return ret;
     memfd = memfd_create("vkvm-probe", MFD_CLOEXEC);
@@ -189,22 +189,22 @@ probe_uffd(struct kvm_host *host, struct failure *error)
 }
 
 int
-kvm_host_open(struct kvm_host *host, struct failure *error)
+kvm_host_open(struct kvm_host *host, struct failure *failure)
 {
-    int ret;
+    int error;
 
     *host = (struct kvm_host){ .kvm_fd = -1 };
-    *error = (struct failure){ 0 };
-    ret = open_kvm(host, error);
-    if (ret == 0)
-        ret = check_version(host, error);
-    if (ret == 0)
-        ret = ask_capabilities(host, error);
-    if (ret == 0)
-        ret = probe_uffd(host, error);
-    if (ret != 0)
+    *failure = (struct failure){ 0 };
+    error = open_kvm(host, failure);
+    if (error == 0)
+        error = check_version(host, failure);
+    if (error == 0)
+        error = ask_capabilities(host, failure);
+    if (error == 0)
+        error = probe_uffd(host, failure);
+    if (error != 0)
         kvm_host_close(host);
-    return ret;
+    return error;
 }
 
 void

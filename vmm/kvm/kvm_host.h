@@ -24,10 +24,11 @@ struct kvm_host {
 
 /*
  * Open /dev/kvm and see that it and userfaultfd have what is needed.
- * Returns 0, or -errno with *error filled: device absent (-ENOENT), forbidden
+ * Returns 0, or -errno with *failure filled: device absent (-ENOENT), forbidden
  * (-EACCES, -EPERM), API or capability missing (-ENOTSUP), or what the host says.
  */
-int kvm_host_open(struct kvm_host *host, struct failure *error) __attribute__((warn_unused_result));
+int kvm_host_open(struct kvm_host *host, struct failure *failure)
+    __attribute__((warn_unused_result));
 
 /* No VM of the host may be left. */
 void kvm_host_close(struct kvm_host *host);
@@ -35,8 +36,8 @@ void kvm_host_close(struct kvm_host *host);
 /*
  * Open a userfaultfd (system call first, then /dev/userfaultfd), non-blocking, with
  * MISSING_SHMEM, MINOR_SHMEM, WP on shmem and THREAD_ID agreed on.
- * Returns 0 and *fd, the caller's; -EPERM, -ENOTSUP, or what the host says, with *error filled.
+ * Returns 0 and *fd, the caller's; -EPERM, -ENOTSUP, or what the host says, with *failure filled.
  */
-int kvm_host_uffd_open(int *fd, struct failure *error) __attribute__((warn_unused_result));
+int kvm_host_uffd_open(int *fd, struct failure *failure) __attribute__((warn_unused_result));
 
 #endif

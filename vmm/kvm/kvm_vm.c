@@ -12,19 +12,19 @@
 #include <unistd.h>
 
 static int
-create_vm(struct kvm_vm *kvm, struct failure *error)
+create_vm(struct kvm_vm *kvm, struct failure *failure)
 {
-    int ret = kvm_ioctl(kvm->host->kvm_fd, KVM_CREATE_VM, NULL);
+    int error = kvm_ioctl(kvm->host->kvm_fd, KVM_CREATE_VM, NULL);
 
-    if (ret == -EINTR)
-        return failure_set(error, ret,
+    if (error == -EINTR)
+        return failure_set(failure, error,
                            "KVM_CREATE_VM: %s: signals come without end: stop who "
                            "sends them",
-                           strerror(-ret));
-    if (ret < 0)
-        return failure_set(error, ret, "KVM_CREATE_VM: %s%s", limits_explain_thread(ret).text,
-                           ret == -EBUSY ? ": is another hypervisor using the processor?" : "");
-    kvm->fd = ret;
+                           strerror(-error));
+    if (error < 0)
+        return failure_set(failure, error, "KVM_CREATE_VM: %s%s", limits_explain_thread(error).text,
+                           error == -EBUSY ? ": is another hypervisor using the processor?" : "");
+    kvm->fd = error;
     return 0;
 }
 
@@ -40,18 +40,18 @@ capability_or(const struct kvm_vm *kvm, long which, unsigned otherwise)
 }
 
 int
-kvm_vm_open(struct kvm_vm *kvm, const struct kvm_host *host, struct failure *error)
+kvm_vm_open(struct kvm_vm *kvm, const struct kvm_host *host, struct failure *failure)
 {
-    int ret;
+    int error;
 
     *kvm = (struct kvm_vm){ .host = host, .fd = -1, .uffd = -1 };
-    *error = (struct failure){ 0 };
-    ret = create_vm(kvm, error);
-    if (ret == 0)
-        ret = kvm_host_uffd_open(&kvm->uffd, error);
-    if (ret != 0) {
+    *failure = (struct failure){ 0 };
+    error = create_vm(kvm, failure);
+    if (error == 0)
+        error = kvm_host_uffd_open(&kvm->uffd, failure);
+    if (error != 0) {
         kvm_vm_close(kvm);
-        return ret;
+        return error;
     }
     kvm->max_vcpus = capability_or(kvm, KVM_CAP_MAX_VCPUS, capability_or(kvm, KVM_CAP_NR_VCPUS, 4));
     kvm->max_memslots = capability_or(kvm, KVM_CAP_NR_MEMSLOTS, 32);

@@ -20,9 +20,9 @@ struct kvm_vm {
 
 /*
  * Make a VM without vCPUs and memory.
- * Returns 0, or -errno with *error filled: what KVM_CREATE_VM says, or kvm_host_uffd_open.
+ * Returns 0, or -errno with *failure filled: what KVM_CREATE_VM says, or kvm_host_uffd_open.
  */
-int kvm_vm_open(struct kvm_vm *kvm, const struct kvm_host *host, struct failure *error)
+int kvm_vm_open(struct kvm_vm *kvm, const struct kvm_host *host, struct failure *failure)
     __attribute__((warn_unused_result));
 
 /* KVM frees the VM when its vCPUs are closed too. */

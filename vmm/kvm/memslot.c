@@ -70,7 +70,7 @@ memslots_fini(struct memslots *slots)
     vm_mutex_fini(&slots->lock);
 }
 
-/* ---- Numbers. ---- */
+/* --- Numbers ------------------------------------------------------------- */
 
 /* Take the lowest free number; slots->limit when there is none. */
 static unsigned
@@ -94,7 +94,7 @@ number_put(struct memslots *slots, unsigned number) VM_REQUIRES(slots->lock)
         slots->lowest = number;
 }
 
-/* ---- Slots. ---- */
+/* --- Slots --------------------------------------------------------------- */
 
 /* The first slot that ends after the page, or NULL. */
 static struct memslot *

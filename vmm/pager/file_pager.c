@@ -328,7 +328,7 @@ check_range(const struct vm_system *sys, const struct file_pager *pager, uint64_
     return *npages > room ? -EOVERFLOW : 0;
 }
 
-/* ---- The objects that there are. ---- */
+/* --- The objects that there are ------------------------------------------ */
 
 static bool
 same_file(const struct file_id *a, const struct file_id *b)
@@ -424,7 +424,7 @@ file_object(struct vm_system *sys, struct file_pager *made, uint64_t npages, uin
     return 0;
 }
 
-/* ---- Making. ---- */
+/* --- Making -------------------------------------------------------------- */
 
 /* A pager with a duplicate of the descriptor. */
 static int

@@ -56,7 +56,7 @@ static const struct swap_device_io host_io = {
     .write = pwritev,
 };
 
-/* ---- Slots. ---- */
+/* --- Slots --------------------------------------------------------------- */
 
 static bool
 slot_used(const struct swap_device *device, uint64_t slot)
@@ -173,7 +173,7 @@ swap_slot_free(struct swap_device *device, uint64_t slot)
     vm_mutex_unlock(&device->lock);
 }
 
-/* ---- Moving bytes. ---- */
+/* --- Moving bytes -------------------------------------------------------- */
 
 void
 swap_device_note(struct swap_device *device, int error)
@@ -300,7 +300,7 @@ swap_device_on_loss(struct swap_device *device, void (*lost)(void *context, cons
     device->lost_context = context;
 }
 
-/* ---- Opening and closing. ---- */
+/* --- Opening and closing ------------------------------------------------- */
 
 /* How many pages the device has: what was asked for, or what its size says. */
 static int

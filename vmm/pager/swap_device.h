@@ -68,7 +68,7 @@ int swap_device_error(const struct swap_device *device);
 void swap_device_on_loss(struct swap_device *device, void (*lost)(void *context, const char *line),
                          void *context);
 
-/* ---- For the swap pager. ---- */
+/* --- For the swap pager -------------------------------------------------- */
 
 /* Take up to n slots in a row.  Returns how many, and *slot the first; 0 = there is none; -ENOMEM. */
 int swap_slots_alloc(struct swap_device *device, unsigned n, uint64_t *slot);

@@ -36,7 +36,7 @@ struct swap_index {
     uint64_t count; /* slots */
 };
 
-/* ---- An object's index. ---- */
+/* --- An object's index --------------------------------------------------- */
 
 static int
 block_compare(const struct swap_block *a, const struct swap_block *b)
@@ -144,7 +144,7 @@ index_run(struct swap_index *index, vm_pindex_t pindex, int step, uint64_t room)
     return run;
 }
 
-/* ---- The pager. ---- */
+/* --- The pager ----------------------------------------------------------- */
 
 static bool
 swap_haspage(struct vm_object *object, vm_pindex_t pindex, unsigned *before, unsigned *after)

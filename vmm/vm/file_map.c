@@ -126,17 +126,17 @@ largest_left(const struct machine_file *configs, unsigned nconfigs, const bool *
 /* From the largest on: who maps a file first decides how large the object is that all share. */
 int
 file_maps_init(struct file_maps *maps, struct vm_map *map, const struct machine_file *configs,
-               unsigned nconfigs, struct failure *error)
+               unsigned nconfigs, struct failure *failure)
 {
     bool mapped[MACHINE_MAX_FILES] = { false };
     unsigned next;
 
     maps->count = 0;
     while ((next = largest_left(configs, nconfigs, mapped)) != nconfigs) {
-        int ret = map_file(map, &configs[next], &maps->maps[maps->count]);
+        int error = map_file(map, &configs[next], &maps->maps[maps->count]);
 
-        if (ret != 0)
-            return file_error_set(&configs[next], ret, error);
+        if (error != 0)
+            return file_error_set(&configs[next], error, failure);
         mapped[next] = true;
         maps->count++;
     }
@@ -176,18 +176,18 @@ file_maps_sync(struct file_maps *maps, gpa_t start, gpa_t end, const _Atomic boo
 int
 file_maps_sync_all(struct file_maps *maps, const struct machine_file **failed)
 {
-    int ret = 0;
+    int error = 0;
 
     for (unsigned i = 0; i < maps->count; i++) {
         struct vm_object *object = maps->maps[i].object;
 
-        if (object == NULL || vm_object_page_clean(object) == 0 || ret != 0)
+        if (object == NULL || vm_object_page_clean(object) == 0 || error != 0)
             continue;
-        ret = file_pager_error(object);
-        ret = ret != 0 ? ret : -EIO;
+        error = file_pager_error(object);
+        error = error != 0 ? error : -EIO;
         *failed = maps->maps[i].config;
     }
-    return ret;
+    return error;
 }
 
 void

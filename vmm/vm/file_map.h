@@ -27,11 +27,11 @@ struct file_maps {
 
 /*
  * Map the files; `configs` stay as long as *maps.
- * Returns 0; -errno with *error filled, and what is mapped goes with the map and
+ * Returns 0; -errno with *failure filled, and what is mapped goes with the map and
  * file_maps_fini.
  */
 int file_maps_init(struct file_maps *maps, struct vm_map *map, const struct machine_file *configs,
-                   unsigned nconfigs, struct failure *error) __attribute__((warn_unused_result));
+                   unsigned nconfigs, struct failure *failure) __attribute__((warn_unused_result));
 
 /*
  * Write modified pages of [start, end) to their file.

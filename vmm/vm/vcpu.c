@@ -50,24 +50,25 @@ vcpu_signal_setup(void)
 }
 
 int
-vcpu_create(struct vcpu_vm *vm, unsigned index, struct vcpu *vcpu, struct failure *error)
+vcpu_create(struct vcpu_vm *vm, unsigned index, struct vcpu *vcpu, struct failure *failure)
 {
-    int ret;
+    int error;
 
     *vcpu = (struct vcpu){ .vm = vm, .index = index, .fd = -1, .unexplained_rip = UINT64_MAX };
     vcpu->fd = ioctl(vm->kvm->fd, KVM_CREATE_VCPU, index);
     if (vcpu->fd < 0) {
-        ret = -errno;
-        return failure_set(error, ret, "cannot create vCPU %u: %s", index,
-                           limits_explain(ret).text);
+        error = -errno;
+        return failure_set(failure, error, "cannot create vCPU %u: %s", index,
+                           limits_explain(error).text);
     }
     vcpu->run =
         mmap(NULL, vm->kvm->host->vcpu_mmap_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
     if (vcpu->run == MAP_FAILED) {
-        ret = -errno;
+        error = -errno;
         close(vcpu->fd);
         vcpu->fd = -1;
-        return failure_set(error, ret, "cannot map vCPU %u: %s", index, limits_explain(ret).text);
+        return failure_set(failure, error, "cannot map vCPU %u: %s", index,
+                           limits_explain(error).text);
     }
     vcpu->arch = (struct arch_vcpu){
         .host = vm->kvm->host, .fd = vcpu->fd, .run = vcpu->run, .index = index
@@ -227,20 +228,20 @@ thread_main(void *argument)
 {
     struct vcpu *vcpu = argument;
     struct vcpu_vm *vm = vcpu->vm;
-    struct failure error;
+    struct failure failure;
     timer_t timer;
-    int ret;
+    int error;
 
     fault_service_attach(vm->service, vcpu->index);
-    if (arch_vcpu_init(&vcpu->arch, &vm->start, &error) != 0)
-        vm->ops->end(vm->context, false, error.message);
-    ret = start_timer(&timer);
-    if (ret != 0)
+    if (arch_vcpu_init(&vcpu->arch, &vm->start, &failure) != 0)
+        vm->ops->end(vm->context, false, failure.message);
+    error = start_timer(&timer);
+    if (error != 0)
         vcpu_end(vcpu, VCPU_END_FAILED, "cannot make a timer (ulimit -i is the limit): %s",
-                 limits_explain(ret).text);
+                 limits_explain(error).text);
     while (!vcpu_vm_is_ending(vm))
         run_once(vcpu);
-    if (ret == 0)
+    if (error == 0)
         (void)timer_delete(timer);
     vcpu_gate_remove(&vm->gate);
     return NULL;

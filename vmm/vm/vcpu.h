@@ -114,9 +114,9 @@ void vcpu_signal_setup(void);
 
 /*
  * Make the vCPU, without a thread.
- * Returns 0, or -errno with *error filled.
+ * Returns 0, or -errno with *failure filled.
  */
-int vcpu_create(struct vcpu_vm *vm, unsigned index, struct vcpu *vcpu, struct failure *error)
+int vcpu_create(struct vcpu_vm *vm, unsigned index, struct vcpu *vcpu, struct failure *failure)
     __attribute__((warn_unused_result));
 void vcpu_destroy(struct vcpu *vcpu);
 

@@ -118,11 +118,11 @@ inject(struct vcpu *vcpu, const struct vm_fault_info *info, unsigned flags)
 {
     bool ve = arch_vcpu_delivers_ve(&vcpu->arch);
     unsigned ninputs;
-    int ret;
+    int error;
 
-    ret = arch_inject_fault(&vcpu->arch, vcpu->vm->map, info, flags, &ninputs);
-    if (ret != 0)
-        return ret == -EALREADY ? 0 : ret;
+    error = arch_inject_fault(&vcpu->arch, vcpu->vm->map, info, flags, &ninputs);
+    if (error != 0)
+        return error == -EALREADY ? 0 : error;
     if (ninputs != 0)
         give_back_input(vcpu, ninputs);
     if (ve)
@@ -169,7 +169,7 @@ static void
 fail_access(struct vcpu *vcpu, const struct vm_fault_info *info, unsigned flags)
 {
     uint64_t rip = 0, hash;
-    int ret;
+    int error;
 
     if (info->result == VM_HOST_FAILURE) {
         vcpu_end(vcpu, VCPU_END_FAILED, "%s of guest address 0x%" PRIx64 ": %s: %s",
@@ -178,19 +178,19 @@ fail_access(struct vcpu *vcpu, const struct vm_fault_info *info, unsigned flags)
                  limits_explain_cause(info->cause, info->error).text);
         return;
     }
-    ret = inject(vcpu, info, flags);
-    if (ret == -EAGAIN && arch_vcpu_position(&vcpu->arch, &rip, &hash) == 0) {
+    error = inject(vcpu, info, flags);
+    if (error == -EAGAIN && arch_vcpu_position(&vcpu->arch, &rip, &hash) == 0) {
         if (rip != vcpu->unexplained_rip ||
             gpa_to_u64(info->gpa) != gpa_to_u64(vcpu->unexplained_gpa)) {
             vcpu->unexplained_rip = rip;
             vcpu->unexplained_gpa = info->gpa;
             return;
         }
-        ret = inject(vcpu, info, flags | ARCH_INJECT_CERTAIN);
+        error = inject(vcpu, info, flags | ARCH_INJECT_CERTAIN);
     }
     vcpu->unexplained_rip = UINT64_MAX;
-    if (ret != 0)
-        end_undeliverable(vcpu, info, ret);
+    if (error != 0)
+        end_undeliverable(vcpu, info, error);
 }
 
 /* KVM_RUN failed and will be entered again, but not for ever. */
@@ -329,18 +329,18 @@ handle_emulation_failure(struct vcpu *vcpu)
 {
     char instruction[ARCH_INSTRUCTION_SIZE];
     struct vm_fault_info info;
-    int ret;
+    int error;
 
     if (fault_service_take_failure(vcpu->vm->service, vcpu->index, &info)) {
         fail_access(vcpu, &info, 0);
         return;
     }
-    ret = arch_resolve_instruction(&vcpu->arch, vcpu->vm->map, &info);
-    if (ret == 1) {
+    error = arch_resolve_instruction(&vcpu->arch, vcpu->vm->map, &info);
+    if (error == 1) {
         fail_access(vcpu, &info, ARCH_INJECT_CERTAIN);
         return;
     }
-    if (ret == 0 && count_refusal(vcpu) <= EMULATE_MAX) {
+    if (error == 0 && count_refusal(vcpu) <= EMULATE_MAX) {
         vcpu->refused_at = clock_now_ns();
         return;
     }

@@ -32,22 +32,22 @@
 
 int
 vm_create(struct vm_host *host, const struct vm_config *config, struct vm **vmp,
-          struct failure *error)
+          struct failure *failure)
 {
     uint64_t started = clock_now_ns();
     struct vm *vm;
-    int ret;
+    int error;
 
     vm = calloc(1, sizeof(*vm));
     if (vm == NULL)
-        return failure_set(error, -ENOMEM, "cannot make a VM: %s", limits_explain(ENOMEM).text);
+        return failure_set(failure, -ENOMEM, "cannot make a VM: %s", limits_explain(ENOMEM).text);
     vm->config = *config;
     vm->host = host;
     vm->started_ns = started;
-    ret = vm_parts_make(vm, error);
-    if (ret != 0) {
+    error = vm_parts_make(vm, failure);
+    if (error != 0) {
         free(vm);
-        return ret;
+        return error;
     }
     vm->create_ns = clock_now_ns() - started;
     atomic_fetch_add(&host->nvms, 1);
@@ -68,10 +68,10 @@ vm_destroy(struct vm *vm)
 }
 
 int
-vm_set_start(struct vm *vm, const struct arch_start *start, struct failure *error)
+vm_set_start(struct vm *vm, const struct arch_start *start, struct failure *failure)
 {
     vm->shared.start = *start;
-    return arch_start_prepare(start, &vm->map, error);
+    return arch_start_prepare(start, &vm->map, failure);
 }
 
 struct vm_map *
@@ -309,13 +309,13 @@ run_vcpus(struct vm *vm, struct vm_watch *watch)
 {
     uint64_t started = clock_now_ns();
     unsigned i;
-    int ret = 0;
+    int error = 0;
 
-    for (i = 0; i < vm->config.machine.nvcpus && ret == 0; i++)
-        ret = vcpu_start(&vm->vcpus[i]);
-    if (ret != 0)
+    for (i = 0; i < vm->config.machine.nvcpus && error == 0; i++)
+        error = vcpu_start(&vm->vcpus[i]);
+    if (error != 0)
         vm_end(vm, VM_END_FAILED, 0, "cannot start a vCPU thread: %s",
-               limits_explain_thread(ret).text);
+               limits_explain_thread(error).text);
     vm_watch_run(watch);
     join_vcpus(vm);
     vm->run_ns = clock_now_ns() - started;
@@ -335,20 +335,20 @@ write_files_back(struct vm *vm)
 {
     struct vm_outcome *outcome = &vm->outcome;
     const struct machine_file *file;
-    int ret;
+    int error;
 
-    ret = file_maps_sync_all(&vm->files, &file);
-    if (ret == 0)
+    error = file_maps_sync_all(&vm->files, &file);
+    if (error == 0)
         return;
     if (outcome->end == VM_END_GUEST) {
         outcome->end = VM_END_FAILED;
         snprintf(outcome->message, sizeof(outcome->message),
                  "cannot write back %.*s: %s: modified pages are lost",
                  (int)(file->path_size > 128 ? 128 : file->path_size), file->path,
-                 limits_explain(ret).text);
+                 limits_explain(error).text);
     } else {
         vm_warn_line(vm->config.warn, vm->config.warn_context,
-                     "modified pages of a mapped file could not be written back", ret);
+                     "modified pages of a mapped file could not be written back", error);
     }
     vm->lost_told = true;
     atomic_fetch_add(&vm->host->quiet, 1);
@@ -358,27 +358,27 @@ void
 vm_run(struct vm *vm, struct vm_outcome *outcome)
 {
     struct vm_watch watch;
-    int ret;
+    int error;
 
     vm->shared.map = &vm->map;
     vm->shared.bus = &vm->bus;
     vm->shared.ops = &vm_vcpu_ops;
     vm->shared.context = vm;
     vcpu_signal_setup();
-    ret = vm_watch_init(&watch, vm);
-    if (ret == 0)
-        ret = start_service(vm);
-    if (ret == 0)
+    error = vm_watch_init(&watch, vm);
+    if (error == 0)
+        error = start_service(vm);
+    if (error == 0)
         run_vcpus(vm, &watch);
     /* A signal that comes from here on ends the process: what is left may take long. */
     vm_watch_fini(&watch);
-    if (ret == 0) {
+    if (error == 0) {
         tell_ended(vm);
         kvm_pmap_abort(vm->kpmap);
         stop_service(vm);
         write_files_back(vm);
     } else {
-        vm_end(vm, VM_END_FAILED, 0, "cannot start: %s", limits_explain_thread(ret).text);
+        vm_end(vm, VM_END_FAILED, 0, "cannot start: %s", limits_explain_thread(error).text);
     }
     *outcome = vm->outcome;
 }

@@ -26,9 +26,9 @@ struct vm_host; /* vm_host.h */
 struct vm_guest_ops {
     /*
      * The VM's memory, windows and files are mapped and no vCPU runs: make what is needed and put
-     * it on the VM's bus.  Returns 0 and *guest, or -errno with *error filled and nothing left.
+     * it on the VM's bus.  Returns 0 and *guest, or -errno with *failure filled and nothing left.
      */
-    int (*attach)(struct vm *vm, void **guest, struct failure *error);
+    int (*attach)(struct vm *vm, void **guest, struct failure *failure);
     /* The reverse, after the last vCPU has ended. */
     void (*detach)(void *guest);
 };
@@ -97,10 +97,10 @@ struct vm_report {
 /*
  * Make a VM on the host, which stays until it is destroyed: RAM, windows and files mapped, vCPUs created, no thread yet.
  * Returns 0 and *vmp; -EINVAL for a configuration that cannot be, or another
- * -errno; *error is filled then and nothing is held.
+ * -errno; *failure is filled then and nothing is held.
  */
 int vm_create(struct vm_host *host, const struct vm_config *config, struct vm **vmp,
-              struct failure *error) __attribute__((warn_unused_result));
+              struct failure *failure) __attribute__((warn_unused_result));
 
 /* The VM's map: loaders write the image and the device tree through vm_map_write. */
 struct vm_map *vm_map_of(struct vm *vm);
@@ -108,9 +108,9 @@ struct vm_map *vm_map_of(struct vm *vm);
 /*
  * Say how the vCPUs start, once the image is known, and write what must stand in guest memory
  * for that.  Before vm_run.
- * Returns 0, or -errno with *error filled.
+ * Returns 0, or -errno with *failure filled.
  */
-int vm_set_start(struct vm *vm, const struct arch_start *start, struct failure *error)
+int vm_set_start(struct vm *vm, const struct arch_start *start, struct failure *failure)
     __attribute__((warn_unused_result));
 
 /*

@@ -42,21 +42,22 @@ host_warn(struct vm_host *host, const char *message, int error)
 }
 
 static int
-check_config(const struct vm_host_config *config, struct failure *error)
+check_config(const struct vm_host_config *config, struct failure *failure)
 {
     if (config->ram_budget != 0 && config->ram_budget < VM_RAM_BUDGET_MIN * PAGE_SIZE)
-        return failure_set(error, -EINVAL, "RAM budget of %" PRIu64 " bytes: the least is %" PRIu64,
+        return failure_set(failure, -EINVAL,
+                           "RAM budget of %" PRIu64 " bytes: the least is %" PRIu64,
                            config->ram_budget, VM_RAM_BUDGET_MIN * PAGE_SIZE);
     if (config->prefault_pages > VM_PREFAULT_MAX)
-        return failure_set(error, -EINVAL, "prefault of %u pages: the most is %d",
+        return failure_set(failure, -EINVAL, "prefault of %u pages: the most is %d",
                            config->prefault_pages, VM_PREFAULT_MAX);
     return 0;
 }
 
 static int
-make_kvm(struct vm_host *host, struct failure *error)
+make_kvm(struct vm_host *host, struct failure *failure)
 {
-    return kvm_host_open(&host->kvm, error);
+    return kvm_host_open(&host->kvm, failure);
 }
 
 static void
@@ -99,21 +100,21 @@ on_swap_loss(void *context, const char *line)
  * be paged out.  A block device is as large as it is.
  */
 static int
-make_swap(struct vm_host *host, struct failure *error)
+make_swap(struct vm_host *host, struct failure *failure)
 {
     const char *path = host->config.swap;
-    int ret, whole;
+    int error, whole;
 
     if (path == NULL)
         return 0;
-    ret = swap_device_open(path, VM_STORE_PAGES, &host->swap);
-    if (ret == -ENOSPC) {
+    error = swap_device_open(path, VM_STORE_PAGES, &host->swap);
+    if (error == -ENOSPC) {
         whole = swap_device_open(path, 0, &host->swap);
         if (whole != -EINVAL) /* else it is no small device: no file could be made */
-            ret = whole;
+            error = whole;
     }
-    if (ret != 0)
-        return swap_error_set(path, ret, error);
+    if (error != 0)
+        return swap_error_set(path, error, failure);
     swap_device_on_loss(host->swap, on_swap_loss, host);
     return 0;
 }
@@ -132,17 +133,18 @@ on_pageout_error(void *context, const char *message, int error)
 }
 
 static int
-make_system(struct vm_host *host, struct failure *error)
+make_system(struct vm_host *host, struct failure *failure)
 {
     const struct vm_system_config config = {
         .store_pages = VM_STORE_PAGES,
         .ram_budget = (host->config.ram_budget + PAGE_MASK) >> PAGE_SHIFT,
     };
-    int ret;
+    int error;
 
-    ret = vm_system_init(&host->sys, &config);
-    if (ret != 0)
-        return failure_set(error, ret, "cannot make the frame store: %s", limits_explain(ret).text);
+    error = vm_system_init(&host->sys, &config);
+    if (error != 0)
+        return failure_set(failure, error, "cannot make the frame store: %s",
+                           limits_explain(error).text);
     host->sys.tunables.fast_fault = host->config.fast_fault;
     host->sys.tunables.prefault_pages = host->config.prefault_pages;
     host->sys.pageout_error = on_pageout_error;
@@ -159,13 +161,13 @@ unmake_system(struct vm_host *host)
 }
 
 static int
-make_pageout(struct vm_host *host, struct failure *error)
+make_pageout(struct vm_host *host, struct failure *failure)
 {
-    int ret = pageout_thread_start(&host->sys, &host->pageout);
+    int error = pageout_thread_start(&host->sys, &host->pageout);
 
-    if (ret != 0)
-        return failure_set(error, ret, "cannot start the page-out thread: %s",
-                           limits_explain_thread(ret).text);
+    if (error != 0)
+        return failure_set(failure, error, "cannot start the page-out thread: %s",
+                           limits_explain_thread(error).text);
     return 0;
 }
 
@@ -177,7 +179,7 @@ unmake_pageout(struct vm_host *host)
 
 /* The parts in the order they are made; they go in the reverse order. */
 static const struct vm_host_part {
-    int (*make)(struct vm_host *host, struct failure *error);
+    int (*make)(struct vm_host *host, struct failure *failure);
     void (*unmake)(struct vm_host *host);
 } vm_host_parts[] = {
     { make_kvm, unmake_kvm },
@@ -195,36 +197,36 @@ unmake_first(struct vm_host *host, size_t nparts)
 }
 
 static int
-make_parts(struct vm_host *host, struct failure *error)
+make_parts(struct vm_host *host, struct failure *failure)
 {
     for (size_t i = 0; i < VM_HOST_PARTS; i++) {
-        int ret = vm_host_parts[i].make(host, error);
+        int error = vm_host_parts[i].make(host, failure);
 
-        if (ret != 0) {
+        if (error != 0) {
             unmake_first(host, i);
-            return ret;
+            return error;
         }
     }
     return 0;
 }
 
 int
-vm_host_create(const struct vm_host_config *config, struct vm_host **hostp, struct failure *error)
+vm_host_create(const struct vm_host_config *config, struct vm_host **hostp, struct failure *failure)
 {
     struct vm_host *host;
-    int ret;
+    int error;
 
-    ret = check_config(config, error);
-    if (ret != 0)
-        return ret;
+    error = check_config(config, failure);
+    if (error != 0)
+        return error;
     host = calloc(1, sizeof(*host));
     if (host == NULL)
-        return failure_set(error, -ENOMEM, "cannot prepare for VMs: %s", strerror(ENOMEM));
+        return failure_set(failure, -ENOMEM, "cannot prepare for VMs: %s", strerror(ENOMEM));
     host->config = *config;
-    ret = make_parts(host, error);
-    if (ret != 0) {
+    error = make_parts(host, failure);
+    if (error != 0) {
         free(host);
-        return ret;
+        return error;
     }
     *hostp = host;
     return 0;

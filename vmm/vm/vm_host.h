@@ -37,11 +37,11 @@ struct vm_host_config {
 
 /*
  * Open KVM and swap, make the memory system, start page-out.  Its thread takes no signals.
- * Returns 0 and *hostp; -EINVAL for a configuration that cannot be, or another -errno; *error
+ * Returns 0 and *hostp; -EINVAL for a configuration that cannot be, or another -errno; *failure
  * is filled then and nothing is held.
  */
 int vm_host_create(const struct vm_host_config *config, struct vm_host **hostp,
-                   struct failure *error) __attribute__((warn_unused_result));
+                   struct failure *failure) __attribute__((warn_unused_result));
 
 /* No VM may be left. */
 void vm_host_destroy(struct vm_host *host);

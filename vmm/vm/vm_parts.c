@@ -18,36 +18,36 @@
 
 /* Against what this host can do. */
 static int
-check_machine(struct vm *vm, struct failure *error)
+check_machine(struct vm *vm, struct failure *failure)
 {
     const struct machine *machine = &vm->config.machine;
     unsigned physical_bits;
-    int ret;
+    int error;
 
-    ret = arch_physical_bits(&vm->host->kvm, &physical_bits);
-    if (ret != 0)
-        return failure_set(error, ret, "cannot ask KVM for its CPUID: %s",
-                           limits_explain(ret).text);
-    ret = machine_check(machine, physical_bits, error);
-    if (ret == 0 && machine->nvcpus > vm->kvm.max_vcpus)
-        ret = failure_set(error, -EINVAL, "%u vCPUs: KVM allows %u here", machine->nvcpus,
-                          vm->kvm.max_vcpus);
-    return ret;
+    error = arch_physical_bits(&vm->host->kvm, &physical_bits);
+    if (error != 0)
+        return failure_set(failure, error, "cannot ask KVM for its CPUID: %s",
+                           limits_explain(error).text);
+    error = machine_check(machine, physical_bits, failure);
+    if (error == 0 && machine->nvcpus > vm->kvm.max_vcpus)
+        error = failure_set(failure, -EINVAL, "%u vCPUs: KVM allows %u here", machine->nvcpus,
+                            vm->kvm.max_vcpus);
+    return error;
 }
 
 static int
-make_kvm(struct vm *vm, struct failure *error)
+make_kvm(struct vm *vm, struct failure *failure)
 {
-    int ret;
+    int error;
 
-    ret = kvm_vm_open(&vm->kvm, &vm->host->kvm, error);
-    if (ret != 0)
-        return ret;
-    ret = check_machine(vm, error);
-    if (ret == 0)
+    error = kvm_vm_open(&vm->kvm, &vm->host->kvm, failure);
+    if (error != 0)
+        return error;
+    error = check_machine(vm, failure);
+    if (error == 0)
         return 0;
     kvm_vm_close(&vm->kvm);
-    return ret;
+    return error;
 }
 
 static void
@@ -57,47 +57,48 @@ on_pmap_fatal(void *context, const char *message)
 }
 
 static int
-make_kpmap(struct vm *vm, struct failure *error)
+make_kpmap(struct vm *vm, struct failure *failure)
 {
     const struct kvm_pmap_config config = {
         .kvm = &vm->kvm, .sys = &vm->host->sys, .fatal = on_pmap_fatal, .context = vm
     };
-    int ret;
+    int error;
 
-    ret = kvm_pmap_create(&config, &vm->kpmap);
-    if (ret != 0)
-        return failure_set(error, ret, "cannot make the address space of the windows: %s",
-                           limits_explain(ret).text);
+    error = kvm_pmap_create(&config, &vm->kpmap);
+    if (error != 0)
+        return failure_set(failure, error, "cannot make the address space of the windows: %s",
+                           limits_explain(error).text);
     return 0;
 }
 
 static int
-make_pmap(struct vm *vm, struct failure *error)
+make_pmap(struct vm *vm, struct failure *failure)
 {
-    int ret;
+    int error;
 
-    ret = pmap_init(&vm->pmap, &vm->host->sys, &kvm_pmap_ops, vm->kpmap);
-    if (ret == -ENOSPC)
-        return failure_set(error, ret, "a process has %d VMs at most: start another", VM_MAX_PMAPS);
-    if (ret != 0)
-        return failure_set(error, ret, "cannot make the physical map: %s",
-                           limits_explain(ret).text);
+    error = pmap_init(&vm->pmap, &vm->host->sys, &kvm_pmap_ops, vm->kpmap);
+    if (error == -ENOSPC)
+        return failure_set(failure, error, "a process has %d VMs at most: start another",
+                           VM_MAX_PMAPS);
+    if (error != 0)
+        return failure_set(failure, error, "cannot make the physical map: %s",
+                           limits_explain(error).text);
     return 0;
 }
 
 static int
-make_ram(struct vm *vm, struct failure *error)
+make_ram(struct vm *vm, struct failure *failure)
 {
-    int ret;
+    int error;
 
     vm_map_init(&vm->map, &vm->host->sys, &vm->pmap);
     vm->map.stop = &vm->shared.ending;
-    ret =
+    error =
         vm_object_create_default(&vm->host->sys, machine_ram_pages(&vm->config.machine), &vm->ram);
-    if (ret != 0) {
+    if (error != 0) {
         vm_map_fini(&vm->map);
-        return failure_set(error, ret, "cannot make %" PRIu64 " bytes of guest memory: %s",
-                           machine_memory_size(&vm->config.machine), limits_explain(ret).text);
+        return failure_set(failure, error, "cannot make %" PRIu64 " bytes of guest memory: %s",
+                           machine_memory_size(&vm->config.machine), limits_explain(error).text);
     }
     return 0;
 }
@@ -106,19 +107,19 @@ make_ram(struct vm *vm, struct failure *error)
 static int
 map_ram(struct vm *vm, struct vm_map_insert *args)
 {
-    int ret;
+    int error;
 
     args->object = vm->ram;
     args->max_protection = VM_PROT_ALL;
     vm_object_ref(vm->ram);
-    ret = vm_map_insert(&vm->map, args);
-    if (ret != 0)
+    error = vm_map_insert(&vm->map, args);
+    if (error != 0)
         vm_object_unref(vm->ram);
-    return ret;
+    return error;
 }
 
 static int
-map_window(struct vm *vm, unsigned index, struct failure *error)
+map_window(struct vm *vm, unsigned index, struct failure *failure)
 {
     const struct machine_window *window = &vm->config.machine.windows[index];
     struct vm_map_insert args = {
@@ -129,18 +130,19 @@ map_window(struct vm *vm, unsigned index, struct failure *error)
         .root = window->root,
         .protection = window->protection,
     };
-    int ret;
+    int error;
 
-    ret = map_ram(vm, &args);
-    if (ret != 0)
-        return failure_set(error, ret, "cannot map window %u at guest address 0x%" PRIx64 ": %s",
-                           index, gpa_to_u64(window->start), limits_explain(ret).text);
+    error = map_ram(vm, &args);
+    if (error != 0)
+        return failure_set(failure, error,
+                           "cannot map window %u at guest address 0x%" PRIx64 ": %s", index,
+                           gpa_to_u64(window->start), limits_explain(error).text);
     return 0;
 }
 
 /* The page index in the RAM object is the guest-physical page number. */
 static int
-map_ram_range(struct vm *vm, const struct machine_ram *ram, struct failure *error)
+map_ram_range(struct vm *vm, const struct machine_ram *ram, struct failure *failure)
 {
     struct vm_map_insert args = {
         .start = ram->start,
@@ -149,26 +151,26 @@ map_ram_range(struct vm *vm, const struct machine_ram *ram, struct failure *erro
         .maptype = VM_MAPTYPE_NORMAL,
         .protection = VM_PROT_ALL,
     };
-    int ret = map_ram(vm, &args);
+    int error = map_ram(vm, &args);
 
-    if (ret != 0)
-        return failure_set(error, ret, "cannot map guest memory at 0x%" PRIx64 ": %s",
-                           gpa_to_u64(ram->start), limits_explain(ret).text);
+    if (error != 0)
+        return failure_set(failure, error, "cannot map guest memory at 0x%" PRIx64 ": %s",
+                           gpa_to_u64(ram->start), limits_explain(error).text);
     return 0;
 }
 
 static int
-map_memory(struct vm *vm, struct failure *error)
+map_memory(struct vm *vm, struct failure *failure)
 {
     const struct machine *machine = &vm->config.machine;
     unsigned i;
-    int ret = 0;
+    int error = 0;
 
-    for (i = 0; i < machine->nram && ret == 0; i++)
-        ret = map_ram_range(vm, &machine->ram[i], error);
-    for (i = 0; i < machine->nwindows && ret == 0; i++)
-        ret = map_window(vm, i, error);
-    return ret;
+    for (i = 0; i < machine->nram && error == 0; i++)
+        error = map_ram_range(vm, &machine->ram[i], failure);
+    for (i = 0; i < machine->nwindows && error == 0; i++)
+        error = map_window(vm, i, failure);
+    return error;
 }
 
 static void
@@ -183,23 +185,23 @@ destroy_vcpus(struct vm *vm)
 }
 
 static int
-make_vcpus(struct vm *vm, struct failure *error)
+make_vcpus(struct vm *vm, struct failure *failure)
 {
     unsigned i;
-    int ret = 0;
+    int error = 0;
 
     vm->vcpus = calloc(vm->config.machine.nvcpus, sizeof(*vm->vcpus));
     if (vm->vcpus == NULL)
-        return failure_set(error, -ENOMEM, "cannot make %u vCPUs: %s", vm->config.machine.nvcpus,
+        return failure_set(failure, -ENOMEM, "cannot make %u vCPUs: %s", vm->config.machine.nvcpus,
                            limits_explain(ENOMEM).text);
     vm->shared.kvm = &vm->kvm;
     for (i = 0; i < vm->config.machine.nvcpus; i++)
         vm->vcpus[i].fd = -1;
-    for (i = 0; i < vm->config.machine.nvcpus && ret == 0; i++)
-        ret = vcpu_create(&vm->shared, i, &vm->vcpus[i], error);
-    if (ret != 0)
+    for (i = 0; i < vm->config.machine.nvcpus && error == 0; i++)
+        error = vcpu_create(&vm->shared, i, &vm->vcpus[i], failure);
+    if (error != 0)
         destroy_vcpus(vm);
-    return ret;
+    return error;
 }
 
 /* Whoever waits for the vCPUs in an event loop looks at the descriptor. */
@@ -214,26 +216,27 @@ tell_rested(void *context)
 }
 
 static int
-make_eventfds(struct vm *vm, struct failure *error)
+make_eventfds(struct vm *vm, struct failure *failure)
 {
-    int ret = 0;
+    int error = 0;
 
     vm->ended_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     vm->rested_fd = vm->ended_fd < 0 ? -1 : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (vm->rested_fd < 0)
-        ret = failure_set(error, -errno, "cannot make an eventfd: %s", limits_explain(errno).text);
-    if (ret != 0 && vm->ended_fd >= 0)
+        error =
+            failure_set(failure, -errno, "cannot make an eventfd: %s", limits_explain(errno).text);
+    if (error != 0 && vm->ended_fd >= 0)
         close(vm->ended_fd);
-    return ret;
+    return error;
 }
 
 static int
-make_rest(struct vm *vm, struct failure *error)
+make_rest(struct vm *vm, struct failure *failure)
 {
-    int ret = make_eventfds(vm, error);
+    int error = make_eventfds(vm, failure);
 
-    if (ret != 0)
-        return ret;
+    if (error != 0)
+        return error;
     console_init(&vm->console, STDIN_FILENO, STDOUT_FILENO);
     vm_mutex_init(&vm->end_lock);
     vcpu_gate_init(&vm->shared.gate, tell_rested, vm);
@@ -258,29 +261,29 @@ unmake_ram(struct vm *vm)
 }
 
 static int
-make_memory(struct vm *vm, struct failure *error)
+make_memory(struct vm *vm, struct failure *failure)
 {
-    int ret;
+    int error;
 
-    ret = make_ram(vm, error);
-    if (ret != 0)
-        return ret;
-    ret = map_memory(vm, error);
-    if (ret != 0)
+    error = make_ram(vm, failure);
+    if (error != 0)
+        return error;
+    error = map_memory(vm, failure);
+    if (error != 0)
         unmake_ram(vm);
-    return ret;
+    return error;
 }
 
 static int
-make_files(struct vm *vm, struct failure *error)
+make_files(struct vm *vm, struct failure *failure)
 {
-    int ret;
+    int error;
 
-    ret = file_maps_init(&vm->files, &vm->map, vm->config.machine.files, vm->config.machine.nfiles,
-                         error);
-    if (ret != 0)
+    error = file_maps_init(&vm->files, &vm->map, vm->config.machine.files,
+                           vm->config.machine.nfiles, failure);
+    if (error != 0)
         file_maps_fini(&vm->files);
-    return ret;
+    return error;
 }
 
 static void
@@ -309,18 +312,19 @@ console_access(void *device, const struct bus_access *access)
 }
 
 static int
-make_bus(struct vm *vm, struct failure *error)
+make_bus(struct vm *vm, struct failure *failure)
 {
     const struct machine_device *device = machine_find_device(&vm->config.machine, MACHINE_CONSOLE);
-    int ret = 0;
+    int error = 0;
 
     bus_init(&vm->bus, vm->config.machine.absent);
     if (device != NULL)
-        ret = bus_add(&vm->bus, BUS_PORT, device->port, device->nports, BUS_UNLOCKED,
-                      console_access, vm);
-    if (ret != 0)
+        error = bus_add(&vm->bus, BUS_PORT, device->port, device->nports, BUS_UNLOCKED,
+                        console_access, vm);
+    if (error != 0)
         bus_fini(&vm->bus);
-    return ret == 0 ? 0 : failure_set(error, ret, "cannot make the bus: %s", strerror(-ret));
+    return error == 0 ? 0
+                      : failure_set(failure, error, "cannot make the bus: %s", strerror(-error));
 }
 
 static void
@@ -330,9 +334,9 @@ unmake_bus(struct vm *vm)
 }
 
 static int
-make_guest(struct vm *vm, struct failure *error)
+make_guest(struct vm *vm, struct failure *failure)
 {
-    return vm->config.guest == NULL ? 0 : vm->config.guest->attach(vm, &vm->guest, error);
+    return vm->config.guest == NULL ? 0 : vm->config.guest->attach(vm, &vm->guest, failure);
 }
 
 static void
@@ -362,7 +366,7 @@ unmake_kvm(struct vm *vm)
 
 /* The parts of a VM in the order they are made; they go in the reverse order. */
 static const struct vm_part {
-    int (*make)(struct vm *vm, struct failure *error);
+    int (*make)(struct vm *vm, struct failure *failure);
     void (*unmake)(struct vm *vm);
 } vm_parts[] = {
     { make_rest, unmake_rest },    { make_kvm, unmake_kvm },    { make_kpmap, unmake_kpmap },
@@ -379,16 +383,16 @@ unmake_first(struct vm *vm, size_t nparts)
 }
 
 int
-vm_parts_make(struct vm *vm, struct failure *error)
+vm_parts_make(struct vm *vm, struct failure *failure)
 {
     size_t i;
-    int ret;
+    int error;
 
     for (i = 0; i < VM_PARTS; i++) {
-        ret = vm_parts[i].make(vm, error);
-        if (ret != 0) {
+        error = vm_parts[i].make(vm, failure);
+        if (error != 0) {
             unmake_first(vm, i);
-            return ret;
+            return error;
         }
     }
     return 0;

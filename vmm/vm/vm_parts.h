@@ -11,9 +11,9 @@ struct vm;
 
 /*
  * Make all parts of a zeroed VM whose config is set and checked.
- * Returns 0, or -errno with *error filled and no part left.
+ * Returns 0, or -errno with *failure filled and no part left.
  */
-int vm_parts_make(struct vm *vm, struct failure *error) __attribute__((warn_unused_result));
+int vm_parts_make(struct vm *vm, struct failure *failure) __attribute__((warn_unused_result));
 
 /* The reverse.  No thread of the VM runs any more. */
 void vm_parts_unmake(struct vm *vm);

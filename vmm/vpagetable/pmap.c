@@ -16,7 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* ---- The pmap. ---- */
+/* --- The pmap ------------------------------------------------------------ */
 
 int
 pmap_init(struct pmap *pmap, struct vm_system *sys, const struct pmap_ops *ops, void *md)
@@ -50,7 +50,7 @@ pmap_fini(struct pmap *pmap)
     vm_rwlock_fini(&pmap->windows_lock);
 }
 
-/* ---- Enter. ---- */
+/* --- Enter --------------------------------------------------------------- */
 
 /*
  * The part of a pmap_enter inside one chunk of one window.
@@ -286,7 +286,7 @@ pmap_enter(struct pmap *pmap, struct pmap_window *w, gpa_t gpa, struct vm_page *
     return result;
 }
 
-/* ---- All mappings of a page. ---- */
+/* --- All mappings of a page ---------------------------------------------- */
 
 /* The chunk a link names, or NULL when its window is gone. */
 static struct pmap_chunk *
@@ -393,7 +393,7 @@ pmap_mapping_moved(struct pmap *pmap, gpa_t gpa, struct vm_page *from, struct vm
     vm_rwlock_read_unlock(&sys->pmaps_lock);
 }
 
-/* ---- Questions. ---- */
+/* --- Questions ----------------------------------------------------------- */
 
 bool
 pmap_page_is_mapped(struct vm_page *m)
@@ -433,7 +433,7 @@ pmap_wake(struct pmap *pmap, gpa_t gpa)
     vm_rwlock_read_unlock(&pmap->windows_lock);
 }
 
-/* ---- Audit. ---- */
+/* --- Audit --------------------------------------------------------------- */
 
 #define AUDIT(condition)                                                             \
     do {                                                                             \

@@ -13,7 +13,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* ---- Chunks. ---- */
+/* --- Chunks -------------------------------------------------------------- */
 
 /* An empty chunk around a guest page of w, no larger than w; NULL = no memory. */
 static struct pmap_chunk *
@@ -125,7 +125,7 @@ pmap_chunk_protect(struct pmap_window *w, struct pmap_chunk *chunk, unsigned slo
     }
 }
 
-/* ---- Windows. ---- */
+/* --- Windows ------------------------------------------------------------- */
 
 struct pmap_window *
 pmap_window_find(const struct pmap *pmap, uint64_t page)
@@ -420,7 +420,7 @@ pmap_window_mapped(struct pmap *pmap, gpa_t gpa)
     return mapped;
 }
 
-/* ---- Questions about a window that stays. ---- */
+/* --- Questions about a window that stays --------------------------------- */
 
 struct pmap_window *
 pmap_window_look(struct pmap *pmap, uint64_t page)

@@ -45,7 +45,7 @@
 #include <errno.h>
 #include <string.h>
 
-/* ---- Choosing, with O held. ---- */
+/* --- Choosing, with O held ----------------------------------------------- */
 
 /* May the page be mapped writable? */
 static vm_prot_t
@@ -140,7 +140,7 @@ fault_choose(struct faultstate *fs) VM_REQUIRES(fs->first_object->lock)
     return fault_choose_page(fs, fs->lookup.pindex);
 }
 
-/* ---- Filling and mapping, without O. ---- */
+/* --- Filling and mapping, without O -------------------------------------- */
 
 /* Drop what is mapped at the address. */
 static void
@@ -361,7 +361,7 @@ vm_fault_resolve(struct faultstate *fs)
     return fs->held != NULL ? vm_fault_hold(fs) : vm_fault_enter(fs);
 }
 
-/* ---- The driver. ---- */
+/* --- The driver ---------------------------------------------------------- */
 
 /*
  * The range interlock is held from before the root is read until after

@@ -96,7 +96,7 @@ vm_fault_host_failure(struct faultstate *fs, int error, const char *cause)
     return VM_HOST_FAILURE;
 }
 
-/* ---- vm_fault_object.c ---- */
+/* --- vm_fault_object.c --------------------------------------------------- */
 
 /*
  * The core: bring in (first_object, pindex) for reading or for writing.
@@ -108,7 +108,7 @@ vm_fault_host_failure(struct faultstate *fs, int error, const char *cause)
 enum vm_result vm_fault_object(struct faultstate *fs, vm_pindex_t pindex, bool write)
     VM_REQUIRES(fs->first_object->lock);
 
-/* ---- vm_fault_walk.c ---- */
+/* --- vm_fault_walk.c ----------------------------------------------------- */
 
 /*
  * Translate the entry's page index into the object's by the guest's own tables, setting A
@@ -129,12 +129,12 @@ enum vm_result vm_fault_vpagetable(struct faultstate *fs, struct vm_page **table
 void vm_fault_walk_settle(struct faultstate *fs, struct vm_page *const *tables)
     VM_REQUIRES(fs->first_object->lock);
 
-/* ---- vm_fault_trace.c ---- */
+/* --- vm_fault_trace.c ---------------------------------------------------- */
 
 /* Hand the ended fault's record to fs->trace, which is not NULL. */
 void vm_fault_trace_end(const struct faultstate *fs);
 
-/* ---- vm_fault.c ---- */
+/* --- vm_fault.c ---------------------------------------------------------- */
 
 /*
  * Everything but where: the map and address, or the object.  The page is to be entered; `stop`

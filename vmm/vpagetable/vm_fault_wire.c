@@ -70,7 +70,7 @@ vm_fault_wire(struct vm_map *map, struct vm_map_entry *entry, bool user)
     return error;
 }
 
-/* ---- Copying. ---- */
+/* --- Copying ------------------------------------------------------------- */
 
 /* Does the page exist, resident or in a pager, in the object? */
 static bool

@@ -28,7 +28,7 @@ vm_map_init(struct vm_map *map, struct vm_system *sys, struct pmap *pmap)
     SLIST_INIT(&map->abandoned);
 }
 
-/* ---- Insert. ---- */
+/* --- Insert -------------------------------------------------------------- */
 
 /* Is there object and address space for what the entry may grow into? */
 static bool
@@ -147,7 +147,7 @@ vm_map_insert(struct vm_map *map, const struct vm_map_insert *args)
     return error;
 }
 
-/* ---- Remove. ---- */
+/* --- Remove -------------------------------------------------------------- */
 
 /* Move the entries inside [start, end) out of the map.  From then on no fault enters a page. */
 static int
@@ -246,7 +246,7 @@ vm_map_fini(struct vm_map *map)
     vm_mutex_fini(&map->edit_lock);
 }
 
-/* ---- Protect, advise. ---- */
+/* --- Protect, advise ----------------------------------------------------- */
 
 /*
  * Change an entry's protection and take from its mappings what is now forbidden.
@@ -322,7 +322,7 @@ vm_map_advise(struct vm_map *map, gpa_t start, gpa_t end, enum vm_map_advice adv
     return vm_map_edit_end(map, start, end, error);
 }
 
-/* ---- Lookup. ---- */
+/* --- Lookup -------------------------------------------------------------- */
 
 /*
  * May the entry serve the access?  Checks what does not depend on where in the
@@ -440,7 +440,7 @@ vm_map_lookup_done(struct vm_map *map) VM_NO_LOCK_ANALYSIS
     vm_rwlock_read_unlock(&map->lock);
 }
 
-/* ---- The range interlock. ---- */
+/* --- The range interlock ------------------------------------------------- */
 
 static bool
 ilocks_overlap(const struct vm_map_ilock *a, const struct vm_map_ilock *b)
@@ -484,7 +484,7 @@ vm_map_deinterlock(struct vm_map *map, struct vm_map_ilock *ilock)
     vm_mutex_unlock(&map->ilock_mutex);
 }
 
-/* ---- SETMAP and INVAL. ---- */
+/* --- SETMAP and INVAL ---------------------------------------------------- */
 
 /*
  * Is [start, end) made of whole VPAGETABLE entries?  Returns 0; -EAGAIN when some must
@@ -583,7 +583,7 @@ vm_map_inval(struct vm_map *map, gpa_t start, gpa_t end)
     return error;
 }
 
-/* ---- Audit. ---- */
+/* --- Audit --------------------------------------------------------------- */
 
 #define AUDIT(condition)                                                               \
     do {                                                                               \

@@ -34,7 +34,7 @@ struct copy_run {
     bool shared;             /* something else maps these pages */
 };
 
-/* ---- What must stay shared. ---- */
+/* --- What must stay shared ----------------------------------------------- */
 
 static bool
 entry_is_private(const struct vm_map_entry *entry)
@@ -115,7 +115,7 @@ entry_is_shared(const struct vm_map *map, const struct copy *copy, struct vm_map
     return run->shared;
 }
 
-/* ---- Prepare. ---- */
+/* --- Prepare ------------------------------------------------------------- */
 
 static gpa_t
 copy_target(const struct copy *copy, gpa_t gpa)
@@ -197,7 +197,7 @@ copy_prepare(struct vm_map *map, struct copy *copy) VM_REQUIRES(map->lock)
     return error;
 }
 
-/* ---- Real copies and windows. ---- */
+/* --- Real copies and windows --------------------------------------------- */
 
 /* The frame that a page at `gpa` of the source has when it was not moved. */
 static vm_frame_t
@@ -250,7 +250,7 @@ copy_pages(struct vm_map *map, const struct copy *copy) VM_REQUIRES(map->edit_lo
     return 0;
 }
 
-/* ---- Commit. ---- */
+/* --- Commit -------------------------------------------------------------- */
 
 /*
  * From now on both sides share the object, and who writes first shadows it.  -ECANCELED: some of

@@ -23,7 +23,7 @@ vm_map_range_valid(gpa_t start, gpa_t end)
            end.value <= PMAP_GPA_END;
 }
 
-/* ---- Finding. ---- */
+/* --- Finding ------------------------------------------------------------- */
 
 struct vm_map_entry *
 vm_map_entry_search(const struct vm_map *map, gpa_t gpa)
@@ -94,7 +94,7 @@ vm_map_shows_same(struct vm_map *map, gpa_t a, gpa_t b)
     return same;
 }
 
-/* ---- Clipping and merging. ---- */
+/* --- Clipping and merging ------------------------------------------------ */
 
 int
 vm_map_entry_reserve(struct vm_map *map)
@@ -209,7 +209,7 @@ map_simplify(struct vm_map *map, gpa_t start, gpa_t end, struct vm_map_picked *d
     }
 }
 
-/* ---- Shadowing and growing. ---- */
+/* --- Shadowing and growing ----------------------------------------------- */
 
 /* Has nobody but its entry to do with the object, now and ever? */
 static bool
@@ -356,7 +356,7 @@ vm_map_entry_grow(struct vm_map *map, struct vm_map_entry *entry, gpa_t gpa)
     return 0;
 }
 
-/* ---- Edits. ---- */
+/* --- Edits --------------------------------------------------------------- */
 
 void
 vm_map_edit_begin(struct vm_map *map)
@@ -424,7 +424,7 @@ vm_map_edit_end(struct vm_map *map, gpa_t start, gpa_t end, int error)
     return error;
 }
 
-/* ---- Windows. ---- */
+/* --- Windows ------------------------------------------------------------- */
 
 int
 vm_map_windows_add(struct vm_map *map, gpa_t start, gpa_t end, vm_frame_t natural)

@@ -39,7 +39,7 @@ vm_map_entry_lowest(const struct vm_map_entry *entry)
     return gpa_from_u64(entry->start.value - (entry->growth << PAGE_SHIFT));
 }
 
-/* ---- Finding.  Locks: M held, or nobody else uses the map. ---- */
+/* --- Finding.  Locks: M held, or nobody else uses the map ---------------- */
 
 /* The first entry that ends after gpa: the one around it, or the next, or NULL. */
 struct vm_map_entry *vm_map_entry_search(const struct vm_map *map, gpa_t gpa);
@@ -56,7 +56,7 @@ bool vm_map_entries_cover(const struct vm_map *map, gpa_t start, gpa_t end);
 /* Is there neither an entry in [start, end) nor space that one may grow into? */
 bool vm_map_range_free(const struct vm_map *map, gpa_t start, gpa_t end);
 
-/* ---- Changing.  Locks: M exclusively. ---- */
+/* --- Changing.  Locks: M exclusively ------------------------------------- */
 
 /* See that one vm_map_entry_link more cannot fail.  Returns 0 or -ENOMEM. */
 int vm_map_entry_reserve(struct vm_map *map) VM_REQUIRES(map->lock)
@@ -95,7 +95,7 @@ int vm_map_entry_shadow(struct vm_map *map, struct vm_map_entry *entry) VM_REQUI
 int vm_map_entry_grow(struct vm_map *map, struct vm_map_entry *entry, gpa_t gpa)
     VM_REQUIRES(map->lock) __attribute__((warn_unused_result));
 
-/* ---- Edits. ---- */
+/* --- Edits --------------------------------------------------------------- */
 
 void vm_map_edit_begin(struct vm_map *map) VM_ACQUIRES(map->edit_lock, map->lock);
 
@@ -118,7 +118,7 @@ bool vm_map_entry_unwire(struct vm_map_entry *entry, const _Atomic bool *stop);
  */
 void vm_map_entries_destroy(struct vm_map *map, struct vm_map_picked *picked);
 
-/* ---- Windows.  Locks: E held, M not. ---- */
+/* --- Windows.  Locks: E held, M not -------------------------------------- */
 
 /*
  * Add windows where [start, end) has none; `natural` is the frame of `start`, or

@@ -75,7 +75,7 @@ struct batch {
     enum verdict verdict[BATCH_MAX];
 };
 
-/* ---- What may leave. ---- */
+/* --- What may leave ------------------------------------------------------ */
 
 /* Would somebody write the object's dirty pages? */
 static bool
@@ -122,7 +122,7 @@ zeros_come_back(const struct vm_object *object)
     return object->type != OBJT_FILE && object->backing_object == NULL;
 }
 
-/* ---- Collecting. ---- */
+/* --- Collecting ---------------------------------------------------------- */
 
 /* The object of the page at the head of the queue, pinned; NULL = the queue is empty. */
 static struct vm_object *
@@ -287,7 +287,7 @@ batch_unmap(const struct scan *scan, struct batch *batch)
     }
 }
 
-/* ---- Verdicts, with O held and the pages unmapped. ---- */
+/* --- Verdicts, with O held and the pages unmapped ------------------------ */
 
 /* A page on PQ_INACTIVE or PQ_CACHE. */
 static enum verdict
@@ -349,7 +349,7 @@ batch_judge(struct scan *scan, struct batch *batch) VM_REQUIRES(batch->object->l
     }
 }
 
-/* ---- Writing. ---- */
+/* --- Writing ------------------------------------------------------------- */
 
 /* How many pages from the i-th on have consecutive indexes and the same verdict. */
 static unsigned
@@ -437,7 +437,7 @@ batch_adopt(struct scan *scan, struct batch *batch) VM_REQUIRES(batch->object->l
         write_failed(scan, error, failed);
 }
 
-/* ---- Settling, with O held. ---- */
+/* --- Settling, with O held ----------------------------------------------- */
 
 static void
 page_settle(struct scan *scan, struct vm_page *m, enum verdict verdict)
@@ -483,7 +483,7 @@ batch_settle(struct scan *scan, struct batch *batch) VM_REQUIRES(batch->object->
     }
 }
 
-/* ---- One batch, one queue, one pass. ---- */
+/* --- One batch, one queue, one pass -------------------------------------- */
 
 /* Look at no more than `max` pages of the pinned object; returns at how many. */
 static unsigned

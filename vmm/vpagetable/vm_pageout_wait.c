@@ -18,7 +18,7 @@
 /* The most pages that a waiter frees before it goes on. */
 #define WAIT_SCAN_MAX 128
 
-/* ---- The thread. ---- */
+/* --- The thread ---------------------------------------------------------- */
 
 uint64_t
 vm_pageout_shortage(const struct vm_system *sys)
@@ -74,7 +74,7 @@ vm_pageout_run(struct vm_system *sys)
         vm_pageout_try(sys, vm_pageout_shortage(sys), &sys->pageout.stop, &outcome);
 }
 
-/* ---- Waiting for memory. ---- */
+/* --- Waiting for memory -------------------------------------------------- */
 
 /* O may be held; whoever waits holds nothing. */
 void
@@ -170,7 +170,7 @@ vm_waitpfault(struct vm_system *sys, unsigned held, const _Atomic bool *stop)
     return vm_stopped(stop) ? -ECANCELED : -ENOMEM;
 }
 
-/* ---- Slowing down. ---- */
+/* --- Slowing down -------------------------------------------------------- */
 
 /* How short memory is, in thousandths: 0 at the target, 1000 with nothing left. */
 static unsigned
@@ -200,7 +200,7 @@ vm_fault_ratelimit(struct vm_system *sys)
     return load * 100;
 }
 
-/* ---- Beginning and end. ---- */
+/* --- Beginning and end --------------------------------------------------- */
 
 /* The marks, in pages, as parts of the budget; without one memory is never short. */
 static void

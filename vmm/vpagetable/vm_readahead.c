@@ -216,7 +216,7 @@ vm_readahead_read(struct vm_readahead *ra, struct vm_map_meter *meter, bool hold
     return result;
 }
 
-/* ---- What a stream left behind. ---- */
+/* --- What a stream left behind ------------------------------------------- */
 
 /*
  * Busy the pages to let go of.  A page that is not busy is valid, so that the seed's

@@ -25,7 +25,7 @@ struct shadow_run {
     struct vm_page *m[VM_SHADOW_BATCH];
 };
 
-/* ---- Links. ---- */
+/* --- Links --------------------------------------------------------------- */
 
 void
 vm_shadow_attach(struct vm_object *object, struct vm_object *backing, vm_pindex_t offset)
@@ -66,7 +66,7 @@ vm_shadow_detach(struct vm_object *object)
     return backing;
 }
 
-/* ---- Pages of the two. ---- */
+/* --- Pages of the two ---------------------------------------------------- */
 
 /* Nobody but map entries and shadows can get at its pages, and no I/O is under way. */
 static bool
@@ -118,7 +118,7 @@ vm_shadow_move_page(struct vm_page *m, struct vm_object *object, vm_pindex_t pin
     return to;
 }
 
-/* ---- Collapse. ---- */
+/* --- Collapse ------------------------------------------------------------ */
 
 /*
  * Move up to a batch of the backing object's pages; those that nobody sees are
@@ -244,7 +244,7 @@ collapse_step(struct vm_object *object, struct vm_object *backing, struct vm_obj
     return more;
 }
 
-/* ---- Bypass. ---- */
+/* --- Bypass -------------------------------------------------------------- */
 
 /* Has the object a page of its own at pindex, which stays? */
 static bool
@@ -316,7 +316,7 @@ bypass(struct vm_object *object, struct vm_object *backing, struct vm_object **l
     return true;
 }
 
-/* ---- Both. ---- */
+/* --- Both ---------------------------------------------------------------- */
 
 /* What may be done before S is let go of. */
 struct portion {

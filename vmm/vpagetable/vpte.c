@@ -42,7 +42,7 @@ vpte_format_find(const char *name)
 {
     static const struct vpte_format *const formats[] = { &vpte64_format, &vpte32_format };
 
-    for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
+    for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
         if (strcmp(formats[i]->name, name) == 0)
             return formats[i];
     }

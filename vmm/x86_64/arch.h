@@ -54,9 +54,9 @@ int arch_physical_bits(const struct kvm_host *host, unsigned *bits)
 
 /*
  * Write what the protocol wants to find in low guest memory: boot page tables, GDT and the like
- * (layout.h).  Returns 0 or -errno with *error filled; -EFAULT where there is no RAM for it.
+ * (layout.h).  Returns 0 or -errno with *failure filled; -EFAULT where there is no RAM for it.
  */
-int arch_start_prepare(const struct arch_start *start, struct vm_map *map, struct failure *error)
+int arch_start_prepare(const struct arch_start *start, struct vm_map *map, struct failure *failure)
     __attribute__((warn_unused_result));
 
 /* First free GPA above what arch_start_prepare uses. */
@@ -64,9 +64,9 @@ gpa_t arch_boot_end(void);
 
 /*
  * CPUID and registers of a new vCPU for the start state, and #PF
- * as fault delivery.  Returns 0, or -errno with *error filled.
+ * as fault delivery.  Returns 0, or -errno with *failure filled.
  */
-int arch_vcpu_init(struct arch_vcpu *vcpu, const struct arch_start *start, struct failure *error)
+int arch_vcpu_init(struct arch_vcpu *vcpu, const struct arch_start *start, struct failure *failure)
     __attribute__((warn_unused_result));
 
 /* The arguments and results of a doorbell call.  get then, once, set; -errno on failure. */

@@ -35,7 +35,7 @@
 #define DESC_TSS_BUSY 0x00008B0000000000ull
 
 static int
-boot_write(struct vm_map *map, uint64_t gpa, const void *from, size_t size, struct failure *error)
+boot_write(struct vm_map *map, uint64_t gpa, const void *from, size_t size, struct failure *failure)
 {
     struct vm_fault_info info;
     enum vm_result result = vm_map_write(map, gpa_from_u64(gpa), from, size, &info);
@@ -43,11 +43,11 @@ boot_write(struct vm_map *map, uint64_t gpa, const void *from, size_t size, stru
     if (result == VM_OK)
         return 0;
     if (result == VM_HOST_FAILURE)
-        return failure_set(error, info.error,
+        return failure_set(failure, info.error,
                            "cannot write the boot tables at guest address 0x%" PRIx64 ": %s: %s",
                            gpa, info.cause != NULL ? info.cause : "host failure",
                            limits_explain_cause(info.cause, info.error).text);
-    return failure_set(error, -EFAULT,
+    return failure_set(failure, -EFAULT,
                        "cannot write the boot tables at guest address 0x%" PRIx64
                        " (%s): give at least %u bytes of memory from address 0",
                        gpa, vm_result_name(result), LAYOUT_BOOT_END);
@@ -55,53 +55,53 @@ boot_write(struct vm_map *map, uint64_t gpa, const void *from, size_t size, stru
 
 /* The level 2 pages at `tables`, mapping LAYOUT_MAPPED_GIB from `start` to themselves. */
 static int
-boot_write_directories(struct vm_map *map, uint64_t tables, uint64_t start, struct failure *error)
+boot_write_directories(struct vm_map *map, uint64_t tables, uint64_t start, struct failure *failure)
 {
     uint64_t entries[TABLE_ENTRIES];
     unsigned gib, i;
-    int ret;
+    int error;
 
     for (gib = 0; gib < LAYOUT_MAPPED_GIB; gib++) {
         for (i = 0; i < TABLE_ENTRIES; i++)
             entries[i] = (start + ((uint64_t)gib << 30) + ((uint64_t)i << 21)) | BOOT_LEAF;
-        ret = boot_write(map, tables + gib * LAYOUT_PAGE, entries, sizeof(entries), error);
-        if (ret != 0)
-            return ret;
+        error = boot_write(map, tables + gib * LAYOUT_PAGE, entries, sizeof(entries), failure);
+        if (error != 0)
+            return error;
     }
     return 0;
 }
 
 static int
-boot_write_page_tables(struct vm_map *map, struct failure *error)
+boot_write_page_tables(struct vm_map *map, struct failure *failure)
 {
     const uint64_t pml4 = LAYOUT_PDPT | BOOT_TABLE;
     uint64_t pdpt[LAYOUT_MAPPED_GIB];
     unsigned i;
-    int ret;
+    int error;
 
     for (i = 0; i < LAYOUT_MAPPED_GIB; i++)
         pdpt[i] = (LAYOUT_PD_LOW + i * LAYOUT_PAGE) | BOOT_TABLE;
-    ret = boot_write(map, LAYOUT_PDPT, pdpt, sizeof(pdpt), error);
-    if (ret != 0)
-        return ret;
+    error = boot_write(map, LAYOUT_PDPT, pdpt, sizeof(pdpt), failure);
+    if (error != 0)
+        return error;
     for (i = 0; i < LAYOUT_MAPPED_GIB; i++)
         pdpt[i] = (LAYOUT_PD_WINDOW + i * LAYOUT_PAGE) | BOOT_TABLE;
-    ret = boot_write(map, LAYOUT_PDPT + (VKVM_WINDOW_BASE >> 30) * sizeof(uint64_t), pdpt,
-                     sizeof(pdpt), error);
-    if (ret != 0)
-        return ret;
-    ret = boot_write_directories(map, LAYOUT_PD_LOW, 0, error);
-    if (ret != 0)
-        return ret;
-    ret = boot_write_directories(map, LAYOUT_PD_WINDOW, VKVM_WINDOW_BASE, error);
-    if (ret != 0)
-        return ret;
-    return boot_write(map, LAYOUT_PML4, &pml4, sizeof(pml4), error);
+    error = boot_write(map, LAYOUT_PDPT + (VKVM_WINDOW_BASE >> 30) * sizeof(uint64_t), pdpt,
+                       sizeof(pdpt), failure);
+    if (error != 0)
+        return error;
+    error = boot_write_directories(map, LAYOUT_PD_LOW, 0, failure);
+    if (error != 0)
+        return error;
+    error = boot_write_directories(map, LAYOUT_PD_WINDOW, VKVM_WINDOW_BASE, failure);
+    if (error != 0)
+        return error;
+    return boot_write(map, LAYOUT_PML4, &pml4, sizeof(pml4), failure);
 }
 
 /* SDM vol. 3, 7.2.3: a 64-bit TSS descriptor is 16 bytes, the upper ones are base 63..32. */
 static int
-boot_write_gdt(struct vm_map *map, struct failure *error)
+boot_write_gdt(struct vm_map *map, struct failure *failure)
 {
     const uint64_t base = LAYOUT_TSS;
     uint64_t gdt[LAYOUT_GDT_SIZE / sizeof(uint64_t)] = { 0 };
@@ -113,33 +113,33 @@ boot_write_gdt(struct vm_map *map, struct failure *error)
     gdt[ARCH_SEL_TSS / 8] =
         DESC_TSS_BUSY | (LAYOUT_TSS_SIZE - 1) | (base & 0xFFFFFF) << 16 | (base >> 24 & 0xFF) << 56;
     gdt[ARCH_SEL_TSS / 8 + 1] = base >> 32;
-    return boot_write(map, LAYOUT_GDT, gdt, sizeof(gdt), error);
+    return boot_write(map, LAYOUT_GDT, gdt, sizeof(gdt), failure);
 }
 
 /* No stack pointers; the I/O bitmap starts at the limit, so ring 3 may use no port. */
 static int
-boot_write_tss(struct vm_map *map, struct failure *error)
+boot_write_tss(struct vm_map *map, struct failure *failure)
 {
     uint8_t tss[LAYOUT_TSS_SIZE] = { 0 };
     const uint16_t bitmap = LAYOUT_TSS_SIZE;
 
     memcpy(tss + LAYOUT_TSS_SIZE - sizeof(bitmap), &bitmap, sizeof(bitmap));
-    return boot_write(map, LAYOUT_TSS, tss, sizeof(tss), error);
+    return boot_write(map, LAYOUT_TSS, tss, sizeof(tss), failure);
 }
 
 int
-arch_start_prepare(const struct arch_start *start, struct vm_map *map, struct failure *error)
+arch_start_prepare(const struct arch_start *start, struct vm_map *map, struct failure *failure)
 {
-    int ret;
+    int error;
 
     assert(start->protocol == ARCH_PROTOCOL_VKVM);
-    ret = boot_write_page_tables(map, error);
-    if (ret != 0)
-        return ret;
-    ret = boot_write_gdt(map, error);
-    if (ret != 0)
-        return ret;
-    return boot_write_tss(map, error);
+    error = boot_write_page_tables(map, failure);
+    if (error != 0)
+        return error;
+    error = boot_write_gdt(map, failure);
+    if (error != 0)
+        return error;
+    return boot_write_tss(map, failure);
 }
 
 gpa_t

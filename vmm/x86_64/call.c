@@ -8,11 +8,11 @@ int
 arch_call_get(struct arch_vcpu *vcpu, struct arch_call *call)
 {
     struct kvm_regs regs;
-    int ret;
+    int error;
 
-    ret = cpu_get_regs(vcpu, &regs);
-    if (ret != 0)
-        return ret;
+    error = cpu_get_regs(vcpu, &regs);
+    if (error != 0)
+        return error;
     *call = (struct arch_call){ .number = regs.rax,
                                 .argument = { regs.rdi, regs.rsi, regs.r8, regs.r9, regs.r10 } };
     return 0;
@@ -22,11 +22,11 @@ int
 arch_call_set(struct arch_vcpu *vcpu, const struct arch_call *call)
 {
     struct kvm_regs regs;
-    int ret;
+    int error;
 
-    ret = cpu_get_regs(vcpu, &regs);
-    if (ret != 0)
-        return ret;
+    error = cpu_get_regs(vcpu, &regs);
+    if (error != 0)
+        return error;
     regs.rax = call->result;
     if (call->has_result2)
         regs.rdx = call->result2;

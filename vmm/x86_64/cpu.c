@@ -158,16 +158,16 @@ static int
 get_supported_cpuid(const struct kvm_host *host, struct kvm_cpuid2 **cpuidp)
 {
     struct kvm_cpuid2 *cpuid;
-    int ret;
+    int error;
 
     cpuid = calloc(1, sizeof(*cpuid) + CPUID_MAX_ENTRIES * sizeof(cpuid->entries[0]));
     if (cpuid == NULL)
         return -ENOMEM;
     cpuid->nent = CPUID_MAX_ENTRIES;
-    ret = ioctl(host->kvm_fd, KVM_GET_SUPPORTED_CPUID, cpuid) < 0 ? -errno : 0;
-    if (ret != 0) {
+    error = ioctl(host->kvm_fd, KVM_GET_SUPPORTED_CPUID, cpuid) < 0 ? -errno : 0;
+    if (error != 0) {
         free(cpuid);
-        return ret;
+        return error;
     }
     *cpuidp = cpuid;
     return 0;
@@ -177,10 +177,10 @@ int
 arch_physical_bits(const struct kvm_host *host, unsigned *bits)
 {
     struct kvm_cpuid2 *cpuid;
-    int ret = get_supported_cpuid(host, &cpuid);
+    int error = get_supported_cpuid(host, &cpuid);
 
-    if (ret != 0)
-        return ret;
+    if (error != 0)
+        return error;
     *bits = 36; /* SDM vol. 3, 4.1.4 */
     for (unsigned i = 0; i < cpuid->nent; i++) {
         if (cpuid->entries[i].function == 0x80000008 && (cpuid->entries[i].eax & 0xFF) != 0)
@@ -194,15 +194,15 @@ static int
 cpu_init_cpuid(struct arch_vcpu *vcpu)
 {
     struct kvm_cpuid2 *cpuid;
-    int ret = get_supported_cpuid(vcpu->host, &cpuid);
+    int error = get_supported_cpuid(vcpu->host, &cpuid);
 
-    if (ret != 0)
-        return ret;
+    if (error != 0)
+        return error;
     for (unsigned i = 0; i < cpuid->nent; i++)
         cpuid_adjust(&cpuid->entries[i], vcpu->index);
-    ret = cpu_ioctl(vcpu, KVM_SET_CPUID2, cpuid);
+    error = cpu_ioctl(vcpu, KVM_SET_CPUID2, cpuid);
     free(cpuid);
-    return ret;
+    return error;
 }
 
 static void
@@ -243,11 +243,11 @@ static int
 cpu_init_sregs(struct arch_vcpu *vcpu)
 {
     struct kvm_sregs sregs;
-    int ret;
+    int error;
 
-    ret = cpu_ioctl(vcpu, KVM_GET_SREGS, &sregs);
-    if (ret != 0)
-        return ret;
+    error = cpu_ioctl(vcpu, KVM_GET_SREGS, &sregs);
+    if (error != 0)
+        return error;
     cpu_init_segments(&sregs);
     sregs.cr0 = CR0_PE | CR0_MP | CR0_ET | CR0_NE | CR0_WP | CR0_PG;
     sregs.cr3 = LAYOUT_PML4;
@@ -268,30 +268,30 @@ cpu_init_regs(struct arch_vcpu *vcpu, const struct arch_start *start)
 }
 
 int
-arch_vcpu_init(struct arch_vcpu *vcpu, const struct arch_start *start, struct failure *error)
+arch_vcpu_init(struct arch_vcpu *vcpu, const struct arch_start *start, struct failure *failure)
 {
     const char *what = "CPUID";
-    int ret;
+    int error;
 
     vcpu->delivery = VKVM_DELIVER_PF;
     vcpu->ve_area = gpa_from_u64(0);
     if (vcpu->host->sync_regs)
         vcpu->run->kvm_valid_regs = CPU_SYNC_FIELDS;
-    ret = cpu_init_cpuid(vcpu);
-    if (ret == 0) {
+    error = cpu_init_cpuid(vcpu);
+    if (error == 0) {
         what = "the system registers";
-        ret = cpu_init_sregs(vcpu);
+        error = cpu_init_sregs(vcpu);
     }
-    if (ret == 0) {
+    if (error == 0) {
         what = "the registers";
-        ret = cpu_init_regs(vcpu, start);
+        error = cpu_init_regs(vcpu, start);
     }
-    if (ret != 0) {
-        error->code = ret;
-        snprintf(error->message, sizeof(error->message), "vCPU %u: cannot set %s: %s", vcpu->index,
-                 what, limits_explain(ret).text);
+    if (error != 0) {
+        failure->code = error;
+        snprintf(failure->message, sizeof(failure->message), "vCPU %u: cannot set %s: %s",
+                 vcpu->index, what, limits_explain(error).text);
     }
-    return ret;
+    return error;
 }
 
 /* FNV-1a: position checks compare hashes of one vCPU only. */
@@ -310,13 +310,13 @@ arch_vcpu_position(struct arch_vcpu *vcpu, uint64_t *rip, uint64_t *hash)
 {
     struct kvm_regs regs;
     struct kvm_sregs sregs;
-    int ret;
+    int error;
 
-    ret = cpu_get_regs(vcpu, &regs);
-    if (ret == 0)
-        ret = cpu_get_sregs(vcpu, &sregs);
-    if (ret != 0)
-        return ret;
+    error = cpu_get_regs(vcpu, &regs);
+    if (error == 0)
+        error = cpu_get_sregs(vcpu, &sregs);
+    if (error != 0)
+        return error;
     *rip = regs.rip;
     *hash = hash_bytes(0xCBF29CE484222325ull, &regs, sizeof(regs));
     *hash = hash_bytes(*hash, &sregs.cr3, sizeof(sregs.cr3));

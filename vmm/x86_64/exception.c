@@ -39,28 +39,28 @@ struct state {
 static int
 state_get(struct arch_vcpu *vcpu, struct state *state)
 {
-    int ret;
+    int error;
 
-    ret = cpu_get_regs(vcpu, &state->regs);
-    if (ret == 0)
-        ret = cpu_get_sregs(vcpu, &state->sregs);
-    if (ret == 0)
-        ret = cpu_get_events(vcpu, &state->events);
-    return ret;
+    error = cpu_get_regs(vcpu, &state->regs);
+    if (error == 0)
+        error = cpu_get_sregs(vcpu, &state->sregs);
+    if (error == 0)
+        error = cpu_get_events(vcpu, &state->events);
+    return error;
 }
 
 /* KVM takes them in this order, too, when they are synchronized by KVM_RUN. */
 static int
 state_set(struct arch_vcpu *vcpu, const struct state *state)
 {
-    int ret;
+    int error;
 
-    ret = cpu_set_regs(vcpu, &state->regs);
-    if (ret == 0)
-        ret = cpu_set_sregs(vcpu, &state->sregs);
-    if (ret == 0)
-        ret = cpu_set_events(vcpu, &state->events);
-    return ret;
+    error = cpu_set_regs(vcpu, &state->regs);
+    if (error == 0)
+        error = cpu_set_sregs(vcpu, &state->sregs);
+    if (error == 0)
+        error = cpu_set_events(vcpu, &state->events);
+    return error;
 }
 
 /* The linear address in the instruction's own bytes, if they lie in the page. */
@@ -230,7 +230,7 @@ static int
 prepare_exception(const struct arch_vcpu *vcpu, struct vm_map *map,
                   const struct vm_fault_info *info, const gva_t *gva, struct state *state)
 {
-    int ret;
+    int error;
 
     if (state->events.exception.injected && state->events.exception.nr == VECTOR_DF)
         return -ESHUTDOWN;
@@ -239,10 +239,10 @@ prepare_exception(const struct arch_vcpu *vcpu, struct vm_map *map,
         return 0;
     }
     if (arch_vcpu_delivers_ve(vcpu)) {
-        ret = ve_area_write(vcpu, map, info, gva);
-        if (ret == 0)
+        error = ve_area_write(vcpu, map, info, gva);
+        if (error == 0)
             set_exception(state, VECTOR_VE, false, 0);
-        return ret;
+        return error;
     }
     state->sregs.cr2 = gva != NULL ? gva_to_u64(*gva) : gpa_to_u64(info->gpa);
     set_exception(state, VECTOR_PF, true, pf_error_code(info, state));
@@ -290,18 +290,18 @@ arch_inject_fault(struct arch_vcpu *vcpu, struct vm_map *map, const struct vm_fa
     struct state state;
     bool found;
     gva_t gva;
-    int ret;
+    int error;
 
     assert(info->result != VM_OK && info->result != VM_HOST_FAILURE);
     *ninputs = 0;
-    ret = state_get(vcpu, &state);
-    if (ret == 0)
-        ret = locate_access(&context, flags, &state, &seen, ninputs, &found, &gva);
-    if (ret == 0)
-        ret = prepare_exception(vcpu, map, &seen, found ? &gva : NULL, &state);
-    if (ret == 0)
-        ret = state_set(vcpu, &state);
-    return ret;
+    error = state_get(vcpu, &state);
+    if (error == 0)
+        error = locate_access(&context, flags, &state, &seen, ninputs, &found, &gva);
+    if (error == 0)
+        error = prepare_exception(vcpu, map, &seen, found ? &gva : NULL, &state);
+    if (error == 0)
+        error = state_set(vcpu, &state);
+    return error;
 }
 
 /* vm_fault on the page behind a linear address; unmapped ones are the guest's own business. */
@@ -348,20 +348,20 @@ resolve_state(struct arch_vcpu *vcpu, struct vm_map *map, const struct state *st
     uint8_t bytes[INSN_MAX_BYTES];
     struct insn insn;
     unsigned i;
-    int ret;
+    int error;
 
     if (!resolve_range(vcpu, map, &fetch, info))
         return 1;
-    ret = insn_decode(&state->regs, &state->sregs, bytes,
-                      cpu_read(vcpu, map, fetch.address, bytes, sizeof(bytes)), &insn);
-    if (ret == -ENODATA) {
+    error = insn_decode(&state->regs, &state->sregs, bytes,
+                        cpu_read(vcpu, map, fetch.address, bytes, sizeof(bytes)), &insn);
+    if (error == -ENODATA) {
         fetch.size = INSN_MAX_BYTES;
         if (!resolve_range(vcpu, map, &fetch, info))
             return 1;
         return -EILSEQ;
     }
-    if (ret != 0)
-        return ret;
+    if (error != 0)
+        return error;
     fetch.size = insn.length;
     if (!resolve_range(vcpu, map, &fetch, info))
         return 1;
@@ -376,9 +376,9 @@ int
 arch_resolve_instruction(struct arch_vcpu *vcpu, struct vm_map *map, struct vm_fault_info *info)
 {
     struct state state;
-    int ret = state_get(vcpu, &state);
+    int error = state_get(vcpu, &state);
 
-    return ret != 0 ? ret : resolve_state(vcpu, map, &state, info);
+    return error != 0 ? error : resolve_state(vcpu, map, &state, info);
 }
 
 int
@@ -387,11 +387,11 @@ arch_resolve_retried(struct arch_vcpu *vcpu, struct vm_map *map, struct vm_fault
     uint8_t bytes[INSN_MAX_BYTES];
     struct state state;
     size_t size;
-    int ret;
+    int error;
 
-    ret = state_get(vcpu, &state);
-    if (ret != 0)
-        return ret;
+    error = state_get(vcpu, &state);
+    if (error != 0)
+        return error;
     size = cpu_read(vcpu, map, gva_from_u64(state.sregs.cs.base + state.regs.rip), bytes,
                     sizeof(bytes));
     if (!insn_is_retried(&state.sregs, bytes, size))

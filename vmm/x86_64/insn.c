@@ -240,12 +240,12 @@ insn_decode(const struct kvm_regs *regs, const struct kvm_sregs *sregs, const ui
             size_t size, struct insn *insn)
 {
     struct insn_decoded d;
-    int ret;
+    int error;
 
-    ret = insn_decode_bytes(sregs, bytes, size < INSN_MAX_BYTES ? size : INSN_MAX_BYTES, &d);
-    if (ret == 0)
+    error = insn_decode_bytes(sregs, bytes, size < INSN_MAX_BYTES ? size : INSN_MAX_BYTES, &d);
+    if (error == 0)
         insn_collect(&d, regs, sregs, insn);
-    return ret;
+    return error;
 }
 
 /* The first byte of the access that translates into the page. */

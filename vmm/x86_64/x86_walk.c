@@ -58,7 +58,7 @@ x86_walk_format_find(const char *name)
         &x86_walk_ept,
     };
 
-    for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
+    for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
         if (strcmp(formats[i]->name, name) == 0)
             return formats[i];
     }
