@@ -220,7 +220,7 @@ a_vm_may_end_while_faults_wait(void)
     for (unsigned i = 0; i < 2; i++)
         guest_start_thread(&g[i], &thread[i], GUEST_LOAD, 20 * i, 1);
     disk_await(2);
-    kvm_pmap_abort(m.kp);
+    machine_abort();
     for (unsigned i = 0; i < 2; i++) {
         CHECK(joins(thread[i]));
         CHECK(g[i].result == -ECANCELED);

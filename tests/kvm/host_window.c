@@ -394,7 +394,7 @@ abort_wakes_everybody_and_nothing_is_accessible_any_more(void)
     for (unsigned i = 0; i < 2; i++)
         while (read(m.kvm.uffd, &msg, sizeof(msg)) != sizeof(msg))
             poll(&fd, 1, 1000);
-    kvm_pmap_abort(m.kp);
+    machine_abort();
     for (unsigned i = 0; i < 2; i++) {
         pthread_join(thread[i], NULL);
         CHECK(g[i].result == -ECANCELED);

@@ -2,6 +2,8 @@
 /* See kvm_rig.h. */
 #include "tests/kvm/kvm_rig.h"
 
+#include "vmm/base/clock.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -145,13 +147,20 @@ add_ram(void)
 }
 
 /* As a VM does. */
+void
+machine_abort(void)
+{
+    m.aborted = true;
+    kvm_pmap_abort(m.kp);
+}
+
 static void
 take_fatal(void *context, const char *message)
 {
     (void)context;
     if (m.fatal[0] == '\0')
         snprintf(m.fatal, sizeof(m.fatal), "%s", message);
-    kvm_pmap_abort(m.kp);
+    machine_abort();
 }
 
 void
@@ -364,12 +373,18 @@ guest_close(struct guest *g)
     close(g->fd);
 }
 
+/* How long EFAULTs may follow each other: a failure that a service records may take its time. */
+static uint64_t
+patience_ns(const struct guest *g)
+{
+    return (g->service != NULL ? 5000 : 2000) * (uint64_t)1000000;
+}
+
 /* Run to the next exit; results as of guest_do. */
 static int
 guest_run(struct guest *g)
 {
-    const unsigned most = g->service != NULL ? 1000000 : 10000; /* a failure may take its time */
-    unsigned in_a_row = 0;
+    uint64_t end = 0; /* of the patience; 0: no EFAULT yet */
 
     for (;;) {
         int result = ioctl(g->fd, KVM_RUN, 0);
@@ -381,7 +396,8 @@ guest_run(struct guest *g)
             g->efaults++;
             if (g->service != NULL && fault_service_take_failure(g->service, g->index, &g->failure))
                 return -EFAULT;
-            if (++in_a_row > most)
+            end = end == 0 ? clock_now_ns() + patience_ns(g) : end;
+            if (m.aborted || clock_now_ns() > end)
                 return -ECANCELED;
             continue;
         }

@@ -63,6 +63,7 @@ struct machine {
     bool serve;
     pthread_t server;
     int stop[2];
+    _Atomic bool aborted;
     _Atomic unsigned missing;
     _Atomic unsigned minor;
     _Atomic unsigned wp;
@@ -85,6 +86,9 @@ extern int (*disturb)(unsigned long request, void *argument);
 /* A machine with RAM and a test window; with `serve`, a thread enters what faults, as planned. */
 void machine_open(uint64_t natural, bool serve);
 void machine_close(void);
+
+/* kvm_pmap_abort: an EFAULT of KVM_RUN has nothing to wait for any more. */
+void machine_abort(void);
 
 /* Plan pages [0, npages): page i has frame i * step % WINDOW_PAGES of the window's. */
 void plan(unsigned npages, unsigned step, vm_prot_t prot, bool fill);

@@ -21,7 +21,7 @@ on_fatal(void *context, const char *message)
     snprintf(fatal_message, sizeof(fatal_message), "%s", message);
     printf("    fatal: %s\n", message);
     fatals++;
-    kvm_pmap_abort(m.kp);
+    machine_abort();
 }
 
 static inline void
@@ -30,7 +30,7 @@ on_suspect(void *context, unsigned vcpu, gpa_t gpa)
     (void)context;
     CHECK(vcpu == 0 && gpa_to_u64(gpa) == WINDOW_GPA);
     if (++suspects == 2)
-        kvm_pmap_abort(m.kp);
+        machine_abort();
 }
 
 static inline void
