@@ -17,8 +17,8 @@
  * leaves to be done when its vCPU goes on already (vm_fault_end), as soon as there are two vCPUs.
  * Where no worker is to be had the thread does all that itself.
  *
- * Locks: each vCPU's record has its mutex (R, fault_vcpu.h); the report of the faults that waited
- * has one (T), innermost.  Neither is held while a fault is resolved.
+ * Locks: each vCPU's record has its mutex (`failure`, fault_vcpu.h); the report of the faults that
+ * waited has one (`report`), innermost.  Neither is held while a fault is resolved.
  */
 #include "vmm/kvm/fault_service.h"
 
@@ -77,8 +77,8 @@ struct fault_service {
     _Atomic bool few_threads;           /* (a) fewer than vCPUs */
     struct fault_thread *threads;       /* (c) owned, nthreads */
     struct workers *workers;            /* (c) owned */
-    struct vm_mutex lock;               /* T */
-    struct fault_report waited;         /* T: messages answered after waiting */
+    struct vm_mutex lock;               /* report */
+    struct fault_report waited;         /* report: messages answered after waiting */
 };
 
 /* One message on its way to its answer. */
