@@ -250,6 +250,18 @@ count_message(struct fault_report *report, const struct fault *fault, enum answe
 
 /* --- faults that wait ---------------------------------------------------- */
 
+/*
+ * A failure was recorded by who does not look afterwards whether the vCPU comes for it: a worker,
+ * or a fault thread that has more to do.  The fault threads may all sleep, and not look either.
+ */
+static void
+kick_failed(const struct fault *fault)
+{
+    struct fault_service *service = fault->service;
+
+    service->config.kick(service->config.context, (unsigned)(fault->vcpu - service->vcpus));
+}
+
 /* What is left of a fault, its answer included if it has none yet. */
 static void
 finish(struct fault *fault)
@@ -259,6 +271,8 @@ finish(struct fault *fault)
     if (fault->result == VM_RETRY) {
         fault->result = vm_fault_resume(fault->rest, &fault->info);
         enum answer given = answer(fault);
+        if (given == ANSWER_FAILED)
+            kick_failed(fault);
         vm_mutex_lock(&service->lock);
         count_message(&service->waited, fault, given);
         vm_mutex_unlock(&service->lock);
