@@ -3,7 +3,6 @@
 #include "tests/kvm/service_rig.h"
 #include "vmm/vpagetable/vm_pager.h"
 
-#include <dlfcn.h>
 #include <limits.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -11,22 +10,22 @@
 /* How many threads can still be made, by anybody in this process. */
 static _Atomic unsigned threads_left = UINT_MAX;
 
-typedef int pthread_create_fn(pthread_t *thread, const pthread_attr_t *attributes,
-                              void *(*start)(void *), void *argument);
+/* The linker's names (ld --wrap).  NOLINTBEGIN(bugprone-reserved-identifier) */
+int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
+                          void *(*start)(void *), void *argument);
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
+                          void *(*start)(void *), void *argument);
 
-/* Stands before the C library's. */
 int
-pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *),
-               void *argument)
+__wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *),
+                      void *argument)
 {
-    pthread_create_fn *next = (pthread_create_fn *)dlsym(RTLD_NEXT, "pthread_create");
-
-    MUST(next != NULL);
     if (threads_left == 0)
         return EAGAIN;
     threads_left -= threads_left != UINT_MAX;
-    return next(thread, attributes, start, argument);
+    return __real_pthread_create(thread, attributes, start, argument);
 }
+/* NOLINTEND(bugprone-reserved-identifier) */
 
 /* A disk with the first pages of the window's object, which is read when the test says so. */
 #define DISK_PAGES 64u
