@@ -14,7 +14,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <sys/resource.h>
 
 #define SHARED_AT VKVM_WINDOW_BASE
 #define SHARED_PAGES 64u
@@ -51,22 +50,6 @@ count_warning(void *context, const char *message)
 {
     (void)message;
     atomic_fetch_add((_Atomic unsigned *)context, 1);
-}
-
-static void
-new_file(char *path, size_t size, uint64_t pages)
-{
-    int fd;
-
-    snprintf(path, size, "/tmp/vkvm-two.XXXXXX");
-    fd = mkstemp(path);
-    if (fd < 0 || ftruncate(fd, (off_t)(pages * PAGE_SIZE)) != 0)
-        die(path, strerror(errno));
-    for (uint64_t value = 1; value <= pages; value++) {
-        if (pwrite(fd, &value, sizeof(value), (off_t)((value - 1) * PAGE_SIZE)) != sizeof(value))
-            die(path, strerror(errno));
-    }
-    close(fd);
 }
 
 static void
@@ -198,18 +181,6 @@ expect_sums(struct verdict *v, const struct vm_report *report)
              m[METER_v_vm_faults]);
     CHECK_EQ(v, report->faults.missing + report->faults.minor + report->faults.write_protect,
              report->faults.messages);
-}
-
-static void
-limit_file_size(rlim_t size)
-{
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_FSIZE, &limit) != 0)
-        die("getrlimit", strerror(errno));
-    limit.rlim_cur = size < limit.rlim_max ? size : limit.rlim_max;
-    if (setrlimit(RLIMIT_FSIZE, &limit) != 0)
-        die("setrlimit", strerror(errno));
 }
 
 /* --- The tests ----------------------------------------------------------- */

@@ -42,6 +42,19 @@ file_pager_teardown(void)
     vm_system_fini(&sys);
 }
 
+/* The test file opened anew, so that only device and inode say that it is the same. */
+static inline int
+reopen(int mode)
+{
+    char path[64];
+    int fd;
+
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", file);
+    fd = open(path, mode | O_CLOEXEC);
+    cr_assert_geq(fd, 0);
+    return fd;
+}
+
 /* The byte at a place of the test file: no page equals another. */
 static inline uint8_t
 pattern(uint64_t at)

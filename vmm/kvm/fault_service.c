@@ -17,8 +17,8 @@
  * leaves to be done when its vCPU goes on already (vm_fault_end), as soon as there are two vCPUs.
  * Where no worker is to be had the thread does all that itself.
  *
- * Locks: each vCPU's record has its mutex (R, fault_vcpu.h); the report of the faults that waited
- * has one (T), innermost.  Neither is held while a fault is resolved.
+ * Locks: each vCPU's record has its mutex (`failure`, fault_vcpu.h); the report of the faults that
+ * waited has one (`report`), innermost.  Neither is held while a fault is resolved.
  */
 #include "vmm/kvm/fault_service.h"
 
@@ -77,8 +77,8 @@ struct fault_service {
     _Atomic bool few_threads;           /* (a) fewer than vCPUs */
     struct fault_thread *threads;       /* (c) owned, nthreads */
     struct workers *workers;            /* (c) owned */
-    struct vm_mutex lock;               /* T */
-    struct fault_report waited;         /* T: messages answered after waiting */
+    struct vm_mutex lock;               /* report */
+    struct fault_report waited;         /* report: messages answered after waiting */
 };
 
 /* One message on its way to its answer. */
@@ -250,6 +250,18 @@ count_message(struct fault_report *report, const struct fault *fault, enum answe
 
 /* --- faults that wait ---------------------------------------------------- */
 
+/*
+ * A failure was recorded by who does not look afterwards whether the vCPU comes for it: a worker,
+ * or a fault thread that has more to do.  The fault threads may all sleep, and not look either.
+ */
+static void
+kick_failed(const struct fault *fault)
+{
+    struct fault_service *service = fault->service;
+
+    service->config.kick(service->config.context, (unsigned)(fault->vcpu - service->vcpus));
+}
+
 /* What is left of a fault, its answer included if it has none yet. */
 static void
 finish(struct fault *fault)
@@ -259,6 +271,8 @@ finish(struct fault *fault)
     if (fault->result == VM_RETRY) {
         fault->result = vm_fault_resume(fault->rest, &fault->info);
         enum answer given = answer(fault);
+        if (given == ANSWER_FAILED)
+            kick_failed(fault);
         vm_mutex_lock(&service->lock);
         count_message(&service->waited, fault, given);
         vm_mutex_unlock(&service->lock);
