@@ -129,12 +129,15 @@ static bool
 party_told(struct party *p, uint64_t number)
 {
     uint64_t told = 0;
+    struct vm_fault_info info;
 
     while (told != number) {
         if (vcpu_vm_is_ending(&p->vm->shared))
             return false;
         usleep(1000);
-        get(p->vm, GUEST_TOLD, &told, sizeof(told));
+        if (vm_map_read(vm_map_of(p->vm), gpa_from_u64(GUEST_TOLD), &told, sizeof(told), &info) !=
+            VM_OK)
+            return false;
     }
     return true;
 }
@@ -150,6 +153,7 @@ static void
 party_end(struct party *p)
 {
     pthread_join(p->thread, NULL);
+    vm_map_of(p->vm)->stop = NULL; /* what it wrote may have been paged out, and is read again */
     get(p->vm, COMMANDS, p->commands, sizeof(p->commands));
     vm_report_get(p->vm, &p->report);
     vm_destroy(p->vm);
