@@ -29,11 +29,13 @@ UNIT_FILES := \
 	test_limits.c \
 	test_machine.c \
 	test_options.c \
+	test_pc_devices.c \
 	test_pmap.c \
 	test_pmap_window.c \
 	test_port_input.c \
 	test_property.c \
 	test_report.c \
+	test_serial.c \
 	test_swap_pager.c \
 	test_swap_pager_failure.c \
 	test_uffd.c \
