@@ -4,6 +4,7 @@
  * the ways it ends.  Mini guests: host_pc.S, started as our own images are.
  */
 #include "tests/kvm/vm_rig.h"
+#include "vmm/x86_64/layout.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -196,6 +197,22 @@ acpi_switches_the_machine_off(struct verdict *v)
 }
 
 static void
+the_acpi_tables_stand_where_systems_look_for_them(struct verdict *v)
+{
+    const struct vm_config config = pc_config();
+    struct vm *vm = make_vm(&config, guest_off, guest_off_end);
+    char signature[8];
+    uint64_t xsdt;
+
+    get(vm, ACPI_RSDP_GPA, signature, sizeof(signature));
+    CHECK(v, memcmp(signature, "RSD PTR ", 8) == 0, "no RSDP");
+    get(vm, ACPI_RSDP_GPA + 24, &xsdt, sizeof(xsdt));
+    get(vm, xsdt, signature, 4);
+    CHECK(v, memcmp(signature, "XSDT", 4) == 0, "no XSDT at 0x%" PRIx64, xsdt);
+    destroy_vm(vm);
+}
+
+static void
 a_reset_and_a_triple_fault_end_the_vm_with_a_word_of_their_own(struct verdict *v)
 {
     const struct vm_config config = pc_config();
@@ -262,6 +279,7 @@ static const struct test tests[] = {
     TEST(the_test_device_raises_a_line),
     TEST(the_first_vcpu_starts_another_and_cpuid_says_how_many_there_are),
     TEST(acpi_switches_the_machine_off),
+    TEST(the_acpi_tables_stand_where_systems_look_for_them),
     TEST(a_reset_and_a_triple_fault_end_the_vm_with_a_word_of_their_own),
     TEST(a_dropped_page_keeps_its_data_and_memory_that_is_not_there_is_ones),
     TEST(a_halted_guest_takes_no_processor_and_ends_when_its_time_is_up),

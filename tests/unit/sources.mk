@@ -11,6 +11,7 @@ UNIT_FILES := \
 	property_check.c \
 	property_entries.c \
 	property_model.c \
+	test_acpi.c \
 	test_bus.c \
 	test_call.c \
 	test_cpuid.c \

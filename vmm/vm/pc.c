@@ -17,7 +17,9 @@
 #include "vmm/device/serial.h"
 #include "vmm/device/test_device.h"
 #include "vmm/kvm/irqchip.h"
+#include "vmm/vm/guest_memory.h"
 #include "vmm/vm/vm_internal.h"
+#include "vmm/x86_64/acpi.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -281,4 +283,28 @@ pc_add_devices(struct pc *pc, struct failure *failure)
     return error == 0 ? 0
                       : failure_set(failure, error, "cannot put the devices on the bus: %s",
                                     strerror(-error));
+}
+
+/* --- tables ------------------------------------------------------------------ */
+
+static enum vm_result
+write_map(void *context, gpa_t gpa, const void *from, size_t size, struct vm_fault_info *info)
+{
+    return vm_map_write(context, gpa, from, size, info);
+}
+
+int
+pc_write_tables(struct pc *pc, struct failure *failure)
+{
+    const struct machine_device *pm = machine_find_device(&pc->vm->config.machine, MACHINE_ACPI_PM);
+    uint8_t tables[ACPI_SIZE];
+    const struct guest_memory memory = { .write = write_map, .context = &pc->vm->map };
+    struct acpi_config config = { .ncpus = pc->vm->config.machine.nvcpus };
+
+    if (pm == NULL)
+        return 0;
+    config.pm_port = pm->port;
+    config.sci_line = pm->line;
+    return guest_memory_write(&memory, gpa_from_u64(ACPI_RSDP_GPA), tables,
+                              acpi_build(&config, tables), "the ACPI tables", failure);
 }

@@ -33,6 +33,12 @@ void pc_destroy(struct pc *pc);
 int pc_add_devices(struct pc *pc, struct failure *failure) __attribute__((warn_unused_result));
 
 /*
+ * Write the ACPI tables to guest memory.  Returns 0, or -errno with *failure filled; -EFAULT where
+ * there is no RAM for them.
+ */
+int pc_write_tables(struct pc *pc, struct failure *failure) __attribute__((warn_unused_result));
+
+/*
  * From now on standard input reaches the guest by the loop, which goes after the last vCPU.
  * Returns 0 or -errno.
  */

@@ -70,8 +70,12 @@ vm_destroy(struct vm *vm)
 int
 vm_set_start(struct vm *vm, const struct arch_start *start, struct failure *failure)
 {
+    int error = arch_start_prepare(start, &vm->map, failure);
+
     vm->shared.start = *start;
-    return arch_start_prepare(start, &vm->map, failure);
+    if (error == 0 && vm->pc != NULL)
+        error = pc_write_tables(vm->pc, failure);
+    return error;
 }
 
 struct vm_map *

@@ -8,6 +8,8 @@ X86_64_FILES := \
 	exception.c
 # ... and what needs no KVM: the unit tests take it.
 X86_64_PURE_FILES := \
+	acpi.c \
+	aml.c \
 	cpuid_adjust.c \
 	insn.c \
 	insn_inverse.c \
