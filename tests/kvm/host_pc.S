@@ -199,4 +199,19 @@ guest guest_drop
         debug_exit 0
 guest_end guest_drop
 
+/* Interrupts on: read the first word of 512 pages, write that of every eighth. */
+guest guest_touch
+        start_pic 0
+        sti
+        mov     $0x800000, %ebx
+        mov     $512, %ecx
+1:      mov     (%rbx), %rax
+        test    $7, %ecx
+        jnz     2f
+        mov     %rcx, (%rbx)
+2:      add     $4096, %ebx
+        loop    1b
+        debug_exit 0
+guest_end guest_touch
+
         .section .note.GNU-stack, "", @progbits

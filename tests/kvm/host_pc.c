@@ -21,6 +21,7 @@ GUEST(guest_triple);
 GUEST(guest_idle);
 GUEST(guest_dead);
 GUEST(guest_drop);
+GUEST(guest_touch);
 
 /* Standard input and output as a test wants them, and as they were. */
 struct redirection {
@@ -240,6 +241,38 @@ a_dropped_page_keeps_its_data_and_memory_that_is_not_there_is_ones(struct verdic
     destroy_vm(vm);
 }
 
+#define TOUCHED UINT64_C(0x800000)
+#define TOUCHED_PAGES 512u
+
+/* Interrupts on, pages read and written; every page its own fault.  Returns the foreign messages. */
+static uint64_t
+touch(struct verdict *v, bool exact)
+{
+    const struct vm_host_config host = { .prefault_pages = 0 };
+    struct vm_config config = pc_config();
+    struct vm_outcome outcome;
+    struct vm_report report;
+    struct vm *vm;
+
+    config.exact_faults = exact;
+    config.machine.nvcpus = 2; /* fewer fault threads than vCPUs, where cores are scarce */
+    vm = make_vm_on(make_host(&host), &config, guest_touch, guest_touch_end);
+    outcome = run_vm(vm);
+    vm_report_get(vm, &report);
+    expect_exit(v, &outcome, 1);
+    printf("    exact %d: %" PRIu64 " messages, %" PRIu64 " foreign, %" PRIu64 " write-protected\n",
+           exact, report.faults.messages, report.faults.foreign, report.faults.write_protect);
+    destroy_vm(vm);
+    return report.faults.foreign;
+}
+
+static void
+no_fault_is_foreign_when_they_are_to_be_exact(struct verdict *v)
+{
+    (void)touch(v, false);
+    CHECK_EQ(v, touch(v, true), 0);
+}
+
 static double
 processor_seconds(void)
 {
@@ -282,6 +315,7 @@ static const struct test tests[] = {
     TEST(the_acpi_tables_stand_where_systems_look_for_them),
     TEST(a_reset_and_a_triple_fault_end_the_vm_with_a_word_of_their_own),
     TEST(a_dropped_page_keeps_its_data_and_memory_that_is_not_there_is_ones),
+    TEST(no_fault_is_foreign_when_they_are_to_be_exact),
     TEST(a_halted_guest_takes_no_processor_and_ends_when_its_time_is_up),
 };
 

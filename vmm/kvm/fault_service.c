@@ -17,6 +17,14 @@
  * leaves to be done when its vCPU goes on already (vm_fault_end), as soon as there are two vCPUs.
  * Where no worker is to be had the thread does all that itself.
  *
+ * Foreign messages: where a vCPU's fault is handed to a thread of the kernel's, that thread asks for
+ * write access whatever the vCPU wants, and its id is no vCPU's; or it is, because it is that of another
+ * PID namespace.  What such a message says of the access is not known.  So the first one for a page
+ * is answered as a read, which may be enough; when the thread comes again, because its mapping
+ * is write-protected, as a write.  A failure is recorded for nobody: the page is made inaccessible, the
+ * thread gives up, the vCPU makes its access itself, fails, and decodes its instruction to see
+ * what it needs (fault_service_take_foreign).
+ *
  * Locks: each vCPU's record has its mutex (R, fault_vcpu.h); the report of the faults that waited
  * has one (T), innermost.  Neither is held while a fault is resolved.
  */
@@ -29,6 +37,7 @@
 #include "vmm/kvm/fault_reader.h"
 #include "vmm/kvm/fault_vcpu.h"
 #include "vmm/kvm/kvm_compat.h"
+#include "vmm/kvm/thread_ids.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -72,19 +81,20 @@ struct fault_service {
     _Atomic bool fatal_said;            /* (a) */
     _Atomic unsigned nfailing;          /* (a) vCPUs whose failure waits to be taken */
     _Atomic bool warned;                /* (a) of a worker that could not be made */
-    struct fault_vcpu *vcpus;           /* (c) owned, config.nvcpus */
-    unsigned nthreads;                  /* start's and stop's: threads made, or to be made */
-    _Atomic bool few_threads;           /* (a) fewer than vCPUs */
-    struct fault_thread *threads;       /* (c) owned, nthreads */
-    struct workers *workers;            /* (c) owned */
-    struct vm_mutex lock;               /* T */
-    struct fault_report waited;         /* T: messages answered after waiting */
+    bool ids_tell;                      /* (c) a message with a vCPU's thread id is that vCPU's */
+    struct fault_vcpu *vcpus;     /* (c) owned, config.nvcpus, then one for all foreign threads */
+    unsigned nthreads;            /* start's and stop's: threads made, or to be made */
+    _Atomic bool few_threads;     /* (a) fewer than vCPUs */
+    struct fault_thread *threads; /* (c) owned, nthreads */
+    struct workers *workers;      /* (c) owned */
+    struct vm_mutex lock;         /* T */
+    struct fault_report waited;   /* T: messages answered after waiting */
 };
 
 /* One message on its way to its answer. */
 struct fault {
     struct fault_service *service; /* borrowed */
-    struct fault_vcpu *vcpu;       /* borrowed; NULL: the thread is no vCPU's */
+    struct fault_vcpu *vcpu;       /* borrowed; the foreign one: the thread is no vCPU's */
     unsigned number;               /* of the vCPU's message */
     gpa_t gpa;
     vm_prot_t access;
@@ -112,22 +122,37 @@ say_fatal(struct fault_service *service, const char *format, ...)
 
 /* --- vCPU records -------------------------------------------------------- */
 
+/* What is known of threads that are no vCPU's. */
+static struct fault_vcpu *
+foreign_record(struct fault_service *service)
+{
+    return &service->vcpus[service->config.nvcpus];
+}
+
 static struct fault_vcpu *
 vcpu_of_tid(struct fault_service *service, pid_t tid)
 {
     for (unsigned i = 0; i < service->config.nvcpus; i++)
         if (atomic_load_explicit(&service->vcpus[i].tid, memory_order_relaxed) == tid)
             return &service->vcpus[i];
-    return NULL;
+    return foreign_record(service);
+}
+
+static bool
+is_foreign(const struct fault *fault)
+{
+    return fault->vcpu == foreign_record(fault->service);
 }
 
 /* The vCPU's fault was answered, by a mapping of that generation or FAULT_NO_MAPPING. */
 static void
-watch_progress(struct fault_service *service, struct fault_vcpu *vcpu, gpa_t gpa,
-               unsigned generation)
+watch_progress(const struct fault *fault, gpa_t gpa, unsigned generation)
 {
-    if (fault_vcpu_repeats(vcpu, gpa, generation))
-        service->config.suspect(service->config.context, (unsigned)(vcpu - service->vcpus), gpa);
+    struct fault_service *service = fault->service;
+
+    if (!is_foreign(fault) && fault_vcpu_repeats(fault->vcpu, gpa, generation))
+        service->config.suspect(service->config.context, (unsigned)(fault->vcpu - service->vcpus),
+                                gpa);
 }
 
 /* Make a page accessible again that a failure kept from being so. */
@@ -198,7 +223,7 @@ answer_failure(const struct fault *fault)
     struct vm_fault_info stale;
     int error;
 
-    if (fault->vcpu == NULL) {
+    if (is_foreign(fault) && !service->config.foreign) {
         say_fatal(service, "%s of guest address 0x%llx by a thread that is no vCPU: %s",
                   vm_access_name(info->access), gpa, vm_result_name(info->result));
         return ANSWER_FATAL;
@@ -213,7 +238,7 @@ answer_failure(const struct fault *fault)
     if (error == -ESTALE)
         pmap_wake(service->config.map->pmap, info->gpa);
     if (error == -ESTALE || error == -EAGAIN) {
-        watch_progress(service, fault->vcpu, info->gpa, FAULT_NO_MAPPING);
+        watch_progress(fault, info->gpa, FAULT_NO_MAPPING);
         return ANSWER_REPEATED;
     }
     say_fatal(service, "cannot make the access to guest address 0x%llx fail: %s", gpa,
@@ -228,8 +253,7 @@ answer(const struct fault *fault)
         return answer_host_failure(fault->service, &fault->info);
     if (fault->result != VM_OK)
         return answer_failure(fault);
-    if (fault->vcpu != NULL)
-        watch_progress(fault->service, fault->vcpu, fault->gpa, fault->info.generation);
+    watch_progress(fault, fault->gpa, fault->info.generation);
     return ANSWER_RESOLVED;
 }
 
@@ -237,6 +261,7 @@ static void
 count_message(struct fault_report *report, const struct fault *fault, enum answer answer)
 {
     report->messages++;
+    report->foreign += is_foreign(fault);
     if ((fault->flags & UFFD_PAGEFAULT_FLAG_WP) != 0)
         report->write_protect++;
     else if ((fault->flags & UFFD_PAGEFAULT_FLAG_MINOR) != 0)
@@ -317,6 +342,17 @@ finish_somewhere(struct fault *fault)
     finish(fault);
 }
 
+/* What the message asks for, as far as it can be believed. */
+static vm_prot_t
+access_of(const struct fault *fault)
+{
+    const struct fault_service *service = fault->service;
+    bool known = service->ids_tell && !(is_foreign(fault) && service->config.foreign);
+    uint64_t writes = UFFD_PAGEFAULT_FLAG_WP | (known ? UFFD_PAGEFAULT_FLAG_WRITE : 0);
+
+    return (fault->flags & writes) != 0 ? VM_PROT_WRITE : VM_PROT_READ;
+}
+
 static void
 handle_message(struct fault_thread *thread, const struct uffd_msg *msg)
 {
@@ -332,11 +368,9 @@ handle_message(struct fault_thread *thread, const struct uffd_msg *msg)
                   (unsigned long long)msg->arg.pagefault.address);
         return;
     }
-    bool write = (fault.flags & (UFFD_PAGEFAULT_FLAG_WRITE | UFFD_PAGEFAULT_FLAG_WP)) != 0;
-    fault.access = write ? VM_PROT_WRITE : VM_PROT_READ;
     fault.vcpu = vcpu_of_tid(service, (pid_t)msg->arg.pagefault.feat.ptid);
-    if (fault.vcpu != NULL)
-        fault.number = atomic_fetch_add(&fault.vcpu->messages, 1) + 1;
+    fault.access = access_of(&fault);
+    fault.number = atomic_fetch_add(&fault.vcpu->messages, 1) + 1;
     fault.wakeups = kvm_pmap_wakeups(service->config.kpmap, fault.gpa);
     fault.result = vm_fault_start(service->config.map, fault.gpa, fault.access, VM_FAULT_BURST,
                                   &fault.info, &fault.rest);
@@ -424,7 +458,7 @@ init_records(struct fault_service *service)
 {
     vm_mutex_init(&service->lock);
     histogram_init(&service->waited.latency);
-    for (unsigned i = 0; i < service->config.nvcpus; i++)
+    for (unsigned i = 0; i <= service->config.nvcpus; i++)
         fault_vcpu_init(&service->vcpus[i]);
     for (unsigned i = 0; i < service->nthreads; i++) {
         struct fault_thread *thread = &service->threads[i];
@@ -495,7 +529,8 @@ service_alloc(const struct fault_service_config *config, struct fault_service **
     service->delay.epoll_fd = -1;
     service->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     error = service->stop_fd < 0 ? -errno : 0;
-    service->vcpus = calloc(config->nvcpus, sizeof(service->vcpus[0]));
+    service->ids_tell = !config->foreign || thread_ids_are_unique(THREAD_IDS_NAMESPACE);
+    service->vcpus = calloc(config->nvcpus + 1, sizeof(service->vcpus[0]));
     service->threads = calloc(service->nthreads, sizeof(service->threads[0]));
     if (error == 0 && (service->vcpus == NULL || service->threads == NULL))
         error = -ENOMEM;
@@ -534,6 +569,7 @@ report_add(struct fault_report *to, const struct fault_report *from)
     to->missing += from->missing;
     to->minor += from->minor;
     to->write_protect += from->write_protect;
+    to->foreign += from->foreign;
     to->resolved += from->resolved;
     to->failed += from->failed;
     histogram_merge(&to->latency, &from->latency);
@@ -556,7 +592,7 @@ fault_service_stop(struct fault_service *service, struct fault_report *report)
     join_threads(service);
     workers_destroy(service->workers);
     service->workers = NULL;
-    for (unsigned i = 0; i < service->config.nvcpus; i++)
+    for (unsigned i = 0; i <= service->config.nvcpus; i++)
         (void)take_failure(service, &service->vcpus[i], 0, &info);
     if (report != NULL)
         make_report(service, report);
@@ -580,6 +616,14 @@ fault_service_take_failure(struct fault_service *service, unsigned index,
     for (unsigned i = 0; i < service->config.nvcpus; i++)
         (void)take_failure(service, &service->vcpus[i], FAILURE_EXPIRES_NS, &expired);
     return false;
+}
+
+bool
+fault_service_take_foreign(struct fault_service *service)
+{
+    struct vm_fault_info info;
+
+    return take_failure(service, foreign_record(service), 0, &info);
 }
 
 void

@@ -208,7 +208,10 @@ make_vcpus(struct vm *vm, struct failure *failure)
         return failure_set(failure, -ENOMEM, "cannot make %u vCPUs: %s", vm->config.machine.nvcpus,
                            limits_explain(ENOMEM).text);
     vm->shared.kvm = &vm->kvm;
-    vm->shared.cpus = (struct arch_cpus){ .n = vm->config.machine.nvcpus, .lapic = vm->pc != NULL };
+    vm->shared.cpus =
+        (struct arch_cpus){ .n = vm->config.machine.nvcpus,
+                            .lapic = vm->pc != NULL,
+                            .exact_faults = vm->pc != NULL && pc_has_exact_faults(vm->pc) };
     for (i = 0; i < vm->config.machine.nvcpus; i++)
         vm->vcpus[i].fd = -1;
     for (i = 0; i < vm->config.machine.nvcpus && error == 0; i++)
