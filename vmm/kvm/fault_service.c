@@ -17,13 +17,13 @@
  * leaves to be done when its vCPU goes on already (vm_fault_end), as soon as there are two vCPUs.
  * Where no worker is to be had the thread does all that itself.
  *
- * Foreign messages: where a vCPU's fault is handed to a thread of the kernel's, that thread asks for
- * write access whatever the vCPU wants, and its id is no vCPU's; or it is, because it is that of another
- * PID namespace.  What such a message says of the access is not known.  So the first one for a page
- * is answered as a read, which may be enough; when the thread comes again, because its mapping
- * is write-protected, as a write.  A failure is recorded for nobody: the page is made inaccessible, the
- * thread gives up, the vCPU makes its access itself, fails, and decodes its instruction to see
- * what it needs (fault_service_take_foreign).
+ * Foreign messages: where KVM hands a vCPU's fault to a thread of the kernel's, that thread asks for
+ * write access whatever the vCPU wants, and its id is no vCPU's, or is one by accident, as it is of
+ * another PID namespace.  So nothing is done on its word.  A page that is not mapped is mapped for
+ * reading, which may do.  When the thread comes again because it wants to write, it is made to
+ * fail: the page becomes inaccessible, the thread gives up, the vCPU makes its access itself, fails, and
+ * its instruction tells what it needs (fault_service_take_foreign).  What no instruction tells of, as
+ * the processor's own use of tables and stacks, comes a third time, and then it is a write.
  *
  * Locks: each vCPU's record has its mutex (R, fault_vcpu.h); the report of the faults that waited
  * has one (T), innermost.  Neither is held while a fault is resolved.
@@ -63,6 +63,9 @@
 /* Workers for each vCPU: one for the fault it waits for, one for what the fault before left. */
 #define WORKERS_PER_VCPU 2u
 
+/* How many pages are remembered that a foreign thread could not write. */
+#define FOREIGN_REFUSED 256u
+
 struct fault_thread {
     struct fault_service *service; /* (c) borrowed */
     unsigned index;                /* (c) */
@@ -81,7 +84,9 @@ struct fault_service {
     _Atomic bool fatal_said;            /* (a) */
     _Atomic unsigned nfailing;          /* (a) vCPUs whose failure waits to be taken */
     _Atomic bool warned;                /* (a) of a worker that could not be made */
-    bool ids_tell;                      /* (c) a message with a vCPU's thread id is that vCPU's */
+    _Atomic uint64_t
+        refused[FOREIGN_REFUSED]; /* (a) pages, + 1, that a foreign write was refused for */
+    bool ids_tell;                /* (c) a message with a vCPU's thread id is that vCPU's */
     struct fault_vcpu *vcpus;     /* (c) owned, config.nvcpus, then one for all foreign threads */
     unsigned nthreads;            /* start's and stop's: threads made, or to be made */
     _Atomic bool few_threads;     /* (a) fewer than vCPUs */
@@ -99,6 +104,7 @@ struct fault {
     gpa_t gpa;
     vm_prot_t access;
     uint64_t flags;             /* the message's */
+    bool unknown;               /* nobody knows which vCPU wants what */
     uint64_t read_at;           /* ns */
     uint64_t wakeups;           /* when it was read (kvm_pmap_wakeups) */
     enum vm_result result;      /* VM_RETRY: it has to wait */
@@ -269,7 +275,7 @@ count_message(struct fault_report *report, const struct fault *fault, enum answe
     else
         report->missing++;
     report->resolved += answer == ANSWER_RESOLVED;
-    report->failed += answer == ANSWER_FAILED;
+    report->failed += answer == ANSWER_FAILED && !fault->unknown;
     histogram_add(&report->latency, clock_now_ns() - fault->read_at);
 }
 
@@ -342,15 +348,61 @@ finish_somewhere(struct fault *fault)
     finish(fault);
 }
 
-/* What the message asks for, as far as it can be believed. */
-static vm_prot_t
-access_of(const struct fault *fault)
+/* Who sent the message, and what access it asks for. */
+static void
+identify(struct fault *fault, const struct uffd_msg *msg)
 {
-    const struct fault_service *service = fault->service;
-    bool known = service->ids_tell && !(is_foreign(fault) && service->config.foreign);
-    uint64_t writes = UFFD_PAGEFAULT_FLAG_WP | (known ? UFFD_PAGEFAULT_FLAG_WRITE : 0);
+    struct fault_service *service = fault->service;
+    uint64_t writes = UFFD_PAGEFAULT_FLAG_WP;
 
-    return (fault->flags & writes) != 0 ? VM_PROT_WRITE : VM_PROT_READ;
+    fault->vcpu = vcpu_of_tid(service, (pid_t)msg->arg.pagefault.feat.ptid);
+    fault->unknown = service->config.foreign && (is_foreign(fault) || !service->ids_tell);
+    if (fault->unknown)
+        fault->vcpu = foreign_record(service);
+    else
+        writes |= UFFD_PAGEFAULT_FLAG_WRITE;
+    fault->access = (fault->flags & writes) != 0 ? VM_PROT_WRITE : VM_PROT_READ;
+    if (!is_foreign(fault))
+        fault->number = atomic_fetch_add(&fault->vcpu->messages, 1) + 1;
+}
+
+/* Is this a write that might be none, and was not refused just before? */
+static bool
+refuses(const struct fault *fault)
+{
+    uint64_t page = gpa_to_u64(fault->gpa) >> PAGE_SHIFT;
+    _Atomic uint64_t *refused = &fault->service->refused[page % FOREIGN_REFUSED];
+
+    if (!fault->unknown || fault->access != VM_PROT_WRITE)
+        return false;
+    return atomic_exchange(refused, page + 1) != page + 1;
+}
+
+/* A write that came after it was refused. */
+static void
+forget_refusal(const struct fault *fault)
+{
+    uint64_t page = gpa_to_u64(fault->gpa) >> PAGE_SHIFT;
+
+    if (fault->unknown && fault->access == VM_PROT_WRITE)
+        atomic_store(&fault->service->refused[page % FOREIGN_REFUSED], 0);
+}
+
+/* Begin to resolve the fault, or refuse it. */
+static void
+start(struct fault *fault)
+{
+    fault->wakeups = kvm_pmap_wakeups(fault->service->config.kpmap, fault->gpa);
+    if (refuses(fault)) {
+        fault->result = VM_PROTECTION;
+        fault->info = (struct vm_fault_info){ .result = VM_PROTECTION,
+                                              .access = fault->access,
+                                              .gpa = fault->gpa };
+        return;
+    }
+    forget_refusal(fault);
+    fault->result = vm_fault_start(fault->service->config.map, fault->gpa, fault->access,
+                                   VM_FAULT_BURST, &fault->info, &fault->rest);
 }
 
 static void
@@ -368,12 +420,8 @@ handle_message(struct fault_thread *thread, const struct uffd_msg *msg)
                   (unsigned long long)msg->arg.pagefault.address);
         return;
     }
-    fault.vcpu = vcpu_of_tid(service, (pid_t)msg->arg.pagefault.feat.ptid);
-    fault.access = access_of(&fault);
-    fault.number = atomic_fetch_add(&fault.vcpu->messages, 1) + 1;
-    fault.wakeups = kvm_pmap_wakeups(service->config.kpmap, fault.gpa);
-    fault.result = vm_fault_start(service->config.map, fault.gpa, fault.access, VM_FAULT_BURST,
-                                  &fault.info, &fault.rest);
+    identify(&fault, msg);
+    start(&fault);
     if (fault.result != VM_RETRY)
         count_message(&thread->report, &fault, answer(&fault));
     if (fault.rest != NULL)

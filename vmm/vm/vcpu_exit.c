@@ -235,7 +235,7 @@ handle_interrupt(struct vcpu *vcpu)
 
 /*
  * A foreign thread could not make some vCPU's access.  If it was this one's, its instruction says
- * what it needs: that is mapped now, or refused.
+ * what it needs: that is mapped now, or refused.  Returns whether it is refused.
  */
 static bool
 handle_foreign_failure(struct vcpu *vcpu)
@@ -248,7 +248,7 @@ handle_foreign_failure(struct vcpu *vcpu)
     error = arch_resolve_instruction(&vcpu->arch, vcpu->vm->map, &info);
     if (error == 1)
         fail_access(vcpu, &info, ARCH_INJECT_CERTAIN);
-    return error >= 0;
+    return error == 1;
 }
 
 /* KVM_RUN failed. */
