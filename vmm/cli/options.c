@@ -326,8 +326,8 @@ options_help_run(FILE *to)
     fputs("\nexit status: the guest's own, or\n"
           "    2  wrong usage              125  vkvm or the host failed\n"
           "   70  the guest crashed        126  image or device tree cannot be loaded\n"
-          "  124  timeout                  127  image not found\n"
-          "  128+N  ended by signal N\n"
+          "   75  the guest reset itself   127  image not found\n"
+          "  124  timeout                  128+N  ended by signal N\n"
           "A guest may exit with any of these itself; --json tells them apart (\"end\").\n",
           to);
 }

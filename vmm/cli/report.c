@@ -74,6 +74,7 @@ report_end_name(enum vm_end end)
         [VM_END_TIMEOUT] = "timeout",
         [VM_END_INTERRUPTED] = "interrupted",
         [VM_END_CRASHED] = "crashed",
+        [VM_END_RESET] = "reset",
         [VM_END_FAILED] = "failed",
     };
 
@@ -92,6 +93,8 @@ report_exit_status(const struct vm_outcome *outcome)
         return CLI_SIGNAL_BASE + outcome->status;
     case VM_END_CRASHED:
         return CLI_CRASHED;
+    case VM_END_RESET:
+        return CLI_RESET;
     case VM_END_FAILED:
         break;
     }
@@ -160,6 +163,8 @@ text_messages(FILE *to, const struct fault_report *faults, const struct report_s
     text_count(to, "  ... frame missing", faults->missing);
     text_count(to, "  ... frame there, not mapped (minor)", faults->minor);
     text_count(to, "  ... write to a protected page", faults->write_protect);
+    if (faults->foreign != 0)
+        text_count(to, "messages of the kernel's own threads", faults->foreign);
     text_sum(to, "messages by kind", sums->messages, sums->message_kinds);
     text_count(to, "answered by a mapping", faults->resolved);
     text_count(to, "answered by an exception", faults->failed);
@@ -261,6 +266,7 @@ json_messages(struct json *json, const struct fault_report *faults)
 {
     json_object(json, "messages");
     json_u64(json, "total", faults->messages);
+    json_u64(json, "foreign", faults->foreign);
     json_u64(json, "missing", faults->missing);
     json_u64(json, "minor", faults->minor);
     json_u64(json, "write_protect", faults->write_protect);

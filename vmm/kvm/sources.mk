@@ -4,9 +4,11 @@ KVM_FILES := \
 	fault_reader.c \
 	fault_service.c \
 	fault_vcpu.c \
+	irqchip.c \
 	kvm_host.c \
 	kvm_pmap.c \
 	kvm_vm.c \
 	kvm_window.c \
 	memslot.c \
+	thread_ids.c \
 	uffd.c

@@ -34,10 +34,11 @@ struct vm_guest_ops {
 };
 
 enum vm_end {
-    VM_END_GUEST,       /* the guest called exit: status */
+    VM_END_GUEST,       /* the guest called exit: status; or it switched its machine off: 0 */
     VM_END_TIMEOUT,     /* --timeout ran out */
     VM_END_INTERRUPTED, /* a signal that would end the process */
     VM_END_CRASHED, /* the guest did something that ends only itself: triple fault, all vCPUs halted ... */
+    VM_END_RESET, /* a PC's guest wants to be started anew, or a triple fault makes that of it */
     VM_END_FAILED /* the host or vkvm failed */
 };
 
@@ -52,6 +53,12 @@ struct vm_config {
     unsigned timeout_ms; /* 0 = none */
     enum fault_placement placement;
     unsigned fault_threads; /* 0 = chosen */
+    /*
+     * A PC's every fault is to be reported as what it is, by the vCPU that made it, at the price of
+     * a guest that looks busy when it is idle.  Implied by a window.  Where KVM cannot do it `warn` is
+     * told, and faults may come from threads of the kernel's, with an access that is not known.
+     */
+    bool exact_faults;
     bool detached; /* leaves the process's signals and terminal alone: another VM has them */
 
     const struct vm_guest_ops *guest; /* borrowed; NULL = the guest can make no calls */
