@@ -41,6 +41,12 @@ struct vcpu_ops {
     void (*halt)(void *context, struct vcpu *vcpu);
     /* End the VM: the guest ended itself (crashed), or the host or vkvm failed. */
     void (*end)(void *context, bool crashed, const char *message);
+    /*
+     * KVM_EXIT_DEBUG; or, with `in_place`, KVM cannot execute the instruction at RIP, which may be
+     * a debugger's breakpoint.  Returns whether that was a debugger's business: the vCPU goes on,
+     * and rests if the VM was paused for it.
+     */
+    bool (*trap)(void *context, struct vcpu *vcpu, bool in_place);
 };
 
 /* What all vCPUs of a VM share. */
@@ -79,15 +85,16 @@ struct vcpu_counters {
 };
 
 struct vcpu {
-    struct vcpu_vm *vm;            /* (c) borrowed */
-    unsigned index;                /* (c) */
-    int fd;                        /* (c) owned; -1 = none */
-    struct kvm_run *run;           /* (c) owned mapping */
-    struct arch_vcpu arch;         /* T */
-    pthread_t thread;              /* (c) valid while `started` */
-    _Atomic bool started;          /* (a) created and not joined */
-    bool incomplete;               /* T: KVM has yet to complete the last exit's instruction */
-    _Atomic unsigned requests;     /* (a) VCPU_REQUEST_* (vcpu.c) */
+    struct vcpu_vm *vm;        /* (c) borrowed */
+    unsigned index;            /* (c) */
+    int fd;                    /* (c) owned; -1 = none */
+    struct kvm_run *run;       /* (c) owned mapping */
+    struct arch_vcpu arch;     /* T */
+    pthread_t thread;          /* (c) valid while `started` */
+    _Atomic bool started;      /* (a) created and not joined */
+    bool incomplete;           /* T: KVM has yet to complete the last exit's instruction */
+    _Atomic bool held;         /* (a) rests though the gate is open: a debugger's (vcpu_gate.h) */
+    _Atomic unsigned requests; /* (a) VCPU_REQUEST_* (vcpu.c) */
     _Atomic uint64_t suspect_gpa;  /* (a) what a check is about */
     struct vcpu_watch watch;       /* T: of checks */
     struct vcpu_watch interrupted; /* T: of signals that ended KVM_RUN */

@@ -3,10 +3,14 @@ X86_64_FILES := \
 	boot.c \
 	call.c \
 	cpu.c \
+	debug.c \
+	debug_probe.c \
 	emulated.c \
 	exception.c
 # ... and what needs no KVM: the unit tests take it.
 X86_64_PURE_FILES := \
+	debug_registers.c \
+	debug_walk.c \
 	insn.c \
 	insn_inverse.c \
 	insn_undo.c \
