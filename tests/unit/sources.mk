@@ -18,6 +18,10 @@ UNIT_FILES := \
 	test_file_pager.c \
 	test_file_pager_share.c \
 	test_file_pager_write.c \
+	test_gdb_fuzz.c \
+	test_gdb_packet.c \
+	test_gdb_server.c \
+	test_gdb_session.c \
 	test_hammer.c \
 	test_histogram.c \
 	test_image.c \
