@@ -20,6 +20,10 @@ UNIT_FILES := \
 	test_file_pager.c \
 	test_file_pager_share.c \
 	test_file_pager_write.c \
+	test_gdb_fuzz.c \
+	test_gdb_packet.c \
+	test_gdb_server.c \
+	test_gdb_session.c \
 	test_hammer.c \
 	test_histogram.c \
 	test_image.c \
@@ -63,6 +67,7 @@ UNIT_FILES := \
 	test_vm_page_move.c \
 	test_vm_pageout.c \
 	test_vm_pageout_wait.c \
+	test_vm_peek.c \
 	test_vm_prefault.c \
 	test_vm_ranges.c \
 	test_vm_readahead.c \

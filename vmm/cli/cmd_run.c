@@ -14,6 +14,7 @@
 #include "vmm/cli/report.h"
 #include "vmm/cli/run_files.h"
 #include "vmm/doorbell/doorbell.h"
+#include "vmm/gdb/gdb.h"
 #include "vmm/x86_64/arch.h"
 
 #include <errno.h>
@@ -25,6 +26,7 @@ struct run {
     struct image image;
     struct vm_fdt fdt;
     gpa_t fdt_place;
+    struct gdb *gdb;      /* owned; NULL = no debugger can attach */
     FILE *json;           /* owned unless it is stderr; NULL = not wanted */
     struct vm_host *host; /* owned; NULL = none yet */
     struct vm *vm;        /* owned; NULL = none yet */
@@ -111,6 +113,20 @@ warn(void *context, const char *message)
     cli_complain(message);
 }
 
+static int
+open_gdb(struct run *run)
+{
+    const struct run_options *options = &run->options;
+
+    if (options->gdb == NULL)
+        return CLI_OK;
+    if (gdb_open(options->gdb, options->gdb_wait, warn, NULL, &run->gdb, &run->failure) != 0)
+        return CLI_FAILED;
+    run->options.config.debug = &gdb_debug_ops;
+    run->options.config.debugger = run->gdb;
+    return CLI_OK;
+}
+
 static void
 tell_end(struct run *run, const struct vm_outcome *outcome)
 {
@@ -189,7 +205,8 @@ static int
 run_steps(struct run *run)
 {
     static int (*const steps[])(struct run *) = {
-        check_files, open_json, open_image, make_fdt, create_host, create_vm, load_vm, start_vm,
+        check_files, open_json, open_image, make_fdt, open_gdb,
+        create_host, create_vm, load_vm,    start_vm,
     };
     int status = CLI_OK;
 
@@ -263,6 +280,7 @@ run_image(int argc, char **argv)
         vm_destroy(run.vm);
     if (run.host != NULL)
         vm_host_destroy(run.host);
+    gdb_close(run.gdb);
     vm_fdt_fini(&run.fdt);
     image_close(&run.image);
     return status;

@@ -10,6 +10,7 @@
 
 #include "vmm/cli/map_options.h"
 #include "vmm/cli/value.h"
+#include "vmm/gdb/gdb_listen.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -161,6 +162,22 @@ set_placement(struct run_options *options, const char *value, struct failure *fa
 }
 
 static int
+set_gdb(struct run_options *options, const char *value, struct failure *failure)
+{
+    options->gdb = value;
+    return gdb_listen_check(value, failure) == 0 ? CLI_OK : CLI_USAGE;
+}
+
+static int
+set_gdb_wait(struct run_options *options, const char *value, struct failure *failure)
+{
+    (void)value;
+    (void)failure;
+    options->gdb_wait = true;
+    return CLI_OK;
+}
+
+static int
 set_help(struct run_options *options, const char *value, struct failure *failure)
 {
     (void)value;
@@ -202,6 +219,11 @@ static const struct {
       "apply this overlay to the device tree" },
     { "timeout", required_argument, "SECONDS", set_timeout,
       "end the run after this time, exit status 124 (default 0: never)" },
+    { "gdb", required_argument, "[ADDRESS:]PORT|PATH", set_gdb,
+      "let gdb attach at a TCP port, of 127.0.0.1 unless ADDRESS is given, or at a\n"
+      "Unix socket, whose PATH has a slash" },
+    { "gdb-wait", no_argument, "", set_gdb_wait,
+      "with --gdb: the guest does not run before gdb has attached and continued" },
     { "stats", no_argument, "", set_stats, "print a report to standard error at the end" },
     { "json", optional_argument, "FILE", set_json,
       "write the report as one line of JSON to standard error or FILE" },
@@ -288,6 +310,9 @@ options_parse_run(int argc, char **argv, struct run_options *options, struct fai
     if (options->image == NULL && !options->help)
         return failure_set(failure, CLI_USAGE,
                            "no image given: use 'vkvm run [options] IMAGE [-- ARGS]'");
+    if (options->gdb_wait && options->gdb == NULL)
+        return failure_set(failure, CLI_USAGE,
+                           "--gdb-wait waits for ever without --gdb: say where gdb attaches");
     status = map_options_check(&options->config, failure);
     if (status != CLI_OK)
         return status;

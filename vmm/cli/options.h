@@ -25,6 +25,8 @@ struct run_options {
     size_t narguments;
     const char *fdt;         /* NULL = built */
     const char *fdt_overlay; /* NULL = none */
+    const char *gdb;         /* where a debugger can attach; NULL = nowhere */
+    bool gdb_wait;
     bool stats;
     bool json;
     const char *json_file; /* NULL = standard error */

@@ -276,6 +276,18 @@ swap_device_read(struct swap_device *device, struct vm_page **m, unsigned count,
         tell_loss(device, slot + needed, why[needed]);
 }
 
+int
+swap_device_peek(struct swap_device *device, uint64_t slot, void *page)
+{
+    int got = page_io_peek(device->io->read, device->fd, slot << PAGE_SHIFT, page);
+
+    if (got < 0)
+        return got;
+    if ((uint64_t)got < PAGE_SIZE)
+        return -ENODATA;
+    return swap_sums_match(device->sums, slot, page) ? 0 : -EBADMSG;
+}
+
 void
 swap_device_write(struct swap_device *device, struct vm_page **m, unsigned count, uint64_t slot,
                   bool *done)

@@ -201,6 +201,34 @@ swap_getpages(struct vm_object *object, struct vm_page **m, unsigned count, unsi
     return result;
 }
 
+/* The page's slot now, or NO_SLOT. */
+static uint32_t
+current_slot(struct swap_index *index, vm_pindex_t pindex)
+{
+    uint32_t slot;
+
+    vm_mutex_lock(&index->lock);
+    slot = index_slot(index, pindex);
+    vm_mutex_unlock(&index->lock);
+    return slot;
+}
+
+/* What was read counts only if it was the page's slot all the time. */
+static enum vm_pager_result
+swap_peek(struct vm_object *object, vm_pindex_t pindex, void *page)
+{
+    struct swap_index *index = index_of(object);
+    uint32_t slot = current_slot(index, pindex);
+    int error;
+
+    if (slot == NO_SLOT)
+        return VM_PAGER_FAIL;
+    error = swap_device_peek(index->device, slot, page);
+    if (current_slot(index, pindex) != slot)
+        return VM_PAGER_FAIL;
+    return error == 0 ? VM_PAGER_OK : VM_PAGER_ERROR;
+}
+
 /* Forget where the pages were before: that copy is out of date. */
 static void
 write_forget(struct swap_index *index, vm_pindex_t pindex, unsigned count)
@@ -398,6 +426,7 @@ static const struct vm_pager_ops swap_pager_ops = {
     .name = "swap",
     .haspage = swap_haspage,
     .getpages = swap_getpages,
+    .peek = swap_peek,
     .putpages = swap_putpages,
     .error = swap_error,
     .dealloc = swap_dealloc,

@@ -46,6 +46,12 @@ struct vcpu_ops {
     /* HLT: returns when the VM is ending; rests meanwhile when it is to pause. */
     void (*halt)(void *context, struct vcpu *vcpu);
     void (*end)(void *context, enum vcpu_end_cause cause, const char *message);
+    /*
+     * KVM_EXIT_DEBUG; or, with `in_place`, KVM cannot execute the instruction at RIP, which may be
+     * a debugger's breakpoint.  Returns whether that was a debugger's business: the vCPU goes on,
+     * and rests if the VM was paused for it.
+     */
+    bool (*trap)(void *context, struct vcpu *vcpu, bool in_place);
 };
 
 /* What all vCPUs of a VM share. */
@@ -93,6 +99,7 @@ struct vcpu {
     pthread_t thread;              /* (c) valid while `started` */
     _Atomic bool started;          /* (a) created and not joined */
     bool incomplete;               /* own: KVM has yet to complete the last exit's instruction */
+    _Atomic bool held;             /* (a) rests though the gate is open: a debugger's (vcpu_gate.h) */
     _Atomic unsigned requests;     /* (a) VCPU_REQUEST_* (vcpu.c) */
     _Atomic uint64_t suspect_gpa;  /* (a) what a check is about */
     struct vcpu_watch watch;       /* own: of checks */

@@ -268,6 +268,8 @@ vcpu_handle_error(struct vcpu *vcpu, int error)
     }
     if (error == EINTR && handle_interrupt(vcpu))
         return;
+    if (error == EINTR && vcpu_gate_is_closed(&vcpu->vm->gate))
+        return; /* it is to rest, and a debugger may ask for that at every instruction */
     for (size_t i = 0; i < REFUSALS; i++) {
         if (refusals[i].error == error) {
             retry_run(vcpu, &refusals[i]);
@@ -357,6 +359,8 @@ handle_emulation_failure(struct vcpu *vcpu)
         return;
     }
     (void)fault_service_take_foreign(vcpu->vm->service);
+    if (vcpu->vm->ops->trap(vcpu->vm->context, vcpu, true))
+        return;
     error = arch_resolve_instruction(&vcpu->arch, vcpu->vm->map, &info);
     if (error == 1) {
         fail_access(vcpu, &info, ARCH_INJECT_CERTAIN);
@@ -451,6 +455,10 @@ vcpu_handle_exit(struct vcpu *vcpu)
         vcpu->vm->ops->halt(vcpu->vm->context, vcpu);
         break;
     case KVM_EXIT_INTR:
+        break;
+    case KVM_EXIT_DEBUG:
+        if (!vcpu->vm->ops->trap(vcpu->vm->context, vcpu, false))
+            vcpu_end(vcpu, VCPU_END_FAILED, "KVM_EXIT_DEBUG, but nobody debugs");
         break;
     case KVM_EXIT_SHUTDOWN:
         vcpu_end(vcpu, vcpu->vm->cpus.lapic ? VCPU_END_RESET : VCPU_END_CRASHED, "triple fault");

@@ -50,14 +50,14 @@ vcpu_gate_remove(struct vcpu_gate *gate)
 }
 
 void
-vcpu_gate_rest(struct vcpu_gate *gate)
+vcpu_gate_rest(struct vcpu_gate *gate, const _Atomic bool *held)
 {
-    if (!vcpu_gate_is_closed(gate))
+    if (!vcpu_gate_stops(gate, held))
         return;
     vm_mutex_lock(&gate->lock);
-    if (vcpu_gate_is_closed(gate)) {
+    if (vcpu_gate_stops(gate, held)) {
         leave_locked(gate);
-        while (vcpu_gate_is_closed(gate))
+        while (vcpu_gate_stops(gate, held))
             vm_cond_wait(&gate->changed, &gate->lock);
         gate->nrunning++;
     }

@@ -55,8 +55,20 @@ vcpu_gate_is_closed(struct vcpu_gate *gate)
     return atomic_load(&gate->reasons) != 0 && !atomic_load(&gate->ended);
 }
 
-/* Rest while the gate is closed.  By a thread that was added, without locks. */
-void vcpu_gate_rest(struct vcpu_gate *gate);
+/*
+ * Rest while the gate is closed, or *held is set, which the gate's closer sets and clears only
+ * while it is closed for his reason: so one thread stays while others run on.  NULL = not held.
+ * By a thread that was added, without locks.
+ */
+void vcpu_gate_rest(struct vcpu_gate *gate, const _Atomic bool *held);
+
+/* Must such a thread rest?  Any thread, without a lock. */
+static inline bool
+vcpu_gate_stops(struct vcpu_gate *gate, const _Atomic bool *held)
+{
+    return vcpu_gate_is_closed(gate) ||
+           (held != NULL && atomic_load(held) && !atomic_load(&gate->ended));
+}
 
 /* Add a reason; the caller kicks the vCPUs then.  Returns 0, or -EALREADY when it was there. */
 int vcpu_gate_close(struct vcpu_gate *gate, enum vcpu_pause reason)

@@ -24,6 +24,7 @@ ENGINE_FILES := \
 	vm_pageout.c \
 	vm_pageout_wait.c \
 	vm_pager.c \
+	vm_peek.c \
 	vm_prefault.c \
 	vm_ranges.c \
 	vm_readahead.c \

@@ -435,6 +435,10 @@ fault_count(const struct faultstate *fs, enum vm_result result)
 {
     struct vm_map_meter *meter = fs->meter;
 
+    if ((fs->flags & VM_FAULT_DEBUGGER) != 0) {
+        vm_meter_add(meter, v_debugger, 1);
+        return;
+    }
     if ((fs->flags & VM_FAULT_QUIET) != 0) {
         vm_meter_add(meter, v_lookups, 1);
         return;

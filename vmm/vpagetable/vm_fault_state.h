@@ -9,7 +9,7 @@
  *     vm_fault_page.c    vm_fault_page, vm_fault_page_quick, vm_fault_object_page
  *     vm_fault_trace.c   the record of a fault, for who traces it
  *     vm_fault_start.c   vm_fault_start, vm_fault_resume, vm_fault_end
- *     vm_copy.c          vm_map_read, vm_map_write, vm_map_peek
+ *     vm_copy.c          vm_map_read, vm_map_write, vm_map_peek, vm_poke
  *
  * Locks: a faultstate belongs to one thread at a time.
  */

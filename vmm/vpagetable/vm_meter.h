@@ -10,7 +10,8 @@
  *
  * Every vm_fault, vm_fault_page and vm_fault_object_page call counts once in v_vm_faults and,
  * when it ends, once in exactly one of the v_kind_* counters, so that
- * v_vm_faults == sum of v_kind_*.  With VM_FAULT_QUIET it counts in v_lookups instead.
+ * v_vm_faults == sum of v_kind_*.  With VM_FAULT_QUIET it counts in v_lookups instead, and
+ * with VM_FAULT_DEBUGGER in v_debugger.
  */
 #ifndef VM_METER_H
 #define VM_METER_H
@@ -47,7 +48,8 @@
     X(v_swap_lost, "  ... of these, from swap: memory that is lost")      \
     X(v_pfwait, "faults that waited for memory")                          \
     X(v_pflimit, "faults that were slowed down by vm_fault_ratelimit")    \
-    X(v_lookups, "looked up by the monitor for itself: not among the faults")
+    X(v_lookups, "looked up by the monitor for itself: not among the faults") \
+    X(v_debugger, "written to by a debugger: not among the faults")
 
 #define VM_SYSTEM_METER_FIELDS(X)                                         \
     X(v_collapses, "backing objects taken over by their only shadow")     \

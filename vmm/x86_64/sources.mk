@@ -4,6 +4,8 @@ X86_64_FILES := \
 	call.c \
 	cpu.c \
 	cpuid.c \
+	debug.c \
+	debug_probe.c \
 	emulated.c \
 	exception.c
 # ... and what needs no KVM: the unit tests take it.
@@ -11,6 +13,8 @@ X86_64_PURE_FILES := \
 	acpi.c \
 	aml.c \
 	cpuid_adjust.c \
+	debug_registers.c \
+	debug_walk.c \
 	insn.c \
 	insn_inverse.c \
 	insn_undo.c \
