@@ -225,6 +225,7 @@ $(foreach t,$(HOST_TESTS),$(eval $(call host_test_rule,$(t))))
 $(HOST_RIG_TESTS:%=$(O)/tests/%): $(call objs,$(HOST_RIG_SRCS))
 $(O)/tests/host_failure: $(call objs,tests/unit/alloc_failure.c)
 $(O)/tests/host_failure: HOST_LDFLAGS += $(WRAP_LDFLAGS)
+$(O)/tests/host_waiting: HOST_LDFLAGS += -Wl,--wrap=pthread_create
 $(O)/tests/host_life: HOST_LDFLAGS += -Wl,--wrap=ioctl
 $(HOST_TEST_BINS): $(VMM_OBJS) $(SANITIZER_OBJS) Makefile
 	$(link) $(TEST_LDLIBS) $(HOST_LDLIBS)

@@ -25,8 +25,8 @@
  * its instruction tells what it needs (fault_service_take_foreign).  What no instruction tells of, as
  * the processor's own use of tables and stacks, comes a third time, and then it is a write.
  *
- * Locks: each vCPU's record has its mutex (R, fault_vcpu.h); the report of the faults that waited
- * has one (T), innermost.  Neither is held while a fault is resolved.
+ * Locks: each vCPU's record has its mutex (`failure`, fault_vcpu.h); the report of the faults that
+ * waited has one (`report`), innermost.  Neither is held while a fault is resolved.
  */
 #include "vmm/kvm/fault_service.h"
 
@@ -84,16 +84,16 @@ struct fault_service {
     _Atomic bool fatal_said;            /* (a) */
     _Atomic unsigned nfailing;          /* (a) vCPUs whose failure waits to be taken */
     _Atomic bool warned;                /* (a) of a worker that could not be made */
-    _Atomic uint64_t
-        refused[FOREIGN_REFUSED]; /* (a) pages, + 1, that a foreign write was refused for */
+    /* (a) Pages, + 1, that a foreign write was refused for. */
+    _Atomic uint64_t refused[FOREIGN_REFUSED];
     bool ids_tell;                /* (c) a message with a vCPU's thread id is that vCPU's */
     struct fault_vcpu *vcpus;     /* (c) owned, config.nvcpus, then one for all foreign threads */
     unsigned nthreads;            /* start's and stop's: threads made, or to be made */
     _Atomic bool few_threads;     /* (a) fewer than vCPUs */
     struct fault_thread *threads; /* (c) owned, nthreads */
     struct workers *workers;      /* (c) owned */
-    struct vm_mutex lock;         /* T */
-    struct fault_report waited;   /* T: messages answered after waiting */
+    struct vm_mutex lock;         /* report */
+    struct fault_report waited;   /* report: messages answered after waiting */
 };
 
 /* One message on its way to its answer. */
@@ -281,6 +281,18 @@ count_message(struct fault_report *report, const struct fault *fault, enum answe
 
 /* --- faults that wait ---------------------------------------------------- */
 
+/*
+ * A failure was recorded by who does not look afterwards whether the vCPU comes for it: a worker,
+ * or a fault thread that has more to do.  The fault threads may all sleep, and not look either.
+ */
+static void
+kick_failed(const struct fault *fault)
+{
+    struct fault_service *service = fault->service;
+
+    service->config.kick(service->config.context, (unsigned)(fault->vcpu - service->vcpus));
+}
+
 /* What is left of a fault, its answer included if it has none yet. */
 static void
 finish(struct fault *fault)
@@ -290,6 +302,8 @@ finish(struct fault *fault)
     if (fault->result == VM_RETRY) {
         fault->result = vm_fault_resume(fault->rest, &fault->info);
         enum answer given = answer(fault);
+        if (given == ANSWER_FAILED)
+            kick_failed(fault);
         vm_mutex_lock(&service->lock);
         count_message(&service->waited, fault, given);
         vm_mutex_unlock(&service->lock);

@@ -55,8 +55,8 @@ struct fault_service_config {
      * mapping that resolved it the time before: look whether it makes progress.  Called again
      * after as many more.  From a fault thread or a worker. */
     void (*suspect)(void *context, unsigned vcpu, gpa_t gpa);
-    /* A vCPU has not come for its failure: make it leave KVM_RUN, it asks then.  From a fault
-     * thread. */
+    /* A vCPU has not come for its failure, or nobody will look whether it does: make it leave
+     * KVM_RUN, it asks then.  From a fault thread or a worker. */
     void (*kick)(void *context, unsigned vcpu);
     /* There are fewer threads than there should be, and `error` says why: faults may have to wait for
      * each other.  `message` lives for ever.  From fault_service_start or a fault thread. */
