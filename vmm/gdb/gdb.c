@@ -128,6 +128,8 @@ exit_status(const struct vm_outcome *outcome)
         return 124;
     case VM_END_CRASHED:
         return 70;
+    case VM_END_RESET:
+        return 75;
     case VM_END_FAILED:
         break;
     }

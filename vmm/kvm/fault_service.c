@@ -84,8 +84,8 @@ struct fault_service {
     _Atomic bool fatal_said;            /* (a) */
     _Atomic unsigned nfailing;          /* (a) vCPUs whose failure waits to be taken */
     _Atomic bool warned;                /* (a) of a worker that could not be made */
-    _Atomic uint64_t
-        refused[FOREIGN_REFUSED]; /* (a) pages, + 1, that a foreign write was refused for */
+    /* (a) Pages, + 1, that a foreign write was refused for. */
+    _Atomic uint64_t refused[FOREIGN_REFUSED];
     bool ids_tell;                /* (c) a message with a vCPU's thread id is that vCPU's */
     struct fault_vcpu *vcpus;     /* (c) owned, config.nvcpus, then one for all foreign threads */
     unsigned nthreads;            /* start's and stop's: threads made, or to be made */

@@ -78,6 +78,7 @@ struct vm_config {
      * told, and faults may come from threads of the kernel's, with an access that is not known.
      */
     bool exact_faults;
+    struct cpu_features features; /* of the processors, other than KVM offers them */
     bool detached; /* leaves the process's signals and terminal alone: another VM has them */
 
     const struct vm_guest_ops *guest; /* borrowed; NULL = the guest can make no calls */

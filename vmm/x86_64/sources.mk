@@ -12,6 +12,7 @@ X86_64_FILES := \
 X86_64_PURE_FILES := \
 	acpi.c \
 	aml.c \
+	cpu_feature.c \
 	cpuid_adjust.c \
 	debug_registers.c \
 	debug_walk.c \
