@@ -97,17 +97,6 @@ file_with(const char *input, size_t size)
     return fd;
 }
 
-/* A VM that ends by itself and leaves nothing to look at. */
-static struct vm_outcome
-run_guest(const struct vm_config *config, const uint8_t *code, const uint8_t *end)
-{
-    struct vm *vm = make_vm(config, code, end);
-    struct vm_outcome outcome = run_vm(vm);
-
-    destroy_vm(vm);
-    return outcome;
-}
-
 static void
 a_pc_writes_to_standard_output_and_ends_by_the_debug_port(struct verdict *v)
 {
@@ -263,8 +252,8 @@ touch(struct verdict *v, bool exact)
     outcome = run_vm(vm);
     vm_report_get(vm, &report);
     expect_exit(v, &outcome, 1);
-    printf("    exact %d: %" PRIu64 " messages, %" PRIu64 " foreign, %" PRIu64 " write-protected\n",
-           exact, report.faults.messages, report.faults.foreign, report.faults.write_protect);
+    printf("    exact %d: %" PRIu64 " messages, %" PRIu64 " foreign\n", exact,
+           report.faults.messages, report.faults.foreign);
     destroy_vm(vm);
     return report.faults.foreign;
 }
