@@ -252,8 +252,8 @@ touch(struct verdict *v, bool exact)
     outcome = run_vm(vm);
     vm_report_get(vm, &report);
     expect_exit(v, &outcome, 1);
-    printf("    exact %d: %" PRIu64 " messages, %" PRIu64 " foreign, %" PRIu64 " write-protected\n",
-           exact, report.faults.messages, report.faults.foreign, report.faults.write_protect);
+    printf("    exact %d: %" PRIu64 " messages, %" PRIu64 " foreign\n", exact,
+           report.faults.messages, report.faults.foreign);
     destroy_vm(vm);
     return report.faults.foreign;
 }
