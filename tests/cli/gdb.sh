@@ -125,7 +125,7 @@ test_gdb_monitor() {
 ^page 512 of the object, resident
 ^0: object .* zero-fill
  faults taken by the engine
-^ring 0: breakpoints yes
+^ring 0: step yes, breakpoints
 does not know .frobnicate
 give a linear address
 give a guest-physical address
@@ -228,23 +228,28 @@ SCRIPT
 }
 
 test_gdb_watch() {
-    if ! grep -q '^ring 0.*watchpoints yes' "$work/abilities"; then
-        debugged 'a watchpoint that KVM cannot watch is refused' 0 \
-            'Could not insert hardware watchpoint' --gdb-wait "$vkernel" <<'SCRIPT'
-watch main_ready
-continue
-SCRIPT
-        skip 'gdb stops at a watched store' "this host's KVM does not stop at watchpoints"
-        return
-    fi
-    debugged 'gdb stops at a watched store' 137 '^Hardware watchpoint 1: main_ready
-hit Hardware watchpoint 1
+    debugged 'gdb stops where a watched word changes' 137 '^Hardware watchpoint 1: main_ready
+^Old value = 0
 ^New value = 1
 killed' --gdb-wait --cpus 2 "$vkernel" -- kernel=ring0 <<'SCRIPT'
 watch main_ready
 continue
 kill
 SCRIPT
+    debugged 'a watchpoint that there cannot be is refused' 0 'Could not insert|does not support' \
+        --gdb-wait "$guests/hello.elf" <<'SCRIPT'
+rwatch *(long *)0x300000
+continue
+SCRIPT
+    if grep -q '^ring 0.*watchpoints yes' "$work/abilities"; then
+        skip 'a watched read that KVM cannot watch is refused' "this host's KVM can"
+    else
+        debugged 'a watched read that KVM cannot watch is refused' 0 'Could not insert' \
+            --gdb-wait "$guests/hello.elf" <<'SCRIPT'
+awatch *(long *)0x300000
+continue
+SCRIPT
+    fi
 }
 
 # What this host's KVM can do, to $work/abilities.

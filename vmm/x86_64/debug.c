@@ -191,7 +191,8 @@ set_guest_debug(struct arch_vcpu *vcpu, const struct arch_debug *debug, unsigned
         to.control |= KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP;
         fill_points(debug, &to);
         if (debug->step)
-            to.control |= KVM_GUESTDBG_SINGLESTEP | (blocks_irqs(vcpu) ? KVM_GUESTDBG_BLOCKIRQ : 0);
+            to.control |= KVM_GUESTDBG_SINGLESTEP |
+                          (debug->quiet && blocks_irqs(vcpu) ? KVM_GUESTDBG_BLOCKIRQ : 0);
     }
     return cpu_ioctl(vcpu, KVM_SET_GUEST_DEBUG, &to);
 }
