@@ -185,7 +185,7 @@ test_gdb_threads() {
 ^other stayed 1
 killed' --gdb-wait --cpus 2 "$vkernel" -- kernel=ring0 <<'SCRIPT'
 info threads
-break main_run_job
+break guest_main
 continue
 thread 1
 set $one = $pc

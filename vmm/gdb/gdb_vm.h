@@ -85,14 +85,14 @@ int gdb_vm_poke(struct gdb_vm *target, gpa_t gpa, const void *from, size_t size,
     __attribute__((warn_unused_result));
 
 /* gdb_target_ops.read and .write */
-size_t gdb_vm_read(void *target, unsigned cpu, uint64_t address, void *to, size_t size);
-int gdb_vm_write(void *target, unsigned cpu, uint64_t address, const void *from, size_t size,
+size_t gdb_vm_read(void *context, unsigned cpu, uint64_t address, void *to, size_t size);
+int gdb_vm_write(void *context, unsigned cpu, uint64_t address, const void *from, size_t size,
                  char *why);
 
 /* gdb_target_ops.monitor (gdb_monitor.c) */
-void gdb_monitor(void *target, unsigned cpu, const char *command, FILE *to);
+void gdb_monitor(void *context, unsigned cpu, const char *command, FILE *to);
 
 /* gdb_target_ops.all_rest */
-bool gdb_vm_all_rest(void *target);
+bool gdb_vm_all_rest(void *context);
 
 #endif
