@@ -69,7 +69,10 @@ tell_abilities(const struct gdb *gdb)
     const struct arch_debug_abilities *can = &gdb->target.abilities;
     const char *line = NULL;
 
-    if (!can->kernel.breakpoints)
+    if (!can->kernel.breakpoints && can->kernel.step)
+        line = "this host's KVM does not stop at breakpoints: with one set the guest goes step by "
+               "step, which is slow";
+    else if (!can->kernel.breakpoints)
         line = "this host's KVM does not stop at breakpoints: the guest gets them as its own "
                "exceptions";
     else if (!can->user.breakpoints)

@@ -154,7 +154,7 @@ open_socket(const union address *address, socklen_t size)
 static void
 tell_where(struct gdb_listen *at, const char *text)
 {
-    union address address;
+    union address address = { .any.sa_family = AF_UNSPEC };
     socklen_t size = sizeof(address);
     char host[INET6_ADDRSTRLEN];
 
@@ -176,8 +176,8 @@ tell_where(struct gdb_listen *at, const char *text)
 int
 gdb_listen_open(const char *text, struct gdb_listen *at, struct failure *failure)
 {
-    union address address;
-    socklen_t size;
+    union address address = { .any.sa_family = AF_UNSPEC };
+    socklen_t size = 0;
     int error = parse(text, &address, &size, failure);
 
     if (error != 0)

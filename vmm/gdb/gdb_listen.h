@@ -17,16 +17,15 @@ struct gdb_listen {
 /*
  * Is it "[ADDRESS:]PORT" or a path, which has a slash?  Returns 0, or -EINVAL with *failure filled.
  */
-int gdb_listen_check(const char *address, struct failure *failure)
-    __attribute__((warn_unused_result));
+int gdb_listen_check(const char *text, struct failure *failure) __attribute__((warn_unused_result));
 
 /*
  * Listen there.  Port 0 is any free one.  A Unix socket that nobody listens on is replaced.
  * Returns 0, or -errno with *failure filled: -EINVAL, -EADDRINUSE, -EACCES, ...
  */
-int gdb_listen_open(const char *address, struct gdb_listen *listen, struct failure *failure)
+int gdb_listen_open(const char *text, struct gdb_listen *at, struct failure *failure)
     __attribute__((warn_unused_result));
 
-void gdb_listen_close(struct gdb_listen *listen);
+void gdb_listen_close(struct gdb_listen *at);
 
 #endif

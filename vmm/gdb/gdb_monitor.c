@@ -223,12 +223,19 @@ show_statistics(struct gdb_vm *target, unsigned cpu, const char *argument, FILE 
     fprintf(to, "%12" PRIu64 "  pages mapped now\n", atomic_load(&vm->pmap.mapped_pages));
 }
 
+/* gdb_vm.h: where KVM does not stop the vCPU is walked, if it can be stepped. */
+static const char *
+how(bool stops, bool steps)
+{
+    return stops ? "yes" : steps ? "by steps" : "no";
+}
+
 static void
 print_ability(FILE *to, const char *ring, const struct arch_debug_ability *can)
 {
-    fprintf(to, "%s: breakpoints %s, step %s, hardware breakpoints %s, watchpoints %s\n", ring,
-            can->breakpoints ? "yes" : "no", can->step ? "yes" : "no", can->points ? "yes" : "no",
-            can->watches ? "yes" : "no");
+    fprintf(to, "%s: step %s, breakpoints %s, hardware breakpoints %s, watchpoints %s\n", ring,
+            can->step ? "yes" : "no", how(can->breakpoints, can->step), how(can->points, can->step),
+            how(can->watches, can->step));
 }
 
 static void

@@ -57,77 +57,66 @@ describe(void *context, unsigned cpu, char *to, size_t size)
         snprintf(to, size, "vCPU %u", cpu);
 }
 
-/* --- memory ------------------------------------------------------------------------- */
+/* --- walking ------------------------------------------------------------------------- */
 
-/* Where the vCPU's page tables have the address, and how many bytes from there to the page's end. */
-static int
-translate(struct gdb_vm *target, unsigned cpu, uint64_t address, gpa_t *gpa, size_t *room)
+/* KVM does not stop there in ring 0, but can step. */
+static bool
+walks_to(const struct gdb_vm *target, enum gdb_point kind)
 {
-    struct arch_debug_walk walk;
-    int error =
-        arch_debug_translate(&vcpu_of(target, cpu)->arch, vm_map_of(target->vm), address, &walk);
+    const struct arch_debug_ability *can = &target->abilities.kernel;
+    bool stops = kind == GDB_POINT_SOFTWARE   ? can->breakpoints
+                 : kind == GDB_POINT_HARDWARE ? can->points
+                                              : can->watches;
 
-    *gpa = gpa_from_u64(walk.gpa);
-    *room = PAGE_SIZE - (address & PAGE_MASK);
-    return error;
+    return !stops && can->step && kind <= GDB_POINT_WRITE;
 }
 
-static size_t
-read_memory(void *context, unsigned cpu, uint64_t address, void *to, size_t size)
+static bool
+must_walk(const struct gdb_vm *target)
 {
-    struct gdb_vm *target = context;
+    bool walks = target->nbreakpoints != 0 && walks_to(target, GDB_POINT_SOFTWARE);
+
+    for (unsigned i = 0; i < target->debug.npoints; i++)
+        walks |= walks_to(target, target->watches[i].kind);
+    return walks;
+}
+
+/* What the point watches shows now; as before where it cannot be read. */
+static uint64_t
+value_of(struct gdb_vm *target, unsigned cpu, unsigned point)
+{
+    const struct arch_debug_point *at = &target->debug.points[point];
     struct vm_peek_info info;
-    uint8_t *bytes = to;
-    size_t done = 0, room;
+    uint64_t value = 0;
+    size_t room;
     gpa_t gpa;
 
-    while (done < size && translate(target, cpu, address + done, &gpa, &room) == 0) {
-        size_t part = vm_min(room, size - done);
-
-        if (vm_peek(vm_map_of(target->vm), gpa, bytes + done, part, &info) != VM_OK)
-            break;
-        done += part;
-    }
-    return done;
+    if (gdb_vm_translate(target, cpu, at->address, &gpa, &room) != 0 ||
+        vm_peek(vm_map_of(target->vm), gpa, &value, at->size, &info) != VM_OK)
+        return atomic_load(&target->values[point]);
+    return value;
 }
 
-static int
-poke(struct gdb_vm *target, gpa_t gpa, const void *from, size_t size, char *why)
+static void
+note_values(struct gdb_vm *target)
 {
-    struct vm_fault_info info;
-    enum vm_result result = vm_poke(vm_map_of(target->vm), gpa, from, size, &info);
-
-    if (result == VM_OK)
-        return 0;
-    snprintf(why, GDB_WHY_SIZE, "cannot write to guest address 0x%" PRIx64 ": %s%s",
-             gpa_to_u64(info.gpa), vm_result_name(result),
-             result == VM_VPTE_PROTECTION || result == VM_PROTECTION
-                 ? ": a breakpoint there can be set by hbreak"
-                 : "");
-    return -EFAULT;
+    for (unsigned i = 0; target->walks && i < target->debug.npoints; i++)
+        atomic_store(&target->values[i], value_of(target, 0, i));
 }
 
-static int
-write_memory(void *context, unsigned cpu, uint64_t address, const void *from, size_t size,
-             char *why)
+/* Does a walked vCPU, which has made a step, meet the point? */
+static bool
+meets_point(struct gdb_vm *target, unsigned cpu, uint64_t pc, unsigned point)
 {
-    struct gdb_vm *target = context;
-    const uint8_t *bytes = from;
-    int error = 0;
+    const struct arch_debug_point *at = &target->debug.points[point];
+    uint64_t value;
 
-    while (size != 0 && error == 0) {
-        size_t room, part;
-        gpa_t gpa;
-
-        if (translate(target, cpu, address, &gpa, &room) != 0)
-            return refuse(why, -EFAULT, "the guest's page tables do not map the address");
-        part = vm_min(room, size);
-        error = poke(target, gpa, bytes, part, why);
-        address += part;
-        bytes += part;
-        size -= part;
-    }
-    return error;
+    if (!walks_to(target, target->watches[point].kind))
+        return false;
+    if (at->kind == ARCH_DEBUG_EXECUTE)
+        return at->address == pc;
+    value = value_of(target, cpu, point);
+    return atomic_exchange(&target->values[point], value) != value;
 }
 
 /* --- software breakpoints ----------------------------------------------------------- */
@@ -185,18 +174,19 @@ insert_software(struct gdb_vm *target, unsigned cpu, uint64_t address, char *why
         return 0;
     if (target->nbreakpoints == GDB_VM_BREAKPOINTS)
         return refuse(why, -ENOSPC, "too many breakpoints: delete some");
-    if (translate(target, cpu, address, &breakpoint.gpa, &room) != 0)
+    if (gdb_vm_translate(target, cpu, address, &breakpoint.gpa, &room) != 0)
         return refuse(why, -EFAULT, "the guest's page tables do not map the address");
     if (vm_peek(vm_map_of(target->vm), breakpoint.gpa, &breakpoint.original, 1, &info) != VM_OK)
         return refuse(why, -EFAULT, "no memory is there");
-    if (info.writeback)
+    if (info.writeback && !walks_to(target, GDB_POINT_SOFTWARE))
         return refuse(why, -EOPNOTSUPP,
                       "the page belongs to a shared file, which others see: use hbreak");
     alias = find_alias(target, &breakpoint);
+    breakpoint.written = !walks_to(target, GDB_POINT_SOFTWARE);
     if (alias != NULL) {
         breakpoint.original = alias->original;
-    } else {
-        error = poke(target, breakpoint.gpa, &instruction, 1, why);
+    } else if (breakpoint.written) {
+        error = gdb_vm_poke(target, breakpoint.gpa, &instruction, 1, why);
         if (error != 0)
             return error;
     }
@@ -212,10 +202,10 @@ take_out(struct gdb_vm *target, struct gdb_breakpoint *breakpoint, char *why)
     uint8_t byte = 0;
     int error = 0;
 
-    if (find_alias(target, breakpoint) == NULL &&
+    if (breakpoint->written && find_alias(target, breakpoint) == NULL &&
         vm_peek(vm_map_of(target->vm), breakpoint->gpa, &byte, 1, &info) == VM_OK &&
         byte == ARCH_DEBUG_BREAKPOINT)
-        error = poke(target, breakpoint->gpa, &breakpoint->original, 1, why);
+        error = gdb_vm_poke(target, breakpoint->gpa, &breakpoint->original, 1, why);
     if (error == 0)
         drop_breakpoint(target, breakpoint);
     return error;
@@ -286,6 +276,8 @@ can_stop_at(const struct gdb_vm *target, enum gdb_point kind)
 {
     const struct arch_debug_abilities *can = &target->abilities;
 
+    if (walks_to(target, kind))
+        return true;
     return kind == GDB_POINT_HARDWARE ? can->kernel.points || can->user.points
                                       : can->kernel.watches || can->user.watches;
 }
@@ -352,7 +344,8 @@ debug_of(const struct gdb_vm *target, unsigned cpu)
     struct arch_debug debug = target->debug;
 
     debug.active = true;
-    debug.step = target->actions[cpu] == GDB_STEP;
+    debug.quiet = target->actions[cpu] == GDB_STEP;
+    debug.step = debug.quiet || target->walks;
     return debug;
 }
 
@@ -390,6 +383,8 @@ resume(void *context, const enum gdb_action *actions, char *why)
     }
     if (has_met(target))
         return -EALREADY;
+    target->walks = must_walk(target);
+    note_values(target);
     for (unsigned i = 0; i < ncpus(target); i++) {
         struct arch_debug debug;
         int error;
@@ -468,6 +463,7 @@ release(void *context)
     struct gdb_vm *target = context;
     const struct arch_debug none = { .active = false };
 
+    target->walks = false;
     for (unsigned i = 0; i < ncpus(target); i++) {
         target->actions[i] = GDB_CONTINUE;
         (void)!arch_debug_set(&vcpu_of(target, i)->arch, &none);
@@ -492,8 +488,8 @@ const struct gdb_target_ops gdb_vm_ops = {
     .ncpus = ncpus,
     .get_registers = get_registers,
     .set_registers = set_registers,
-    .read = read_memory,
-    .write = write_memory,
+    .read = gdb_vm_read,
+    .write = gdb_vm_write,
     .insert = insert,
     .remove = remove_point,
     .remove_all = remove_all,
@@ -520,25 +516,47 @@ is_breakpoint(struct gdb_vm *target, uint64_t pc)
     return found;
 }
 
+static void
+set_point_stop(const struct gdb_vm *target, unsigned point, struct gdb_stop *stop)
+{
+    const struct gdb_watch *watch = &target->watches[point];
+
+    stop->cause = watch->kind == GDB_POINT_WRITE    ? GDB_STOP_WRITE
+                  : watch->kind == GDB_POINT_ACCESS ? GDB_STOP_ACCESS
+                                                    : GDB_STOP_HARDWARE;
+    stop->address = watch->address;
+}
+
+/* After a step: what a walked vCPU came to, or that the step was asked for. */
+static bool
+judge_step(struct gdb_vm *target, uint64_t pc, struct gdb_stop *stop)
+{
+    for (unsigned i = 0; target->walks && i < target->debug.npoints; i++) {
+        if (meets_point(target, stop->cpu, pc, i)) {
+            set_point_stop(target, i, stop);
+            return true;
+        }
+    }
+    if (target->walks && is_breakpoint(target, pc)) {
+        stop->cause = GDB_STOP_SOFTWARE;
+        return true;
+    }
+    stop->cause = GDB_STOP_STEP;
+    return target->actions[stop->cpu] == GDB_STEP;
+}
+
 /* Is it the debugger's?  Then *stop says what. */
 static bool
 judge(struct gdb_vm *target, const struct arch_debug_event *event, struct gdb_stop *stop)
 {
-    const struct gdb_watch *watch;
-
     switch (event->cause) {
     case ARCH_DEBUG_STEPPED:
-        stop->cause = GDB_STOP_STEP;
-        return true;
+        return judge_step(target, event->pc, stop);
     case ARCH_DEBUG_MET_INSTRUCTION:
         stop->cause = GDB_STOP_SOFTWARE;
         return is_breakpoint(target, event->pc);
     case ARCH_DEBUG_MET_POINT:
-        watch = &target->watches[event->point];
-        stop->cause = watch->kind == GDB_POINT_WRITE    ? GDB_STOP_WRITE
-                      : watch->kind == GDB_POINT_ACCESS ? GDB_STOP_ACCESS
-                                                        : GDB_STOP_HARDWARE;
-        stop->address = watch->address;
+        set_point_stop(target, event->point, stop);
         return true;
     case ARCH_DEBUG_GUESTS:
         break;
@@ -577,6 +595,8 @@ gdb_vm_trap(struct gdb_vm *target, unsigned cpu, bool in_place)
     }
     if (in_place)
         return false;
+    if (event.cause == ARCH_DEBUG_STEPPED) /* walked on */
+        return true;
     error = arch_debug_reinject(arch, &debug, &event);
     if (error != 0)
         vm_end(target->vm, VM_END_FAILED, 0,

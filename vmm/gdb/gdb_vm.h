@@ -12,6 +12,10 @@
  * rest like all others.  What another vCPU met meanwhile is forgotten, because it meets it again
  * when it runs on, but for a watched access, which is over: that is told next.
  *
+ * Where KVM does not stop at something but can step, the vCPUs are *walked*: they step from instruction to
+ * instruction, and after each one the vCPU's thread looks whether it is there, or whether what is
+ * watched has changed.  That is slow, and exact but for accesses that change nothing.
+ *
  * Letters beside fields: (c) constant, (a) atomic, B gdb_vm.lock, R while all vCPUs rest for
  * VCPU_PAUSE_DEBUG, or by the vCPU itself.
  */
@@ -31,6 +35,7 @@ struct vm;
 struct gdb_breakpoint {
     uint64_t address; /* linear */
     gpa_t gpa;
+    bool written;     /* the instruction is in memory; else the vCPUs are walked to it */
     uint8_t original; /* the byte that was there */
 };
 
@@ -49,6 +54,8 @@ struct gdb_vm {
     unsigned nbreakpoints;                 /* B */
     struct arch_debug debug;               /* R: what stops each vCPU; `step` is the action's */
     struct gdb_watch watches[ARCH_DEBUG_MAX_POINTS]; /* R: of each point, whose it is */
+    bool walks;                                      /* R */
+    _Atomic uint64_t values[ARCH_DEBUG_MAX_POINTS];  /* (a) of each point, while walking */
     enum gdb_action actions[MACHINE_MAX_VCPUS];      /* R */
     bool met[MACHINE_MAX_VCPUS];                     /* B: the vCPU met something ... */
     struct gdb_stop stops[MACHINE_MAX_VCPUS];        /* B: ... this */
@@ -64,10 +71,28 @@ void gdb_vm_fini(struct gdb_vm *target);
 /* vm_debug_ops.trap */
 bool gdb_vm_trap(struct gdb_vm *target, unsigned cpu, bool in_place);
 
+/* --- gdb_memory.c ------------------------------------------------------------------- */
+
+/*
+ * Where the vCPU's page tables have the address, and how many bytes there are to the page's end.
+ * Sleeps.  Returns as arch_debug_translate.
+ */
+int gdb_vm_translate(struct gdb_vm *target, unsigned cpu, uint64_t address, gpa_t *gpa,
+                     size_t *room) __attribute__((warn_unused_result));
+
+/* vm_poke, with why not.  Returns 0 or -EFAULT. */
+int gdb_vm_poke(struct gdb_vm *target, gpa_t gpa, const void *from, size_t size, char *why)
+    __attribute__((warn_unused_result));
+
+/* gdb_target_ops.read and .write */
+size_t gdb_vm_read(void *context, unsigned cpu, uint64_t address, void *to, size_t size);
+int gdb_vm_write(void *context, unsigned cpu, uint64_t address, const void *from, size_t size,
+                 char *why);
+
 /* gdb_target_ops.monitor (gdb_monitor.c) */
-void gdb_monitor(void *target, unsigned cpu, const char *command, FILE *to);
+void gdb_monitor(void *context, unsigned cpu, const char *command, FILE *to);
 
 /* gdb_target_ops.all_rest */
-bool gdb_vm_all_rest(void *target);
+bool gdb_vm_all_rest(void *context);
 
 #endif

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 GDB_FILES := \
 	gdb.c \
+	gdb_memory.c \
 	gdb_monitor.c \
 	gdb_vm.c
 # ... and what needs no KVM: the unit tests take it.

@@ -33,29 +33,37 @@ cpu_ioctl(const struct arch_vcpu *vcpu, unsigned long request, void *argument)
 
 /* --- registers ------------------------------------------------------------------- */
 
-struct one_msr {
-    struct kvm_msrs header;
-    struct kvm_msr_entry entry;
+/* Room for struct kvm_msrs with one entry. */
+union one_msr {
+    struct kvm_msrs msrs;
+    uint8_t room[sizeof(struct kvm_msrs) + sizeof(struct kvm_msr_entry)];
 };
 
 static int
 get_kernel_gs(struct arch_vcpu *vcpu, uint64_t *value)
 {
-    struct one_msr msr = { .header.nmsrs = 1, .entry.index = MSR_KERNEL_GS_BASE };
+    union one_msr one;
 
-    if (ioctl(vcpu->fd, KVM_GET_MSRS, &msr) < 0)
+    memset(&one, 0, sizeof(one));
+    one.msrs.nmsrs = 1;
+    one.msrs.entries[0].index = MSR_KERNEL_GS_BASE;
+    if (ioctl(vcpu->fd, KVM_GET_MSRS, &one) < 0)
         return -errno;
-    *value = msr.entry.data;
+    *value = one.msrs.entries[0].data;
     return 0;
 }
 
 static int
 set_kernel_gs(struct arch_vcpu *vcpu, uint64_t value)
 {
-    struct one_msr msr = { .header.nmsrs = 1,
-                           .entry = { .index = MSR_KERNEL_GS_BASE, .data = value } };
-    int set = ioctl(vcpu->fd, KVM_SET_MSRS, &msr);
+    union one_msr one;
+    int set;
 
+    memset(&one, 0, sizeof(one));
+    one.msrs.nmsrs = 1;
+    one.msrs.entries[0].index = MSR_KERNEL_GS_BASE;
+    one.msrs.entries[0].data = value;
+    set = ioctl(vcpu->fd, KVM_SET_MSRS, &one);
     return set < 0 ? -errno : set == 1 ? 0 : -EINVAL;
 }
 
@@ -191,7 +199,8 @@ set_guest_debug(struct arch_vcpu *vcpu, const struct arch_debug *debug, unsigned
         to.control |= KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP;
         fill_points(debug, &to);
         if (debug->step)
-            to.control |= KVM_GUESTDBG_SINGLESTEP | (blocks_irqs(vcpu) ? KVM_GUESTDBG_BLOCKIRQ : 0);
+            to.control |= KVM_GUESTDBG_SINGLESTEP |
+                          (debug->quiet && blocks_irqs(vcpu) ? KVM_GUESTDBG_BLOCKIRQ : 0);
     }
     return cpu_ioctl(vcpu, KVM_SET_GUEST_DEBUG, &to);
 }

@@ -92,7 +92,8 @@ struct arch_debug_point {
 /* What stops a vCPU. */
 struct arch_debug {
     bool active; /* breakpoint instructions, and all below */
-    bool step;   /* after one instruction; interrupts wait meanwhile, where KVM can do that */
+    bool step;   /* after one instruction */
+    bool quiet;  /* ... with interrupts waiting meanwhile, where KVM can do that */
     unsigned npoints;
     struct arch_debug_point points[ARCH_DEBUG_MAX_POINTS];
 };
