@@ -14,7 +14,7 @@ static struct vm_peek_info seen;
 
 /* Everything that a fault would change. */
 struct trace {
-    struct vm_map_meter meter;
+    uint64_t meter[sizeof(struct vm_map_meter) / sizeof(uint64_t)];
     uint64_t resident;
     uint64_t mapped;
     uint64_t entries;
@@ -27,7 +27,7 @@ take_trace(struct rig *rig)
                            .mapped = fake_pmap_mapped(&rig->fake),
                            .entries = rig->map.nentries };
 
-    memcpy(&trace.meter, &rig->map.meter, sizeof(trace.meter));
+    memcpy(trace.meter, &rig->map.meter, sizeof(trace.meter));
     return trace;
 }
 
