@@ -49,17 +49,17 @@ struct gdb_watch {
 struct gdb_vm {
     struct vm *vm;                         /* (c) borrowed */
     struct arch_debug_abilities abilities; /* (c) */
-    struct vm_mutex lock;                  /* B, innermost but for the gate's */
-    struct gdb_breakpoint *breakpoints;    /* B: owned */
-    unsigned nbreakpoints;                 /* B */
+    struct vm_mutex lock;                  /* breakpoints, innermost but for the gate's */
+    struct gdb_breakpoint *breakpoints;    /* breakpoints: owned */
+    unsigned nbreakpoints;                 /* breakpoints */
     struct arch_debug debug;               /* R: what stops each vCPU; `step` is the action's */
     struct gdb_watch watches[ARCH_DEBUG_MAX_POINTS]; /* R: of each point, whose it is */
     bool walks;                                      /* R */
     _Atomic uint64_t values[ARCH_DEBUG_MAX_POINTS];  /* (a) of each point, while walking */
     enum gdb_action actions[MACHINE_MAX_VCPUS];      /* R */
-    bool met[MACHINE_MAX_VCPUS];                     /* B: the vCPU met something ... */
-    struct gdb_stop stops[MACHINE_MAX_VCPUS];        /* B: ... this */
-    int first;                                       /* B: which did first; -1 = none */
+    bool met[MACHINE_MAX_VCPUS];                     /* breakpoints: the vCPU met something ... */
+    struct gdb_stop stops[MACHINE_MAX_VCPUS];        /* breakpoints: ... this */
+    int first;                                       /* breakpoints: which did first; -1 = none */
 };
 
 extern const struct gdb_target_ops gdb_vm_ops;
