@@ -91,16 +91,16 @@ struct vcpu_counters {
 };
 
 struct vcpu {
-    struct vcpu_vm *vm;            /* (c) borrowed */
-    unsigned index;                /* (c) */
-    int fd;                        /* (c) owned; -1 = none */
-    struct kvm_run *run;           /* (c) owned mapping */
-    struct arch_vcpu arch;         /* own */
-    pthread_t thread;              /* (c) valid while `started` */
-    _Atomic bool started;          /* (a) created and not joined */
-    bool incomplete;               /* own: KVM has yet to complete the last exit's instruction */
-    _Atomic bool held;             /* (a) rests though the gate is open: a debugger's (vcpu_gate.h) */
-    _Atomic unsigned requests;     /* (a) VCPU_REQUEST_* (vcpu.c) */
+    struct vcpu_vm *vm;        /* (c) borrowed */
+    unsigned index;            /* (c) */
+    int fd;                    /* (c) owned; -1 = none */
+    struct kvm_run *run;       /* (c) owned mapping */
+    struct arch_vcpu arch;     /* own */
+    pthread_t thread;          /* (c) valid while `started` */
+    _Atomic bool started;      /* (a) created and not joined */
+    bool incomplete;           /* own: KVM has yet to complete the last exit's instruction */
+    _Atomic bool held;         /* (a) rests though the gate is open: a debugger's (vcpu_gate.h) */
+    _Atomic unsigned requests; /* (a) VCPU_REQUEST_* (vcpu.c) */
     _Atomic uint64_t suspect_gpa;  /* (a) what a check is about */
     struct vcpu_watch watch;       /* own: of checks */
     struct vcpu_watch interrupted; /* own: of signals that ended KVM_RUN */
