@@ -252,6 +252,23 @@ SCRIPT
     fi
 }
 
+# Others would see it: the file keeps its bytes.
+test_gdb_shared() {
+    if ! grep -q '^ring 0.*, breakpoints yes' "$work/abilities"; then
+        skip 'a breakpoint in a shared file is refused' "this host's KVM stops there by steps: nothing is written"
+        return
+    fi
+    cp "$work/spin" "$work/shared"
+    debugged 'a breakpoint in a shared file is refused, a byte of it is read' 0 '^byte 127
+Cannot (insert breakpoint|access memory)' --gdb-wait \
+        --map "gpa=0x1000000000,size=4K,file=$work/shared,shared" "$guests/hello.elf" <<'SCRIPT'
+printf "byte %d\n", *(unsigned char *)0x1000000000
+break *0x1000000000
+continue
+SCRIPT
+    kept 'a file that gdb looked at' "$work/shared"
+}
+
 # What this host's KVM can do, to $work/abilities.
 ask_abilities() {
     debugged 'gdb asks what KVM can do' 0 '^ring 0
@@ -275,4 +292,5 @@ test_gdb() {
     test_gdb_threads
     test_gdb_comes_and_goes
     test_gdb_watch
+    test_gdb_shared
 }
