@@ -72,7 +72,7 @@ void gdb_server_rested(struct gdb_server *server);
 
 /*
  * The machine has ended, with that signal or exit status, and the loop does not run any more: tell
- * the debugger, for which there is a second's time, and let go.  Sleeps until the worker is done.
+ * the debugger, for which there are 50 ms, and let go.  Sleeps until the worker is done.
  */
 void gdb_server_finish(struct gdb_server *server, bool signalled, unsigned status);
 
