@@ -73,7 +73,8 @@ struct fault_report {
     uint64_t missing;  /* ... of these, by kind; they add up to messages */
     uint64_t minor;
     uint64_t write_protect;
-    uint64_t foreign;         /* ... and how many were of threads that are no vCPU's, for all that is known */
+    uint64_t
+        foreign; /* ... and how many were of threads that are no vCPU's, for all that is known */
     uint64_t resolved;        /* messages answered by a mapping */
     uint64_t failed;          /* messages that became an exception */
     struct histogram latency; /* ns from reading a message to its answer */
