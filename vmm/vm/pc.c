@@ -268,21 +268,21 @@ pc_destroy(struct pc *pc)
 
 /* Which function answers for a kind of device, where, and what it is told. */
 static const struct pc_kind {
-    enum machine_device_kind kind;
     bus_access_fn *access;
     size_t offset; /* of the device in struct pc */
+    enum machine_device_kind kind;
     unsigned flags;
 } pc_kinds[] = {
-    { MACHINE_SERIAL, serial_access, offsetof(struct pc, serial), BUS_UNLOCKED },
-    { MACHINE_CMOS, cmos_access, offsetof(struct pc, cmos), 0 },
-    { MACHINE_KEYBOARD, keyboard_access, offsetof(struct pc, keyboard), 0 },
-    { MACHINE_PCI_CONFIG, pci_ports_access, offsetof(struct pc, pci), 0 },
-    { MACHINE_ACPI_PM, acpi_pm_access, offsetof(struct pc, pm), 0 },
-    { MACHINE_DEBUG_EXIT, debug_exit_access, offsetof(struct pc, debug_exit), 0 },
-    { MACHINE_FW_CFG, fw_cfg_access, offsetof(struct pc, fw_cfg), 0 },
-    { MACHINE_TEST_PORTS, test_device_ports, offsetof(struct pc, test), 0 },
-    { MACHINE_TEST_LINES, test_device_lines, offsetof(struct pc, test), 0 },
-    { MACHINE_TEST_MEMORY, test_device_memory, offsetof(struct pc, test), 0 },
+    { serial_access, offsetof(struct pc, serial), MACHINE_SERIAL, BUS_UNLOCKED },
+    { cmos_access, offsetof(struct pc, cmos), MACHINE_CMOS, 0 },
+    { keyboard_access, offsetof(struct pc, keyboard), MACHINE_KEYBOARD, 0 },
+    { pci_ports_access, offsetof(struct pc, pci), MACHINE_PCI_CONFIG, 0 },
+    { acpi_pm_access, offsetof(struct pc, pm), MACHINE_ACPI_PM, 0 },
+    { debug_exit_access, offsetof(struct pc, debug_exit), MACHINE_DEBUG_EXIT, 0 },
+    { fw_cfg_access, offsetof(struct pc, fw_cfg), MACHINE_FW_CFG, 0 },
+    { test_device_ports, offsetof(struct pc, test), MACHINE_TEST_PORTS, 0 },
+    { test_device_lines, offsetof(struct pc, test), MACHINE_TEST_LINES, 0 },
+    { test_device_memory, offsetof(struct pc, test), MACHINE_TEST_MEMORY, 0 },
 };
 
 static int

@@ -204,15 +204,17 @@ cpu_init_regs(struct arch_vcpu *vcpu, const struct arch_start *start)
 static int
 cpu_init_msrs(struct arch_vcpu *vcpu)
 {
-    struct {
-        struct kvm_msrs header;
-        struct kvm_msr_entry entry;
-    } msrs = { .header.nmsrs = 1, .entry = { .index = MSR_MISC_ENABLE } };
-    int n = ioctl(vcpu->fd, KVM_GET_MSRS, &msrs);
+    _Alignas(struct kvm_msrs)
+        uint8_t room[sizeof(struct kvm_msrs) + sizeof(struct kvm_msr_entry)] = { 0 };
+    struct kvm_msrs *msrs = (void *)room;
+    int n;
 
+    msrs->nmsrs = 1;
+    msrs->entries[0].index = MSR_MISC_ENABLE;
+    n = ioctl(vcpu->fd, KVM_GET_MSRS, msrs);
     if (n == 1) {
-        msrs.entry.data |= MISC_ENABLE_FAST_STRINGS;
-        n = ioctl(vcpu->fd, KVM_SET_MSRS, &msrs);
+        msrs->entries[0].data |= MISC_ENABLE_FAST_STRINGS;
+        n = ioctl(vcpu->fd, KVM_SET_MSRS, msrs);
     }
     return n < 0 ? -errno : 0;
 }
