@@ -7,7 +7,9 @@ X86_64_FILES := \
 	exception.c
 # ... and what needs no KVM: the unit tests take it.
 X86_64_PURE_FILES := \
+	e820.c \
 	insn.c \
 	insn_inverse.c \
 	insn_undo.c \
+	start.c \
 	x86_walk.c
