@@ -21,14 +21,8 @@ static int
 check_machine(struct vm *vm, struct failure *failure)
 {
     const struct machine *machine = &vm->config.machine;
-    unsigned physical_bits;
-    int error;
+    int error = machine_check(machine, arch_physical_bits(&vm->host->kvm), failure);
 
-    error = arch_physical_bits(&vm->host->kvm, &physical_bits);
-    if (error != 0)
-        return failure_set(failure, error, "cannot ask KVM for its CPUID: %s",
-                           limits_explain(error).text);
-    error = machine_check(machine, physical_bits, failure);
     if (error == 0 && machine->nvcpus > vm->kvm.max_vcpus)
         error = failure_set(failure, -EINVAL, "%u vCPUs: KVM allows %u here", machine->nvcpus,
                             vm->kvm.max_vcpus);

@@ -63,10 +63,9 @@ struct arch_start {
 
 /*
  * Bits of a guest-physical address that this host gives its guests' processors (CPUID leaf
- * 0x80000008); 36 where it does not say.  Returns 0 and *bits, or -errno.
+ * 0x80000008); 36 where it does not say.
  */
-int arch_physical_bits(const struct kvm_host *host, unsigned *bits)
-    __attribute__((warn_unused_result));
+unsigned arch_physical_bits(const struct kvm_host *host);
 
 /* Bytes, whole pages, that the protocol's boot tables need at arch_start's tables; 0 = they lie where
  * layout.h says. */

@@ -21,8 +21,6 @@
 #define CPUID1_ECX_TSC_DEADLINE (1u << 24)
 #define CPUID1_ECX_HYPERVISOR (1u << 31)
 
-#define CPUID_MAX_ENTRIES 256u
-
 #define CPU_SYNC_FIELDS (KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS)
 
 static int
@@ -140,51 +138,30 @@ cpuid_adjust(struct kvm_cpuid_entry2 *entry, unsigned index)
     }
 }
 
-/* What KVM supports; the caller frees it. */
-static int
-get_supported_cpuid(const struct kvm_host *host, struct kvm_cpuid2 **cpuidp)
+unsigned
+arch_physical_bits(const struct kvm_host *host)
 {
-    struct kvm_cpuid2 *cpuid;
-    int error;
+    const struct kvm_cpuid2 *cpuid = host->cpuid;
+    unsigned bits = 36; /* SDM vol. 3, 4.1.4 */
 
-    cpuid = calloc(1, sizeof(*cpuid) + CPUID_MAX_ENTRIES * sizeof(cpuid->entries[0]));
-    if (cpuid == NULL)
-        return -ENOMEM;
-    cpuid->nent = CPUID_MAX_ENTRIES;
-    error = ioctl(host->kvm_fd, KVM_GET_SUPPORTED_CPUID, cpuid) < 0 ? -errno : 0;
-    if (error != 0) {
-        free(cpuid);
-        return error;
-    }
-    *cpuidp = cpuid;
-    return 0;
-}
-
-int
-arch_physical_bits(const struct kvm_host *host, unsigned *bits)
-{
-    struct kvm_cpuid2 *cpuid;
-    int error = get_supported_cpuid(host, &cpuid);
-
-    if (error != 0)
-        return error;
-    *bits = 36; /* SDM vol. 3, 4.1.4 */
     for (unsigned i = 0; i < cpuid->nent; i++) {
         if (cpuid->entries[i].function == 0x80000008 && (cpuid->entries[i].eax & 0xFF) != 0)
-            *bits = cpuid->entries[i].eax & 0xFF;
+            bits = cpuid->entries[i].eax & 0xFF;
     }
-    free(cpuid);
-    return 0;
+    return bits;
 }
 
 static int
 cpu_init_cpuid(struct arch_vcpu *vcpu)
 {
-    struct kvm_cpuid2 *cpuid;
-    int error = get_supported_cpuid(vcpu->host, &cpuid);
+    const struct kvm_cpuid2 *offered = vcpu->host->cpuid;
+    const size_t size = sizeof(*offered) + offered->nent * sizeof(offered->entries[0]);
+    struct kvm_cpuid2 *cpuid = malloc(size);
+    int error;
 
-    if (error != 0)
-        return error;
+    if (cpuid == NULL)
+        return -ENOMEM;
+    memcpy(cpuid, offered, size);
     for (unsigned i = 0; i < cpuid->nent; i++)
         cpuid_adjust(&cpuid->entries[i], vcpu->index);
     error = cpu_ioctl(vcpu, KVM_SET_CPUID2, cpuid);
