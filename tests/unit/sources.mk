@@ -11,8 +11,10 @@ UNIT_FILES := \
 	property_check.c \
 	property_entries.c \
 	property_model.c \
+	test_acpi.c \
 	test_bus.c \
 	test_call.c \
+	test_cpuid.c \
 	test_event_loop.c \
 	test_fdt.c \
 	test_file_pager.c \
@@ -29,11 +31,13 @@ UNIT_FILES := \
 	test_limits.c \
 	test_machine.c \
 	test_options.c \
+	test_pc_devices.c \
 	test_pmap.c \
 	test_pmap_window.c \
 	test_port_input.c \
 	test_property.c \
 	test_report.c \
+	test_serial.c \
 	test_swap_pager.c \
 	test_swap_pager_failure.c \
 	test_uffd.c \

@@ -128,6 +128,51 @@ Test(machine, what_cannot_be_is_refused_with_its_reason)
     REFUSED("share ports", machine.devices[1].port = VKVM_PORT_DOORBELL + 3);
 }
 
+Test(machine, a_pc_has_a_hole_below_4_gib_and_other_devices)
+{
+    struct machine machine;
+    struct failure failure;
+
+    machine_init(&machine);
+    machine_set_memory(&machine, 5 * GIB);
+    machine_make_pc(&machine);
+    cr_assert(eq(uint, machine.nram, 2));
+    cr_expect(eq(u64, machine.ram[0].size, 3 * GIB));
+    cr_expect(eq(u64, gpa_to_u64(machine.ram[1].start), 4 * GIB));
+    cr_expect(eq(u64, machine_memory_size(&machine), 5 * GIB));
+    cr_expect(eq(int, (int)machine.absent, BUS_ABSENT_ONES));
+    cr_expect(machine_find_device(&machine, MACHINE_DOORBELL) == NULL);
+    cr_expect(eq(uint, machine_find_device(&machine, MACHINE_SERIAL)->line, 4));
+    cr_expect(eq(int, machine_check(&machine, 48, &failure), 0), "%s", failure.message);
+    machine_set_memory(&machine, MACHINE_MEMORY_MAX);
+    cr_assert(eq(uint, machine.nram, 3));
+    cr_expect(eq(u64, machine_memory_size(&machine), MACHINE_MEMORY_MAX));
+    cr_expect(eq(int, machine_check(&machine, 46, &failure), 0), "%s", failure.message);
+    machine_set_memory(&machine, GIB);
+    cr_expect(eq(uint, machine.nram, 1));
+}
+
+Test(machine, what_cannot_be_in_a_pc_is_refused_with_its_reason)
+{
+    struct machine machine;
+    struct failure failure;
+
+    machine_init(&machine);
+    machine_set_memory(&machine, GIB);
+    machine_make_pc(&machine);
+    machine.ram[0].size = 3 * GIB + PAGE_SIZE;
+    cr_expect(eq(int, machine_check(&machine, 48, &failure), -EINVAL));
+    cr_expect(strstr(failure.message, "hole") != NULL, "%s", failure.message);
+    machine_set_memory(&machine, GIB);
+    machine.devices[0].line = MACHINE_LINES;
+    cr_expect(eq(int, machine_check(&machine, 48, &failure), -EINVAL));
+    cr_expect(strstr(failure.message, "line 24") != NULL, "%s", failure.message);
+    machine_make_pc(&machine);
+    machine.devices[9].start = gpa_from_u64(GIB / 2);
+    cr_expect(eq(int, machine_check(&machine, 48, &failure), -EINVAL));
+    cr_expect(strstr(failure.message, "overlap") != NULL, "%s", failure.message);
+}
+
 Test(machine, a_device_is_found_by_its_kind)
 {
     struct machine machine = sound_machine();

@@ -17,6 +17,7 @@ enum cli_status {
     CLI_OK = 0,
     CLI_USAGE = 2,
     CLI_CRASHED = 70, /* the guest did something that ends only itself */
+    CLI_RESET = 75,   /* the guest wants to be started again */
     CLI_TIMEOUT = 124,
     CLI_FAILED = 125,       /* vkvm or the host */
     CLI_NOT_LOADABLE = 126, /* image or device tree */

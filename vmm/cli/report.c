@@ -74,6 +74,7 @@ report_end_name(enum vm_end end)
         [VM_END_TIMEOUT] = "timeout",
         [VM_END_INTERRUPTED] = "interrupted",
         [VM_END_CRASHED] = "crashed",
+        [VM_END_RESET] = "reset",
         [VM_END_FAILED] = "failed",
     };
 
@@ -92,6 +93,8 @@ report_exit_status(const struct vm_outcome *outcome)
         return CLI_SIGNAL_BASE + outcome->status;
     case VM_END_CRASHED:
         return CLI_CRASHED;
+    case VM_END_RESET:
+        return CLI_RESET;
     case VM_END_FAILED:
         break;
     }

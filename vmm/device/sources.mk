@@ -1,5 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
 DEVICE_FILES := \
+	acpi_pm.c \
 	bus.c \
+	cmos.c \
 	console.c \
-	terminal.c
+	debug_exit.c \
+	fw_cfg.c \
+	reset.c \
+	serial.c \
+	terminal.c \
+	test_device.c

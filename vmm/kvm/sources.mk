@@ -4,6 +4,7 @@ KVM_FILES := \
 	fault_reader.c \
 	fault_service.c \
 	fault_vcpu.c \
+	irqchip.c \
 	kvm_host.c \
 	kvm_pmap.c \
 	kvm_vm.c \

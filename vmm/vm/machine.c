@@ -8,6 +8,9 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <string.h>
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 /* A range of guest-physical addresses, to be compared with all others. */
 struct place {
@@ -17,7 +20,7 @@ struct place {
     uint64_t size;
 };
 
-#define PLACES_MAX (MACHINE_MAX_RAM + MACHINE_MAX_WINDOWS + MACHINE_MAX_FILES)
+#define PLACES_MAX (MACHINE_MAX_RAM + MACHINE_MAX_WINDOWS + MACHINE_MAX_FILES + MACHINE_MAX_DEVICES)
 
 void
 machine_init(struct machine *machine)
@@ -25,21 +28,9 @@ machine_init(struct machine *machine)
     *machine = (struct machine){
         .nvcpus = 1,
         .ndevices = 2,
-        .devices = { { MACHINE_DOORBELL, VKVM_PORT_DOORBELL, 4 },
-                     { MACHINE_CONSOLE, VKVM_PORT_CONSOLE, 1 } },
+        .devices = { { .kind = MACHINE_DOORBELL, .port = VKVM_PORT_DOORBELL, .nports = 4 },
+                     { .kind = MACHINE_CONSOLE, .port = VKVM_PORT_CONSOLE, .nports = 1 } },
     };
-}
-
-void
-machine_set_memory(struct machine *machine, uint64_t size)
-{
-    uint64_t low = size < VKVM_WINDOW_BASE ? size : VKVM_WINDOW_BASE;
-
-    machine->nram = 1;
-    machine->ram[0] = (struct machine_ram){ gpa_from_u64(0), low };
-    if (size > low)
-        machine->ram[machine->nram++] =
-            (struct machine_ram){ gpa_from_u64(VKVM_RAM_HIGH_BASE), size - low };
 }
 
 uint64_t
@@ -50,6 +41,57 @@ machine_memory_size(const struct machine *machine)
     for (unsigned i = 0; i < machine->nram; i++)
         size += machine->ram[i].size;
     return size;
+}
+
+/* As much of *left as fits into [start, end), if anything. */
+static void
+add_ram(struct machine *machine, uint64_t start, uint64_t end, uint64_t *left)
+{
+    uint64_t size = *left < end - start ? *left : end - start;
+
+    if (size == 0)
+        return;
+    machine->ram[machine->nram++] = (struct machine_ram){ gpa_from_u64(start), size };
+    *left -= size;
+}
+
+void
+machine_set_memory(struct machine *machine, uint64_t size)
+{
+    uint64_t left = size;
+
+    machine->nram = 0;
+    if (machine->kind == MACHINE_PC) {
+        add_ram(machine, 0, MACHINE_PC_HOLE_START, &left);
+        add_ram(machine, MACHINE_PC_HOLE_END, VKVM_WINDOW_BASE, &left);
+    } else {
+        add_ram(machine, 0, VKVM_WINDOW_BASE, &left);
+    }
+    add_ram(machine, VKVM_RAM_HIGH_BASE, UINT64_MAX, &left);
+}
+
+void
+machine_make_pc(struct machine *machine)
+{
+    static const struct machine_device devices[] = {
+        { .kind = MACHINE_SERIAL, .port = 0x3F8, .nports = 8, .line = 4 },
+        { .kind = MACHINE_CMOS, .port = 0x70, .nports = 2 },
+        { .kind = MACHINE_KEYBOARD, .port = 0x60, .nports = 5 },
+        { .kind = MACHINE_PCI_CONFIG, .port = 0xCF8, .nports = 8 },
+        { .kind = MACHINE_ACPI_PM, .port = 0x600, .nports = 12, .line = 9 },
+        { .kind = MACHINE_DEBUG_EXIT, .port = 0xF4, .nports = 4 },
+        { .kind = MACHINE_FW_CFG, .port = 0x510, .nports = 2 },
+        { .kind = MACHINE_TEST_PORTS, .port = 0xE0, .nports = 8 },
+        { .kind = MACHINE_TEST_LINES, .port = 0x2000, .nports = 24 },
+        { .kind = MACHINE_TEST_MEMORY, .start = { 0xFF000000 }, .size = 0x10000 },
+    };
+    uint64_t size = machine_memory_size(machine);
+
+    machine->kind = MACHINE_PC;
+    machine->absent = BUS_ABSENT_ONES;
+    machine->ndevices = COUNT(devices);
+    memcpy(machine->devices, devices, sizeof(devices));
+    machine_set_memory(machine, size);
 }
 
 static uint64_t
@@ -151,7 +193,7 @@ check_apart(const struct place *a, const struct place *b, struct failure *failur
                        a->start > b->start ? a->start : b->start);
 }
 
-/* Where only windows and files may lie, and they nowhere else. */
+/* Where only windows and files may lie, and they nowhere else.  A device's memory lies outside. */
 static int
 check_region(const struct place *place, bool is_ram, struct failure *failure)
 {
@@ -185,7 +227,24 @@ collect_places(const struct machine *machine, struct place places[PLACES_MAX])
     for (unsigned i = 0; i < machine->nfiles; i++)
         places[n++] = (struct place){ "file", i, gpa_to_u64(machine->files[i].start),
                                       machine->files[i].size };
+    for (unsigned i = 0; i < machine->ndevices; i++) {
+        const struct machine_device *device = &machine->devices[i];
+
+        if (device->size != 0)
+            places[n++] = (struct place){ "device", i, gpa_to_u64(device->start), device->size };
+    }
     return n;
+}
+
+/* KVM and the devices have a PC's addresses below 4 GiB that are no RAM. */
+static int
+check_hole(const struct place *place, struct failure *failure)
+{
+    if (place->start >= MACHINE_PC_HOLE_END || place->start + place->size <= MACHINE_PC_HOLE_START)
+        return 0;
+    return failure_set(failure, -EINVAL,
+                       "%s %u reaches into a PC's hole, 0x%" PRIx64 " to 0x%" PRIx64 ": move it",
+                       place->what, place->index, MACHINE_PC_HOLE_START, MACHINE_PC_HOLE_END);
 }
 
 static int
@@ -193,12 +252,15 @@ check_places(const struct machine *machine, unsigned physical_bits, struct failu
 {
     struct place places[PLACES_MAX];
     unsigned n = collect_places(machine, places);
+    unsigned nmapped = machine->nram + machine->nwindows + machine->nfiles;
     int error = 0;
 
     for (unsigned i = 0; i < n && error == 0; i++) {
         error = check_pages(&places[i], physical_bits, failure);
         if (error == 0)
-            error = check_region(&places[i], i < machine->nram, failure);
+            error = check_region(&places[i], i < machine->nram || i >= nmapped, failure);
+        if (error == 0 && machine->kind == MACHINE_PC && i < machine->nram)
+            error = check_hole(&places[i], failure);
         for (unsigned j = 0; j < i && error == 0; j++)
             error = check_apart(&places[j], &places[i], failure);
     }
@@ -210,23 +272,29 @@ check_places(const struct machine *machine, unsigned physical_bits, struct failu
     return error;
 }
 
+static bool
+share_ports(const struct machine_device *a, const struct machine_device *b)
+{
+    return a->port < b->port + b->nports && b->port < a->port + a->nports;
+}
+
 static int
 check_devices(const struct machine *machine, struct failure *failure)
 {
     for (unsigned i = 0; i < machine->ndevices; i++) {
         const struct machine_device *device = &machine->devices[i];
 
-        if (device->nports == 0 || device->nports > 0x10000 - device->port)
+        if (device->nports > 0x10000 - device->port || (device->nports == 0 && device->size == 0))
             return failure_set(failure, -EINVAL, "device %u: %u ports from 0x%x cannot be", i,
                                device->nports, device->port);
         for (unsigned j = 0; j < i; j++) {
-            const struct machine_device *other = &machine->devices[j];
-
-            if (device->port < other->port + other->nports &&
-                other->port < device->port + device->nports)
+            if (share_ports(device, &machine->devices[j]))
                 return failure_set(failure, -EINVAL, "devices %u and %u share ports: move one", j,
                                    i);
         }
+        if (device->line >= MACHINE_LINES)
+            return failure_set(failure, -EINVAL, "device %u: line %u: the last is %u", i,
+                               device->line, MACHINE_LINES - 1);
     }
     return 0;
 }

@@ -19,7 +19,20 @@
 #define MACHINE_MAX_RAM 16
 #define MACHINE_MAX_WINDOWS 64
 #define MACHINE_MAX_FILES 64
-#define MACHINE_MAX_DEVICES 8
+#define MACHINE_MAX_DEVICES 32
+
+/* Which machine it is like. */
+enum machine_kind {
+    MACHINE_VKERNEL, /* vkvm_abi.h: a doorbell, windows, no interrupts; all vCPUs start at once */
+    MACHINE_PC       /* interrupt controllers and a PC's devices; one vCPU starts the others */
+};
+
+/* Where a PC has no RAM below 4 GiB: devices, interrupt controllers, what KVM keeps for itself. */
+#define MACHINE_PC_HOLE_START ((uint64_t)3 << 30)
+#define MACHINE_PC_HOLE_END ((uint64_t)4 << 30)
+
+/* Interrupt lines of a PC: the inputs of its I/O APIC, of which the first 16 are the PICs' too. */
+#define MACHINE_LINES 24u
 
 struct machine_ram {
     gpa_t start;
@@ -47,16 +60,31 @@ struct machine_file {
 
 enum machine_device_kind {
     MACHINE_DOORBELL,
-    MACHINE_CONSOLE
+    MACHINE_CONSOLE,
+    MACHINE_SERIAL,      /* serial.h */
+    MACHINE_CMOS,        /* cmos.h */
+    MACHINE_KEYBOARD,    /* reset.h: only the reset of a keyboard controller */
+    MACHINE_PCI_CONFIG,  /* reset.h: no PCI bus, and the reset port between its ports */
+    MACHINE_ACPI_PM,     /* acpi_pm.h */
+    MACHINE_DEBUG_EXIT,  /* debug_exit.h */
+    MACHINE_FW_CFG,      /* fw_cfg.h */
+    MACHINE_TEST_PORTS,  /* test_device.h */
+    MACHINE_TEST_LINES,  /* test_device.h */
+    MACHINE_TEST_MEMORY, /* test_device.h */
 };
 
+/* A device has ports, memory, or both. */
 struct machine_device {
     enum machine_device_kind kind;
     uint16_t port;   /* first I/O port */
-    uint16_t nports; /* 1 or more */
+    uint16_t nports; /* 0 = none */
+    unsigned line;   /* interrupt line; 0 = none: line 0 is the timer's */
+    gpa_t start;     /* of its memory */
+    uint64_t size;   /* bytes, whole pages; 0 = none */
 };
 
 struct machine {
+    enum machine_kind kind;
     unsigned nram;
     struct machine_ram ram[MACHINE_MAX_RAM]; /* sorted, disjoint */
     unsigned nvcpus;                         /* 1 .. MACHINE_MAX_VCPUS; the APIC id is the index */
@@ -76,8 +104,14 @@ struct machine {
 void machine_init(struct machine *machine);
 
 /*
- * Give the machine `size` bytes of RAM as vkvm_abi.h lays it out: from address 0 up to the
- * windows, the rest from VKVM_RAM_HIGH_BASE on.
+ * Make a PC of it: its devices, and its RAM laid out anew.  The number of vCPUs, windows and files
+ * stay.
+ */
+void machine_make_pc(struct machine *machine);
+
+/*
+ * Give the machine `size` bytes of RAM: from address 0 up to the windows, the rest from
+ * VKVM_RAM_HIGH_BASE on (vkvm_abi.h); of a PC what would lie in its hole comes behind that.
  */
 void machine_set_memory(struct machine *machine, uint64_t size);
 

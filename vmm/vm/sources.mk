@@ -4,6 +4,7 @@ VM_FILES := \
 	guest_memory.c \
 	machine.c \
 	pageout_thread.c \
+	pc.c \
 	port_input.c \
 	vcpu.c \
 	vcpu_exit.c \

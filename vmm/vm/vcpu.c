@@ -71,7 +71,7 @@ vcpu_create(struct vcpu_vm *vm, unsigned index, struct vcpu *vcpu, struct failur
                            limits_explain(error).text);
     }
     vcpu->arch = (struct arch_vcpu){
-        .host = vm->kvm->host, .fd = vcpu->fd, .run = vcpu->run, .index = index
+        .host = vm->kvm->host, .cpus = &vm->cpus, .fd = vcpu->fd, .run = vcpu->run, .index = index
     };
     vm_mutex_init(&vcpu->sleep_lock);
     vm_cond_init(&vcpu->sleep_cond);
@@ -234,7 +234,7 @@ thread_main(void *argument)
 
     fault_service_attach(vm->service, vcpu->index);
     if (arch_vcpu_init(&vcpu->arch, &vm->start, &failure) != 0)
-        vm->ops->end(vm->context, false, failure.message);
+        vm->ops->end(vm->context, VCPU_END_FAILED, failure.message);
     error = start_timer(&timer);
     if (error != 0)
         vcpu_end(vcpu, VCPU_END_FAILED, "cannot make a timer (ulimit -i is the limit): %s",

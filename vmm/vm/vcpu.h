@@ -35,12 +35,17 @@
 
 struct vcpu;
 
+enum vcpu_end_cause {
+    VCPU_END_CRASHED, /* the guest did something that ends only itself */
+    VCPU_END_RESET,   /* the guest did something that resets a PC */
+    VCPU_END_FAILED   /* the host or vkvm failed */
+};
+
 /* What a vCPU needs of the VM around it; called by the vCPU's thread. */
 struct vcpu_ops {
     /* HLT: returns when the VM is ending; rests meanwhile when it is to pause. */
     void (*halt)(void *context, struct vcpu *vcpu);
-    /* End the VM: the guest ended itself (crashed), or the host or vkvm failed. */
-    void (*end)(void *context, bool crashed, const char *message);
+    void (*end)(void *context, enum vcpu_end_cause cause, const char *message);
 };
 
 /* What all vCPUs of a VM share. */
@@ -49,6 +54,7 @@ struct vcpu_vm {
     struct vm_map *map;            /* (c) borrowed */
     struct bus *bus;               /* (c) borrowed */
     struct fault_service *service; /* (c) borrowed */
+    struct arch_cpus cpus;         /* (c) */
     struct arch_start start;       /* (c) once the threads run */
     const struct vcpu_ops *ops;    /* (c) borrowed */
     void *context;                 /* (c) of the ops */

@@ -65,7 +65,7 @@ vcpu_end(struct vcpu *vcpu, enum vcpu_end_cause cause, const char *format, ...)
     va_end(ap);
     arch_vcpu_describe(&vcpu->arch, where, sizeof(where));
     snprintf(message, sizeof(message), "vCPU %u: %s: %s", vcpu->index, reason, where);
-    vcpu->vm->ops->end(vcpu->vm->context, cause == VCPU_END_CRASHED, message);
+    vcpu->vm->ops->end(vcpu->vm->context, cause, message);
 }
 
 /*
@@ -431,7 +431,7 @@ vcpu_handle_exit(struct vcpu *vcpu)
     case KVM_EXIT_INTR:
         break;
     case KVM_EXIT_SHUTDOWN:
-        vcpu_end(vcpu, VCPU_END_CRASHED, "triple fault");
+        vcpu_end(vcpu, vcpu->vm->cpus.lapic ? VCPU_END_RESET : VCPU_END_CRASHED, "triple fault");
         break;
     case KVM_EXIT_INTERNAL_ERROR:
         handle_internal_error(vcpu);

@@ -8,11 +8,6 @@
 
 #include "vmm/vm/vcpu.h"
 
-enum vcpu_end_cause {
-    VCPU_END_CRASHED, /* the guest ended itself */
-    VCPU_END_FAILED   /* the host or vkvm failed */
-};
-
 /* End the VM, with where the vCPU is behind the reason. */
 void vcpu_end(struct vcpu *vcpu, enum vcpu_end_cause cause, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -70,8 +70,12 @@ vm_destroy(struct vm *vm)
 int
 vm_set_start(struct vm *vm, const struct arch_start *start, struct failure *failure)
 {
+    int error = arch_start_prepare(start, &vm->map, failure);
+
     vm->shared.start = *start;
-    return arch_start_prepare(start, &vm->map, failure);
+    if (error == 0 && vm->pc != NULL)
+        error = pc_write_tables(vm->pc, failure);
+    return error;
 }
 
 struct vm_map *
@@ -174,9 +178,15 @@ vm_console_write(struct vm *vm, const void *bytes, size_t size)
 }
 
 static void
-on_vcpu_end(void *context, bool crashed, const char *message)
+on_vcpu_end(void *context, enum vcpu_end_cause cause, const char *message)
 {
-    vm_end(context, crashed ? VM_END_CRASHED : VM_END_FAILED, 0, "%s", message);
+    static const enum vm_end ends[] = {
+        [VCPU_END_CRASHED] = VM_END_CRASHED,
+        [VCPU_END_RESET] = VM_END_RESET,
+        [VCPU_END_FAILED] = VM_END_FAILED,
+    };
+
+    vm_end(context, ends[cause], 0, "%s", message);
 }
 
 bool

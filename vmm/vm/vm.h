@@ -34,10 +34,11 @@ struct vm_guest_ops {
 };
 
 enum vm_end {
-    VM_END_GUEST,       /* the guest called exit: status */
+    VM_END_GUEST,       /* the guest called exit: status; or it switched its machine off: 0 */
     VM_END_TIMEOUT,     /* --timeout ran out */
     VM_END_INTERRUPTED, /* a signal that would end the process */
     VM_END_CRASHED, /* the guest did something that ends only itself: triple fault, all vCPUs halted ... */
+    VM_END_RESET, /* a PC's guest wants to be started anew, or a triple fault makes that of it */
     VM_END_FAILED /* the host or vkvm failed */
 };
 

@@ -12,6 +12,7 @@
 #include "vmm/device/console.h"
 #include "vmm/vm/file_map.h"
 #include "vmm/vm/pageout_thread.h"
+#include "vmm/vm/pc.h"
 #include "vmm/vm/vcpu.h"
 #include "vmm/vm/vm.h"
 #include "vmm/vm/vm_host.h"
@@ -38,6 +39,7 @@ struct vm {
     struct file_maps files;  /* (c) owned */
     struct vcpu *vcpus;      /* (c) owned, config.machine.nvcpus */
     struct bus bus;          /* owned */
+    struct pc *pc;           /* (c) owned; NULL = the machine is no PC */
     struct console console;  /* owned */
     void *guest;             /* (c) what config.guest made */
     struct vcpu_vm shared;   /* what the vCPUs see; its service is owned, while vm_run runs */

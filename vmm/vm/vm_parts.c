@@ -44,6 +44,19 @@ make_kvm(struct vm *vm, struct failure *failure)
     return error;
 }
 
+static int
+make_pc(struct vm *vm, struct failure *failure)
+{
+    return vm->config.machine.kind == MACHINE_PC ? pc_create(vm, &vm->pc, failure) : 0;
+}
+
+static void
+unmake_pc(struct vm *vm)
+{
+    if (vm->pc != NULL)
+        pc_destroy(vm->pc);
+}
+
 static void
 on_pmap_fatal(void *context, const char *message)
 {
@@ -189,6 +202,7 @@ make_vcpus(struct vm *vm, struct failure *failure)
         return failure_set(failure, -ENOMEM, "cannot make %u vCPUs: %s", vm->config.machine.nvcpus,
                            limits_explain(ENOMEM).text);
     vm->shared.kvm = &vm->kvm;
+    vm->shared.cpus = (struct arch_cpus){ .n = vm->config.machine.nvcpus, .lapic = vm->pc != NULL };
     for (i = 0; i < vm->config.machine.nvcpus; i++)
         vm->vcpus[i].fd = -1;
     for (i = 0; i < vm->config.machine.nvcpus && error == 0; i++)
@@ -316,9 +330,12 @@ make_bus(struct vm *vm, struct failure *failure)
         error = bus_add(&vm->bus, BUS_PORT, device->port, device->nports, BUS_UNLOCKED,
                         console_access, vm);
     if (error != 0)
+        error = failure_set(failure, error, "cannot make the bus: %s", strerror(-error));
+    else if (vm->pc != NULL)
+        error = pc_add_devices(vm->pc, failure);
+    if (error != 0)
         bus_fini(&vm->bus);
-    return error == 0 ? 0
-                      : failure_set(failure, error, "cannot make the bus: %s", strerror(-error));
+    return error;
 }
 
 static void
@@ -363,9 +380,10 @@ static const struct vm_part {
     int (*make)(struct vm *vm, struct failure *failure);
     void (*unmake)(struct vm *vm);
 } vm_parts[] = {
-    { make_rest, unmake_rest },    { make_kvm, unmake_kvm },    { make_kpmap, unmake_kpmap },
-    { make_pmap, unmake_pmap },    { make_memory, unmake_ram }, { make_files, unmake_files },
-    { make_vcpus, destroy_vcpus }, { make_bus, unmake_bus },    { make_guest, unmake_guest },
+    { make_rest, unmake_rest },   { make_kvm, unmake_kvm },      { make_pc, unmake_pc },
+    { make_kpmap, unmake_kpmap }, { make_pmap, unmake_pmap },    { make_memory, unmake_ram },
+    { make_files, unmake_files }, { make_vcpus, destroy_vcpus }, { make_bus, unmake_bus },
+    { make_guest, unmake_guest },
 };
 #define VM_PARTS (sizeof(vm_parts) / sizeof(vm_parts[0]))
 

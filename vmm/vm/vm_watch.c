@@ -218,6 +218,8 @@ add_sources(struct vm_watch *watch, const sigset_t *signals)
         error = event_loop_add_timer(watch->loop, on_timeout, watch, &watch->timeout);
     if (error == 0)
         error = event_loop_add_timer(watch->loop, on_look, watch, &watch->look);
+    if (error == 0 && watch->vm->pc != NULL)
+        error = pc_listen(watch->vm->pc, watch->loop);
     return error;
 }
 

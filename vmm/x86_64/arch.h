@@ -19,10 +19,18 @@ struct kvm_run;
 /* Room for an instruction in a message: its name, 15 bytes in hex, brackets. */
 #define ARCH_INSTRUCTION_SIZE 80
 
+/* What the processors of a VM have in common. */
+struct arch_cpus {
+    unsigned n;
+    bool lapic;        /* a PC's: KVM has their local APICs, and the first one starts the others */
+    bool exact_faults; /* KVM is to make no page fault asynchronous */
+};
+
 struct arch_vcpu {
-    const struct kvm_host *host; /* borrowed */
-    int fd;                      /* borrowed: the vCPU */
-    struct kvm_run *run;         /* borrowed */
+    const struct kvm_host *host;  /* borrowed */
+    const struct arch_cpus *cpus; /* borrowed */
+    int fd;                       /* borrowed: the vCPU */
+    struct kvm_run *run;          /* borrowed */
     unsigned index;
     /* Fault delivery, as the guest asked by VKVM_CALL_FAULT_DELIVERY. */
     unsigned delivery; /* VKVM_DELIVER_* */
@@ -62,6 +70,12 @@ struct arch_start {
 #define ARCH_VECTORS_END 0x500u
 
 /*
+ * Is KVM here without the processor's help?  Then ring 0 of a guest is emulated, for what KVM's
+ * emulator knows, and no operating system that is not made for that runs.
+ */
+bool arch_kvm_is_software(void);
+
+/*
  * Bits of a guest-physical address that this host gives its guests' processors (CPUID leaf
  * 0x80000008); 36 where it does not say.
  */
@@ -83,7 +97,8 @@ gpa_t arch_boot_end(void);
 
 /*
  * CPUID and registers of a new vCPU for the start state, and #PF
- * as fault delivery.  The registers of a vCPU that another one starts stay as KVM made them.  Returns 0, or -errno with *failure filled.
+ * as fault delivery.  Of a PC's vCPUs only the first is started, the others wait for INIT and SIPI.
+ * Returns 0, or -errno with *failure filled.
  */
 int arch_vcpu_init(struct arch_vcpu *vcpu, const struct arch_start *start, struct failure *failure)
     __attribute__((warn_unused_result));

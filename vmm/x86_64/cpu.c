@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * CPUID and registers of a vCPU.
+ * Registers of a vCPU.
  */
 #include "vmm/x86_64/cpu.h"
 
 #include "guest/include/vkvm_abi.h"
 #include "vmm/base/limits.h"
+#include "vmm/x86_64/cpuid.h"
 #include "vmm/x86_64/start.h"
 
 #include <errno.h>
@@ -15,11 +16,8 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
-/* CPUID leaf 1 */
-#define CPUID1_EDX_APIC (1u << 9)
-#define CPUID1_ECX_X2APIC (1u << 21)
-#define CPUID1_ECX_TSC_DEADLINE (1u << 24)
-#define CPUID1_ECX_HYPERVISOR (1u << 31)
+#define MSR_MISC_ENABLE 0x1A0u
+#define MISC_ENABLE_FAST_STRINGS 1u
 
 #define CPU_SYNC_FIELDS (KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS)
 
@@ -124,51 +122,6 @@ cpu_read(struct arch_vcpu *vcpu, struct vm_map *map, gva_t gva, void *to, size_t
     return done;
 }
 
-/* What KVM supports here, less what needs an interrupt controller; there is none. */
-static void
-cpuid_adjust(struct kvm_cpuid_entry2 *entry, unsigned index)
-{
-    if (entry->function == 1) {
-        entry->ebx = (entry->ebx & 0x00FFFFFF) | index << 24;
-        entry->ecx &= ~(CPUID1_ECX_X2APIC | CPUID1_ECX_TSC_DEADLINE);
-        entry->ecx |= CPUID1_ECX_HYPERVISOR;
-        entry->edx &= ~CPUID1_EDX_APIC;
-    } else if (entry->function == 0xB || entry->function == 0x1F) {
-        entry->edx = index;
-    }
-}
-
-unsigned
-arch_physical_bits(const struct kvm_host *host)
-{
-    const struct kvm_cpuid2 *cpuid = host->cpuid;
-    unsigned bits = 36; /* SDM vol. 3, 4.1.4 */
-
-    for (unsigned i = 0; i < cpuid->nent; i++) {
-        if (cpuid->entries[i].function == 0x80000008 && (cpuid->entries[i].eax & 0xFF) != 0)
-            bits = cpuid->entries[i].eax & 0xFF;
-    }
-    return bits;
-}
-
-static int
-cpu_init_cpuid(struct arch_vcpu *vcpu)
-{
-    const struct kvm_cpuid2 *offered = vcpu->host->cpuid;
-    const size_t size = sizeof(*offered) + offered->nent * sizeof(offered->entries[0]);
-    struct kvm_cpuid2 *cpuid = malloc(size);
-    int error;
-
-    if (cpuid == NULL)
-        return -ENOMEM;
-    memcpy(cpuid, offered, size);
-    for (unsigned i = 0; i < cpuid->nent; i++)
-        cpuid_adjust(&cpuid->entries[i], vcpu->index);
-    error = cpu_ioctl(vcpu, KVM_SET_CPUID2, cpuid);
-    free(cpuid);
-    return error;
-}
-
 static int
 cpu_init_sregs(struct arch_vcpu *vcpu, const struct arch_start *start)
 {
@@ -191,6 +144,33 @@ cpu_init_regs(struct arch_vcpu *vcpu, const struct arch_start *start)
     return cpu_ioctl(vcpu, KVM_SET_REGS, &regs);
 }
 
+/*
+ * What firmware leaves in IA32_MISC_ENABLE: fast strings (SDM vol. 4, table 2-2), without which a
+ * kernel does without `rep movs`.
+ */
+static int
+cpu_init_msrs(struct arch_vcpu *vcpu)
+{
+    struct {
+        struct kvm_msrs header;
+        struct kvm_msr_entry entry;
+    } msrs = { .header.nmsrs = 1, .entry = { .index = MSR_MISC_ENABLE } };
+    int n = ioctl(vcpu->fd, KVM_GET_MSRS, &msrs);
+
+    if (n == 1) {
+        msrs.entry.data |= MISC_ENABLE_FAST_STRINGS;
+        n = ioctl(vcpu->fd, KVM_SET_MSRS, &msrs);
+    }
+    return n < 0 ? -errno : 0;
+}
+
+/* A PC's vCPU beyond the first: KVM has it wait for INIT and SIPI, which give it its registers. */
+static bool
+is_started_by_another(const struct arch_vcpu *vcpu, const struct arch_start *start)
+{
+    return !start_has(start, vcpu->index) || (vcpu->cpus->lapic && vcpu->index != 0);
+}
+
 int
 arch_vcpu_init(struct arch_vcpu *vcpu, const struct arch_start *start, struct failure *failure)
 {
@@ -201,12 +181,18 @@ arch_vcpu_init(struct arch_vcpu *vcpu, const struct arch_start *start, struct fa
     vcpu->ve_area = gpa_from_u64(0);
     if (vcpu->host->sync_regs)
         vcpu->run->kvm_valid_regs = CPU_SYNC_FIELDS;
-    error = cpu_init_cpuid(vcpu);
-    if (error == 0 && start_has(start, vcpu->index)) {
+    error = cpuid_init(vcpu);
+    if (error == 0 && vcpu->cpus->lapic) {
+        what = "the model-specific registers";
+        error = cpu_init_msrs(vcpu);
+    }
+    if (error == 0 && is_started_by_another(vcpu, start))
+        return 0;
+    if (error == 0) {
         what = "the system registers";
         error = cpu_init_sregs(vcpu, start);
     }
-    if (error == 0 && start_has(start, vcpu->index)) {
+    if (error == 0) {
         what = "the registers";
         error = cpu_init_regs(vcpu, start);
     }

@@ -33,6 +33,10 @@
 /* First address above. */
 #define LAYOUT_BOOT_END 0xC000u
 
+/* A PC's ACPI tables (acpi.h): in the range where systems look for the RSDP, on 16 bytes. */
+#define ACPI_RSDP_GPA 0xE0000u
+#define ACPI_SIZE 0x4000u
+
 /* GiB that each of the two level 2 runs maps. */
 #define LAYOUT_MAPPED_GIB 4u
 
@@ -77,6 +81,8 @@ _Static_assert(LAYOUT_PD_LOW + LAYOUT_MAPPED_GIB * LAYOUT_PAGE <= LAYOUT_PD_WIND
                "page directories apart");
 _Static_assert(LAYOUT_PD_WINDOW + LAYOUT_MAPPED_GIB * LAYOUT_PAGE <= LAYOUT_BOOT_END,
                "page directories below the end");
+_Static_assert(LAYOUT_BOOT_END <= ACPI_RSDP_GPA && ACPI_RSDP_GPA + ACPI_SIZE <= 0x100000,
+               "ACPI tables above the boot tables, below 1 MiB");
 _Static_assert(VKVM_WINDOW_BASE % ((uint64_t)1 << 30) == 0, "windows start at a level 3 entry");
 _Static_assert((VKVM_WINDOW_BASE >> 39) == 0, "windows share the level 3 page of RAM");
 _Static_assert(VKVM_WINDOW_BASE >= ((uint64_t)LAYOUT_MAPPED_GIB << 30), "mapped ranges apart");

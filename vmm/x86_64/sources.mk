@@ -3,10 +3,14 @@ X86_64_FILES := \
 	boot.c \
 	call.c \
 	cpu.c \
+	cpuid.c \
 	emulated.c \
 	exception.c
 # ... and what needs no KVM: the unit tests take it.
 X86_64_PURE_FILES := \
+	acpi.c \
+	aml.c \
+	cpuid_adjust.c \
 	e820.c \
 	insn.c \
 	insn_inverse.c \

@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A PC's parts.
+ *
+ * Input: the loop reads standard input while the serial port has room.  When it has none the
+ * descriptor's source goes, and comes back once the guest has read some; so a level-triggered
+ * descriptor that nobody can read from keeps nobody busy.  All of that happens in the loop's thread.
+ */
+#include "vmm/vm/pc.h"
+
+#include "vmm/base/limits.h"
+#include "vmm/device/acpi_pm.h"
+#include "vmm/device/cmos.h"
+#include "vmm/device/debug_exit.h"
+#include "vmm/device/fw_cfg.h"
+#include "vmm/device/reset.h"
+#include "vmm/device/serial.h"
+#include "vmm/device/test_device.h"
+#include "vmm/kvm/irqchip.h"
+#include "vmm/vm/guest_memory.h"
+#include "vmm/vm/vm_internal.h"
+#include "vmm/x86_64/acpi.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct pc {
+    struct vm *vm;               /* (c) borrowed */
+    struct irqchip chip;         /* (c) */
+    struct event_loop *loop;     /* (c) once it runs; borrowed */
+    struct event_source *input;  /* the loop's thread's; NULL = not waited for */
+    struct event_source *refill; /* (c) once the loop runs: there is room for input */
+    bool input_always_ready;     /* the loop's thread's: no source can wait for it */
+    struct serial serial;        /* its own lock; the others have their bus range's */
+    struct cmos cmos;
+    struct keyboard keyboard;
+    struct pci_ports pci;
+    struct acpi_pm pm;
+    struct debug_exit debug_exit;
+    struct fw_cfg fw_cfg;
+    struct test_device test;
+};
+
+/* --- what devices ask for --------------------------------------------------- */
+
+static void
+on_power(void *context, enum power_request request, unsigned status, const char *by)
+{
+    struct pc *pc = context;
+
+    switch (request) {
+    case POWER_OFF:
+        vm_end(pc->vm, VM_END_GUEST, 0, "switched off by %s", by);
+        break;
+    case POWER_EXIT:
+        vm_end(pc->vm, VM_END_GUEST, (int)status, "ended by %s", by);
+        break;
+    case POWER_RESET:
+        vm_end(pc->vm, VM_END_RESET, 0, "the guest reset itself by %s", by);
+        break;
+    case POWER_SLEEP:
+        vm_end(pc->vm, VM_END_CRASHED, 0,
+               "the guest went to sleep by %s: the machine has no sleep state of type %u", by,
+               status);
+        break;
+    }
+}
+
+/* What is no RAM has no mapping to drop. */
+static void
+on_drop(void *context, uint64_t address)
+{
+    struct pc *pc = context;
+    gpa_t start = gpa_trunc_page(gpa_from_u64(address));
+
+    (void)!vm_map_inval(&pc->vm->map, start, gpa_add(start, PAGE_SIZE));
+}
+
+static void
+on_test_line(void *context, unsigned line, bool level)
+{
+    struct pc *pc = context;
+
+    irqchip_set_line(&pc->chip, line, level);
+}
+
+/* --- the serial port --------------------------------------------------------- */
+
+static void
+on_output(void *context, const void *bytes, size_t size)
+{
+    struct pc *pc = context;
+
+    vm_console_write(pc->vm, bytes, size);
+}
+
+/* A vCPU's thread: the loop goes on. */
+static void
+on_room(void *context)
+{
+    struct pc *pc = context;
+
+    if (pc->refill != NULL)
+        event_wake(pc->refill);
+}
+
+static void
+stop_waiting(struct pc *pc)
+{
+    event_source_remove(pc->input);
+    pc->input = NULL;
+}
+
+/* Move input to the guest.  Returns whether more may come, and there is room for it. */
+static bool
+move_input(struct pc *pc)
+{
+    uint8_t bytes[SERIAL_FIFO];
+    ssize_t n;
+    size_t room;
+
+    do {
+        room = serial_room(&pc->serial);
+        n = room == 0 ? 0 : console_take(&pc->vm->console, bytes, room);
+        if (n > 0)
+            (void)serial_receive(&pc->serial, bytes, (size_t)n);
+    } while (n > 0);
+    return room != 0 && n != -ENODATA;
+}
+
+static void
+on_input(void *context, unsigned events)
+{
+    struct pc *pc = context;
+
+    if (!move_input(pc) || (events & EVENT_FAILED) != 0)
+        stop_waiting(pc);
+}
+
+/* A regular file is always ready: it is read again when there is room. */
+static void
+start_waiting(struct pc *pc)
+{
+    int error;
+
+    if (pc->input != NULL)
+        return;
+    error = event_loop_add_fd(pc->loop, pc->vm->console.in, EVENT_READ, on_input, pc, &pc->input);
+    if (error != 0) {
+        pc->input = NULL;
+        pc->input_always_ready = true;
+    }
+}
+
+static void
+on_refill(void *context)
+{
+    struct pc *pc = context;
+
+    if (move_input(pc) && !pc->input_always_ready)
+        start_waiting(pc);
+}
+
+int
+pc_listen(struct pc *pc, struct event_loop *loop)
+{
+    int error;
+
+    if (machine_find_device(&pc->vm->config.machine, MACHINE_SERIAL) == NULL)
+        return 0;
+    pc->loop = loop;
+    error = event_loop_add_wake(loop, on_refill, pc, &pc->refill);
+    if (error == 0)
+        event_wake(pc->refill);
+    return error;
+}
+
+/* --- making ------------------------------------------------------------------ */
+
+static void
+init_devices(struct pc *pc)
+{
+    const struct machine *machine = &pc->vm->config.machine;
+    const struct machine_device *serial = machine_find_device(machine, MACHINE_SERIAL);
+    const struct power power = { .request = on_power, .context = pc };
+    const struct serial_config config = {
+        .line = { serial != NULL && serial->line != 0 ? irqchip_set_line : NULL, &pc->chip,
+                  serial != NULL ? serial->line : 0 },
+        .output = on_output,
+        .room = on_room,
+        .context = pc,
+    };
+    uint64_t low = machine_low_end(machine);
+
+    serial_init(&pc->serial, &config);
+    cmos_init(&pc->cmos, low, machine_memory_size(machine) - low, NULL);
+    pc->keyboard.power = power;
+    pc->pci.power = power;
+    acpi_pm_init(&pc->pm, &power, NULL);
+    pc->debug_exit.power = power;
+    pc->fw_cfg = (struct fw_cfg){ .memory_size = machine_memory_size(machine),
+                                  .nvcpus = (uint16_t)machine->nvcpus };
+    pc->test.drop = on_drop;
+    pc->test.set_line = on_test_line;
+    pc->test.context = pc;
+}
+
+int
+pc_create(struct vm *vm, struct pc **pcp, struct failure *failure)
+{
+    struct pc *pc = calloc(1, sizeof(*pc));
+    int error;
+
+    if (pc == NULL)
+        return failure_set(failure, -ENOMEM, "cannot make the devices: %s",
+                           limits_explain(ENOMEM).text);
+    pc->vm = vm;
+    error = irqchip_create(&vm->kvm, &pc->chip, failure);
+    if (error != 0) {
+        free(pc);
+        return error;
+    }
+    init_devices(pc);
+    *pcp = pc;
+    return 0;
+}
+
+void
+pc_destroy(struct pc *pc)
+{
+    serial_fini(&pc->serial);
+    free(pc);
+}
+
+/* Which function answers for a kind of device, where, and what it is told. */
+static const struct pc_kind {
+    enum machine_device_kind kind;
+    bus_access_fn *access;
+    size_t offset; /* of the device in struct pc */
+    unsigned flags;
+} pc_kinds[] = {
+    { MACHINE_SERIAL, serial_access, offsetof(struct pc, serial), BUS_UNLOCKED },
+    { MACHINE_CMOS, cmos_access, offsetof(struct pc, cmos), 0 },
+    { MACHINE_KEYBOARD, keyboard_access, offsetof(struct pc, keyboard), 0 },
+    { MACHINE_PCI_CONFIG, pci_ports_access, offsetof(struct pc, pci), 0 },
+    { MACHINE_ACPI_PM, acpi_pm_access, offsetof(struct pc, pm), 0 },
+    { MACHINE_DEBUG_EXIT, debug_exit_access, offsetof(struct pc, debug_exit), 0 },
+    { MACHINE_FW_CFG, fw_cfg_access, offsetof(struct pc, fw_cfg), 0 },
+    { MACHINE_TEST_PORTS, test_device_ports, offsetof(struct pc, test), 0 },
+    { MACHINE_TEST_LINES, test_device_lines, offsetof(struct pc, test), 0 },
+    { MACHINE_TEST_MEMORY, test_device_memory, offsetof(struct pc, test), 0 },
+};
+
+static int
+add_device(struct pc *pc, const struct pc_kind *kind, const struct machine_device *device)
+{
+    struct bus *bus = &pc->vm->bus;
+    void *place = (uint8_t *)pc + kind->offset;
+    int error = 0;
+
+    if (device->nports != 0)
+        error =
+            bus_add(bus, BUS_PORT, device->port, device->nports, kind->flags, kind->access, place);
+    if (error == 0 && device->size != 0)
+        error = bus_add(bus, BUS_MEMORY, gpa_to_u64(device->start), device->size, kind->flags,
+                        kind->access, place);
+    return error;
+}
+
+int
+pc_add_devices(struct pc *pc, struct failure *failure)
+{
+    const struct machine *machine = &pc->vm->config.machine;
+    const struct machine_device *device;
+    int error = 0;
+
+    for (size_t i = 0; i < sizeof(pc_kinds) / sizeof(pc_kinds[0]) && error == 0; i++) {
+        device = machine_find_device(machine, pc_kinds[i].kind);
+        if (device != NULL)
+            error = add_device(pc, &pc_kinds[i], device);
+    }
+    return error == 0 ? 0
+                      : failure_set(failure, error, "cannot put the devices on the bus: %s",
+                                    strerror(-error));
+}
+
+/* --- tables ------------------------------------------------------------------ */
+
+static enum vm_result
+write_map(void *context, gpa_t gpa, const void *from, size_t size, struct vm_fault_info *info)
+{
+    return vm_map_write(context, gpa, from, size, info);
+}
+
+int
+pc_write_tables(struct pc *pc, struct failure *failure)
+{
+    const struct machine_device *pm = machine_find_device(&pc->vm->config.machine, MACHINE_ACPI_PM);
+    uint8_t tables[ACPI_SIZE];
+    const struct guest_memory memory = { .write = write_map, .context = &pc->vm->map };
+    struct acpi_config config = { .ncpus = pc->vm->config.machine.nvcpus };
+
+    if (pm == NULL)
+        return 0;
+    config.pm_port = pm->port;
+    config.sci_line = pm->line;
+    return guest_memory_write(&memory, gpa_from_u64(ACPI_RSDP_GPA), tables,
+                              acpi_build(&config, tables), "the ACPI tables", failure);
+}
