@@ -49,7 +49,7 @@ MAIN_SRC := vmm/main.c
 UNIT_VMM_SRCS := $(BASE_FILES:%=vmm/base/%) $(ENGINE_FILES:%=vmm/vpagetable/%) \
 	$(PAGER_FILES:%=vmm/pager/%) $(X86_64_PURE_FILES:%=vmm/x86_64/%) $(BOOT_FILES:%=vmm/boot/%) \
 	$(CLI_FILES:%=vmm/cli/%) $(DEVICE_FILES:%=vmm/device/%) $(DOORBELL_PURE_FILES:%=vmm/doorbell/%) \
-	vmm/kvm/uffd.c vmm/vm/guest_memory.c vmm/vm/machine.c vmm/vm/port_input.c
+	vmm/kvm/thread_ids.c vmm/kvm/uffd.c vmm/vm/guest_memory.c vmm/vm/machine.c vmm/vm/port_input.c
 # ... and the rest.
 VMM_SRCS := $(sort $(UNIT_VMM_SRCS) $(KVM_FILES:%=vmm/kvm/%) $(X86_64_FILES:%=vmm/x86_64/%) \
 	$(VM_FILES:%=vmm/vm/%) $(DOORBELL_FILES:%=vmm/doorbell/%) \
@@ -62,7 +62,7 @@ BENCH_SRCS := $(BENCH_FILES:%=tests/bench/%)
 # tests/kvm/NAME.c, with NAME*.S if there is one: a program of its own.
 HOST_TESTS := $(patsubst tests/kvm/%.c,%,$(wildcard tests/kvm/host_*.c))
 # ... and these with the machine of kvm_rig.h.
-HOST_RIG_TESTS := host_limits host_pmap host_service host_waiting host_window
+HOST_RIG_TESTS := host_foreign host_limits host_pmap host_service host_waiting host_window
 HOST_RIG_SRCS := tests/kvm/kvm_rig.c
 HOST_TEST_SRCS := $(HOST_TESTS:%=tests/kvm/%.c) $(wildcard tests/kvm/host_*.S)
 # What the tests of the program need: a terminal.
@@ -232,6 +232,7 @@ $(foreach t,$(HOST_TESTS),$(eval $(call host_test_rule,$(t))))
 $(HOST_RIG_TESTS:%=$(O)/tests/%): $(call objs,$(HOST_RIG_SRCS))
 $(O)/tests/host_failure: $(call objs,tests/unit/alloc_failure.c)
 $(O)/tests/host_failure: HOST_LDFLAGS += $(WRAP_LDFLAGS)
+$(O)/tests/host_waiting: HOST_LDFLAGS += -Wl,--wrap=pthread_create
 $(O)/tests/host_life: HOST_LDFLAGS += -Wl,--wrap=ioctl
 $(HOST_TEST_BINS): $(VMM_OBJS) $(SANITIZER_OBJS) Makefile
 	$(link) $(TEST_LDLIBS) $(HOST_LDLIBS)

@@ -99,7 +99,7 @@ audit_engine_locks(const struct audit *audit)
     audit_mutex(&sys->pv_lock, "V");
     audit_rwlock(&sys->pmaps_lock, "L");
     audit_mutex(&sys->queue_lock, "Q");
-    audit_mutex(&sys->pageout.lock, "F");
+    audit_mutex(&sys->budget.lock, "F");
 }
 
 /* --- Objects ------------------------------------------------------------- */
@@ -588,7 +588,7 @@ audit_totals(const struct auditor *a)
     AUDIT(wired == a->wired, "%" PRIu64 " counted, %" PRIu64 " found", wired, a->wired);
     AUDIT(sys->pv_links == a->mapped, "%" PRIu64 " reverse links, %" PRIu64 " mappings",
           sys->pv_links, a->mapped);
-    AUDIT(sys->pageout.first == NULL && atomic_load(&sys->pageout.waiters) == 0,
+    AUDIT(sys->budget.first == NULL && atomic_load(&sys->budget.waiters) == 0,
           "somebody waits for memory");
     if (sys->swap != NULL)
         AUDIT(swap_device_used(sys->swap) == a->swapped + a->audit->swap_slots,

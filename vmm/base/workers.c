@@ -19,15 +19,15 @@ struct job {
 };
 
 struct workers {
-    pthread_mutex_t lock; /* guards what follows */
-    pthread_cond_t wanted;
-    bool stopping;
-    unsigned max; /* (c) */
-    unsigned nthreads;
-    unsigned nfree;
-    unsigned naccepted;
-    pthread_t *threads;   /* owned: room for max */
-    struct job *accepted; /* owned: room for max */
+    pthread_mutex_t lock;  /* pool */
+    pthread_cond_t wanted; /* pool */
+    bool stopping;         /* pool */
+    unsigned max;          /* (c) */
+    unsigned nthreads;     /* pool */
+    unsigned nfree;        /* pool */
+    unsigned naccepted;    /* pool */
+    pthread_t *threads;    /* pool: owned, room for max */
+    struct job *accepted;  /* pool: owned, room for max */
 };
 
 static void

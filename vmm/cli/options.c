@@ -52,6 +52,40 @@ set_cpus(struct run_options *options, const char *value, struct failure *failure
 }
 
 static int
+set_cpu(struct run_options *options, const char *value, struct failure *failure)
+{
+    struct cpu_features *features = &options->config.features;
+    const char *equals = strchr(value, '=');
+    int feature;
+
+    if (equals == NULL || (strcmp(equals, "=on") != 0 && strcmp(equals, "=off") != 0))
+        return failure_set(failure, CLI_USAGE,
+                           "--cpu=" FAILURE_NAME " says neither on nor off: give FEATURE=on or "
+                           "FEATURE=off",
+                           value);
+    feature = cpu_feature_find(value, (size_t)(equals - value));
+    if (feature < 0)
+        return failure_set(failure, CLI_USAGE,
+                           "--cpu=" FAILURE_NAME " is unknown: give a name as /proc/cpuinfo has it",
+                           value);
+    if (features->n == CPU_FEATURE_CHOICES)
+        return failure_set(failure, CLI_USAGE, "--cpu is given more than %u times",
+                           CPU_FEATURE_CHOICES);
+    features->choices[features->n].feature = (unsigned)feature;
+    features->choices[features->n++].on = strcmp(equals, "=on") == 0;
+    return CLI_OK;
+}
+
+static int
+set_exact_faults(struct run_options *options, const char *value, struct failure *failure)
+{
+    (void)value;
+    (void)failure;
+    options->config.exact_faults = true;
+    return CLI_OK;
+}
+
+static int
 set_ram(struct run_options *options, const char *value, struct failure *failure)
 {
     return value_pages("--ram", value, OPTIONS_RAM_MIN, OPTIONS_RAM_MAX, &options->host.ram_budget,
@@ -222,6 +256,12 @@ static const struct {
       "guest memory from address 0, 4M to 1T (default 64M)" },
     { "cpus", required_argument, "N", set_cpus,
       "virtual CPUs, 1 to " STRING_OF(MACHINE_MAX_VCPUS) " (default 1)" },
+    { "cpu", required_argument, "FEATURE=on|off", set_cpu,
+      "have a processor feature, named as in /proc/cpuinfo, or do without; may be\n"
+      "repeated" },
+    { "exact-faults", no_argument, "", set_exact_faults,
+      "report each fault of a PC by the vCPU and access that made it; an idle guest then\n"
+      "looks busy to the host (chosen when there is a window)" },
     { "ram", required_argument, "SIZE", set_ram,
       "most host memory for guest pages, 1M or more (default: no limit)" },
     { "swap", required_argument, "FILE", set_swap,

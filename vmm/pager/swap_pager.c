@@ -31,9 +31,9 @@ RB_HEAD(swap_tree, swap_block);
 /* What vm_object.swap points to. */
 struct swap_index {
     struct swap_device *device; /* (c) borrowed */
-    struct vm_mutex lock;       /* guards what follows */
-    struct swap_tree blocks;
-    uint64_t count; /* slots */
+    struct vm_mutex lock;       /* index */
+    struct swap_tree blocks;    /* index: owned */
+    uint64_t count;             /* index: slots */
 };
 
 /* --- An object's index --------------------------------------------------- */

@@ -28,6 +28,7 @@
 struct pc {
     struct vm *vm;               /* (c) borrowed */
     struct irqchip chip;         /* (c) */
+    bool exact_faults;           /* (c) */
     struct event_loop *loop;     /* (c) once it runs; borrowed */
     struct event_source *input;  /* the loop's thread's; NULL = not waited for */
     struct event_source *refill; /* (c) once the loop runs: there is room for input */
@@ -206,6 +207,36 @@ init_devices(struct pc *pc)
     pc->test.context = pc;
 }
 
+/* Before the first vCPU: it has no effect later. */
+static int
+choose_exact_faults(struct pc *pc, struct failure *failure)
+{
+    const struct vm_config *config = &pc->vm->config;
+    int error;
+
+    if (!config->exact_faults && config->machine.nwindows == 0)
+        return 0;
+    error = irqchip_keep_halted(&pc->vm->kvm);
+    pc->exact_faults = error == 0;
+    if (error == 0)
+        return 0;
+    if (error != -ENOTSUP)
+        return failure_set(failure, error, "cannot keep halted vCPUs in the guest: %s",
+                           limits_explain(error).text);
+    vm_warn_line(
+        config->warn, config->warn_context,
+        "this KVM cannot keep halted vCPUs in the guest (KVM_CAP_X86_DISABLE_EXITS): faults "
+        "may come from the kernel's threads, which do not tell reads from writes",
+        0);
+    return 0;
+}
+
+bool
+pc_has_exact_faults(const struct pc *pc)
+{
+    return pc->exact_faults;
+}
+
 int
 pc_create(struct vm *vm, struct pc **pcp, struct failure *failure)
 {
@@ -217,6 +248,8 @@ pc_create(struct vm *vm, struct pc **pcp, struct failure *failure)
                            limits_explain(ENOMEM).text);
     pc->vm = vm;
     error = irqchip_create(&vm->kvm, &pc->chip, failure);
+    if (error == 0)
+        error = choose_exact_faults(pc, failure);
     if (error != 0) {
         free(pc);
         return error;

@@ -30,7 +30,7 @@ vcpu_gate_add(struct vcpu_gate *gate)
     vm_mutex_unlock(&gate->lock);
 }
 
-/* One thread less runs.  Locked: G. */
+/* One thread less runs.  Locked: `gate`. */
 static void
 leave_locked(struct vcpu_gate *gate)
 {
@@ -86,7 +86,7 @@ vcpu_gate_open(struct vcpu_gate *gate, enum vcpu_pause reason)
     vm_mutex_unlock(&gate->lock);
 }
 
-/* Does the reason still hold the vCPUs?  Locked: G. */
+/* Does the reason still hold the vCPUs?  Locked: `gate`. */
 static bool
 holds_locked(struct vcpu_gate *gate, enum vcpu_pause reason)
 {

@@ -13,7 +13,7 @@
  *
  * The end of the VM opens the gate for good and ends every wait here.
  *
- * Letters beside fields: G the gate's lock, innermost; (a) atomic.
+ * Locks: `gate`, innermost.
  */
 #ifndef VCPU_GATE_H
 #define VCPU_GATE_H
@@ -31,12 +31,12 @@ enum vcpu_pause {
 };
 
 struct vcpu_gate {
-    struct vm_mutex lock;          /* G */
-    struct vm_cond changed;        /* G: broadcast when any of these fields changed */
-    _Atomic unsigned reasons;      /* (a), written with G: enum vcpu_pause */
-    _Atomic bool ended;            /* (a), set with G, once */
-    unsigned nrunning;             /* G: threads that are neither resting nor gone */
-    void (*rested)(void *context); /* (c) told, with G held, when the last thread came to rest */
+    struct vm_mutex lock;          /* gate */
+    struct vm_cond changed;        /* gate: broadcast when any of these fields changed */
+    _Atomic unsigned reasons;      /* (a), written with gate: enum vcpu_pause */
+    _Atomic bool ended;            /* (a), set with gate, once */
+    unsigned nrunning;             /* gate: threads that are neither resting nor gone */
+    void (*rested)(void *context); /* (c) told, with gate held, when the last thread came to rest */
     void *rested_context;          /* (c) borrowed */
 };
 

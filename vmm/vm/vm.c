@@ -279,6 +279,7 @@ start_service(struct vm *vm)
         .nvcpus = vm->config.machine.nvcpus,
         .nthreads = vm->config.fault_threads,
         .placement = vm->config.placement,
+        .foreign = vm->shared.cpus.lapic && !vm->shared.cpus.exact_faults,
         .fatal = on_fatal,
         .suspect = on_suspect,
         .kick = on_kick,

@@ -53,6 +53,13 @@ struct vm_config {
     unsigned timeout_ms; /* 0 = none */
     enum fault_placement placement;
     unsigned fault_threads; /* 0 = chosen */
+    /*
+     * A PC's every fault is to be reported as what it is, by the vCPU that made it, at the price of
+     * a guest that looks busy when it is idle.  Implied by a window.  Where KVM cannot do it `warn` is
+     * told, and faults may come from threads of the kernel's, with an access that is not known.
+     */
+    bool exact_faults;
+    struct cpu_features features; /* of the processors, other than KVM offers them */
     bool detached; /* leaves the process's signals and terminal alone: another VM has them */
 
     const struct vm_guest_ops *guest; /* borrowed; NULL = the guest can make no calls */

@@ -7,6 +7,7 @@
 
 #include "vmm/kvm/kvm_host.h"
 #include "vmm/vpagetable/vm_fault.h"
+#include "vmm/x86_64/cpu_feature.h"
 
 struct kvm_run;
 
@@ -24,6 +25,7 @@ struct arch_cpus {
     unsigned n;
     bool lapic;        /* a PC's: KVM has their local APICs, and the first one starts the others */
     bool exact_faults; /* KVM is to make no page fault asynchronous */
+    struct cpu_features features;
 };
 
 struct arch_vcpu {
@@ -84,6 +86,13 @@ unsigned arch_physical_bits(const struct kvm_host *host);
 /* Bytes, whole pages, that the protocol's boot tables need at arch_start's tables; 0 = they lie where
  * layout.h says. */
 uint64_t arch_start_tables_size(enum arch_protocol protocol);
+
+/*
+ * Can the processors be, as far as KVM offers it?
+ * Returns 0; -ENOTSUP with *failure filled: a feature that KVM does not have; -ENOMEM.
+ */
+int arch_cpus_check(const struct kvm_host *host, const struct arch_cpus *cpus,
+                    struct failure *failure) __attribute__((warn_unused_result));
 
 /*
  * Write what the protocol wants to find in low guest memory: boot page tables, GDT and the like.

@@ -37,20 +37,44 @@ arch_physical_bits(const struct kvm_host *host)
     return bits;
 }
 
+/* The CPUID of processor `index` with every feature that there can be; the caller frees it. */
+static struct kvm_cpuid2 *
+make_cpuid(const struct kvm_host *host, const struct arch_cpus *cpus, unsigned index)
+{
+    const struct kvm_cpuid2 *offered = host->cpuid;
+    const size_t size = sizeof(*offered) + offered->nent * sizeof(offered->entries[0]);
+    bool tsc_deadline = ioctl(host->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0;
+    struct kvm_cpuid2 *cpuid = malloc(size + CPUID_ADDED * sizeof(offered->entries[0]));
+
+    if (cpuid == NULL)
+        return NULL;
+    memcpy(cpuid, offered, size);
+    cpuid_adjust(cpuid, cpus, index, tsc_deadline);
+    return cpuid;
+}
+
+int
+arch_cpus_check(const struct kvm_host *host, const struct arch_cpus *cpus, struct failure *failure)
+{
+    struct kvm_cpuid2 *cpuid = make_cpuid(host, cpus, 0);
+    int error;
+
+    if (cpuid == NULL)
+        return failure_set(failure, -ENOMEM, "cannot make the CPUID: %s", strerror(ENOMEM));
+    error = cpu_features_check(&cpus->features, cpuid, failure);
+    free(cpuid);
+    return error;
+}
+
 int
 cpuid_init(struct arch_vcpu *vcpu)
 {
-    bool tsc_deadline =
-        ioctl(vcpu->host->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0;
-    const struct kvm_cpuid2 *offered = vcpu->host->cpuid;
-    const size_t size = sizeof(*offered) + offered->nent * sizeof(offered->entries[0]);
-    struct kvm_cpuid2 *cpuid = calloc(1, size + CPUID_ADDED * sizeof(offered->entries[0]));
+    struct kvm_cpuid2 *cpuid = make_cpuid(vcpu->host, vcpu->cpus, vcpu->index);
     int error;
 
     if (cpuid == NULL)
         return -ENOMEM;
-    memcpy(cpuid, offered, size);
-    cpuid_adjust(cpuid, vcpu->cpus, vcpu->index, tsc_deadline);
+    cpu_features_apply(&vcpu->cpus->features, cpuid);
     error = ioctl(vcpu->fd, KVM_SET_CPUID2, cpuid) < 0 ? -errno : 0;
     free(cpuid);
     return error;

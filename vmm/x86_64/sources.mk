@@ -10,6 +10,7 @@ X86_64_FILES := \
 X86_64_PURE_FILES := \
 	acpi.c \
 	aml.c \
+	cpu_feature.c \
 	cpuid_adjust.c \
 	e820.c \
 	insn.c \
