@@ -111,11 +111,11 @@ $(error SAN=$(SAN): use SAN=1 (address, undefined) or SAN=thread)
 endif
 
 STD := -std=gnu17 -D_GNU_SOURCE
-HOST_CPPFLAGS := -I. -MMD -MP $(CPPFLAGS)
+HOST_CPPFLAGS := -I. -MMD -MP @$(O)/optional.cppflags $(CPPFLAGS)
 HOST_CFLAGS := $(STD) $(WARNINGS) -pthread $(SAN_FLAGS) $(CFLAGS)
 HOST_LDFLAGS := -pthread $(SAN_FLAGS) $(LDFLAGS)
 # libfdt has no .pc file on Debian 12, so none is asked for.
-HOST_LDLIBS := -lelf -lfdt -lbsd -lxxhash -lZydis -lZycore $(LDLIBS)
+HOST_LDLIBS := -lelf -lfdt -lbsd -lxxhash -lZydis -lZycore @$(O)/optional.libs $(LDLIBS)
 TEST_LDLIBS := -lcriterion
 # Calls that tests make fail: tests/unit/alloc_failure.c.
 WRAPPED := malloc calloc realloc reallocarray free mmap madvise mprotect memfd_create ftruncate \
@@ -170,10 +170,17 @@ endif
 
 # Changed flags rebuild: every object depends on this file, which changes only
 # when what is written into it does.
+OPTIONAL_THERE = $(shell for name in $(OPTIONAL); do \
+	pkg-config --exists "$$name" 2>/dev/null && echo "$$name"; done)
 FLAGS_LINE = $(CC) | $(HOST_CPPFLAGS) $(HOST_CFLAGS) | $(HOST_LDFLAGS) $(HOST_LDLIBS) | \
-	$(GUEST_ALL_CFLAGS) $(GUEST_LDFLAGS)
+	$(GUEST_ALL_CFLAGS) $(GUEST_LDFLAGS) | $(OPTIONAL_THERE)
+# What is optional is looked for when this runs: `make deps` comes before it.
 $(O)/flags: FORCE
 	@mkdir -p $(@D)
+	@for name in $(OPTIONAL_THERE); do \
+		pkg-config --cflags "$$name"; echo "-DHAVE_$$name" | tr a-z A-Z; \
+	done > $(@D)/optional.cppflags
+	@for name in $(OPTIONAL_THERE); do pkg-config --libs "$$name"; done > $(@D)/optional.libs
 	@printf '%s\n' '$(subst ','\'',$(FLAGS_LINE))' > $@.new
 	@if cmp -s $@.new $@; then rm -f $@.new; else mv -f $@.new $@; fi
 

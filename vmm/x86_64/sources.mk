@@ -16,7 +16,9 @@ X86_64_PURE_FILES := \
 	cpuid_adjust.c \
 	debug_registers.c \
 	debug_walk.c \
+	e820.c \
 	insn.c \
 	insn_inverse.c \
 	insn_undo.c \
+	start.c \
 	x86_walk.c
