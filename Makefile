@@ -87,6 +87,9 @@ TEST_FILES := docs/vkvm.1 tests/cli/gdb.sh tests/cli/limits.sh tests/cli/odd.sh 
 # What Debian 12 calls what is needed to build and test ...
 PACKAGES := gcc libc6-dev libelf-dev libfdt-dev libbsd-dev libxxhash-dev libzydis-dev \
 	libcriterion-dev acpica-tools gdb
+# ... what is built in only where it is there, by pkg-config's names, and the packages with it ...
+OPTIONAL := liblz4 liblzma libzstd zlib
+OPTIONAL_PACKAGES := liblz4-dev liblzma-dev libzstd-dev zlib1g-dev pkg-config
 # ... and to check the sources.  tests/npt/prepare.sh knows the NPT lane's.
 LINT_PACKAGES := clang clang-format clang-tidy cppcheck shellcheck mandoc
 
@@ -261,7 +264,7 @@ $(GUEST_TEST_BINS): $(O)/guest/tests/%.elf: $(O)/obj/guest/tests/%.c.o $(GUEST_L
 # ------------------------------------------------------------ run and test
 
 deps:
-	@tests/deps.sh $(PACKAGES) $(if $(findstring clang,$(CC)),clang)
+	@tests/deps.sh $(PACKAGES) $(OPTIONAL_PACKAGES) $(if $(findstring clang,$(CC)),clang)
 
 # These targets install what is missing before anything is compiled.
 INSTALLING := run test check-unit check-kvm check-cli test-npt run-npt npt bench soak
@@ -327,7 +330,7 @@ ALL_SRCS := $(VMM_SRCS) $(MAIN_SRC) $(UNIT_SRCS) $(SANITIZER_SRCS) $(HOST_TEST_S
 	$(foreach g,$(GUEST_IMAGES),$(GUEST_$(g)_SRCS))
 
 lint-deps:
-	@tests/deps.sh $(PACKAGES) $(LINT_PACKAGES)
+	@tests/deps.sh $(PACKAGES) $(OPTIONAL_PACKAGES) $(LINT_PACKAGES)
 
 lint: lint-deps
 	@SOURCES='$(ALL_SRCS)' HOST_FLAGS='-I. $(STD) $(COMMON_WARNINGS)' \

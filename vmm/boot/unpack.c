@@ -204,7 +204,7 @@ static int
 unpack_to_memfd(const struct method *method, struct packed *packed, int *memfd,
                 struct failure *failure)
 {
-    int fd, error = create_result(packed->to_size, &fd, &packed->to, failure);
+    int fd = -1, error = create_result(packed->to_size, &fd, &packed->to, failure);
     bool done;
 
     if (error != 0)
