@@ -125,8 +125,8 @@ check_place(const struct image_check *check, struct bzimage *bz)
         bz->load = image_u64(check, PREF_ADDRESS);
     if (image_u32(check, INIT_SIZE) > bz->init_size)
         bz->init_size = image_u32(check, INIT_SIZE);
-    if (relocatable && ((alignment & (alignment - 1)) != 0 || alignment == 0 ||
-                        (bz->load & (alignment - 1)) != 0))
+    if (relocatable &&
+        ((alignment & (alignment - 1)) != 0 || alignment == 0 || (bz->load & (alignment - 1)) != 0))
         return IMAGE_REFUSE(check,
                             "has a Linux boot header with kernel_alignment 0x%x and pref_address "
                             "0x%llx, which do not go together: copy it again",
@@ -137,8 +137,7 @@ check_place(const struct image_check *check, struct bzimage *bz)
 static int
 check_entry(const struct image_check *check, struct bzimage *bz)
 {
-    bz->has_entry64 =
-        bz->version >= 0x020c && (image_u16(check, XLOADFLAGS) & XLF_KERNEL_64) != 0;
+    bz->has_entry64 = bz->version >= 0x020c && (image_u16(check, XLOADFLAGS) & XLF_KERNEL_64) != 0;
     if (bz->has_entry64 && bz->kernel_size <= ENTRY64)
         return IMAGE_REFUSE(check,
                             "has a 64-bit entry 0x%x bytes into its kernel, which has 0x%llx: copy "
@@ -204,20 +203,22 @@ open_payload(const struct image_check *outer, const struct bzimage *bz, struct i
 {
     struct image *image = inner->image;
     uint64_t size;
-    int error = unpack(outer->image->fd, bz->payload, bz->payload_size, &image->fd, &size,
-                       inner->failure);
+    int error =
+        unpack(outer->image->fd, bz->payload, bz->payload_size, &image->fd, &size, inner->failure);
 
     if (error != 0)
         return error;
     error = image_check_file(inner, size);
     if (error == 0 && !elf_format.probe(inner))
-        error = failure_set(inner->failure, -ENOEXEC, "what comes out is not an ELF file: copy it "
-                                                      "again");
+        error = failure_set(inner->failure, -ENOEXEC,
+                            "what comes out is not an ELF file: copy it "
+                            "again");
     if (error == 0)
         error = elf_format.open(inner);
     if (error == 0 && image->protocol != ARCH_PROTOCOL_PVH)
-        error = failure_set(inner->failure, -ENOEXEC, "what comes out has no PVH entry: build the "
-                                                      "kernel with CONFIG_PVH");
+        error = failure_set(inner->failure, -ENOEXEC,
+                            "what comes out has no PVH entry: build the "
+                            "kernel with CONFIG_PVH");
     if (error != 0)
         image_close(image);
     return error;

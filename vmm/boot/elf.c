@@ -46,8 +46,8 @@ static const struct {
     unsigned number;
     const char *name;
 } machines[] = {
-    { EM_AARCH64, "64-bit ARM" }, { EM_ARM, "ARM" },     { EM_RISCV, "RISC-V" },
-    { EM_PPC64, "PowerPC" },      { EM_PPC, "PowerPC" }, { EM_S390, "IBM Z" },
+    { EM_AARCH64, "64-bit ARM" }, { EM_ARM, "ARM" },       { EM_RISCV, "RISC-V" },
+    { EM_PPC64, "PowerPC" },      { EM_PPC, "PowerPC" },   { EM_S390, "IBM Z" },
     { EM_MIPS, "MIPS" },          { EM_SPARCV9, "SPARC" },
 };
 
@@ -262,7 +262,8 @@ take_elf(struct elf_image *elf)
     if (elf->has_multiboot)
         error = multiboot_check(elf->check, elf->multiboot, &has_addresses);
     if (error == 0 && !has_phdrs && !has_addresses)
-        return IMAGE_REFUSE(elf->check, "%shas no program headers in the file: copy or link it again",
+        return IMAGE_REFUSE(elf->check,
+                            "%shas no program headers in the file: copy or link it again",
                             elf->is_32bit ? "is a 32-bit ELF file and " : "");
     if (error == 0)
         error = choose_protocol(elf);

@@ -45,7 +45,7 @@ extern const struct image_format foreign_format;   /* what cannot be started, by
 int flat_open(struct image_check *check) __attribute__((warn_unused_result));
 
 /* "'path' CAUSE: REMEDY" with numbers in the cause. */
-#define IMAGE_REFUSE(check, format, ...)                                                        \
+#define IMAGE_REFUSE(check, format, ...)                                                     \
     failure_set((check)->failure, -ENOEXEC, FAILURE_NAME " " format, (check)->request->path, \
                 __VA_ARGS__)
 #define IMAGE_REFUSE_PLAIN(check, text) IMAGE_REFUSE(check, "%s", text)

@@ -11,9 +11,9 @@
 #define MAGIC2 0xE85250D6u /* of Multiboot 2 */
 
 /* Flags.  A loader refuses an image that sets one of the lower 16 and that it does not know. */
-#define FLAG_ALIGN 0x1u   /* modules on page borders: they always are */
-#define FLAG_MEMORY 0x2u  /* sizes of memory: always told */
-#define FLAG_VIDEO 0x4u   /* a video mode */
+#define FLAG_ALIGN 0x1u  /* modules on page borders: they always are */
+#define FLAG_MEMORY 0x2u /* sizes of memory: always told */
+#define FLAG_VIDEO 0x4u  /* a video mode */
 #define FLAGS_MUST 0xFFFFu
 #define FLAG_ADDRESSES 0x10000u
 
@@ -103,10 +103,10 @@ static bool
 find_multiboot2(const struct image_check *check)
 {
     for (size_t i = 0; i + 16 <= check->head_size; i += 8) {
-        if (image_u32(check, i) == MAGIC2 &&
-            image_u32(check, i) + image_u32(check, i + 4) + image_u32(check, i + 8) +
-                    image_u32(check, i + 12) ==
-                0)
+        if (image_u32(check, i) == MAGIC2 && image_u32(check, i) + image_u32(check, i + 4) +
+                                                     image_u32(check, i + 8) +
+                                                     image_u32(check, i + 12) ==
+                                                 0)
             return true;
     }
     return false;

@@ -362,8 +362,7 @@ load_module(const struct pc_start *pc, unsigned i, void *buffer, const struct gu
 }
 
 int
-pc_start_load(const struct pc_start *pc, const struct guest_memory *memory,
-              struct failure *failure)
+pc_start_load(const struct pc_start *pc, const struct guest_memory *memory, struct failure *failure)
 {
     void *buffer = malloc(COPY_SIZE);
     int error = 0;

@@ -15,7 +15,7 @@
 
 /* A file for the guest, as the user names it. */
 struct pc_module {
-    const char *path;      /* borrowed: path_size bytes, which need not end in a NUL */
+    const char *path; /* borrowed: path_size bytes, which need not end in a NUL */
     size_t path_size;
     const char *arguments; /* borrowed; "" = none */
 };

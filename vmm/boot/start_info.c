@@ -174,9 +174,9 @@ static void
 fill_pvh(const struct start_info *info, uint8_t *bytes)
 {
     struct cursor lists = { info, bytes, PVH_SIZE };
-    struct cursor strings = { info, bytes,
-                              PVH_SIZE + info->nmodules * PVH_MODULE_SIZE +
-                                  info->map->count * MAP_ENTRY_SIZE };
+    struct cursor strings = {
+        info, bytes, PVH_SIZE + info->nmodules * PVH_MODULE_SIZE + info->map->count * MAP_ENTRY_SIZE
+    };
 
     put32(bytes, PVH_MAGIC);
     put32(bytes + 4, 1);

@@ -28,7 +28,8 @@ struct start_info {
     const struct e820 *map;
     uint64_t rsdp; /* of the ACPI tables; 0 = there are none */
     const char *command_line;
-    unsigned nmodules; /* ARCH_PROTOCOL_LINUX*: the first is the initial RAM disk, others are not told */
+    unsigned
+        nmodules; /* ARCH_PROTOCOL_LINUX*: the first is the initial RAM disk, others are not told */
     const struct start_module *modules;
 };
 

@@ -137,8 +137,9 @@ static const struct method {
     const char *package; /* what to install before building; NULL = vkvm does not know the method */
 } methods[] = {
     { "gzip", "\x1f\x8b", 2, unpack_gzip, "zlib1g-dev" },
-    { "XZ", "\xfd"
-            "7zXZ\0",
+    { "XZ",
+      "\xfd"
+      "7zXZ\0",
       6, unpack_xz, "liblzma-dev" },
     { "LZ4", "\x02\x21\x4c\x18", 4, unpack_lz4, "liblz4-dev" },
     { "ZSTD", "\x28\xb5\x2f\xfd", 4, unpack_zstd, "libzstd-dev" },
@@ -234,11 +235,13 @@ unpack_bytes(const uint8_t *bytes, size_t size, int *memfd, uint64_t *unpacked,
     int error;
 
     if (method == NULL)
-        return failure_set(failure, -ENOTSUP, "it is not compressed in a way that vkvm knows: "
-                                              "unpack it yourself");
+        return failure_set(failure, -ENOTSUP,
+                           "it is not compressed in a way that vkvm knows: "
+                           "unpack it yourself");
     if (method->package == NULL)
-        return failure_set(failure, -ENOTSUP, "it is compressed with %s, which vkvm cannot unpack: "
-                                              "unpack it yourself",
+        return failure_set(failure, -ENOTSUP,
+                           "it is compressed with %s, which vkvm cannot unpack: "
+                           "unpack it yourself",
                            method->name);
     if (method->unpack == NULL)
         return failure_set(failure, -ENOTSUP,

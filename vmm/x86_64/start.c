@@ -67,24 +67,18 @@ set_flat_segments(struct kvm_sregs *sregs, enum start_mode mode, uint16_t code, 
                                       .l = is_long,
                                       .db = !is_long,
                                       .g = 1 };
-    sregs->ds = (struct kvm_segment){ .limit = UINT32_MAX,
-                                      .selector = data,
-                                      .type = 3,
-                                      .present = 1,
-                                      .s = 1,
-                                      .db = 1,
-                                      .g = 1 };
+    sregs->ds = (struct kvm_segment){
+        .limit = UINT32_MAX, .selector = data, .type = 3, .present = 1, .s = 1, .db = 1, .g = 1
+    };
     sregs->es = sregs->fs = sregs->gs = sregs->ss = sregs->ds;
 }
 
 static void
 set_task(struct kvm_sregs *sregs, uint16_t selector, uint64_t base)
 {
-    sregs->tr = (struct kvm_segment){ .base = base,
-                                      .limit = LAYOUT_TSS_SIZE - 1,
-                                      .selector = selector,
-                                      .type = 11,
-                                      .present = 1 };
+    sregs->tr = (struct kvm_segment){
+        .base = base, .limit = LAYOUT_TSS_SIZE - 1, .selector = selector, .type = 11, .present = 1
+    };
     sregs->ldt = (struct kvm_segment){ .type = 2, .unusable = 1 };
 }
 
@@ -187,7 +181,8 @@ start_regs(const struct arch_start *start, unsigned index, struct kvm_regs *regs
     if (start->protocol == ARCH_PROTOCOL_FLAT16) {
         regs->rsp = LAYOUT_PC_STACK;
         regs->rip -= (uint64_t)real_segment(start) << 4;
-    } else if (start->protocol == ARCH_PROTOCOL_LINUX64 || start->protocol == ARCH_PROTOCOL_LINUX32) {
+    } else if (start->protocol == ARCH_PROTOCOL_LINUX64 ||
+               start->protocol == ARCH_PROTOCOL_LINUX32) {
         regs->rsi = info;
     } else if (start->protocol == ARCH_PROTOCOL_PVH) {
         regs->rbx = info;
