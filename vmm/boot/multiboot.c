@@ -123,7 +123,7 @@ probe(const struct image_check *check)
 static int
 open_multiboot(struct image_check *check)
 {
-    bool has_addresses;
+    bool has_addresses = false;
     size_t at;
     int error;
 

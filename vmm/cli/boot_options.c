@@ -92,7 +92,7 @@ take_address(const char *option, const char *value, uint64_t *address, const cha
 int
 boot_options_load(struct boot_options *boot, const char *value, struct failure *failure)
 {
-    const char *rest;
+    const char *rest = NULL;
     int status = take_address("--load", value, &boot->flat.load, &rest, failure);
 
     if (status == CLI_OK && rest != NULL)
@@ -122,7 +122,7 @@ take_mode(struct boot_options *boot, const char *name, struct failure *failure)
 int
 boot_options_entry(struct boot_options *boot, const char *value, struct failure *failure)
 {
-    const char *mode;
+    const char *mode = NULL;
     int status = take_address("--entry", value, &boot->flat.entry, &mode, failure);
 
     boot->has_entry = true;
