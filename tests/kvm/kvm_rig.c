@@ -479,7 +479,8 @@ rig_main(const char *program, const struct rig_test *tests, size_t n, int argc, 
     for (size_t i = 0; i < n; i++) {
         if (!chosen(tests[i].name, argc, argv))
             continue;
-        alarm(120); /* a hang ends the program */
+        alarm(
+            240); /* a hang ends the program; the longest test takes 80 s on an emulated processor */
         rig_failed = false;
         tests[i].run();
         run++;
