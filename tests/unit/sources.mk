@@ -13,6 +13,7 @@ UNIT_FILES := \
 	property_model.c \
 	test_bus.c \
 	test_call.c \
+	test_escape.c \
 	test_event_loop.c \
 	test_fdt.c \
 	test_file_pager.c \

@@ -2,4 +2,5 @@
 DEVICE_FILES := \
 	bus.c \
 	console.c \
+	escape.c \
 	terminal.c

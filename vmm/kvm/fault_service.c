@@ -17,8 +17,8 @@
  * leaves to be done when its vCPU goes on already (vm_fault_end), as soon as there are two vCPUs.
  * Where no worker is to be had the thread does all that itself.
  *
- * Locks: each vCPU's record has its mutex (R, fault_vcpu.h); the report of the faults that waited
- * has one (T), innermost.  Neither is held while a fault is resolved.
+ * Locks: each vCPU's record has its mutex (R, fault_vcpu.h); each fault thread's report has one (W),
+ * and the report of the faults that waited (T), all innermost.  None is held while a fault is resolved.
  */
 #include "vmm/kvm/fault_service.h"
 
@@ -60,7 +60,8 @@ struct fault_thread {
     pthread_t thread;              /* (c) */
     _Atomic bool ending;           /* (a) */
     struct fault_reader reader;    /* the thread's own */
-    struct fault_report report;    /* the thread's own: messages answered without waiting */
+    struct vm_mutex lock;          /* W: nobody but a reader of the report ever meets it */
+    struct fault_report report;    /* W: messages answered without waiting */
 };
 
 struct fault_service {
@@ -318,6 +319,14 @@ finish_somewhere(struct fault *fault)
 }
 
 static void
+count_answered(struct fault_thread *thread, const struct fault *fault, enum answer given)
+{
+    vm_mutex_lock(&thread->lock);
+    count_message(&thread->report, fault, given);
+    vm_mutex_unlock(&thread->lock);
+}
+
+static void
 handle_message(struct fault_thread *thread, const struct uffd_msg *msg)
 {
     struct fault_service *service = thread->service;
@@ -341,7 +350,7 @@ handle_message(struct fault_thread *thread, const struct uffd_msg *msg)
     fault.result = vm_fault_start(service->config.map, fault.gpa, fault.access, VM_FAULT_BURST,
                                   &fault.info, &fault.rest);
     if (fault.result != VM_RETRY)
-        count_message(&thread->report, &fault, answer(&fault));
+        count_answered(thread, &fault, answer(&fault));
     if (fault.rest != NULL)
         finish_somewhere(&fault);
 }
@@ -433,6 +442,7 @@ init_records(struct fault_service *service)
         fault_reader_init(&thread->reader, service->config.kvm->uffd, service->stop_fd,
                           service->spin, &thread->ending, &service->nfailing);
         histogram_init(&thread->report.latency);
+        vm_mutex_init(&thread->lock);
     }
 }
 
@@ -539,13 +549,19 @@ report_add(struct fault_report *to, const struct fault_report *from)
     histogram_merge(&to->latency, &from->latency);
 }
 
-/* No thread is left that could count anything. */
-static void
-make_report(const struct fault_service *service, struct fault_report *report)
+void
+fault_service_report(struct fault_service *service, struct fault_report *report)
 {
+    vm_mutex_lock(&service->lock);
     *report = service->waited;
-    for (unsigned i = 0; i < service->nthreads; i++)
-        report_add(report, &service->threads[i].report);
+    vm_mutex_unlock(&service->lock);
+    for (unsigned i = 0; i < service->nthreads; i++) {
+        struct fault_thread *thread = &service->threads[i];
+
+        vm_mutex_lock(&thread->lock);
+        report_add(report, &thread->report);
+        vm_mutex_unlock(&thread->lock);
+    }
 }
 
 void
@@ -559,7 +575,7 @@ fault_service_stop(struct fault_service *service, struct fault_report *report)
     for (unsigned i = 0; i < service->config.nvcpus; i++)
         (void)take_failure(service, &service->vcpus[i], 0, &info);
     if (report != NULL)
-        make_report(service, report);
+        fault_service_report(service, report);
     service_free(service);
 }
 

@@ -80,6 +80,9 @@ struct fault_report {
  */
 void fault_service_stop(struct fault_service *service, struct fault_report *report);
 
+/* The same while it runs: what was done up to now.  Any thread. */
+void fault_service_report(struct fault_service *service, struct fault_report *report);
+
 /* The calling thread is vCPU `index` from now on (its thread id is in the messages). */
 void fault_service_attach(struct fault_service *service, unsigned index);
 

@@ -5,10 +5,12 @@ VM_FILES := \
 	machine.c \
 	pageout_thread.c \
 	port_input.c \
+	screen.c \
 	vcpu.c \
 	vcpu_exit.c \
 	vcpu_gate.c \
 	vm.c \
 	vm_host.c \
+	vm_keys.c \
 	vm_parts.c \
 	vm_watch.c

@@ -72,8 +72,8 @@ struct vcpu_last_input {
 };
 
 struct vcpu_counters {
-    uint64_t mmio;
-    uint64_t efault;
+    _Atomic uint64_t mmio;          /* (a) */
+    _Atomic uint64_t efault;        /* (a) */
     _Atomic uint64_t exceptions_pf; /* (a) */
     _Atomic uint64_t exceptions_ve; /* (a) */
 };

@@ -307,10 +307,10 @@ join_vcpus(struct vm *vm)
 static void
 run_vcpus(struct vm *vm, struct vm_watch *watch)
 {
-    uint64_t started = clock_now_ns();
     unsigned i;
     int error = 0;
 
+    vm->run_started_ns = clock_now_ns();
     for (i = 0; i < vm->config.machine.nvcpus && error == 0; i++)
         error = vcpu_start(&vm->vcpus[i]);
     if (error != 0)
@@ -318,7 +318,8 @@ run_vcpus(struct vm *vm, struct vm_watch *watch)
                limits_explain_thread(error).text);
     vm_watch_run(watch);
     join_vcpus(vm);
-    vm->run_ns = clock_now_ns() - started;
+    vm->run_ns = clock_now_ns() - vm->run_started_ns;
+    vm->run_started_ns = 0;
 }
 
 /* No guest instruction runs any more.  Nothing that may take long comes before this. */
@@ -423,7 +424,7 @@ vm_report_get(struct vm *vm, struct vm_report *report)
     unsigned i = 0;
 
     memset(report, 0, sizeof(*report));
-    report->run_ns = vm->run_ns;
+    report->run_ns = vm->run_started_ns != 0 ? clock_now_ns() - vm->run_started_ns : vm->run_ns;
     report->create_ns = vm->create_ns;
     report->memory_size = machine_memory_size(&vm->config.machine);
     report->resident_pages = atomic_load(&vm->host->sys.resident_pages);
@@ -444,6 +445,8 @@ vm_report_get(struct vm *vm, struct vm_report *report)
     report->exits_console = count_exits(vm, MACHINE_CONSOLE);
     for (i = 0; i < vm->config.machine.nvcpus; i++)
         add_counters(&vm->vcpus[i].counters, report);
+    if (vm->shared.service != NULL)
+        fault_service_report(vm->shared.service, &vm->faults);
     report->faults = vm->faults;
     kvm_pmap_statistics(vm->kpmap, &report->pmap);
 }

@@ -52,6 +52,7 @@ struct vm {
 
     uint64_t started_ns;        /* (c) when vm_create began */
     uint64_t create_ns;         /* (c) */
+    uint64_t run_started_ns;    /* vm_run's; 0 = not running */
     uint64_t run_ns;            /* vm_run's */
     struct fault_report faults; /* vm_run's */
 };
