@@ -46,3 +46,31 @@ test_monitor() {
     terminal 'the monitor: a paused guest takes no key' 124 'paused: ' \
         "1,99,$(codes pause),1,99,120" --timeout 1 "$work/key"
 }
+
+# Every thread of a running VM has its filter, or with --no-sandbox none has.
+confinement() {
+    "$vkvm" run --cpus 2 --ram 8M --timeout 20 $2 "$work/spin" </dev/null >"$work/out" 2>"$work/err" &
+    pid=$!
+    tries=100
+    while [ "$tries" -gt 0 ]; do
+        cat /proc/$pid/task/*/status 2>/dev/null | grep '^Seccomp:' | sort | uniq -c >"$work/out"
+        [ "$(wc -l <"$work/out")" -eq 1 ] && [ "$(awk '{ print $1 }' "$work/out")" -ge 4 ] &&
+            grep -q "Seccomp:.*$3" "$work/out" && break
+        tries=$((tries - 1))
+        sleep 0.1
+    done
+    kill -TERM "$pid"
+    wait "$pid"
+    status=$?
+    [ "$tries" -gt 0 ] || status=1
+    judge "$1" 143 out "Seccomp:.*$3"
+}
+
+test_confinement() {
+    if "$vkvm" run "$work/exit" </dev/null 2>&1 | grep -q 'no sandbox' || nm "$vkvm" 2>/dev/null | grep -qE '__[at]san_init'; then
+        skip 'the sandbox' 'no seccomp here, or built with a sanitizer'
+        return
+    fi
+    confinement 'every thread of a VM is confined' '' 2
+    confinement '--no-sandbox confines no thread' --no-sandbox 0
+}

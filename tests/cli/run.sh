@@ -519,6 +519,7 @@ if unusable=$("$build/host_check" 2>&1); then
     test_odd_guests
     test_terminal
     test_monitor
+    test_confinement
 else
     skip 'everything that runs a guest' "${unusable:-host_check failed}"
 fi

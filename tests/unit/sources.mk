@@ -35,6 +35,7 @@ UNIT_FILES := \
 	test_port_input.c \
 	test_property.c \
 	test_report.c \
+	test_sandbox.c \
 	test_swap_pager.c \
 	test_swap_pager_failure.c \
 	test_uffd.c \

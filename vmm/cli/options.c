@@ -136,6 +136,15 @@ set_no_fast_fault(struct run_options *options, const char *value, struct failure
 }
 
 static int
+set_no_sandbox(struct run_options *options, const char *value, struct failure *failure)
+{
+    (void)value;
+    (void)failure;
+    options->host.sandbox = false;
+    return CLI_OK;
+}
+
+static int
 set_fault_threads(struct run_options *options, const char *value, struct failure *failure)
 {
     return value_count("--fault-threads", value, 1, OPTIONS_FAULT_THREADS_MAX,
@@ -243,6 +252,8 @@ static const struct {
       "the escape key on a terminal, a letter that is pressed with Ctrl (default a):\n"
       "Ctrl-a x ends the VM, Ctrl-a c is a monitor, Ctrl-a h help; none: Ctrl-C ends\n"
       "the VM" },
+    { "no-sandbox", no_argument, "", set_no_sandbox,
+      "for debugging: let the threads make any system call" },
     { "help", no_argument, "", set_help, "print this help (also -h)" },
 };
 
@@ -289,6 +300,7 @@ set_defaults(struct run_options *options)
         .host = {
             .prefault_pages = VM_PREFAULT_DEFAULT,
             .fast_fault = true,
+            .sandbox = true,
         },
         .config = {
             .placement = FAULT_PLACE_AUTO,

@@ -112,6 +112,15 @@ terminal_open_output(int fd)
     return own < 0 ? -errno : own;
 }
 
+void
+terminal_restore_now(void)
+{
+    struct terminal *terminal = atomic_load(&terminal_taken);
+
+    if (terminal != NULL && is_foreground(terminal))
+        (void)tcsetattr(terminal->fd, TCSANOW, &terminal->saved);
+}
+
 /*
  * Restore, and let the signal do what it does by default: an instruction that faulted does so
  * again; what was sent is sent again, and comes when this returns.
@@ -119,11 +128,8 @@ terminal_open_output(int fd)
 static void
 on_fault(int signal, siginfo_t *info, void *context)
 {
-    struct terminal *terminal = atomic_load(&terminal_taken);
-
     (void)context;
-    if (terminal != NULL && is_foreground(terminal))
-        (void)tcsetattr(terminal->fd, TCSANOW, &terminal->saved);
+    terminal_restore_now();
     if (info->si_code <= 0)
         (void)raise(signal);
 }

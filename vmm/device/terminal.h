@@ -45,6 +45,9 @@ void terminal_restore(struct terminal *terminal);
  */
 void terminal_guard(void);
 
+/* As terminal_restore, of the terminal that is taken, whoever has it.  In a signal handler. */
+void terminal_restore_now(void);
+
 /*
  * A descriptor of its own for what vkvm itself has to say on the terminal of descriptor `fd`; a
  * write to it never waits.  Owns: the caller closes it.

@@ -378,8 +378,12 @@ static void *
 thread_main(void *argument)
 {
     struct fault_thread *thread = argument;
-    int error = serve(thread);
+    const struct fault_service_config *config = &thread->service->config;
+    int error;
 
+    if (config->begins != NULL)
+        config->begins(config->context);
+    error = serve(thread);
     if (error != 0)
         say_fatal(thread->service, "fault thread %u ended: %s", thread->index,
                   limits_explain(error).text);

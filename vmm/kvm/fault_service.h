@@ -56,6 +56,8 @@ struct fault_service_config {
     /* There are fewer threads than there should be, and `error` says why: faults may have to wait for
      * each other.  `message` lives for ever.  From fault_service_start or a fault thread. */
     void (*warn)(void *context, const char *message, int error);
+    /* A fault thread begins.  From it; NULL = nobody is told. */
+    void (*begins)(void *context);
     void *context;
 };
 

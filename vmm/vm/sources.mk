@@ -5,6 +5,7 @@ VM_FILES := \
 	machine.c \
 	pageout_thread.c \
 	port_input.c \
+	sandbox.c \
 	screen.c \
 	vcpu.c \
 	vcpu_exit.c \

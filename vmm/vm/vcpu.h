@@ -37,6 +37,8 @@ struct vcpu;
 
 /* What a vCPU needs of the VM around it; called by the vCPU's thread. */
 struct vcpu_ops {
+    /* The thread begins. */
+    void (*begins)(void *context);
     /* HLT: returns when the VM is ending; rests meanwhile when it is to pause. */
     void (*halt)(void *context, struct vcpu *vcpu);
     /* End the VM: the guest ended itself (crashed), or the host or vkvm failed. */

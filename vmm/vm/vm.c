@@ -173,6 +173,22 @@ vm_console_write(struct vm *vm, const void *bytes, size_t size)
                limits_explain(error).text);
 }
 
+void
+vm_confine(struct vm *vm, enum sandbox_thread kind)
+{
+    int error = vm->host->config.sandbox ? sandbox_enter(kind) : 0;
+
+    if (error != 0)
+        vm_end(vm, VM_END_FAILED, 0, "cannot confine a thread: %s: --no-sandbox runs without",
+               limits_explain(error).text);
+}
+
+static void
+on_vcpu_begins(void *context)
+{
+    vm_confine(context, SANDBOX_VCPU);
+}
+
 static void
 on_vcpu_end(void *context, bool crashed, const char *message)
 {
@@ -223,6 +239,7 @@ on_halt(void *context, struct vcpu *vcpu)
 }
 
 static const struct vcpu_ops vm_vcpu_ops = {
+    .begins = on_vcpu_begins,
     .halt = on_halt,
     .end = on_vcpu_end,
 };
@@ -259,6 +276,12 @@ on_warning(void *context, const char *message, int error)
     vm_warn_line(vm->config.warn, vm->config.warn_context, message, error);
 }
 
+static void
+on_fault_thread(void *context)
+{
+    vm_confine(context, SANDBOX_FAULT);
+}
+
 static int
 start_service(struct vm *vm)
 {
@@ -273,6 +296,7 @@ start_service(struct vm *vm)
         .suspect = on_suspect,
         .kick = on_kick,
         .warn = on_warning,
+        .begins = on_fault_thread,
         .context = vm,
     };
 
@@ -316,6 +340,7 @@ run_vcpus(struct vm *vm, struct vm_watch *watch)
     if (error != 0)
         vm_end(vm, VM_END_FAILED, 0, "cannot start a vCPU thread: %s",
                limits_explain_thread(error).text);
+    vm_confine(vm, SANDBOX_LOOP);
     vm_watch_run(watch);
     join_vcpus(vm);
     vm->run_ns = clock_now_ns() - vm->run_started_ns;
