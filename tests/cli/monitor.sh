@@ -49,11 +49,12 @@ test_monitor() {
 
 # Every thread of a running VM has its filter, or with --no-sandbox none has.
 confinement() {
+    # shellcheck disable=SC2086 # no word, or one
     "$vkvm" run --cpus 2 --ram 8M --timeout 20 $2 "$work/spin" </dev/null >"$work/out" 2>"$work/err" &
     pid=$!
     tries=100
     while [ "$tries" -gt 0 ]; do
-        cat /proc/$pid/task/*/status 2>/dev/null | grep '^Seccomp:' | sort | uniq -c >"$work/out"
+        cat /proc/"$pid"/task/*/status 2>/dev/null | grep '^Seccomp:' | sort | uniq -c >"$work/out"
         [ "$(wc -l <"$work/out")" -eq 1 ] && [ "$(awk '{ print $1 }' "$work/out")" -ge 4 ] &&
             grep -q "Seccomp:.*$3" "$work/out" && break
         tries=$((tries - 1))
@@ -67,7 +68,9 @@ confinement() {
 }
 
 test_confinement() {
-    if "$vkvm" run "$work/exit" </dev/null 2>&1 | grep -q 'no sandbox' || nm "$vkvm" 2>/dev/null | grep -qE '__[at]san_init'; then
+    # shellcheck disable=SC2086 # no word, or one
+    if "$vkvm" run "$work/exit" </dev/null 2>&1 | grep -q 'no sandbox' ||
+        nm "$vkvm" 2>/dev/null | grep -qE '__[at]san_init'; then
         skip 'the sandbox' 'no seccomp here, or built with a sanitizer'
         return
     fi

@@ -4,8 +4,9 @@
  *
  * A filter looks at its rows one after the other: those of a call, perhaps with a condition on an
  * argument's low 32 bits, which is all the kernel looks at of these.  It is made here and not by
- * libseccomp because that takes longer than the rest of the start of a small guest; the kernel
- * keeps the answer for calls without a condition (Linux 5.11), so that order does not matter.
+ * libseccomp: a list of comparisons is no reason for a dependency and its optimizer at each start.
+ * The kernel keeps the answer for calls without a condition (Linux 5.11), so their order does not
+ * matter.
  *
  * Source: Documentation/userspace-api/seccomp_filter.rst.
  */
