@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-# shellcheck shell=sh disable=SC2154 # part of run.sh
+# shellcheck shell=sh disable=SC2034,SC2154 # part of run.sh
 #
 # The escape key and the monitor, on a terminal.  Keys are given by their codes: 1 is Ctrl-a.
 
