@@ -50,7 +50,8 @@ UNIT_VMM_SRCS := $(BASE_FILES:%=vmm/base/%) $(ENGINE_FILES:%=vmm/vpagetable/%) \
 	$(PAGER_FILES:%=vmm/pager/%) $(X86_64_PURE_FILES:%=vmm/x86_64/%) $(BOOT_FILES:%=vmm/boot/%) \
 	$(CLI_FILES:%=vmm/cli/%) $(DEVICE_FILES:%=vmm/device/%) $(DOORBELL_PURE_FILES:%=vmm/doorbell/%) \
 	$(GDB_PURE_FILES:%=vmm/gdb/%) \
-	vmm/kvm/thread_ids.c vmm/kvm/uffd.c vmm/vm/guest_memory.c vmm/vm/machine.c vmm/vm/port_input.c
+	vmm/kvm/thread_ids.c vmm/kvm/uffd.c vmm/vm/guest_memory.c vmm/vm/machine.c vmm/vm/port_input.c \
+	vmm/vm/sandbox.c
 # ... and the rest.
 VMM_SRCS := $(sort $(UNIT_VMM_SRCS) $(KVM_FILES:%=vmm/kvm/%) $(X86_64_FILES:%=vmm/x86_64/%) \
 	$(VM_FILES:%=vmm/vm/%) $(DOORBELL_FILES:%=vmm/doorbell/%) $(GDB_FILES:%=vmm/gdb/%) \
@@ -79,7 +80,7 @@ GUEST_vkernel_SRCS := $(GUEST_vkernel_FILES:%=guest/vkernel/%)
 GUEST_TESTS := $(patsubst guest/tests/%.c,%,$(wildcard guest/tests/*.c))
 
 # Scripts and data the NPT lane needs besides the programs.
-TEST_FILES := docs/vkvm.1 tests/cli/gdb.sh tests/cli/limits.sh tests/cli/odd.sh tests/cli/run.sh tests/cli/terminal.sh \
+TEST_FILES := docs/vkvm.1 tests/cli/gdb.sh tests/cli/limits.sh tests/cli/monitor.sh tests/cli/odd.sh tests/cli/run.sh tests/cli/terminal.sh \
 	tests/cli/walk.sh tests/kvm/run.sh tests/kvm/tests.cfg tests/run.sh
 
 # --------------------------------------------------------------- packages

@@ -25,8 +25,9 @@
  * its instruction tells what it needs (fault_service_take_foreign).  What no instruction tells of, as
  * the processor's own use of tables and stacks, comes a third time, and then it is a write.
  *
- * Locks: each vCPU's record has its mutex (`failure`, fault_vcpu.h); the report of the faults that
- * waited has one (`report`), innermost.  Neither is held while a fault is resolved.
+ * Locks: each vCPU's record has its mutex (`failure`, fault_vcpu.h); each fault thread's
+ * report has one (`thread`), and the report of the faults that waited (`report`), both innermost.  None is
+ * held while a fault is resolved.
  */
 #include "vmm/kvm/fault_service.h"
 
@@ -72,7 +73,8 @@ struct fault_thread {
     pthread_t thread;              /* (c) */
     _Atomic bool ending;           /* (a) */
     struct fault_reader reader;    /* the thread's own */
-    struct fault_report report;    /* the thread's own: messages answered without waiting */
+    struct vm_mutex lock;          /* thread: nobody but a reader of the report ever meets it */
+    struct fault_report report;    /* thread: messages answered without waiting */
 };
 
 struct fault_service {
@@ -420,6 +422,14 @@ start(struct fault *fault)
 }
 
 static void
+count_answered(struct fault_thread *thread, const struct fault *fault, enum answer given)
+{
+    vm_mutex_lock(&thread->lock);
+    count_message(&thread->report, fault, given);
+    vm_mutex_unlock(&thread->lock);
+}
+
+static void
 handle_message(struct fault_thread *thread, const struct uffd_msg *msg)
 {
     struct fault_service *service = thread->service;
@@ -437,7 +447,7 @@ handle_message(struct fault_thread *thread, const struct uffd_msg *msg)
     identify(&fault, msg);
     start(&fault);
     if (fault.result != VM_RETRY)
-        count_message(&thread->report, &fault, answer(&fault));
+        count_answered(thread, &fault, answer(&fault));
     if (fault.rest != NULL)
         finish_somewhere(&fault);
 }
@@ -465,8 +475,12 @@ static void *
 thread_main(void *argument)
 {
     struct fault_thread *thread = argument;
-    int error = serve(thread);
+    const struct fault_service_config *config = &thread->service->config;
+    int error;
 
+    if (config->begins != NULL)
+        config->begins(config->context);
+    error = serve(thread);
     if (error != 0)
         say_fatal(thread->service, "fault thread %u ended: %s", thread->index,
                   limits_explain(error).text);
@@ -529,6 +543,7 @@ init_records(struct fault_service *service)
         fault_reader_init(&thread->reader, service->config.kvm->uffd, service->stop_fd,
                           service->spin, &thread->ending, &service->nfailing);
         histogram_init(&thread->report.latency);
+        vm_mutex_init(&thread->lock);
     }
 }
 
@@ -637,13 +652,19 @@ report_add(struct fault_report *to, const struct fault_report *from)
     histogram_merge(&to->latency, &from->latency);
 }
 
-/* No thread is left that could count anything. */
-static void
-make_report(const struct fault_service *service, struct fault_report *report)
+void
+fault_service_report(struct fault_service *service, struct fault_report *report)
 {
+    vm_mutex_lock(&service->lock);
     *report = service->waited;
-    for (unsigned i = 0; i < service->nthreads; i++)
-        report_add(report, &service->threads[i].report);
+    vm_mutex_unlock(&service->lock);
+    for (unsigned i = 0; i < service->nthreads; i++) {
+        struct fault_thread *thread = &service->threads[i];
+
+        vm_mutex_lock(&thread->lock);
+        report_add(report, &thread->report);
+        vm_mutex_unlock(&thread->lock);
+    }
 }
 
 void
@@ -657,7 +678,7 @@ fault_service_stop(struct fault_service *service, struct fault_report *report)
     for (unsigned i = 0; i <= service->config.nvcpus; i++)
         (void)take_failure(service, &service->vcpus[i], 0, &info);
     if (report != NULL)
-        make_report(service, report);
+        fault_service_report(service, report);
     service_free(service);
 }
 
