@@ -88,6 +88,9 @@ TEST_FILES := docs/vkvm.1 tests/cli/gdb.sh tests/cli/limits.sh tests/cli/monitor
 # What Debian 12 calls what is needed to build and test ...
 PACKAGES := gcc libc6-dev libelf-dev libfdt-dev libbsd-dev libxxhash-dev libzydis-dev \
 	libcriterion-dev acpica-tools gdb
+# ... what is built in only where it is there, by pkg-config's names, and the packages with it ...
+OPTIONAL := liblz4 liblzma libzstd zlib
+OPTIONAL_PACKAGES := liblz4-dev liblzma-dev libzstd-dev zlib1g-dev pkg-config
 # ... and to check the sources.  tests/npt/prepare.sh knows the NPT lane's.
 LINT_PACKAGES := clang clang-format clang-tidy cppcheck shellcheck mandoc
 
@@ -112,11 +115,11 @@ $(error SAN=$(SAN): use SAN=1 (address, undefined) or SAN=thread)
 endif
 
 STD := -std=gnu17 -D_GNU_SOURCE
-HOST_CPPFLAGS := -I. -MMD -MP $(CPPFLAGS)
+HOST_CPPFLAGS := -I. -MMD -MP @$(O)/optional.cppflags $(CPPFLAGS)
 HOST_CFLAGS := $(STD) $(WARNINGS) -pthread $(SAN_FLAGS) $(CFLAGS)
 HOST_LDFLAGS := -pthread $(SAN_FLAGS) $(LDFLAGS)
 # libfdt has no .pc file on Debian 12, so none is asked for.
-HOST_LDLIBS := -lelf -lfdt -lbsd -lxxhash -lZydis -lZycore $(LDLIBS)
+HOST_LDLIBS := -lelf -lfdt -lbsd -lxxhash -lZydis -lZycore @$(O)/optional.libs $(LDLIBS)
 TEST_LDLIBS := -lcriterion
 # Calls that tests make fail: tests/unit/alloc_failure.c.
 WRAPPED := malloc calloc realloc reallocarray free mmap madvise mprotect memfd_create ftruncate \
@@ -171,10 +174,17 @@ endif
 
 # Changed flags rebuild: every object depends on this file, which changes only
 # when what is written into it does.
+OPTIONAL_THERE = $(shell for name in $(OPTIONAL); do \
+	pkg-config --exists "$$name" 2>/dev/null && echo "$$name"; done)
 FLAGS_LINE = $(CC) | $(HOST_CPPFLAGS) $(HOST_CFLAGS) | $(HOST_LDFLAGS) $(HOST_LDLIBS) | \
-	$(GUEST_ALL_CFLAGS) $(GUEST_LDFLAGS)
+	$(GUEST_ALL_CFLAGS) $(GUEST_LDFLAGS) | $(OPTIONAL_THERE)
+# What is optional is looked for when this runs: `make deps` comes before it.
 $(O)/flags: FORCE
 	@mkdir -p $(@D)
+	@for name in $(OPTIONAL_THERE); do \
+		pkg-config --cflags "$$name"; echo "-DHAVE_$$name" | tr a-z A-Z; \
+	done > $(@D)/optional.cppflags
+	@for name in $(OPTIONAL_THERE); do pkg-config --libs "$$name"; done > $(@D)/optional.libs
 	@printf '%s\n' '$(subst ','\'',$(FLAGS_LINE))' > $@.new
 	@if cmp -s $@.new $@; then rm -f $@.new; else mv -f $@.new $@; fi
 
@@ -255,7 +265,7 @@ $(GUEST_TEST_BINS): $(O)/guest/tests/%.elf: $(O)/obj/guest/tests/%.c.o $(GUEST_L
 # ------------------------------------------------------------ run and test
 
 deps:
-	@tests/deps.sh $(PACKAGES) $(if $(findstring clang,$(CC)),clang)
+	@tests/deps.sh $(PACKAGES) $(OPTIONAL_PACKAGES) $(if $(findstring clang,$(CC)),clang)
 
 # These targets install what is missing before anything is compiled.
 INSTALLING := run test check-unit check-kvm check-cli test-npt run-npt npt bench soak
@@ -321,7 +331,7 @@ ALL_SRCS := $(VMM_SRCS) $(MAIN_SRC) $(UNIT_SRCS) $(SANITIZER_SRCS) $(HOST_TEST_S
 	$(foreach g,$(GUEST_IMAGES),$(GUEST_$(g)_SRCS))
 
 lint-deps:
-	@tests/deps.sh $(PACKAGES) $(LINT_PACKAGES)
+	@tests/deps.sh $(PACKAGES) $(OPTIONAL_PACKAGES) $(LINT_PACKAGES)
 
 lint: lint-deps
 	@SOURCES='$(ALL_SRCS)' HOST_FLAGS='-I. $(STD) $(COMMON_WARNINGS)' \

@@ -223,7 +223,7 @@ bad_elf() {
 test_images() {
     : >"$work/empty"
     refused 'an empty file' 126 'not an ELF' run "$work/empty"
-    refused 'a script' 126 'not an ELF' run "$0"
+    refused 'a script' 126 'is a script' run "$0"
     good
     elf good "$endless"
     head -c 40 "$work/good" >"$work/bad"

@@ -6,6 +6,7 @@
 #include "tests/unit/environment.h"
 #include "vmm/boot/image.h"
 #include "vmm/x86_64/arch.h"
+
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 #include <elf.h>
@@ -22,11 +23,20 @@
 #define TEXT_OFFSET 0x2000u
 #define FILE_SIZE 0x4000u
 
-static const struct image_limits limits = {
-    .low = { LOW },
-    .memory_size = MEMORY_SIZE,
-    .memory_size_max = MEMORY_MAX,
-};
+#define LIMITS                                                                          \
+    {                                                                                   \
+        .memory = "--memory", .memory_size = MEMORY_SIZE, .memory_size_max = MEMORY_MAX \
+    }
+
+/* A request for the file, on machines with MEMORY_SIZE bytes. */
+static inline struct image_request
+request(const char *path)
+{
+    struct image_request made = { .path = path, .vkernel = LIMITS, .pc = LIMITS };
+
+    made.vkernel.low = gpa_from_u64(LOW);
+    return made;
+}
 
 /* An image before it is written. */
 struct model {
@@ -76,13 +86,14 @@ static inline void
 open_bytes(struct opened *o, const void *bytes, size_t size)
 {
     char path[40];
+    const struct image_request r = request(path);
 
     o->fd = memfd_create("image", MFD_CLOEXEC);
     cr_assert(o->fd >= 0);
     cr_assert(eq(i64, write(o->fd, bytes, size), (ssize_t)size));
     snprintf(path, sizeof(path), "/proc/self/fd/%d", o->fd);
     o->failure.message[0] = '\0';
-    o->status = image_open(path, &limits, &o->image, &o->failure);
+    o->status = image_open(&r, &o->image, &o->failure);
 }
 
 static inline void

@@ -30,6 +30,7 @@ UNIT_FILES := \
 	test_histogram.c \
 	test_image.c \
 	test_image_damage.c \
+	test_image_formats.c \
 	test_injection.c \
 	test_injection_map.c \
 	test_insn.c \

@@ -120,6 +120,45 @@ set_fdt_overlay(struct run_options *options, const char *value, struct failure *
 }
 
 static int
+set_append(struct run_options *options, const char *value, struct failure *failure)
+{
+    return boot_options_append(&options->boot, value, failure);
+}
+
+static int
+set_initrd(struct run_options *options, const char *value, struct failure *failure)
+{
+    return boot_options_initrd(&options->boot, value, failure);
+}
+
+static int
+set_module(struct run_options *options, const char *value, struct failure *failure)
+{
+    return boot_options_module(&options->boot, value, failure);
+}
+
+static int
+set_load(struct run_options *options, const char *value, struct failure *failure)
+{
+    return boot_options_load(&options->boot, value, failure);
+}
+
+static int
+set_entry(struct run_options *options, const char *value, struct failure *failure)
+{
+    return boot_options_entry(&options->boot, value, failure);
+}
+
+static int
+set_no_unpack(struct run_options *options, const char *value, struct failure *failure)
+{
+    (void)value;
+    (void)failure;
+    options->boot.no_unpack = true;
+    return CLI_OK;
+}
+
+static int
 set_timeout(struct run_options *options, const char *value, struct failure *failure)
 {
     int result = value_seconds(value, &options->config.timeout_ms);
@@ -291,6 +330,18 @@ static const struct {
       "give the guest this device tree instead of the built one" },
     { "fdt-overlay", required_argument, "FILE", set_fdt_overlay,
       "apply this overlay to the device tree" },
+    { "append", required_argument, "TEXT", set_append,
+      "the command line of a kernel; what follows -- is put behind it" },
+    { "initrd", required_argument, "FILE", set_initrd, "the initial RAM disk of a kernel" },
+    { "module", required_argument, "FILE[,ARGS]", set_module,
+      "a module for a multiboot or PVH image; may be repeated" },
+    { "load", required_argument, "ADDRESS", set_load,
+      "IMAGE is a file without headers, and belongs there" },
+    { "entry", required_argument, "ADDRESS[,real|protected|long]", set_entry,
+      "... and starts there, in this mode (default: where it is loaded, real below\n"
+      "1M, else protected)" },
+    { "no-unpack", no_argument, "", set_no_unpack,
+      "a compressed kernel unpacks itself in the guest" },
     { "timeout", required_argument, "SECONDS", set_timeout,
       "end the run after this time, exit status 124 (default 0: never)" },
     { "gdb", required_argument, "[ADDRESS:]PORT|PATH", set_gdb,
@@ -396,6 +447,8 @@ options_parse_run(int argc, char **argv, struct run_options *options, struct fai
         return failure_set(failure, CLI_USAGE,
                            "--gdb-wait waits for ever without --gdb: say where gdb attaches");
     status = map_options_check(&options->config, failure);
+    if (status == CLI_OK)
+        status = boot_options_check(&options->boot, failure);
     if (status != CLI_OK)
         return status;
     options->arguments = argv + optind;
@@ -425,8 +478,10 @@ void
 options_help_run(FILE *to)
 {
     fputs("usage: vkvm run [options] IMAGE [-- ARGS]\n\n"
-          "Run IMAGE, a static x86-64 ELF executable, as a guest.  ARGS reach it in the\n"
-          "device tree.  A SIZE is in bytes or ends in K, M, G or T.\n\noptions:\n",
+          "Run IMAGE as a guest: an ELF executable made for vkvm, a Linux kernel (bzImage),\n"
+          "an ELF file with a PVH note or a multiboot header.  ARGS reach it in the device\n"
+          "tree or on its command line.  A SIZE is in bytes or ends in K, M, G or T.\n\n"
+          "options:\n",
           to);
     for (size_t i = 0; i < COUNT(run_table); i++)
         help_row(to, i);

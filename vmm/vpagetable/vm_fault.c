@@ -452,8 +452,6 @@ fault_count(const struct faultstate *fs, enum vm_result result)
         fault_count_kind(meter, fs->kind);
         if (fs->info->hardfault)
             vm_meter_add(meter, v_majflt, 1);
-        else
-            vm_meter_add(meter, v_minflt, 1);
     }
 }
 

@@ -33,8 +33,7 @@
     X(v_ozfod, "  ... of these, filled while they were mapped")               \
     X(v_cow_faults, "copy-on-write faults")                                   \
     X(v_cow_optim, "  ... of these, moved instead of copied")                 \
-    X(v_majflt, "faults that needed I/O")                                     \
-    X(v_minflt, "faults that needed none")                                    \
+    X(v_majflt, "faults that needed I/O; minor: the rest")                    \
     X(v_prefault, "neighbour pages entered")                                  \
     X(v_walks, "virtual page table walks")                                    \
     X(v_walk_failed, "  ... of these, ended by an entry that forbids")        \

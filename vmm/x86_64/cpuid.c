@@ -4,10 +4,25 @@
  */
 #include "vmm/x86_64/cpuid.h"
 
+#include <cpuid.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+
+/* Bits of the host's own CPUID: leaf 1 and 0x80000001. */
+#define CPUID1_ECX_VMX (1u << 5)
+#define CPUID_EXTENDED_ECX_SVM (1u << 2)
+
+bool
+arch_kvm_is_software(void)
+{
+    unsigned a, b, c, d;
+
+    if (__get_cpuid(1, &a, &b, &c, &d) != 0 && (c & CPUID1_ECX_VMX) != 0)
+        return false;
+    return __get_cpuid(0x80000001, &a, &b, &c, &d) == 0 || (c & CPUID_EXTENDED_ECX_SVM) == 0;
+}
 
 unsigned
 arch_physical_bits(const struct kvm_host *host)
