@@ -61,13 +61,15 @@ print_code(scmp_filter_ctx filter, unsigned kind)
 {
     FILE *file = tmpfile();
     struct sock_filter at;
+    unsigned length = 0;
 
     check("tmpfile", file == NULL ? -errno : 0);
     check("seccomp_export_bpf", seccomp_export_bpf(filter, fileno(file)));
     rewind(file);
     printf("\nstatic const struct sock_filter code_%u[] = {\n", kind);
-    while (fread(&at, sizeof(at), 1, file) == 1)
+    for (; fread(&at, sizeof(at), 1, file) == 1; length++)
         printf("    { 0x%02x, %u, %u, 0x%08x },\n", at.code, at.jt, at.jf, at.k);
+    check("SANDBOX_FILTER_MAX", length > SANDBOX_FILTER_MAX ? -E2BIG : 0);
     printf("};\n");
     fclose(file);
 }

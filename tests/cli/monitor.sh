@@ -26,7 +26,7 @@ test_monitor() {
     terminal 'three Ctrl-C name the way out' 130 'Ctrl-a x ends the VM' 3,3,3,1,120 "$work/spin"
     terminal 'Ctrl-a h is help' 130 'Ctrl-a c is the monitor' 1,104,1,120 "$work/spin"
     for way in 'quit:ended from the monitor' 'stats,quit:messages by kind' 'help,quit:this list' \
-        'save-trace,quit:not recording' 'nonsense,quit:unknown command nonsense' \
+        'nonsense,quit:unknown command nonsense' \
         'pause,pause,quit:paused already' 'pause again,quit:one word is enough'; do
         keys=1,99
         lines=${way%%:*}

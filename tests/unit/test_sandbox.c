@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -93,7 +94,7 @@ expected_action(unsigned kind, const struct seccomp_data *data)
         const struct sandbox_row *row = &sandbox_table[i];
 
         if (row->call == data->nr && (row->kinds & SANDBOX_BIT(kind)) != 0 &&
-            ((uint32_t)data->args[row->argument] & row->mask) == row->value)
+            (data->args[row->argument] & row->mask) == row->value)
             return SECCOMP_RET_ALLOW;
     }
     return data->nr == SYS_clone3 ? SECCOMP_RET_ERRNO | ENOSYS : SECCOMP_RET_TRAP;
@@ -292,6 +293,21 @@ call_kill(void)
 }
 
 static void
+call_tgkill(void)
+{
+    (void)!syscall(SYS_tgkill, 1, 1, 0);
+}
+
+static void
+call_prlimit(void)
+{
+    struct rlimit limit;
+
+    (void)getrlimit(RLIMIT_NOFILE, &limit);
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static void
 call_old_numbers(void)
 {
     (void)!syscall(0x40000000 | SYS_read, -1, NULL, 0); /* x32's */
@@ -339,6 +355,12 @@ Test(sandbox, nobody_types_into_the_terminal_or_kills_another_process)
 {
     expect_refused("ioctl", call_push_back_a_key, 0);
     expect_refused("kill", call_kill, 0);
+    expect_refused("tgkill", call_tgkill, 0);
+}
+
+Test(sandbox, no_limit_is_changed)
+{
+    expect_refused("prlimit64", call_prlimit, 0);
 }
 
 static void *

@@ -40,14 +40,6 @@ do_stats(struct vm *vm, FILE *to)
 }
 
 static bool
-do_save_trace(struct vm *vm, FILE *to)
-{
-    (void)vm;
-    fputs("not recording\n", to);
-    return true;
-}
-
-static bool
 do_quit(struct vm *vm, FILE *to)
 {
     (void)to;
@@ -65,7 +57,6 @@ static const struct {
     { "pause", do_pause, "no virtual CPU executes anything; devices and gdb are still served" },
     { "cont", do_cont, "go on, and give the keyboard back to the guest" },
     { "stats", do_stats, "what --stats prints, up to now" },
-    { "save-trace", do_save_trace, "write what was recorded to its file" },
     { "help", do_help, "this list" },
     { "quit", do_quit, "end the VM" },
 };
@@ -76,7 +67,7 @@ do_help(struct vm *vm, FILE *to)
 {
     (void)vm;
     for (size_t i = 0; i < NCOMMANDS; i++)
-        fprintf(to, "%-11s %s\n", commands[i].name, commands[i].help);
+        fprintf(to, "%-7s %s\n", commands[i].name, commands[i].help);
     return true;
 }
 

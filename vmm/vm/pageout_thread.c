@@ -7,7 +7,6 @@
 #include "vmm/vm/sandbox.h"
 #include "vmm/vpagetable/vm_pageout.h"
 
-#include <errno.h>
 #include <signal.h>
 
 static void *
@@ -15,9 +14,11 @@ thread_main(void *argument)
 {
     const struct pageout_thread *thread = argument;
 
-    if (thread->confined && sandbox_enter(SANDBOX_PAGEOUT) != 0)
+    int error = thread->confined ? sandbox_enter(SANDBOX_PAGEOUT) : 0;
+
+    if (error != 0)
         thread->sys->pageout_error(thread->sys->pageout_error_context,
-                                   "page-out runs without its sandbox", -ENOMEM);
+                                   "page-out runs without its sandbox", error);
     vm_pageout_run(thread->sys);
     return NULL;
 }

@@ -18,8 +18,9 @@ struct pageout_thread {
 };
 
 /*
- * Start the thread, `confined`: in the sandbox (sandbox.h), unless the system has no RAM budget and memory is never short.
- * It takes no signals but those that its own errors raise: the others are for whoever waits for
+ * Start the thread, unless the system has no RAM budget and memory is never short.  `confined`: in
+ * the sandbox (sandbox.h); when it cannot be, sys->pageout_error is told and it runs without.  It
+ * takes no signals but those that its own errors raise: the others are for whoever waits for
  * them.
  * Returns 0 or the negative errno of pthread_create; then there is nothing to stop.
  */

@@ -125,16 +125,29 @@ sandbox_prepare(struct failure *failure)
     return 0;
 }
 
+/* The filter, with the process's id in its place. */
+static struct sock_fprog
+make_program(const struct sandbox_filter *filter, struct sock_filter code[SANDBOX_FILTER_MAX])
+{
+    const uint32_t own = (uint32_t)getpid();
+
+    for (unsigned i = 0; i < filter->length; i++) {
+        code[i] = filter->code[i];
+        if (code[i].code == (BPF_JMP | BPF_JEQ | BPF_K) && code[i].k == SANDBOX_OWN_PID)
+            code[i].k = own;
+    }
+    return (struct sock_fprog){ .len = filter->length, .filter = code };
+}
+
 int
 sandbox_enter(enum sandbox_thread kind)
 {
-    const struct sandbox_filter *filter = &sandbox_filters[kind];
-    /* The kernel's structure is for reading too; it only lacks the const. */
-    const struct sock_fprog program = { .len = filter->length,
-                                        .filter = (struct sock_filter *)(uintptr_t)filter->code };
+    struct sock_filter code[SANDBOX_FILTER_MAX];
+    struct sock_fprog program;
 
     if (SANDBOX_IS_OFF)
         return 0;
+    program = make_program(&sandbox_filters[kind], code);
     own_name = kind_names[kind];
     if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, &program) !=
         0)

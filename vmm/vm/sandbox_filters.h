@@ -14,6 +14,12 @@
 /* Room for the name of a call and its end. */
 #define SANDBOX_CALL_NAME 32
 
+/* The longest filter, in instructions. */
+#define SANDBOX_FILTER_MAX 512
+
+/* Stands in a filter for the process's id, which is put in its place; no id is that large. */
+#define SANDBOX_OWN_PID 0x7fff5049u
+
 struct sandbox_filter {
     const struct sock_filter *code; /* NULL: built without libseccomp */
     unsigned short length;          /* in instructions */

@@ -9,6 +9,7 @@
 #define SANDBOX_TABLE_H
 
 #include "vmm/vm/sandbox.h"
+#include "vmm/vm/sandbox_filters.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -17,16 +18,16 @@
 #define SANDBOX_BIT(kind) (1u << (kind))
 
 /*
- * The call is allowed to these kinds if (argument & mask) == value, of the argument's low 32 bits,
- * which is all that the kernel looks at of these arguments; mask 0: always.  A call may have
- * several rows: each allows more.
+ * The call is allowed to these kinds if (argument & mask) == value; mask 0: always.  A mask has
+ * what the kernel looks at of the argument, often its low 32 bits only.  A call may have several
+ * rows: each allows more.
  */
 struct sandbox_row {
     int call;          /* SYS_... */
     unsigned kinds;    /* SANDBOX_BIT of each */
     unsigned argument; /* from 0 */
-    uint32_t mask;
-    uint32_t value;
+    uint64_t mask;
+    uint64_t value; /* low 32 bits SANDBOX_OWN_PID: the process's id */
 };
 
 extern const struct sandbox_row sandbox_table[];
