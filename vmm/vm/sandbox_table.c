@@ -101,6 +101,7 @@ const struct sandbox_row sandbox_table[] = {
     { SYS_rt_sigprocmask, ALL, ALWAYS },
     { SYS_rt_sigaction, ALL, ALWAYS },
     { SYS_rt_sigreturn, ALL, ALWAYS },
+    { SYS_rt_sigtimedwait, LOOP, ALWAYS },
     { SYS_restart_syscall, ALL, ALWAYS },
     { SYS_exit, ALL, ALWAYS },
     { SYS_exit_group, ALL, ALWAYS },
