@@ -41,6 +41,9 @@ UNIT_FILES := \
 	test_swap_pager.c \
 	test_swap_pager_failure.c \
 	test_uffd.c \
+	test_virtio_blk.c \
+	test_virtio_mmio.c \
+	test_virtqueue.c \
 	test_vm_copy.c \
 	test_vm_fault.c \
 	test_vm_fault_chain.c \
@@ -78,6 +81,7 @@ UNIT_FILES := \
 	test_walk.c \
 	test_workers.c \
 	test_x86_walk.c \
+	virtio_rig.c \
 	vpte_model.c \
 	world.c \
 	x86_walk_model.c
