@@ -15,6 +15,7 @@ UNIT_FILES := \
 	test_bus.c \
 	test_call.c \
 	test_cpuid.c \
+	test_disk.c \
 	test_event_loop.c \
 	test_fdt.c \
 	test_file_pager.c \
