@@ -85,7 +85,7 @@ TEST_FILES := docs/vkvm.1 tests/cli/limits.sh tests/cli/odd.sh tests/cli/run.sh 
 
 # What Debian 12 calls what is needed to build and test ...
 PACKAGES := gcc libc6-dev libelf-dev libfdt-dev libbsd-dev libxxhash-dev libzydis-dev \
-	libcriterion-dev acpica-tools
+	libcriterion-dev acpica-tools libnbd-dev nbdkit
 # ... and to check the sources.  tests/npt/prepare.sh knows the NPT lane's.
 LINT_PACKAGES := clang clang-format clang-tidy cppcheck shellcheck mandoc
 
