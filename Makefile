@@ -41,7 +41,7 @@ all:
 
 # Each folder's sources.mk names its files, one a line.
 SOURCE_FOLDERS := vmm/base vmm/vpagetable vmm/pager vmm/kvm vmm/x86_64 vmm/device vmm/vm vmm/boot \
-	vmm/doorbell vmm/cli guest/lib guest/hello guest/vkernel tests/unit tests/bench
+	vmm/doorbell vmm/gdb vmm/cli guest/lib guest/hello guest/vkernel tests/unit tests/bench
 include $(SOURCE_FOLDERS:%=%/sources.mk)
 
 MAIN_SRC := vmm/main.c
@@ -49,10 +49,11 @@ MAIN_SRC := vmm/main.c
 UNIT_VMM_SRCS := $(BASE_FILES:%=vmm/base/%) $(ENGINE_FILES:%=vmm/vpagetable/%) \
 	$(PAGER_FILES:%=vmm/pager/%) $(X86_64_PURE_FILES:%=vmm/x86_64/%) $(BOOT_FILES:%=vmm/boot/%) \
 	$(CLI_FILES:%=vmm/cli/%) $(DEVICE_FILES:%=vmm/device/%) $(DOORBELL_PURE_FILES:%=vmm/doorbell/%) \
-	vmm/kvm/uffd.c vmm/vm/guest_memory.c vmm/vm/machine.c vmm/vm/port_input.c
+	$(GDB_PURE_FILES:%=vmm/gdb/%) \
+	vmm/kvm/thread_ids.c vmm/kvm/uffd.c vmm/vm/guest_memory.c vmm/vm/machine.c vmm/vm/port_input.c
 # ... and the rest.
 VMM_SRCS := $(sort $(UNIT_VMM_SRCS) $(KVM_FILES:%=vmm/kvm/%) $(X86_64_FILES:%=vmm/x86_64/%) \
-	$(VM_FILES:%=vmm/vm/%) $(DOORBELL_FILES:%=vmm/doorbell/%) \
+	$(VM_FILES:%=vmm/vm/%) $(DOORBELL_FILES:%=vmm/doorbell/%) $(GDB_FILES:%=vmm/gdb/%) \
 	$(CLI_KVM_FILES:%=vmm/cli/%))
 
 UNIT_SRCS := $(UNIT_FILES:%=tests/unit/%)
@@ -62,7 +63,7 @@ BENCH_SRCS := $(BENCH_FILES:%=tests/bench/%)
 # tests/kvm/NAME.c, with NAME*.S if there is one: a program of its own.
 HOST_TESTS := $(patsubst tests/kvm/%.c,%,$(wildcard tests/kvm/host_*.c))
 # ... and these with the machine of kvm_rig.h.
-HOST_RIG_TESTS := host_limits host_pmap host_service host_waiting host_window
+HOST_RIG_TESTS := host_foreign host_limits host_pmap host_service host_waiting host_window
 HOST_RIG_SRCS := tests/kvm/kvm_rig.c
 HOST_TEST_SRCS := $(HOST_TESTS:%=tests/kvm/%.c) $(wildcard tests/kvm/host_*.S)
 # What the tests of the program need: a terminal.
@@ -78,14 +79,17 @@ GUEST_vkernel_SRCS := $(GUEST_vkernel_FILES:%=guest/vkernel/%)
 GUEST_TESTS := $(patsubst guest/tests/%.c,%,$(wildcard guest/tests/*.c))
 
 # Scripts and data the NPT lane needs besides the programs.
-TEST_FILES := docs/vkvm.1 tests/cli/limits.sh tests/cli/odd.sh tests/cli/run.sh tests/cli/terminal.sh \
-	tests/cli/walk.sh tests/kvm/run.sh tests/kvm/tests.cfg tests/run.sh
+TEST_FILES := docs/vkvm.1 tests/cli/boot.sh tests/cli/gdb.sh tests/cli/limits.sh tests/cli/odd.sh \
+	tests/cli/run.sh tests/cli/terminal.sh tests/cli/walk.sh tests/kvm/run.sh tests/kvm/tests.cfg tests/run.sh
 
 # --------------------------------------------------------------- packages
 
 # What Debian 12 calls what is needed to build and test ...
 PACKAGES := gcc libc6-dev libelf-dev libfdt-dev libbsd-dev libxxhash-dev libzydis-dev \
-	libcriterion-dev acpica-tools libnbd-dev nbdkit
+	libcriterion-dev acpica-tools gdb nbdkit
+# ... what is built in only where it is there, by pkg-config's names, and the packages with it ...
+OPTIONAL := liblz4 liblzma libzstd zlib
+OPTIONAL_PACKAGES := liblz4-dev liblzma-dev libzstd-dev zlib1g-dev libnbd-dev pkg-config
 # ... and to check the sources.  tests/npt/prepare.sh knows the NPT lane's.
 LINT_PACKAGES := clang clang-format clang-tidy cppcheck shellcheck mandoc
 
@@ -110,11 +114,11 @@ $(error SAN=$(SAN): use SAN=1 (address, undefined) or SAN=thread)
 endif
 
 STD := -std=gnu17 -D_GNU_SOURCE
-HOST_CPPFLAGS := -I. -MMD -MP $(CPPFLAGS)
+HOST_CPPFLAGS := -I. -MMD -MP @$(O)/optional.cppflags $(CPPFLAGS)
 HOST_CFLAGS := $(STD) $(WARNINGS) -pthread $(SAN_FLAGS) $(CFLAGS)
 HOST_LDFLAGS := -pthread $(SAN_FLAGS) $(LDFLAGS)
 # libfdt has no .pc file on Debian 12, so none is asked for.
-HOST_LDLIBS := -lelf -lfdt -lbsd -lxxhash -lZydis -lZycore $(LDLIBS)
+HOST_LDLIBS := -lelf -lfdt -lbsd -lxxhash -lZydis -lZycore @$(O)/optional.libs $(LDLIBS)
 TEST_LDLIBS := -lcriterion
 # Calls that tests make fail: tests/unit/alloc_failure.c.
 WRAPPED := malloc calloc realloc reallocarray free mmap madvise mprotect memfd_create ftruncate \
@@ -169,10 +173,17 @@ endif
 
 # Changed flags rebuild: every object depends on this file, which changes only
 # when what is written into it does.
+OPTIONAL_THERE = $(shell for name in $(OPTIONAL); do \
+	pkg-config --exists "$$name" 2>/dev/null && echo "$$name"; done)
 FLAGS_LINE = $(CC) | $(HOST_CPPFLAGS) $(HOST_CFLAGS) | $(HOST_LDFLAGS) $(HOST_LDLIBS) | \
-	$(GUEST_ALL_CFLAGS) $(GUEST_LDFLAGS)
+	$(GUEST_ALL_CFLAGS) $(GUEST_LDFLAGS) | $(OPTIONAL_THERE)
+# What is optional is looked for when this runs: `make deps` comes before it.
 $(O)/flags: FORCE
 	@mkdir -p $(@D)
+	@for name in $(OPTIONAL_THERE); do \
+		pkg-config --cflags "$$name"; echo "-DHAVE_$$name" | tr a-z A-Z; \
+	done > $(@D)/optional.cppflags
+	@for name in $(OPTIONAL_THERE); do pkg-config --libs "$$name"; done > $(@D)/optional.libs
 	@printf '%s\n' '$(subst ','\'',$(FLAGS_LINE))' > $@.new
 	@if cmp -s $@.new $@; then rm -f $@.new; else mv -f $@.new $@; fi
 
@@ -225,6 +236,7 @@ $(foreach t,$(HOST_TESTS),$(eval $(call host_test_rule,$(t))))
 $(HOST_RIG_TESTS:%=$(O)/tests/%): $(call objs,$(HOST_RIG_SRCS))
 $(O)/tests/host_failure: $(call objs,tests/unit/alloc_failure.c)
 $(O)/tests/host_failure: HOST_LDFLAGS += $(WRAP_LDFLAGS)
+$(O)/tests/host_waiting: HOST_LDFLAGS += -Wl,--wrap=pthread_create
 $(O)/tests/host_life: HOST_LDFLAGS += -Wl,--wrap=ioctl
 $(HOST_TEST_BINS): $(VMM_OBJS) $(SANITIZER_OBJS) Makefile
 	$(link) $(TEST_LDLIBS) $(HOST_LDLIBS)
@@ -252,7 +264,7 @@ $(GUEST_TEST_BINS): $(O)/guest/tests/%.elf: $(O)/obj/guest/tests/%.c.o $(GUEST_L
 # ------------------------------------------------------------ run and test
 
 deps:
-	@tests/deps.sh $(PACKAGES) $(if $(findstring clang,$(CC)),clang)
+	@tests/deps.sh $(PACKAGES) $(OPTIONAL_PACKAGES) $(if $(findstring clang,$(CC)),clang)
 
 # These targets install what is missing before anything is compiled.
 INSTALLING := run test check-unit check-kvm check-cli test-npt run-npt npt bench soak
@@ -318,7 +330,7 @@ ALL_SRCS := $(VMM_SRCS) $(MAIN_SRC) $(UNIT_SRCS) $(SANITIZER_SRCS) $(HOST_TEST_S
 	$(foreach g,$(GUEST_IMAGES),$(GUEST_$(g)_SRCS))
 
 lint-deps:
-	@tests/deps.sh $(PACKAGES) $(LINT_PACKAGES)
+	@tests/deps.sh $(PACKAGES) $(OPTIONAL_PACKAGES) $(LINT_PACKAGES)
 
 lint: lint-deps
 	@SOURCES='$(ALL_SRCS)' HOST_FLAGS='-I. $(STD) $(COMMON_WARNINGS)' \

@@ -7,6 +7,7 @@
 #include "guest/lib/cpu.h"
 #include "guest/lib/doorbell.h"
 #include "guest/lib/fdt.h"
+#include "guest/lib/refused.h"
 #include "guest/lib/ring3.h"
 #include "guest/lib/test.h"
 #include "guest/lib/window.h"
@@ -67,19 +68,6 @@ count_wrong(uint64_t unused)
             wrong += *word(i, 0) != i;
     }
     return wrong;
-}
-
-static void
-expect_refused(uint64_t address)
-{
-    struct access_fault fault;
-
-    (void)access_load(address, &fault);
-    EXPECT(access_faulted_with(&fault, 0), "load 0x%lx: count %u error 0x%lx", address, fault.count,
-           fault.error);
-    access_store(address, 1, &fault);
-    EXPECT(access_faulted_with(&fault, VKVM_PF_WRITE), "store 0x%lx: count %u error 0x%lx", address,
-           fault.count, fault.error);
 }
 
 int

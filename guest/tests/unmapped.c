@@ -4,21 +4,9 @@
  */
 #include "guest/lib/cpu.h"
 #include "guest/lib/fdt.h"
+#include "guest/lib/refused.h"
 #include "guest/lib/test.h"
 #include "guest/lib/window.h"
-
-static void
-refused(uint64_t address)
-{
-    struct access_fault fault;
-
-    (void)access_load(address, &fault);
-    EXPECT(access_faulted_with(&fault, 0), "load 0x%lx: count %u error 0x%lx", address, fault.count,
-           fault.error);
-    access_store(address, 1, &fault);
-    EXPECT(access_faulted_with(&fault, VKVM_PF_WRITE), "store 0x%lx: count %u error 0x%lx", address,
-           fault.count, fault.error);
-}
 
 int
 guest_main(void)
@@ -29,18 +17,18 @@ guest_main(void)
     access_init();
     end = fdt_machine()->memory_size;
     test_begin("an address behind RAM is refused");
-    refused(end);
-    refused(end + (64u << 20) + 8);
-    refused((UINT64_C(4) << 30) - 8);
+    expect_refused(end);
+    expect_refused(end + (64u << 20) + 8);
+    expect_refused((UINT64_C(4) << 30) - 8);
     test_end();
 
     test_begin("an address between windows is refused, before and after a window was there");
-    refused(VKVM_WINDOW_BASE);
+    expect_refused(VKVM_WINDOW_BASE);
     window_init(&window, &vpte64, 16);
     window_map_new(&window, 0, VPTE_RW);
     access_store(window_address(&window, 0), 1, (struct access_fault *)0);
     window_fini(&window);
-    refused(VKVM_WINDOW_BASE);
+    expect_refused(VKVM_WINDOW_BASE);
     test_end();
     return test_summary();
 }

@@ -39,8 +39,8 @@ add_region(struct bench_guest *guest, struct vm_map *map)
 {
     bench_guest_add_region(map, REGION, PAGES);
     bench_guest_populate(map, &guest->touch[0]);
-    for (uint64_t i = 0; i < PAGES; i++)
-        bench_guest_poke(map, REGION + i * PAGE_SIZE, &i, sizeof(i));
+    for (uint64_t i = 1; i <= PAGES; i++) /* a page of zeros would never go to swap */
+        bench_guest_poke(map, REGION + (i - 1) * PAGE_SIZE, &i, sizeof(i));
 }
 
 /* --- Copy on write ------------------------------------------------------- */

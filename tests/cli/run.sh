@@ -223,7 +223,7 @@ bad_elf() {
 test_images() {
     : >"$work/empty"
     refused 'an empty file' 126 'not an ELF' run "$work/empty"
-    refused 'a script' 126 'not an ELF' run "$0"
+    refused 'a script' 126 'is a script' run "$0"
     good
     elf good "$endless"
     head -c 40 "$work/good" >"$work/bad"
@@ -498,8 +498,12 @@ test_guests() {
 . "$(dirname "$0")/terminal.sh"
 # shellcheck source=tests/cli/odd.sh
 . "$(dirname "$0")/odd.sh"
+# shellcheck source=tests/cli/gdb.sh
+. "$(dirname "$0")/gdb.sh"
 # shellcheck source=tests/cli/limits.sh
 . "$(dirname "$0")/limits.sh"
+# shellcheck source=tests/cli/boot.sh
+. "$(dirname "$0")/boot.sh"
 
 good
 elf spin "$endless"
@@ -510,11 +514,15 @@ test_help
 test_json_without_vm
 test_walk
 test_odd
+test_gdb_options
+test_boot
 if unusable=$("$build/host_check" 2>&1); then
     test_guests
     test_limits
+    test_boot_guests
     test_odd_guests
     test_terminal
+    test_gdb
 else
     skip 'everything that runs a guest' "${unusable:-host_check failed}"
 fi

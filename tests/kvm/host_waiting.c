@@ -3,8 +3,29 @@
 #include "tests/kvm/service_rig.h"
 #include "vmm/vpagetable/vm_pager.h"
 
+#include <limits.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+
+/* How many threads can still be made, by anybody in this process. */
+static _Atomic unsigned threads_left = UINT_MAX;
+
+/* The linker's names (ld --wrap).  NOLINTBEGIN(bugprone-reserved-identifier) */
+int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
+                          void *(*start)(void *), void *argument);
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
+                          void *(*start)(void *), void *argument);
+
+int
+__wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *),
+                      void *argument)
+{
+    if (threads_left == 0)
+        return EAGAIN;
+    threads_left -= threads_left != UINT_MAX;
+    return __real_pthread_create(thread, attributes, start, argument);
+}
+/* NOLINTEND(bugprone-reserved-identifier) */
 
 /* A disk with the first pages of the window's object, which is read when the test says so. */
 #define DISK_PAGES 64u
@@ -13,7 +34,8 @@ static struct {
     struct vm_object *object; /* the window's; a reference is the map's */
     pthread_mutex_t lock;     /* guards what follows */
     pthread_cond_t cond;
-    bool slow; /* reads wait */
+    bool slow;  /* reads wait */
+    bool fails; /* ... and fail */
     unsigned waiting;
 } disk = { .lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER };
 
@@ -32,6 +54,8 @@ static enum vm_pager_result
 disk_getpages(struct vm_object *object, struct vm_page **pages, unsigned count, unsigned reqpage,
               bool *done)
 {
+    bool fails;
+
     (void)object;
     pthread_mutex_lock(&disk.lock);
     disk.waiting++;
@@ -39,7 +63,10 @@ disk_getpages(struct vm_object *object, struct vm_page **pages, unsigned count, 
     while (disk.slow)
         pthread_cond_wait(&disk.cond, &disk.lock);
     disk.waiting--;
+    fails = disk.fails;
     pthread_mutex_unlock(&disk.lock);
+    if (fails)
+        return VM_PAGER_ERROR;
     for (unsigned i = 0; i < count; i++) {
         memset(vm_page_address(pages[i]), 0xdd, PAGE_SIZE);
         vm_page_flag_clear(pages[i], VM_PAGE_ZERO);
@@ -73,6 +100,9 @@ disk_await(unsigned waiting)
     pthread_mutex_unlock(&disk.lock);
 }
 
+/* How many of the service's threads can be made at its start. */
+static unsigned fault_threads_left = UINT_MAX;
+
 /* A machine with the disk's object in the window, and vCPUs. */
 static struct fault_service *
 disk_machine_open(struct guest *g, unsigned nvcpus, unsigned nthreads)
@@ -81,7 +111,9 @@ disk_machine_open(struct guest *g, unsigned nvcpus, unsigned nthreads)
 
     machine_open(NO_WINDOW, false);
     m.sys.tunables.prefault_pages = 0;
+    threads_left = fault_threads_left;
     service = service_open(nvcpus, nthreads, FAULT_PLACE_AUTO);
+    threads_left = UINT_MAX;
     MUST(vm_object_create(&m.sys, OBJT_FILE, WINDOW_PAGES, &disk_ops, NULL, &disk.object) == 0);
     add_entry_of(disk.object, VM_MAPTYPE_NORMAL, 0);
     for (unsigned i = 0; i < nvcpus; i++)
@@ -210,6 +242,37 @@ nobody_waits_for_what_is_read_ahead(void)
     disk_machine_close(g, 2, service);
 }
 
+/*
+ * The only fault thread has handed the fault over, and sleeps without an end while the worker
+ * records the failure.
+ */
+static void
+a_failure_that_a_worker_records_kicks_its_vcpu_at_once(void)
+{
+    struct guest g[2];
+    pthread_t thread;
+    struct fault_service *service = disk_machine_open(g, 2, 1);
+    struct fault_report report;
+
+    disk.fails = true;
+    atomic_store(&m.map.handles_loss, true);
+    guest_start_thread(&g[0], &thread, GUEST_LOAD, 0, 1);
+    disk_await(1);
+    CHECK(kicks == 0);
+    disk_set_slow(false);
+    pthread_join(thread, NULL);
+    CHECK(g[0].result == -EFAULT && g[0].failure.result == VM_IO_ERROR);
+    for (unsigned i = 0; i < 5000 && kicks == 0; i++)
+        usleep(1000);
+    CHECK(kicks == 1 && fatals == 0);
+    disk.fails = false;
+    for (unsigned i = 0; i < 2; i++)
+        guest_close(&g[i]);
+    fault_service_stop(service, &report);
+    CHECK(report.failed == 1 && report.resolved + 1 == report.messages);
+    machine_close();
+}
+
 static void
 a_vm_may_end_while_faults_wait(void)
 {
@@ -290,6 +353,28 @@ without_a_worker_the_fault_thread_waits_itself_and_says_so_once(void)
     in_a_child(wait_without_workers);
 }
 
+/* ... and workers wait for the disk, as where fewer threads than vCPUs were asked for. */
+static void
+with_fewer_fault_threads_than_wanted_the_vm_runs_and_says_so(void)
+{
+    struct guest g[2];
+    pthread_t thread;
+    struct fault_service *service;
+
+    fault_threads_left = 1;
+    service = disk_machine_open(g, 2, 2);
+    fault_threads_left = UINT_MAX;
+    CHECK(warnings == 1 && strstr(warning, "fewer fault threads than wanted") != NULL);
+    CHECK(strstr(warning, strerror(EAGAIN)) != NULL);
+    guest_start_thread(&g[0], &thread, GUEST_LOAD, 0, 1);
+    disk_await(1);
+    CHECK(zeros_are_to_be_had(&g[1], 10));
+    disk_set_slow(false);
+    pthread_join(thread, NULL);
+    CHECK(g[0].result == 0 && fatals == 0);
+    disk_machine_close(g, 2, service);
+}
+
 static void
 without_a_fault_thread_there_is_no_service(void)
 {
@@ -300,8 +385,10 @@ static const struct rig_test tests[] = {
     RIG_TEST(a_vcpu_that_needs_zeros_does_not_wait_for_the_disk_of_others),
     RIG_TEST(a_vcpu_that_needs_zeros_does_not_wait_for_a_page_that_is_busy),
     RIG_TEST(nobody_waits_for_what_is_read_ahead),
+    RIG_TEST(a_failure_that_a_worker_records_kicks_its_vcpu_at_once),
     RIG_TEST(a_vm_may_end_while_faults_wait),
     RIG_TEST(without_a_worker_the_fault_thread_waits_itself_and_says_so_once),
+    RIG_TEST(with_fewer_fault_threads_than_wanted_the_vm_runs_and_says_so),
     RIG_TEST(without_a_fault_thread_there_is_no_service),
 };
 

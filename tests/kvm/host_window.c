@@ -318,6 +318,7 @@ a_failed_page_gives_efault_until_every_failure_is_undone(void)
     machine_open(NATURAL, true);
     plan(4, 1, VM_PROT_RW, true);
     guest_open(&g, 0, NULL);
+    g.patience = 100; /* nobody remaps */
     CHECK(guest_do(&g, GUEST_STORE, gpa, 2, 5) == 0);
     CHECK(g.efaults == 0);
     CHECK(kvm_pmap_fail(m.kp, gpa, kvm_pmap_wakeups(m.kp, gpa)) == 0);
@@ -346,6 +347,7 @@ entering_around_a_failed_page_leaves_it_inaccessible(void)
     fill_frames(8);
     m.run = 8;
     guest_open(&g, 0, NULL);
+    g.patience = 100; /* nobody remaps */
     CHECK(kvm_pmap_fail(m.kp, third, kvm_pmap_wakeups(m.kp, third)) == 0);
     CHECK(guest_do(&g, GUEST_LOAD, gpa, 2, 0) == 0);
     CHECK(guest_do(&g, GUEST_LOAD, third, 1, 0) == -ECANCELED);

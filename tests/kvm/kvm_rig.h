@@ -114,12 +114,16 @@ enum guest_op {
     GUEST_INCREMENT
 };
 
+/* More EFAULTs in a row than a page that is remapped meanwhile brings, on any host. */
+#define GUEST_PATIENCE 10000u
+
 struct guest {
     int fd;
     struct kvm_run *run;
     struct fault_service *service; /* NULL: a test's server answers */
     unsigned index;
     unsigned efaults;
+    unsigned patience; /* EFAULTs in a row after which nothing comes any more */
     struct vm_fault_info failure;
     /* for guest_thread */
     enum guest_op op;

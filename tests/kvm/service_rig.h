@@ -12,6 +12,7 @@ static _Atomic unsigned suspects;
 static _Atomic unsigned kicks;
 static _Atomic unsigned warnings;
 static char fatal_message[256];
+static bool foreign; /* the next service expects threads that are no vCPU's */
 static char warning[256];
 
 static inline void
@@ -60,6 +61,7 @@ service_start(unsigned nvcpus, unsigned nthreads, enum fault_placement placement
         .nvcpus = nvcpus,
         .nthreads = nthreads,
         .placement = placement,
+        .foreign = foreign,
         .fatal = on_fatal,
         .suspect = on_suspect,
         .warn = on_warning,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What the programs host_vm, host_bus and host_fault share: checks, whole VMs around mini
+ * What the programs of whole VMs share (host_vm, host_bus and others): checks, files, whole VMs around mini
  * guests, and the main that runs a table of tests.
  *
  * Everything is static: a host test is one C file with its assembly.
@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define MEMORY_SIZE (UINT64_C(64) << 20)
@@ -158,6 +159,51 @@ run_vm(struct vm *vm)
     vm_run(vm, &outcome);
     return outcome;
 }
+
+/* A VM that ends by itself and leaves nothing to look at. */
+static inline struct vm_outcome
+run_guest(const struct vm_config *config, const uint8_t *code, const uint8_t *end)
+{
+    struct vm *vm = make_vm(config, code, end);
+    struct vm_outcome outcome = run_vm(vm);
+
+    destroy_vm(vm);
+    return outcome;
+}
+
+/* --- Files, and their limit ------------------------------------------------- */
+
+/* A new file; page p begins with p + 1.  Its name goes to path. */
+static inline void
+new_file(char *path, size_t size, uint64_t pages)
+{
+    int fd;
+
+    snprintf(path, size, "/tmp/vkvm-test.XXXXXX");
+    fd = mkstemp(path);
+    if (fd < 0 || ftruncate(fd, (off_t)(pages * PAGE_SIZE)) != 0)
+        die(path, strerror(errno));
+    for (uint64_t value = 1; value <= pages; value++) {
+        if (pwrite(fd, &value, sizeof(value), (off_t)((value - 1) * PAGE_SIZE)) != sizeof(value))
+            die(path, strerror(errno));
+    }
+    close(fd);
+}
+
+/* How large the process may make a file. */
+static inline void
+limit_file_size(rlim_t size)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_FSIZE, &limit) != 0)
+        die("getrlimit", strerror(errno));
+    limit.rlim_cur = size < limit.rlim_max ? size : limit.rlim_max;
+    if (setrlimit(RLIMIT_FSIZE, &limit) != 0)
+        die("setrlimit", strerror(errno));
+}
+
+/* --- How a VM ended ---------------------------------------------------------- */
 
 static inline void
 expect_end(struct verdict *v, const struct vm_outcome *outcome, enum vm_end end, const char *text)

@@ -25,7 +25,8 @@ x86_64      kvm/kvm_host.h abi
 vm          kvm x86_64 pager device abi
 boot        x86_64 vm/guest_memory.h vm/machine.h abi
 doorbell    vm x86_64 abi
-cli         boot doorbell vm x86_64 kvm pager device abi
+gdb         vm x86_64
+cli         boot doorbell gdb vm x86_64 kvm pager device abi
 '
 
 # The row of a folder as one pattern for grep -E.

@@ -8,6 +8,7 @@
 #   sources   the folders' sources.mk name every source, tests.cfg every test image
 #   spdx      every source names its licence
 #   seed      docs/seed.md names functions and tests that exist
+#   locks     each lock stands in docs/locking.md under one name, which is its own
 #   layers    the arrows between directories point down
 #   headers   every header compiles alone, with gcc and with clang
 #   warnings  no source makes gcc or clang warn
@@ -52,6 +53,10 @@ step_spdx() {
 
 step_seed() {
     "$here/seed.sh"
+}
+
+step_locks() {
+    "$here/locks.sh"
 }
 
 step_layers() {
@@ -113,7 +118,7 @@ step_manual() {
     mandoc -T lint -W warning docs/vkvm.1
 }
 
-[ $# -gt 0 ] || set -- sources spdx seed layers headers warnings format tidy cppcheck shell manual
+[ $# -gt 0 ] || set -- sources spdx seed locks layers headers warnings format tidy cppcheck shell manual
 for step; do
     # Not as a condition: there, a failing command would not end the step.
     set +e

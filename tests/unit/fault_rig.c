@@ -153,6 +153,23 @@ pager_getpages(struct vm_object *object, struct vm_page **m, unsigned count, uns
     return result;
 }
 
+static enum vm_pager_result
+pager_peek(struct vm_object *object, vm_pindex_t pindex, void *page)
+{
+    struct rig_pager *pager = object->handle;
+    enum vm_pager_result result;
+    uint64_t *words = page;
+
+    vm_mutex_lock(&pager->lock);
+    result = pager->result;
+    if (result == VM_PAGER_FAIL)
+        pager->have_end = pager->have_first;
+    vm_mutex_unlock(&pager->lock);
+    for (unsigned i = 0; i < 512; i++)
+        words[i] = pindex * 512 + i;
+    return result;
+}
+
 /* Writes always succeed; nobody reads them back. */
 static enum vm_pager_result
 pager_putpages(struct vm_object *object, struct vm_page **m, unsigned count, bool *done)
@@ -169,6 +186,7 @@ static const struct vm_pager_ops pager_ops = {
     .name = "test",
     .haspage = pager_haspage,
     .getpages = pager_getpages,
+    .peek = pager_peek,
     .putpages = pager_putpages,
 };
 

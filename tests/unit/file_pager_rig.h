@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -40,6 +41,19 @@ file_pager_teardown(void)
     close(file);
     cr_assert_eq(lseek(sys.memfd, 0, SEEK_DATA), -1, "memory left behind");
     vm_system_fini(&sys);
+}
+
+/* The test file opened anew, so that only device and inode say that it is the same. */
+static inline int
+reopen(int mode)
+{
+    char path[64];
+    int fd;
+
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", file);
+    fd = open(path, mode | O_CLOEXEC);
+    cr_assert_geq(fd, 0);
+    return fd;
 }
 
 /* The byte at a place of the test file: no page equals another. */

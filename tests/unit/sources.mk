@@ -15,16 +15,23 @@ UNIT_FILES := \
 	test_bus.c \
 	test_call.c \
 	test_cpuid.c \
+	test_debug.c \
 	test_disk.c \
 	test_event_loop.c \
 	test_fdt.c \
 	test_file_pager.c \
 	test_file_pager_share.c \
 	test_file_pager_write.c \
+	test_gdb_fuzz.c \
+	test_gdb_packet.c \
+	test_gdb_server.c \
+	test_gdb_session.c \
 	test_hammer.c \
 	test_histogram.c \
 	test_image.c \
+	test_image_corrupt.c \
 	test_image_damage.c \
+	test_image_formats.c \
 	test_injection.c \
 	test_injection_map.c \
 	test_insn.c \
@@ -33,6 +40,7 @@ UNIT_FILES := \
 	test_machine.c \
 	test_options.c \
 	test_pc_devices.c \
+	test_pc_start.c \
 	test_pmap.c \
 	test_pmap_window.c \
 	test_port_input.c \
@@ -42,6 +50,7 @@ UNIT_FILES := \
 	test_swap_pager.c \
 	test_swap_pager_failure.c \
 	test_uffd.c \
+	test_unpack.c \
 	test_virtio_blk.c \
 	test_virtio_mmio.c \
 	test_virtqueue.c \
@@ -67,6 +76,7 @@ UNIT_FILES := \
 	test_vm_page_move.c \
 	test_vm_pageout.c \
 	test_vm_pageout_wait.c \
+	test_vm_peek.c \
 	test_vm_prefault.c \
 	test_vm_ranges.c \
 	test_vm_readahead.c \

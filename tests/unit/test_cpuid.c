@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What becomes of KVM's CPUID: which processor it is, and what it can do. */
+#include "vmm/x86_64/cpu_feature.h"
 #include "vmm/x86_64/cpuid.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
+#include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 static struct kvm_cpuid2 *cpuid;
 
@@ -99,4 +102,50 @@ Test(cpuid, exact_faults_are_not_told_to_be_asynchronous)
 
     cpuid_adjust(cpuid, &cpus, 0, true);
     cr_expect(eq(u32, find(0x40000001, 0)->eax, 1));
+}
+
+static void
+choose(struct cpu_features *features, const char *name, bool on)
+{
+    int feature = cpu_feature_find(name, strlen(name));
+
+    cr_assert(feature >= 0, "%s", name);
+    features->choices[features->n].feature = (unsigned)feature;
+    features->choices[features->n++].on = on;
+}
+
+Test(cpuid, a_feature_is_known_by_its_whole_name)
+{
+    cr_expect(cpu_feature_find("smap", 4) >= 0);
+    cr_expect(cpu_feature_find("smap=on", 4) >= 0);
+    cr_expect(eq(int, cpu_feature_find("sma", 3), -ENOENT));
+    cr_expect(eq(int, cpu_feature_find("smapx", 5), -ENOENT));
+    cr_expect(eq(int, cpu_feature_find("", 0), -ENOENT));
+}
+
+Test(cpuid, a_feature_is_taken_away_unless_a_later_choice_wants_it)
+{
+    struct cpu_features features = { 0 };
+    struct failure failure;
+
+    choose(&features, "x2apic", false);
+    choose(&features, "tsc_deadline_timer", false);
+    choose(&features, "x2apic", true);
+    choose(&features, "kvmclock", false);
+    cr_expect(eq(int, cpu_features_check(&features, cpuid, &failure), 0));
+    cpu_features_apply(&features, cpuid);
+    cr_expect(eq(u32, find(1, 0)->ecx, 1u << 21));
+    cr_expect(eq(u32, find(0x40000001, 0)->eax, 1u << 4 | 1u << 10 | 1u << 14 | 1));
+}
+
+Test(cpuid, a_feature_that_kvm_does_not_have_is_refused_by_its_name)
+{
+    struct cpu_features features = { 0 };
+    struct failure failure;
+
+    choose(&features, "smap", true);
+    cr_expect(eq(int, cpu_features_check(&features, cpuid, &failure), -ENOTSUP));
+    cr_expect(strstr(failure.message, "smap") != NULL, "%s", failure.message);
+    choose(&features, "smap", false);
+    cr_expect(eq(int, cpu_features_check(&features, cpuid, &failure), 0));
 }

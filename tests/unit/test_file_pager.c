@@ -101,19 +101,6 @@ CHECKED_TEST(file_pager, a_descriptor_that_is_not_open_is_ebadf)
     cr_assert_eq(create_error(9999, 0, 1, 0), -EBADF);
 }
 
-/* The test file opened again in another mode. */
-static int
-reopen(int mode)
-{
-    char path[64];
-    int fd;
-
-    snprintf(path, sizeof(path), "/proc/self/fd/%d", file);
-    fd = open(path, mode | O_CLOEXEC);
-    cr_assert_geq(fd, 0);
-    return fd;
-}
-
 CHECKED_TEST(file_pager, a_path_only_descriptor_is_ebadf)
 {
     int fd = reopen(O_PATH);

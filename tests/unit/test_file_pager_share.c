@@ -16,24 +16,11 @@
 
 /* --- Which object -------------------------------------------------------- */
 
-/* The test file opened anew, so that only device and inode say that it is the same. */
-static int
-open_again(int mode)
-{
-    char path[64];
-    int fd;
-
-    snprintf(path, sizeof(path), "/proc/self/fd/%d", file);
-    fd = open(path, mode | O_CLOEXEC);
-    cr_assert_geq(fd, 0);
-    return fd;
-}
-
 /* An object for the file by a descriptor that can do no more than the flags need. */
 static struct vm_object *
 again(uint64_t offset, uint64_t npages, unsigned flags)
 {
-    int fd = open_again(flags == FILE_PAGER_SHARED ? O_RDWR : O_RDONLY);
+    int fd = reopen(flags == FILE_PAGER_SHARED ? O_RDWR : O_RDONLY);
     struct vm_object *object = NULL;
 
     cr_assert_eq(file_pager_create(&sys, fd, offset, npages, flags, &object), 0);
@@ -237,7 +224,7 @@ CHECKED_TEST(file_pager, when_there_is_a_writer_its_descriptor_is_the_one_to_rea
     old_file = memfd_create("old", MFD_CLOEXEC);
     cr_assert_eq(pwrite(old_file, "old", 4, 0), 4);
     fill_file(BYTES(1));
-    fd = open_again(O_RDONLY);
+    fd = reopen(O_RDONLY);
     cr_assert_eq(file_pager_create_io(&sys, fd, 0, 1, 0, &overlay_io, &reader), 0);
     close(fd);
     cr_assert_eq(file_pager_create_io(&sys, file, 0, 1, FILE_PAGER_SHARED, &overlay_io, &writer),
@@ -275,7 +262,7 @@ CHECKED_TEST(file_pager, a_second_mapping_that_fails_leaves_the_first_as_it_was)
     fill_file(BYTES(1));
     first = again(0, 1, SHARED_RO);
     live = alloc_failure_live();
-    fd = open_again(O_RDONLY);
+    fd = reopen(O_RDONLY);
     cr_assert_eq(file_pager_create(&sys, fd, 0, 1, FILE_PAGER_SHARED, &second), -EACCES);
     close(fd);
     alloc_failure_set(1);

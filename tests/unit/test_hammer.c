@@ -243,7 +243,7 @@ pageout(void *argument)
     (void)argument;
     while (vm_pageout_wait(&hammer.sys)) {
         vm_mutex_lock(&scan_lock);
-        (void)vm_pageout_scan(&hammer.sys, vm_pageout_shortage(&hammer.sys));
+        (void)vm_pageout_scan(&hammer.sys, vm_budget_shortage(&hammer.sys));
         vm_mutex_unlock(&scan_lock);
     }
     return NULL;

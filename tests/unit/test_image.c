@@ -138,9 +138,9 @@ Test(image, a_missing_file_is_not_found)
     struct image image;
     struct failure failure;
 
-    cr_expect(eq(int, image_open("/nonexistent/image", &limits, &image, &failure), -ENOENT));
+    cr_expect(eq(int, open_path("/nonexistent/image", &image, &failure), -ENOENT));
     cr_expect(strstr(failure.message, "no such file") != NULL);
-    cr_expect(eq(int, image_open("/dev/null/image", &limits, &image, &failure), -ENOENT));
+    cr_expect(eq(int, open_path("/dev/null/image", &image, &failure), -ENOENT));
 }
 
 Test(image, a_directory_and_a_device_are_refused)
@@ -148,9 +148,9 @@ Test(image, a_directory_and_a_device_are_refused)
     struct image image;
     struct failure failure;
 
-    cr_expect(eq(int, image_open("/", &limits, &image, &failure), -ENOEXEC));
+    cr_expect(eq(int, open_path("/", &image, &failure), -ENOEXEC));
     cr_expect(strstr(failure.message, "is a directory") != NULL);
-    cr_expect(eq(int, image_open("/dev/zero", &limits, &image, &failure), -ENOEXEC));
+    cr_expect(eq(int, open_path("/dev/zero", &image, &failure), -ENOEXEC));
     cr_expect(strstr(failure.message, "not a regular file") != NULL);
 }
 
@@ -163,21 +163,22 @@ Test(image, a_fifo_is_refused_without_waiting_for_a_writer)
     cr_assert(mkdtemp(name) != NULL);
     snprintf(path, sizeof(path), "%s/fifo", name);
     cr_assert(eq(int, mkfifo(path, 0600), 0));
-    cr_expect(eq(int, image_open(path, &limits, &image, &failure), -ENOEXEC));
+    cr_expect(eq(int, open_path(path, &image, &failure), -ENOEXEC));
     cr_expect(strstr(failure.message, "not a regular file") != NULL);
     unlink(path);
     rmdir(name);
 }
 
-Test(image, what_is_not_elf_is_refused)
+Test(image, what_is_no_image_is_named_and_refused)
 {
     static const char archive[] = "!<arch>\n";
     struct model model;
 
     expect_bytes_refused("", 0, "not an ELF file");
     expect_bytes_refused("\177ELF", 4, "not an ELF file");
-    expect_bytes_refused("#!/bin/sh\nexit 0\n", 17, "not an ELF file");
-    expect_bytes_refused(archive, sizeof(archive) - 1, "not an ELF file");
+    expect_bytes_refused("#!/bin/sh\nexit 0\n", 17, "is a script");
+    expect_bytes_refused(archive, sizeof(archive) - 1, "is an archive");
+    expect_bytes_refused("words", 5, "not an ELF file");
     model_init(&model);
     model.ehdr.e_ident[EI_CLASS] = 9;
     expect_refused(&model, "not an ELF file");
@@ -438,25 +439,18 @@ Test(image, an_entry_point_outside_every_segment_is_refused)
 
 Test(image, an_entry_point_above_the_boot_map_is_refused)
 {
-    const struct image_limits large = {
-        .low = { LOW },
-        .memory_size = MEMORY_MAX,
-        .memory_size_max = MEMORY_MAX,
-    };
+    struct image_request large = request;
     struct model model;
-    struct image image;
-    struct failure failure;
-    char path[40];
-    int fd = memfd_create("image", MFD_CLOEXEC);
+    struct opened o;
 
+    large.vkernel.memory_size = MEMORY_MAX;
     model_init(&model);
     model.phdrs[0].p_paddr = ARCH_BOOT_MAP_END;
     model.ehdr.e_entry = ARCH_BOOT_MAP_END + 8;
-    cr_assert(eq(i64, write(fd, &model, sizeof(model)), (ssize_t)sizeof(model)));
-    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    cr_expect(eq(int, image_open(path, &large, &image, &failure), -ENOEXEC));
-    cr_expect(strstr(failure.message, "above 4G") != NULL, "%s", failure.message);
-    close(fd);
+    open_wanted(&o, &large, &model, sizeof(model));
+    cr_expect(eq(int, o.status, -ENOEXEC));
+    cr_expect(strstr(o.failure.message, "above 4G") != NULL, "%s", o.failure.message);
+    close_opened(&o);
 }
 
 Test(image, a_file_that_shrinks_after_the_check_is_an_error)

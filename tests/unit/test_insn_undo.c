@@ -84,9 +84,7 @@ Test(insn_undo, a_plain_store_is_found_before_rip)
     rig_init(&rig);
     rig.regs.rsi = MOVED + 8;
     rig.regs.rax = 0x1122334455667788;
-    rig_place(&rig, BYTES(0x48, 0x89, 0x06)); /* mov %rax,(%rsi) */
-    after = rig.regs;
-    after.rip += 3;
+    after = run_past(&rig, BYTES(0x48, 0x89, 0x06)); /* mov %rax,(%rsi) */
     expect_undone(&rig, &after, MOVED_TO + 8, 8, rig.regs.rax);
     expect_not_undone(&rig, &after, MOVED_TO + 8, 8, rig.regs.rax + 1);
     expect_not_undone(&rig, &after, MOVED_TO + 16, 8, rig.regs.rax);
@@ -122,9 +120,7 @@ Test(insn_undo, a_read_modify_write_is_found_whatever_it_did_to_the_flags)
     rig_init(&rig);
     rig.regs.rsi = DATA;
     rig.regs.rax = 5;
-    rig_place(&rig, BYTES(0x48, 0x01, 0x06)); /* add %rax,(%rsi) */
-    after = rig.regs;
-    after.rip += 3;
+    after = run_past(&rig, BYTES(0x48, 0x01, 0x06)); /* add %rax,(%rsi) */
     expect_undone(&rig, &after, DATA, 8, 12345);
 }
 
@@ -137,14 +133,10 @@ Test(insn_undo, push_pop_and_call_get_their_stack_pointer_back)
     rig.regs.rsp = DATA + 0x100;
     rig.regs.rsi = MOVED;
     rig.regs.rax = 77;
-    rig_place(&rig, BYTES(0x50)); /* push %rax */
-    after = rig.regs;
-    after.rip += 1;
+    after = run_past(&rig, BYTES(0x50)); /* push %rax */
     after.rsp -= 8;
     expect_undone(&rig, &after, DATA + 0xf8, 8, 77);
-    rig_place(&rig, BYTES(0x8f, 0x06)); /* pop (%rsi) */
-    after = rig.regs;
-    after.rip += 2;
+    after = run_past(&rig, BYTES(0x8f, 0x06)); /* pop (%rsi) */
     after.rsp += 8;
     expect_undone(&rig, &after, MOVED_TO, 8, 99);
     rig_place(&rig, BYTES(0xe8, 0x00, 0x01, 0, 0)); /* call .+0x105 */
@@ -180,9 +172,7 @@ Test(insn_undo, string_stores_get_their_pointers_back_in_both_directions)
     rig.regs.rdi = DATA;
     rig.regs.rsi = MOVED;
     rig.regs.rax = 42;
-    rig_place(&rig, BYTES(0x48, 0xab)); /* stosq */
-    after = rig.regs;
-    after.rip += 2;
+    after = run_past(&rig, BYTES(0x48, 0xab)); /* stosq */
     after.rdi += 8;
     expect_undone(&rig, &after, DATA, 8, 42);
     rig_place(&rig, BYTES(0x66, 0xa5)); /* movsw */
@@ -220,9 +210,7 @@ Test(insn_undo, the_last_round_of_a_repeated_string_store_has_left_it)
     rig.regs.rdi = DATA;
     rig.regs.rcx = 1;
     rig.regs.rax = 9;
-    rig_place(&rig, BYTES(0xf3, 0x48, 0xab)); /* rep stosq */
-    after = rig.regs;
-    after.rip += 3;
+    after = run_past(&rig, BYTES(0xf3, 0x48, 0xab)); /* rep stosq */
     after.rdi += 8;
     after.rcx = 0;
     expect_undone(&rig, &after, DATA, 8, 9);
@@ -250,9 +238,7 @@ Test(insn_undo, a_wide_store_is_found_by_each_of_its_pieces)
 
     rig_init(&rig);
     rig.regs.rsi = DATA;
-    rig_place(&rig, BYTES(0x0f, 0x29, 0x06)); /* movaps %xmm0,(%rsi) */
-    after = rig.regs;
-    after.rip += 3;
+    after = run_past(&rig, BYTES(0x0f, 0x29, 0x06)); /* movaps %xmm0,(%rsi) */
     expect_undone(&rig, &after, DATA, 8, 1);
     expect_undone(&rig, &after, DATA + 8, 8, 2);
     expect_not_undone(&rig, &after, DATA + 4, 8, 2);
@@ -266,9 +252,7 @@ Test(insn_undo, a_store_across_pages_is_found_by_each_of_its_pieces)
     rig_init(&rig);
     rig.regs.rsi = MOVED - 2;
     rig.regs.rax = 0x1122334455667788;
-    rig_place(&rig, BYTES(0x48, 0x89, 0x06));
-    after = rig.regs;
-    after.rip += 3;
+    after = run_past(&rig, BYTES(0x48, 0x89, 0x06));
     expect_undone(&rig, &after, MOVED - 2, 2, 0x7788);
     expect_undone(&rig, &after, MOVED_TO, 6, 0x112233445566);
     expect_not_undone(&rig, &after, MOVED_TO, 6, 0x112233445567);
@@ -298,9 +282,7 @@ Test(insn_undo, a_prefix_that_changes_nothing_belongs_to_its_instruction)
 
     rig_init(&rig);
     rig.regs.rsi = DATA;
-    rig_place(&rig, BYTES(0x44, 0x89, 0x06)); /* mov %r8d,(%rsi), where EAX is 0 as well */
-    after = rig.regs;
-    after.rip += 3;
+    after = run_past(&rig, BYTES(0x44, 0x89, 0x06)); /* mov %r8d,(%rsi), where EAX is 0 as well */
     expect_undone(&rig, &after, DATA, 4, 0);
 }
 
@@ -312,9 +294,7 @@ Test(insn_undo, code_whose_page_before_cannot_be_read_is_still_found)
     rig_init(&rig);
     rig.regs.rsi = DATA;
     rig.regs.rip = CODE; /* nothing can be read below */
-    rig_place(&rig, BYTES(0x44, 0x89, 0x06));
-    after = rig.regs;
-    after.rip += 3;
+    after = run_past(&rig, BYTES(0x44, 0x89, 0x06));
     expect_undone(&rig, &after, DATA, 4, 0);
 }
 
@@ -325,9 +305,7 @@ Test(insn_undo, a_store_of_no_or_too_many_bytes_is_refused)
 
     rig_init(&rig);
     rig.regs.rsi = DATA;
-    rig_place(&rig, BYTES(0x48, 0x89, 0x06));
-    after = rig.regs;
-    after.rip += 3;
+    after = run_past(&rig, BYTES(0x48, 0x89, 0x06));
     expect_not_undone(&rig, &after, DATA, 0, 0);
     expect_not_undone(&rig, &after, DATA, 9, 0);
 }

@@ -181,10 +181,11 @@ Test(options, every_option_sets_its_field)
 {
     struct run_options options;
     struct failure failure;
-    int status = PARSE(&options, &failure, "--memory=128M", "--cpus", "3", "--ram", "8M", "--swap",
-                       "s", "--fdt", "tree", "--fdt-overlay", "over", "--timeout", "1.5", "--stats",
-                       "--json=out", "--prefault", "16", "--no-fast-fault", "--fault-threads", "2",
-                       "--placement", "spin", "image");
+    int status =
+        PARSE(&options, &failure, "--memory=128M", "--cpus", "3", "--ram", "8M", "--swap", "s",
+              "--fdt", "tree", "--fdt-overlay", "over", "--timeout", "1.5", "--stats", "--json=out",
+              "--prefault", "16", "--no-fast-fault", "--fault-threads", "2", "--placement", "spin",
+              "--cpu", "smap=off", "--cpu=nx=on", "--exact-faults", "image");
 
     cr_assert(eq(int, status, CLI_OK), "%s", failure.message);
     cr_expect(eq(u64, machine_memory_size(&options.config.machine), 128ull << 20));
@@ -201,6 +202,12 @@ Test(options, every_option_sets_its_field)
     cr_expect(not(options.host.fast_fault));
     cr_expect(eq(uint, options.config.fault_threads, 2));
     cr_expect(eq(int, (int)options.config.placement, FAULT_PLACE_SPIN));
+    cr_assert(eq(uint, options.config.features.n, 2));
+    cr_expect(
+        eq(int, (int)options.config.features.choices[0].feature, cpu_feature_find("smap", 4)));
+    cr_expect(not(options.config.features.choices[0].on));
+    cr_expect(options.config.features.choices[1].on);
+    cr_expect(options.config.exact_faults);
 }
 
 Test(options, json_without_a_file_goes_to_standard_error)
@@ -351,6 +358,9 @@ Test(options, values_outside_their_range_are_refused)
     REFUSED("give 1 to 64", "--fault-threads", "0", "i");
     REFUSED("not a time", "--timeout", "soon", "i");
     REFUSED("too long", "--timeout", "4294968", "i");
+    REFUSED("neither on nor off", "--cpu", "smap", "i");
+    REFUSED("neither on nor off", "--cpu", "smap=yes", "i");
+    REFUSED("is unknown", "--cpu", "smop=on", "i");
     REFUSED("give auto, spin or block", "--placement", "here", "i");
     REFUSED("--json= has no name", "--json=", "i");
 }
@@ -371,8 +381,9 @@ Test(options, a_wrong_command_line_is_refused)
 Test(options, the_help_names_every_option_it_takes)
 {
     static const char *const names[] = {
-        "memory", "cpus", "ram",      "window",        "fdt",           "fdt-overlay", "timeout",
-        "stats",  "json", "prefault", "no-fast-fault", "fault-threads", "placement",   "help",
+        "memory",    "cpus",  "ram",  "window",       "fdt",           "fdt-overlay",
+        "timeout",   "stats", "json", "prefault",     "no-fast-fault", "fault-threads",
+        "placement", "help",  "cpu",  "exact-faults",
     };
     char *text = NULL, flag[40];
     size_t size;

@@ -22,7 +22,7 @@ Test(vm_pageout, without_a_budget_memory_is_never_short)
     rig_init(&rig, 0);
     cr_assert(not(vm_page_count_target(&rig.sys)));
     cr_assert(not(vm_page_count_severe(&rig.sys)));
-    cr_assert(zero(u64, vm_pageout_shortage(&rig.sys)));
+    cr_assert(zero(u64, vm_budget_shortage(&rig.sys)));
     fill(&rig, 0, 100);
     cr_assert(zero(u64, rig_system_meter(&rig, v_pdwakeups)));
     rig_fini(&rig);
@@ -35,10 +35,10 @@ Test(vm_pageout, the_marks_are_ordered_for_every_budget)
         struct vm_system sys;
 
         cr_assert(zero(int, vm_system_init(&sys, &config)));
-        cr_assert(ge(u64, sys.pageout.free_severe, 1));
-        cr_assert(lt(u64, sys.pageout.free_severe, sys.pageout.free_min));
-        cr_assert(lt(u64, sys.pageout.free_min, sys.pageout.free_target));
-        cr_assert(le(u64, sys.pageout.free_target + VM_ERRAND_PAGES, budget));
+        cr_assert(ge(u64, sys.budget.free_severe, 1));
+        cr_assert(lt(u64, sys.budget.free_severe, sys.budget.free_min));
+        cr_assert(lt(u64, sys.budget.free_min, sys.budget.free_target));
+        cr_assert(le(u64, sys.budget.free_target + VM_ERRAND_PAGES, budget));
         vm_system_fini(&sys);
     }
 }
@@ -53,7 +53,7 @@ Test(vm_pageout, each_mark_is_crossed_one_page_below_it)
     cr_assert(not(vm_page_count_target(&rig.sys)));
     fill(&rig, 52, 53);
     cr_assert(vm_page_count_target(&rig.sys));
-    cr_assert(eq(u64, vm_pageout_shortage(&rig.sys), 1));
+    cr_assert(eq(u64, vm_budget_shortage(&rig.sys), 1));
     fill(&rig, 53, 56);
     cr_assert(not(vm_page_count_min(&rig.sys)));
     cr_assert(zero(u64, rig_system_meter(&rig, v_pdwakeups)));
@@ -547,7 +547,7 @@ Test(vm_pageout, a_table_page_that_swap_has_lost_is_a_failure_of_the_host_too)
 static void
 sample(struct rig *rig)
 {
-    rig->sys.pageout.inactive_target = 1000;
+    rig->sys.budget.inactive_target = 1000;
     rig_store(rig, PAGE(2000), 1);
     pmap_remove(&rig->pmap, gpa_from_u64(PAGE(2000)), gpa_from_u64(PAGE(2001)));
     vm_mutex_lock(&rig->ram->lock);

@@ -74,7 +74,7 @@ Test(vm_pageout, when_nothing_can_leave_the_fault_fails_and_works_again_afterwar
     expect_no_memory(&rig, 36);
     cr_assert(eq(uint, messages, 1));
     expect_no_memory(&rig, 37);
-    cr_assert(rig.sys.pageout.first == NULL);
+    cr_assert(rig.sys.budget.first == NULL);
     cr_assert(eq(u64, rig_meter(&rig, v_kind_host), 2));
     vm_mutex_lock(&rig.ram->lock);
     vm_pager_freespace(rig.ram, 0, 4); /* as if the guest had given them up */
@@ -216,14 +216,14 @@ Test(vm_pageout, only_the_first_waiter_keeps_what_it_holds)
     cr_assert(zero(uint, second.npages));
     vm_errand_fini(&second);
     vm_errand_fini(&first);
-    cr_assert(rig.sys.pageout.first == NULL);
+    cr_assert(rig.sys.budget.first == NULL);
     swap_fini(&rig);
 }
 
 static void *
 wait_turn(void *sys)
 {
-    vm_pageout_wait_turn(sys, NULL);
+    vm_budget_wait_turn(sys, NULL);
     return NULL;
 }
 
@@ -237,9 +237,9 @@ Test(vm_pageout, who_waits_for_his_turn_goes_on_as_soon_as_memory_is_freed)
     fill(&rig, 0, 8);
     for (unsigned p = 100; resident(&rig) != 16; p++)
         cr_assert(eq(int, rig_touch(&rig, PAGE(p), VM_PROT_WRITE), VM_OK));
-    cr_assert(vm_pageout_claim(&rig.sys, &rig)); /* and does not let go of it */
+    cr_assert(vm_budget_claim(&rig.sys, &rig)); /* and does not let go of it */
     cr_assert(zero(int, pthread_create(&thread, NULL, wait_turn, &rig.sys)));
-    rig_until(atomic_load(&rig.sys.pageout.waiters) != 0);
+    rig_until(atomic_load(&rig.sys.budget.waiters) != 0);
     cr_assert(zero(int, vm_map_inval(&rig.map, gpa_from_u64(0), gpa_from_u64(PAGE(8)))));
     vm_mutex_lock(&rig.ram->lock);
     m = vm_page_lookup(rig.ram, 0);
@@ -247,7 +247,7 @@ Test(vm_pageout, who_waits_for_his_turn_goes_on_as_soon_as_memory_is_freed)
     vm_page_free(m);
     vm_mutex_unlock(&rig.ram->lock);
     pthread_join(thread, NULL);
-    vm_pageout_release(&rig.sys, &rig);
+    vm_budget_release(&rig.sys, &rig);
     swap_fini(&rig);
 }
 
@@ -392,7 +392,7 @@ Test(vm_pageout, vm_fault_ratelimit_grows_with_the_load_and_gives_fewer_pages)
     rig.sys.tunables.load_enable = false;
     fill(&rig, 58, 64);
     rig.sys.tunables.load_enable = true;
-    atomic_store(&rig.sys.pageout.supply, 0);
+    atomic_store(&rig.sys.budget.supply, 0);
     cr_assert(eq(uint, vm_fault_ratelimit(&rig.sys), 100000));
     cr_assert(eq(uint, vm_fault_ratelimit(&rig.sys), 100000));
     rig_fini(&rig);
@@ -447,7 +447,7 @@ Test(vm_pageout, a_scan_in_vain_is_not_asked_for_again_until_something_was_freed
     rig.sys.tunables.fast_fault = false;
     fill(&rig, 0, 57);
     cr_assert(vm_pageout_wait(&rig.sys));
-    cr_assert(zero(u64, vm_pageout_scan(&rig.sys, vm_pageout_shortage(&rig.sys))));
+    cr_assert(zero(u64, vm_pageout_scan(&rig.sys, vm_budget_shortage(&rig.sys))));
     fill(&rig, 57, 60);
     cr_assert(eq(u64, rig_system_meter(&rig, v_pdwakeups), 1));
     rig_busy(rig_page(rig.ram, 9));

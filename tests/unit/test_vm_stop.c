@@ -493,9 +493,9 @@ Test(vm_stop, a_fault_that_waits_for_memory_ends_whether_it_is_the_first_or_not,
     struct vm_page *m = use_up_memory(&small);
 
     expect_wait_ends(&small, "the first one, while a page is busy that may be freed");
-    cr_assert(vm_pageout_claim(&small.sys, &small));
+    cr_assert(vm_budget_claim(&small.sys, &small));
     expect_wait_ends(&small, "one that waits for its turn");
-    vm_pageout_release(&small.sys, &small);
+    vm_budget_release(&small.sys, &small);
     rig_wakeup(m);
     rig_fini(&small);
 }

@@ -7,7 +7,7 @@
  * still be on its way from epoll_wait when its source is removed: a removed source is marked dead
  * and freed only by the loop's thread before it waits again, or with the loop.
  *
- * Letters beside fields: L loop->lock, (c) constant.
+ * Locks: `loop`, which is not held across a call of a client.
  */
 #include "vmm/base/event_loop.h"
 
@@ -41,21 +41,21 @@ struct event_source {
         event_signal_fn *signal;
     } call;                    /* (c) */
     void *context;             /* (c) borrowed */
-    bool dead;                 /* L */
-    struct event_source *next; /* L: of loop->live or loop->dead */
+    bool dead;                 /* loop */
+    struct event_source *next; /* loop: of loop->live or loop->dead */
 };
 
 struct event_loop {
     int epoll_fd;                 /* (c) owned */
     struct event_source *stop;    /* (c) owned: wakes the loop */
-    pthread_mutex_t lock;         /* L */
-    pthread_cond_t called;        /* L: broadcast when a call is over */
-    bool stopping;                /* L */
-    bool runs;                    /* L: a thread is in event_loop_run ... */
-    pthread_t thread;             /* L: ... this one */
-    struct event_source *calling; /* L: whose call is under way; NULL = none */
-    struct event_source *live;    /* L: owned */
-    struct event_source *dead;    /* L: owned, to be freed */
+    pthread_mutex_t lock;         /* loop */
+    pthread_cond_t called;        /* loop: broadcast when a call is over */
+    bool stopping;                /* loop */
+    bool runs;                    /* loop: a thread is in event_loop_run ... */
+    pthread_t thread;             /* loop: ... this one */
+    struct event_source *calling; /* loop: whose call is under way; NULL = none */
+    struct event_source *live;    /* loop: owned */
+    struct event_source *dead;    /* loop: owned, to be freed */
 };
 
 static void
@@ -118,7 +118,7 @@ add_source(struct event_loop *loop, const struct event_source *from, uint32_t ev
     if (error == 0) {
         source->next = loop->live;
         loop->live = source;
-        *sourcep = source; /* before the first call, which takes L */
+        *sourcep = source; /* before the first call, which takes loop */
     }
     unlock(loop);
     if (error != 0)
@@ -220,7 +220,7 @@ event_wake(struct event_source *source)
     errno = saved;
 }
 
-/* Locked: L. */
+/* Locked: `loop`. */
 static void
 bury(struct event_loop *loop, struct event_source *source)
 {
@@ -233,7 +233,7 @@ bury(struct event_loop *loop, struct event_source *source)
     loop->dead = source;
 }
 
-/* Locked: L. */
+/* Locked: `loop`. */
 static bool
 is_called_elsewhere(const struct event_loop *loop, const struct event_source *source)
 {

@@ -19,17 +19,17 @@ struct job {
 };
 
 struct workers {
-    pthread_mutex_t lock; /* guards what follows */
-    pthread_cond_t wanted;
-    bool stopping;
-    unsigned max; /* (c) */
-    unsigned nthreads;
-    unsigned nfree;
-    unsigned naccepted;
-    unsigned nalive;      /* threads that are not at their end */
-    bool abandoned;       /* the last of them frees the pool */
-    pthread_t *threads;   /* owned: room for max */
-    struct job *accepted; /* owned: room for max */
+    pthread_mutex_t lock;  /* pool */
+    pthread_cond_t wanted; /* pool */
+    bool stopping;         /* pool */
+    unsigned max;          /* (c) */
+    unsigned nthreads;     /* pool */
+    unsigned nfree;        /* pool */
+    unsigned naccepted;    /* pool */
+    unsigned nalive;       /* pool: threads that are not at their end */
+    bool abandoned;        /* pool: the last of them frees the pool */
+    pthread_t *threads;    /* pool: owned, room for max */
+    struct job *accepted;  /* pool: owned, room for max */
 };
 
 static void

@@ -3,18 +3,21 @@
  * `vkvm run`.
  *
  * Everything that can be refused without a VM is looked at before one is made:
- * options, the report's file, the image, the device tree.  After that only the host or
+ * options, the report's file, the image, what it is told.  After that only the host or
  * the guest can fail.
  */
 #include "vmm/cli/cmd_run.h"
 
 #include "vmm/boot/fdt.h"
 #include "vmm/boot/image.h"
+#include "vmm/boot/pc_start.h"
 #include "vmm/cli/options.h"
 #include "vmm/cli/report.h"
 #include "vmm/cli/run_files.h"
 #include "vmm/doorbell/doorbell.h"
+#include "vmm/gdb/gdb.h"
 #include "vmm/x86_64/arch.h"
+#include "vmm/x86_64/layout.h"
 
 #include <errno.h>
 #include <string.h>
@@ -25,6 +28,9 @@ struct run {
     struct image image;
     struct vm_fdt fdt;
     gpa_t fdt_place;
+    struct gdb *gdb;    /* owned; NULL = no debugger can attach */
+    struct pc_start pc; /* of an image that wants one */
+    struct arch_start start;
     FILE *json;           /* owned unless it is stderr; NULL = not wanted */
     struct vm_host *host; /* owned; NULL = none yet */
     struct vm *vm;        /* owned; NULL = none yet */
@@ -59,13 +65,25 @@ open_json(struct run *run)
 static int
 open_image(struct run *run)
 {
-    const struct image_limits limits = {
-        .low = arch_boot_end(),
-        .memory_size = machine_low_end(&run->options.config.machine),
-        .memory_size_max = OPTIONS_IMAGE_MAX,
+    struct machine *machine = &run->options.config.machine;
+    uint64_t size = machine_memory_size(machine);
+    const struct image_request request = {
+        .path = run->options.image,
+        .vkernel = { .memory = "--memory",
+                     .low = arch_boot_end(),
+                     .memory_size = machine_low_end(machine),
+                     .memory_size_max = OPTIONS_IMAGE_MAX },
+        .pc = { .memory = "memory below a PC's devices",
+                .memory_size = size < MACHINE_PC_HOLE_START ? size : MACHINE_PC_HOLE_START,
+                .memory_size_max = MACHINE_PC_HOLE_START },
+        .flat = run->options.boot.flat,
+        .no_unpack = run->options.boot.no_unpack,
     };
+    int error = image_open(&request, &run->image, &run->failure);
 
-    return cli_load_status(image_open(run->options.image, &limits, &run->image, &run->failure));
+    if (error == 0 && image_wants_pc(&run->image))
+        machine_make_pc(machine);
+    return cli_load_status(error);
 }
 
 /* The tree before an overlay: a file's, or built. */
@@ -104,11 +122,91 @@ make_fdt(struct run *run)
     return cli_load_status(error);
 }
 
+/* Nothing tells an image of vkvm's own about these. */
+static int
+refuse_pc_options(struct run *run)
+{
+    const struct boot_options *boot = &run->options.boot;
+    const char *option = boot->append != NULL   ? "--append"
+                         : boot->initrd != NULL ? "--initrd"
+                         : boot->nmodules != 0  ? "--module"
+                                                : NULL;
+
+    if (option == NULL)
+        return CLI_OK;
+    return failure_set(&run->failure, CLI_USAGE,
+                       "%s is for kernels, and " FAILURE_NAME " is an image of vkvm's own kind, "
+                       "which gets its arguments behind --",
+                       option, run->options.image);
+}
+
+static int
+make_pc_start(struct run *run)
+{
+    const struct run_options *options = &run->options;
+    const struct pc_start_config config = {
+        .machine = &options->config.machine,
+        .image = &run->image,
+        .path = options->image,
+        .append = options->boot.append == NULL ? "" : options->boot.append,
+        .arguments = options->arguments,
+        .narguments = options->narguments,
+        .initrd = options->boot.initrd,
+        .nmodules = options->boot.nmodules,
+        .modules = options->boot.modules,
+        .rsdp = ACPI_RSDP_GPA,
+    };
+
+    if (options->fdt != NULL || options->fdt_overlay != NULL)
+        return failure_set(
+            &run->failure, CLI_USAGE,
+            "--fdt and --fdt-overlay are for images of vkvm's own kind: " FAILURE_NAME
+            " is told by other means",
+            options->image);
+    return cli_load_status(pc_start_open(&config, &run->pc, &run->failure));
+}
+
+/* What the image is told, and where that lies. */
+static int
+make_start(struct run *run)
+{
+    int status;
+
+    if (image_wants_pc(&run->image)) {
+        status = make_pc_start(run);
+        run->start = run->pc.start;
+        return status;
+    }
+    status = refuse_pc_options(run);
+    if (status == CLI_OK)
+        status = make_fdt(run);
+    run->start = (struct arch_start){
+        .protocol = run->image.protocol,
+        .entry = run->image.entry,
+        .info = run->fdt_place,
+    };
+    return status;
+}
+
 static void
 warn(void *context, const char *message)
 {
     (void)context;
     cli_complain(message);
+}
+
+static int
+open_gdb(struct run *run)
+{
+    const struct run_options *options = &run->options;
+
+    if (options->gdb == NULL)
+        return CLI_OK;
+    if (gdb_open(options->gdb, options->gdb_wait, warn, NULL, &run->gdb, &run->failure) != 0)
+        return CLI_FAILED;
+    run->options.config.debug = &gdb_debug_ops;
+    run->options.config.debugger = run->gdb;
+    return CLI_OK;
 }
 
 static void
@@ -136,6 +234,23 @@ create_host(struct run *run)
     return CLI_FAILED;
 }
 
+/* Known before anything runs, and told at once. */
+static int
+check_host(struct run *run)
+{
+    if (!run->image.linux_kernel || !arch_kvm_is_software()) {
+        if (run->image.remark[0] != '\0')
+            cli_complain(run->image.remark);
+        return CLI_OK;
+    }
+    return failure_set(&run->failure, CLI_FAILED,
+                       FAILURE_NAME
+                       " is Linux, which this host's KVM cannot run, since it emulates "
+                       "a guest's ring 0 (the processor has neither VMX nor SVM): run it in the "
+                       "NPT lane (make npt; tests/npt/lane.sh)",
+                       run->options.image);
+}
+
 static int
 create_vm(struct run *run)
 {
@@ -161,7 +276,10 @@ load_vm(struct run *run)
     const struct guest_memory memory = { .write = write_map, .context = vm_map_of(run->vm) };
     int error = image_load(&run->image, &memory, &run->failure);
 
-    if (error == 0)
+    image_close(&run->image);
+    if (error == 0 && image_wants_pc(&run->image))
+        error = pc_start_load(&run->pc, &memory, &run->failure);
+    else if (error == 0)
         error = guest_memory_write(&memory, run->fdt_place, run->fdt.data, run->fdt.size,
                                    "the device tree", &run->failure);
     return cli_load_status(error);
@@ -170,13 +288,7 @@ load_vm(struct run *run)
 static int
 start_vm(struct run *run)
 {
-    const struct arch_start start = {
-        .protocol = ARCH_PROTOCOL_VKVM,
-        .entry = run->image.entry,
-        .info = run->fdt_place,
-    };
-
-    if (vm_set_start(run->vm, &start, &run->failure) != 0)
+    if (vm_set_start(run->vm, &run->start, &run->failure) != 0)
         return CLI_FAILED;
     vm_run(run->vm, &run->outcome);
     run->started = true;
@@ -189,7 +301,8 @@ static int
 run_steps(struct run *run)
 {
     static int (*const steps[])(struct run *) = {
-        check_files, open_json, open_image, make_fdt, create_host, create_vm, load_vm, start_vm,
+        check_files, open_json,  open_image, make_start, open_gdb,
+        create_host, check_host, create_vm,  load_vm,    start_vm,
     };
     int status = CLI_OK;
 
@@ -263,7 +376,9 @@ run_image(int argc, char **argv)
         vm_destroy(run.vm);
     if (run.host != NULL)
         vm_host_destroy(run.host);
+    gdb_close(run.gdb);
     vm_fdt_fini(&run.fdt);
+    pc_start_close(&run.pc);
     image_close(&run.image);
     return status;
 }

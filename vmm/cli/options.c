@@ -10,6 +10,7 @@
 
 #include "vmm/cli/map_options.h"
 #include "vmm/cli/value.h"
+#include "vmm/gdb/gdb_listen.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -52,6 +53,40 @@ set_cpus(struct run_options *options, const char *value, struct failure *failure
 }
 
 static int
+set_cpu(struct run_options *options, const char *value, struct failure *failure)
+{
+    struct cpu_features *features = &options->config.features;
+    const char *equals = strchr(value, '=');
+    int feature;
+
+    if (equals == NULL || (strcmp(equals, "=on") != 0 && strcmp(equals, "=off") != 0))
+        return failure_set(failure, CLI_USAGE,
+                           "--cpu=" FAILURE_NAME " says neither on nor off: give FEATURE=on or "
+                           "FEATURE=off",
+                           value);
+    feature = cpu_feature_find(value, (size_t)(equals - value));
+    if (feature < 0)
+        return failure_set(failure, CLI_USAGE,
+                           "--cpu=" FAILURE_NAME " is unknown: give a name as /proc/cpuinfo has it",
+                           value);
+    if (features->n == CPU_FEATURE_CHOICES)
+        return failure_set(failure, CLI_USAGE, "--cpu is given more than %u times",
+                           CPU_FEATURE_CHOICES);
+    features->choices[features->n].feature = (unsigned)feature;
+    features->choices[features->n++].on = strcmp(equals, "=on") == 0;
+    return CLI_OK;
+}
+
+static int
+set_exact_faults(struct run_options *options, const char *value, struct failure *failure)
+{
+    (void)value;
+    (void)failure;
+    options->config.exact_faults = true;
+    return CLI_OK;
+}
+
+static int
 set_ram(struct run_options *options, const char *value, struct failure *failure)
 {
     return value_pages("--ram", value, OPTIONS_RAM_MIN, OPTIONS_RAM_MAX, &options->host.ram_budget,
@@ -80,6 +115,45 @@ set_fdt_overlay(struct run_options *options, const char *value, struct failure *
 {
     (void)failure;
     options->fdt_overlay = value;
+    return CLI_OK;
+}
+
+static int
+set_append(struct run_options *options, const char *value, struct failure *failure)
+{
+    return boot_options_append(&options->boot, value, failure);
+}
+
+static int
+set_initrd(struct run_options *options, const char *value, struct failure *failure)
+{
+    return boot_options_initrd(&options->boot, value, failure);
+}
+
+static int
+set_module(struct run_options *options, const char *value, struct failure *failure)
+{
+    return boot_options_module(&options->boot, value, failure);
+}
+
+static int
+set_load(struct run_options *options, const char *value, struct failure *failure)
+{
+    return boot_options_load(&options->boot, value, failure);
+}
+
+static int
+set_entry(struct run_options *options, const char *value, struct failure *failure)
+{
+    return boot_options_entry(&options->boot, value, failure);
+}
+
+static int
+set_no_unpack(struct run_options *options, const char *value, struct failure *failure)
+{
+    (void)value;
+    (void)failure;
+    options->boot.no_unpack = true;
     return CLI_OK;
 }
 
@@ -161,6 +235,22 @@ set_placement(struct run_options *options, const char *value, struct failure *fa
 }
 
 static int
+set_gdb(struct run_options *options, const char *value, struct failure *failure)
+{
+    options->gdb = value;
+    return gdb_listen_check(value, failure) == 0 ? CLI_OK : CLI_USAGE;
+}
+
+static int
+set_gdb_wait(struct run_options *options, const char *value, struct failure *failure)
+{
+    (void)value;
+    (void)failure;
+    options->gdb_wait = true;
+    return CLI_OK;
+}
+
+static int
 set_help(struct run_options *options, const char *value, struct failure *failure)
 {
     (void)value;
@@ -183,6 +273,12 @@ static const struct {
       "guest memory from address 0, 4M to 1T (default 64M)" },
     { "cpus", required_argument, "N", set_cpus,
       "virtual CPUs, 1 to " STRING_OF(MACHINE_MAX_VCPUS) " (default 1)" },
+    { "cpu", required_argument, "FEATURE=on|off", set_cpu,
+      "have a processor feature, named as in /proc/cpuinfo, or do without; may be\n"
+      "repeated" },
+    { "exact-faults", no_argument, "", set_exact_faults,
+      "report each fault of a PC by the vCPU and access that made it; an idle guest then\n"
+      "looks busy to the host (chosen when there is a window)" },
     { "ram", required_argument, "SIZE", set_ram,
       "most host memory for guest pages, 1M or more (default: no limit)" },
     { "swap", required_argument, "FILE", set_swap,
@@ -200,8 +296,25 @@ static const struct {
       "give the guest this device tree instead of the built one" },
     { "fdt-overlay", required_argument, "FILE", set_fdt_overlay,
       "apply this overlay to the device tree" },
+    { "append", required_argument, "TEXT", set_append,
+      "the command line of a kernel; what follows -- is put behind it" },
+    { "initrd", required_argument, "FILE", set_initrd, "the initial RAM disk of a kernel" },
+    { "module", required_argument, "FILE[,ARGS]", set_module,
+      "a module for a multiboot or PVH image; may be repeated" },
+    { "load", required_argument, "ADDRESS", set_load,
+      "IMAGE is a file without headers, and belongs there" },
+    { "entry", required_argument, "ADDRESS[,real|protected|long]", set_entry,
+      "... and starts there, in this mode (default: where it is loaded, real below\n"
+      "1M, else protected)" },
+    { "no-unpack", no_argument, "", set_no_unpack,
+      "a compressed kernel unpacks itself in the guest" },
     { "timeout", required_argument, "SECONDS", set_timeout,
       "end the run after this time, exit status 124 (default 0: never)" },
+    { "gdb", required_argument, "[ADDRESS:]PORT|PATH", set_gdb,
+      "let gdb attach at a TCP port, of 127.0.0.1 unless ADDRESS is given, or at a\n"
+      "Unix socket, whose PATH has a slash" },
+    { "gdb-wait", no_argument, "", set_gdb_wait,
+      "with --gdb: the guest does not run before gdb has attached and continued" },
     { "stats", no_argument, "", set_stats, "print a report to standard error at the end" },
     { "json", optional_argument, "FILE", set_json,
       "write the report as one line of JSON to standard error or FILE" },
@@ -288,7 +401,12 @@ options_parse_run(int argc, char **argv, struct run_options *options, struct fai
     if (options->image == NULL && !options->help)
         return failure_set(failure, CLI_USAGE,
                            "no image given: use 'vkvm run [options] IMAGE [-- ARGS]'");
+    if (options->gdb_wait && options->gdb == NULL)
+        return failure_set(failure, CLI_USAGE,
+                           "--gdb-wait waits for ever without --gdb: say where gdb attaches");
     status = map_options_check(&options->config, failure);
+    if (status == CLI_OK)
+        status = boot_options_check(&options->boot, failure);
     if (status != CLI_OK)
         return status;
     options->arguments = argv + optind;
@@ -318,8 +436,10 @@ void
 options_help_run(FILE *to)
 {
     fputs("usage: vkvm run [options] IMAGE [-- ARGS]\n\n"
-          "Run IMAGE, a static x86-64 ELF executable, as a guest.  ARGS reach it in the\n"
-          "device tree.  A SIZE is in bytes or ends in K, M, G or T.\n\noptions:\n",
+          "Run IMAGE as a guest: an ELF executable made for vkvm, a Linux kernel (bzImage),\n"
+          "an ELF file with a PVH note or a multiboot header.  ARGS reach it in the device\n"
+          "tree or on its command line.  A SIZE is in bytes or ends in K, M, G or T.\n\n"
+          "options:\n",
           to);
     for (size_t i = 0; i < COUNT(run_table); i++)
         help_row(to, i);

@@ -5,6 +5,7 @@
 #ifndef OPTIONS_H
 #define OPTIONS_H
 
+#include "vmm/cli/boot_options.h"
 #include "vmm/cli/cli.h"
 #include "vmm/vm/vm.h"
 #include "vmm/vm/vm_host.h"
@@ -20,11 +21,14 @@
 struct run_options {
     struct vm_host_config host;
     struct vm_config config;
+    struct boot_options boot;
     const char *image;      /* borrowed from argv, as all names here */
     char *const *arguments; /* what follows `--` */
     size_t narguments;
     const char *fdt;         /* NULL = built */
     const char *fdt_overlay; /* NULL = none */
+    const char *gdb;         /* where a debugger can attach; NULL = nowhere */
+    bool gdb_wait;
     bool stats;
     bool json;
     const char *json_file; /* NULL = standard error */

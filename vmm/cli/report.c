@@ -163,6 +163,8 @@ text_messages(FILE *to, const struct fault_report *faults, const struct report_s
     text_count(to, "  ... frame missing", faults->missing);
     text_count(to, "  ... frame there, not mapped (minor)", faults->minor);
     text_count(to, "  ... write to a protected page", faults->write_protect);
+    if (faults->foreign != 0)
+        text_count(to, "messages of the kernel's own threads", faults->foreign);
     text_sum(to, "messages by kind", sums->messages, sums->message_kinds);
     text_count(to, "answered by a mapping", faults->resolved);
     text_count(to, "answered by an exception", faults->failed);
@@ -264,6 +266,7 @@ json_messages(struct json *json, const struct fault_report *faults)
 {
     json_object(json, "messages");
     json_u64(json, "total", faults->messages);
+    json_u64(json, "foreign", faults->foreign);
     json_u64(json, "missing", faults->missing);
     json_u64(json, "minor", faults->minor);
     json_u64(json, "write_protect", faults->write_protect);

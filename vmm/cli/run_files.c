@@ -24,7 +24,7 @@ struct named_file {
 };
 
 struct named_files {
-    struct named_file list[4 + 1 + MACHINE_MAX_FILES];
+    struct named_file list[6 + PC_START_MAX_MODULES + MACHINE_MAX_FILES];
     unsigned count;
 };
 
@@ -64,6 +64,13 @@ add_name(struct named_files *files, const char *use, const char *name, bool writ
     if (name != NULL)
         add_file(files, &(struct named_file){
                             .use = use, .name = name, .size = strlen(name), .written = written });
+}
+
+static void
+add_module(struct named_files *files, const struct pc_module *module)
+{
+    add_file(files, &(struct named_file){
+                        .use = "--module", .name = module->path, .size = module->path_size });
 }
 
 static void
@@ -113,6 +120,9 @@ run_files_check(const struct run_options *options, struct failure *failure)
     add_name(&files, "the image", options->image, false);
     add_name(&files, "--fdt", options->fdt, false);
     add_name(&files, "--fdt-overlay", options->fdt_overlay, false);
+    add_name(&files, "--initrd", options->boot.initrd, false);
+    for (unsigned i = 0; i < options->boot.nmodules; i++)
+        add_module(&files, &options->boot.modules[i]);
     add_name(&files, "--swap", options->host.swap, true);
     add_name(&files, "--json", options->json_file, true);
     for (unsigned i = 0; i < config->machine.nfiles; i++)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 CLI_FILES := \
+	boot_options.c \
 	cli.c \
 	cmd_walk.c \
 	map_options.c \

@@ -57,7 +57,7 @@ struct bus_range {
     unsigned flags;             /* (c) BUS_* */
     bus_access_fn *access;      /* (c) */
     void *device;               /* (c) borrowed */
-    struct vm_mutex lock;       /* the device's: held across `access` */
+    struct vm_mutex lock;       /* bus: held across `access` */
     _Atomic uint64_t naccesses; /* (a) */
 };
 

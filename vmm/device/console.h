@@ -20,11 +20,11 @@
 struct console {
     int in;               /* (c) borrowed file descriptors; their flags are never changed, */
     int out;              /* (c) because other processes share them */
-    struct vm_mutex lock; /* guards the rest */
-    uint8_t buffer[CONSOLE_BUFFER]; /* read ahead: [head, tail) */
-    unsigned head;
-    unsigned tail;
-    bool at_end; /* end of file or error: nothing more to come */
+    struct vm_mutex lock; /* console */
+    uint8_t buffer[CONSOLE_BUFFER]; /* console: read ahead, [head, tail) */
+    unsigned head;                  /* console */
+    unsigned tail;                  /* console */
+    bool at_end;                    /* console: end of file or error: nothing more to come */
 };
 
 void console_init(struct console *console, int in, int out);

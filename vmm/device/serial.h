@@ -30,7 +30,7 @@ struct serial_config {
 
 struct serial {
     struct serial_config config; /* (c) */
-    struct vm_mutex lock;        /* guards the rest */
+    struct vm_mutex lock;        /* serial: guards the rest */
     uint8_t ier;
     uint8_t fcr;
     uint8_t lcr;

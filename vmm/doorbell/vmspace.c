@@ -5,9 +5,9 @@
  *
  * A call that works on the map has one shape:
  *
- *     find what it is about, and count as a user of it    S
- *     edit the map                                        no lock of ours but perhaps C
- *     enter in the books what changed; be a user no more  S
+ *     find what it is about, and count as a user of it    `books`
+ *     edit the map                                        no lock of ours but perhaps `cut`
+ *     enter in the books what changed; be a user no more  `books`
  */
 #include "vmm/doorbell/vmspace.h"
 
@@ -15,20 +15,20 @@
 #include <stdlib.h>
 
 struct vmspace_window {
-    RB_ENTRY(vmspace_window) by_start; /* S: in vmspaces.windows */
-    LIST_ENTRY(vmspace_window) link;   /* S: in vmspace.windows; not of the command line's */
+    RB_ENTRY(vmspace_window) by_start; /* books: in vmspaces.windows */
+    LIST_ENTRY(vmspace_window) link;   /* books: in vmspace.windows; not of the command line's */
     gpa_t start;                       /* (c) */
     gpa_t end;                         /* (c) */
     bool region;                       /* (c) NORMAL: a region or a mapped file */
-    unsigned users;                    /* S: calls that work on it */
+    unsigned users;                    /* books: calls that work on it */
 };
 
 struct vmspace {
-    LIST_ENTRY(vmspace) link;            /* S */
+    LIST_ENTRY(vmspace) link;            /* books */
     uint64_t id;                         /* (c) */
-    LIST_HEAD(, vmspace_window) windows; /* S: owned */
-    unsigned users;                      /* S: calls that work in it */
-    bool ending;                         /* S: being destroyed; nobody finds it any more */
+    LIST_HEAD(, vmspace_window) windows; /* books: owned */
+    unsigned users;                      /* books: calls that work in it */
+    bool ending;                         /* books: being destroyed; nobody finds it any more */
 };
 
 static int
@@ -42,7 +42,7 @@ window_compare(const struct vmspace_window *a, const struct vmspace_window *b)
 RB_GENERATE_INTERNAL(vmspace_window_tree, vmspace_window, by_start, window_compare,
                      __attribute__((unused)) static)
 
-/* --- Finding.  locked: S ------------------------------------------------- */
+/* --- Finding.  locked: books --------------------------------------------- */
 
 /* The vmspace, whether it is ending or not, or NULL. */
 static struct vmspace *
@@ -203,7 +203,8 @@ window_enter(struct vmspaces *spaces, struct vmspace *space, struct vmspace_wind
 
 /*
  * Unmap a window and forget it.  Nobody finds it from the start, and who found it is waited for.
- * locked: S, but not throughout; the caller is a user of the vmspace, or the one that ends it.
+ * locked: `books`, but not throughout; the caller is a user of the vmspace, or the one that ends
+ * it.
  * Returns 0, or vm_map_remove's -errno: the window stays.
  */
 static int
@@ -256,7 +257,7 @@ vmspace_protect(struct vmspaces *spaces, const struct call_protect *call)
 
 /* --- What may cut entries ------------------------------------------------ */
 
-/* May a call make more entries?  locked: C, so that not several find room for the same ones */
+/* May a call make more entries?  locked: `cut`, so that not several find room for the same ones */
 static bool
 has_room(struct vmspaces *spaces, unsigned nentries_max) VM_REQUIRES(spaces->cut_lock)
 {

@@ -11,14 +11,14 @@
  * entries.  UNWIRE stops at twice as many, so that what was wired can be unwired, and COPY, which
  * copies the cuts, at half as many.
  *
- * Locks: S guards the books and is never held across a call of the map, which may sleep for
+ * Locks: `books` guards the books and is never held across a call of the map, which may sleep for
  * pages, for I/O or for another edit.  Meanwhile `users` keeps what the call works on: a vmspace
  * is not forgotten and a window not unmapped before they are gone.  The books say less than
  * the map, never more: a window is entered when it is mapped, and taken out before it is unmapped.
- * C makes calls that may add entries beyond any limit go one by one; they would wait for each other
- * in the map anyway.  C and S come before every lock of the engine, and S is not held with C.
+ * `cut` makes calls that may add entries beyond any limit go one by one; they would wait for each
+ * other in the map anyway.  Both come before every lock of the engine, and are not held together.
  *
- * The functions take S, and C where they say so, and sleep; none is held by the caller.
+ * The functions take `books`, and `cut` where they say so, and sleep; none is held by the caller.
  */
 #ifndef VMSPACE_H
 #define VMSPACE_H
@@ -42,14 +42,14 @@ LIST_HEAD(vmspace_list, vmspace);
 
 /* All vmspaces of a VM, by id, and all windows. */
 struct vmspaces {
-    struct vm_map *map;                           /* (c) borrowed */
-    struct vm_object *ram;                        /* (c) borrowed: what windows show */
-    const struct machine *machine;                /* (c) borrowed: where RAM is */
-    struct vm_mutex cut_lock;                     /* C */
-    struct vm_mutex lock;                         /* S */
-    struct vm_cond unused;                        /* S: a vmspace or a window has no user more */
-    struct vmspace_list buckets[VMSPACE_BUCKETS]; /* S: owned */
-    struct vmspace_window_tree windows;           /* S: owned */
+    struct vm_map *map;            /* (c) borrowed */
+    struct vm_object *ram;         /* (c) borrowed: what windows show */
+    const struct machine *machine; /* (c) borrowed: where RAM is */
+    struct vm_mutex cut_lock;      /* cut */
+    struct vm_mutex lock;          /* books */
+    struct vm_cond unused;         /* books: a vmspace or a window has no user more */
+    struct vmspace_list buckets[VMSPACE_BUCKETS]; /* books: owned */
+    struct vmspace_window_tree windows;           /* books: owned */
 };
 
 /* None yet. */
@@ -69,7 +69,8 @@ int vmspaces_add_window(struct vmspaces *spaces, gpa_t start, gpa_t end, bool re
  * -EEXIST, -ENOSPC (the limit of entries), -ENOMEM, or by what the map's function returns
  * (vm_map_setmap, vm_map_protect, vm_map_advise, vm_map_insert, vm_map_remove, vm_map_copy,
  * vm_map_wire, vm_map_unwire).  On failure nothing changed, but that a vmspace that cannot be
- * destroyed keeps only the windows that are left.  ADVISE of a part, COPY, WIRE and UNWIRE take C.
+ * destroyed keeps only the windows that are left.  ADVISE of a part, COPY, WIRE and UNWIRE
+ * take `cut`.
  */
 int vmspace_setmap(struct vmspaces *spaces, const struct call_setmap *call)
     __attribute__((warn_unused_result));

@@ -12,12 +12,12 @@
 
 /* One vCPU that waits; on its thread's stack. */
 struct waiter {
-    TAILQ_ENTRY(waiter) link; /* W, while `queued` */
+    TAILQ_ENTRY(waiter) link; /* words, while `queued` */
     unsigned cpu;             /* (c) */
     gpa_t word;               /* (c) as word_find gave it */
-    bool queued;              /* W: neither woken nor gone */
-    bool compared;            /* W: the word was what is expected */
-    bool parked;              /* W: told to ops->park */
+    bool queued;              /* words: neither woken nor gone */
+    bool compared;            /* words: the word was what is expected */
+    bool parked;              /* words: told to ops->park */
 };
 
 /* --- Words --------------------------------------------------------------- */

@@ -15,7 +15,7 @@
  * word, and not counted against the number that the WAKE is for, since it may have been about to
  * refuse.
  *
- * Locks: W, the queue's.  It comes after a device's and before those of the engine; no page is
+ * Locks: `words`, the queue's.  It comes after a device's and before those of the engine; no page is
  * waited for with it.
  */
 #ifndef WAIT_H
@@ -42,10 +42,10 @@ struct wait_ops {
      */
     void (*prepare)(void *context, unsigned cpu);
     enum wait_sleep (*sleep)(void *context, unsigned cpu, uint64_t deadline);
-    /* From any thread; W held. */
+    /* From any thread; `words` held. */
     void (*wake)(void *context, unsigned cpu);
-    /* The vCPU is about to sleep without a time-out, W held; true = no vCPU is left that could ever
-     * wake another.  Undone by `unpark` when it is woken, W held. */
+    /* The vCPU is about to sleep without a time-out, `words` held; true = no vCPU is left that could
+     * ever wake another.  Undone by `unpark` when it is woken, `words` held. */
     bool (*park)(void *context);
     void (*unpark)(void *context);
     /* `park` said true to this vCPU.  No lock held. */
@@ -62,8 +62,8 @@ struct wait_queue {
     uint64_t ram_pages;         /* (c) page index = GPA >> PAGE_SHIFT */
     const struct wait_ops *ops; /* (c) borrowed */
     void *context;              /* (c) borrowed */
-    struct vm_mutex lock;       /* W */
-    struct wait_list waiters;   /* W: oldest first; each vCPU is there once at most */
+    struct vm_mutex lock;       /* words */
+    struct wait_list waiters;   /* words: oldest first; each vCPU is there once at most */
 };
 
 /* RAM's object has `ram_pages` pages. */
@@ -75,7 +75,7 @@ void wait_queue_fini(struct wait_queue *queue);
 
 /*
  * WAIT of vCPU `cpu`, by its thread: sleep if the word is what is expected.
- * Locks: none held; takes W and the engine's; sleeps.
+ * Locks: none held; takes `words` and the engine's; sleeps.
  * Returns VM_OK with *error 0 (woken, or for no reason), -EBUSY (the word is something else),
  * -ETIMEDOUT; or why the word cannot be read, with *info.
  */

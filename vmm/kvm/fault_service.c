@@ -17,8 +17,16 @@
  * leaves to be done when its vCPU goes on already (vm_fault_end), as soon as there are two vCPUs.
  * Where no worker is to be had the thread does all that itself.
  *
- * Locks: each vCPU's record has its mutex (R, fault_vcpu.h); the report of the faults that waited
- * has one (T), innermost.  Neither is held while a fault is resolved.
+ * Foreign messages: where KVM hands a vCPU's fault to a thread of the kernel's, that thread asks for
+ * write access whatever the vCPU wants, and its id is no vCPU's, or is one by accident, as it is of
+ * another PID namespace.  So nothing is done on its word.  A page that is not mapped is mapped for
+ * reading, which may do.  When the thread comes again because it wants to write, it is made to
+ * fail: the page becomes inaccessible, the thread gives up, the vCPU makes its access itself, fails, and
+ * its instruction tells what it needs (fault_service_take_foreign).  What no instruction tells of, as
+ * the processor's own use of tables and stacks, comes a third time, and then it is a write.
+ *
+ * Locks: each vCPU's record has its mutex (`failure`, fault_vcpu.h); the report of the faults that
+ * waited has one (`report`), innermost.  Neither is held while a fault is resolved.
  */
 #include "vmm/kvm/fault_service.h"
 
@@ -29,6 +37,7 @@
 #include "vmm/kvm/fault_reader.h"
 #include "vmm/kvm/fault_vcpu.h"
 #include "vmm/kvm/kvm_compat.h"
+#include "vmm/kvm/thread_ids.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -54,6 +63,9 @@
 /* Workers for each vCPU: one for the fault it waits for, one for what the fault before left. */
 #define WORKERS_PER_VCPU 2u
 
+/* How many pages are remembered that a foreign thread could not write. */
+#define FOREIGN_REFUSED 256u
+
 struct fault_thread {
     struct fault_service *service; /* (c) borrowed */
     unsigned index;                /* (c) */
@@ -72,23 +84,27 @@ struct fault_service {
     _Atomic bool fatal_said;            /* (a) */
     _Atomic unsigned nfailing;          /* (a) vCPUs whose failure waits to be taken */
     _Atomic bool warned;                /* (a) of a worker that could not be made */
-    struct fault_vcpu *vcpus;           /* (c) owned, config.nvcpus */
-    unsigned nthreads;                  /* start's and stop's: threads made, or to be made */
-    _Atomic bool few_threads;           /* (a) fewer than vCPUs */
-    struct fault_thread *threads;       /* (c) owned, nthreads */
-    struct workers *workers;            /* (c) owned */
-    struct vm_mutex lock;               /* T */
-    struct fault_report waited;         /* T: messages answered after waiting */
+    /* (a) Pages, + 1, that a foreign write was refused for. */
+    _Atomic uint64_t refused[FOREIGN_REFUSED];
+    bool ids_tell;                /* (c) a message with a vCPU's thread id is that vCPU's */
+    struct fault_vcpu *vcpus;     /* (c) owned, config.nvcpus, then one for all foreign threads */
+    unsigned nthreads;            /* start's and stop's: threads made, or to be made */
+    _Atomic bool few_threads;     /* (a) fewer than vCPUs */
+    struct fault_thread *threads; /* (c) owned, nthreads */
+    struct workers *workers;      /* (c) owned */
+    struct vm_mutex lock;         /* report */
+    struct fault_report waited;   /* report: messages answered after waiting */
 };
 
 /* One message on its way to its answer. */
 struct fault {
     struct fault_service *service; /* borrowed */
-    struct fault_vcpu *vcpu;       /* borrowed; NULL: the thread is no vCPU's */
+    struct fault_vcpu *vcpu;       /* borrowed; the foreign one: the thread is no vCPU's */
     unsigned number;               /* of the vCPU's message */
     gpa_t gpa;
     vm_prot_t access;
     uint64_t flags;             /* the message's */
+    bool unknown;               /* nobody knows which vCPU wants what */
     uint64_t read_at;           /* ns */
     uint64_t wakeups;           /* when it was read (kvm_pmap_wakeups) */
     enum vm_result result;      /* VM_RETRY: it has to wait */
@@ -112,22 +128,37 @@ say_fatal(struct fault_service *service, const char *format, ...)
 
 /* --- vCPU records -------------------------------------------------------- */
 
+/* What is known of threads that are no vCPU's. */
+static struct fault_vcpu *
+foreign_record(struct fault_service *service)
+{
+    return &service->vcpus[service->config.nvcpus];
+}
+
 static struct fault_vcpu *
 vcpu_of_tid(struct fault_service *service, pid_t tid)
 {
     for (unsigned i = 0; i < service->config.nvcpus; i++)
         if (atomic_load_explicit(&service->vcpus[i].tid, memory_order_relaxed) == tid)
             return &service->vcpus[i];
-    return NULL;
+    return foreign_record(service);
+}
+
+static bool
+is_foreign(const struct fault *fault)
+{
+    return fault->vcpu == foreign_record(fault->service);
 }
 
 /* The vCPU's fault was answered, by a mapping of that generation or FAULT_NO_MAPPING. */
 static void
-watch_progress(struct fault_service *service, struct fault_vcpu *vcpu, gpa_t gpa,
-               unsigned generation)
+watch_progress(const struct fault *fault, gpa_t gpa, unsigned generation)
 {
-    if (fault_vcpu_repeats(vcpu, gpa, generation))
-        service->config.suspect(service->config.context, (unsigned)(vcpu - service->vcpus), gpa);
+    struct fault_service *service = fault->service;
+
+    if (!is_foreign(fault) && fault_vcpu_repeats(fault->vcpu, gpa, generation))
+        service->config.suspect(service->config.context, (unsigned)(fault->vcpu - service->vcpus),
+                                gpa);
 }
 
 /* Make a page accessible again that a failure kept from being so. */
@@ -198,7 +229,7 @@ answer_failure(const struct fault *fault)
     struct vm_fault_info stale;
     int error;
 
-    if (fault->vcpu == NULL) {
+    if (is_foreign(fault) && !service->config.foreign) {
         say_fatal(service, "%s of guest address 0x%llx by a thread that is no vCPU: %s",
                   vm_access_name(info->access), gpa, vm_result_name(info->result));
         return ANSWER_FATAL;
@@ -213,7 +244,7 @@ answer_failure(const struct fault *fault)
     if (error == -ESTALE)
         pmap_wake(service->config.map->pmap, info->gpa);
     if (error == -ESTALE || error == -EAGAIN) {
-        watch_progress(service, fault->vcpu, info->gpa, FAULT_NO_MAPPING);
+        watch_progress(fault, info->gpa, FAULT_NO_MAPPING);
         return ANSWER_REPEATED;
     }
     say_fatal(service, "cannot make the access to guest address 0x%llx fail: %s", gpa,
@@ -228,8 +259,7 @@ answer(const struct fault *fault)
         return answer_host_failure(fault->service, &fault->info);
     if (fault->result != VM_OK)
         return answer_failure(fault);
-    if (fault->vcpu != NULL)
-        watch_progress(fault->service, fault->vcpu, fault->gpa, fault->info.generation);
+    watch_progress(fault, fault->gpa, fault->info.generation);
     return ANSWER_RESOLVED;
 }
 
@@ -237,6 +267,7 @@ static void
 count_message(struct fault_report *report, const struct fault *fault, enum answer answer)
 {
     report->messages++;
+    report->foreign += is_foreign(fault);
     if ((fault->flags & UFFD_PAGEFAULT_FLAG_WP) != 0)
         report->write_protect++;
     else if ((fault->flags & UFFD_PAGEFAULT_FLAG_MINOR) != 0)
@@ -244,11 +275,23 @@ count_message(struct fault_report *report, const struct fault *fault, enum answe
     else
         report->missing++;
     report->resolved += answer == ANSWER_RESOLVED;
-    report->failed += answer == ANSWER_FAILED;
+    report->failed += answer == ANSWER_FAILED && !fault->unknown;
     histogram_add(&report->latency, clock_now_ns() - fault->read_at);
 }
 
 /* --- faults that wait ---------------------------------------------------- */
+
+/*
+ * A failure was recorded by who does not look afterwards whether the vCPU comes for it: a worker,
+ * or a fault thread that has more to do.  The fault threads may all sleep, and not look either.
+ */
+static void
+kick_failed(const struct fault *fault)
+{
+    struct fault_service *service = fault->service;
+
+    service->config.kick(service->config.context, (unsigned)(fault->vcpu - service->vcpus));
+}
 
 /* What is left of a fault, its answer included if it has none yet. */
 static void
@@ -259,6 +302,8 @@ finish(struct fault *fault)
     if (fault->result == VM_RETRY) {
         fault->result = vm_fault_resume(fault->rest, &fault->info);
         enum answer given = answer(fault);
+        if (given == ANSWER_FAILED)
+            kick_failed(fault);
         vm_mutex_lock(&service->lock);
         count_message(&service->waited, fault, given);
         vm_mutex_unlock(&service->lock);
@@ -317,6 +362,63 @@ finish_somewhere(struct fault *fault)
     finish(fault);
 }
 
+/* Who sent the message, and what access it asks for. */
+static void
+identify(struct fault *fault, const struct uffd_msg *msg)
+{
+    struct fault_service *service = fault->service;
+    uint64_t writes = UFFD_PAGEFAULT_FLAG_WP;
+
+    fault->vcpu = vcpu_of_tid(service, (pid_t)msg->arg.pagefault.feat.ptid);
+    fault->unknown = service->config.foreign && (is_foreign(fault) || !service->ids_tell);
+    if (fault->unknown)
+        fault->vcpu = foreign_record(service);
+    else
+        writes |= UFFD_PAGEFAULT_FLAG_WRITE;
+    fault->access = (fault->flags & writes) != 0 ? VM_PROT_WRITE : VM_PROT_READ;
+    if (!is_foreign(fault))
+        fault->number = atomic_fetch_add(&fault->vcpu->messages, 1) + 1;
+}
+
+/* Is this a write that might be none, and was not refused just before? */
+static bool
+refuses(const struct fault *fault)
+{
+    uint64_t page = gpa_to_u64(fault->gpa) >> PAGE_SHIFT;
+    _Atomic uint64_t *refused = &fault->service->refused[page % FOREIGN_REFUSED];
+
+    if (!fault->unknown || fault->access != VM_PROT_WRITE)
+        return false;
+    return atomic_exchange(refused, page + 1) != page + 1;
+}
+
+/* A write that came after it was refused. */
+static void
+forget_refusal(const struct fault *fault)
+{
+    uint64_t page = gpa_to_u64(fault->gpa) >> PAGE_SHIFT;
+
+    if (fault->unknown && fault->access == VM_PROT_WRITE)
+        atomic_store(&fault->service->refused[page % FOREIGN_REFUSED], 0);
+}
+
+/* Begin to resolve the fault, or refuse it. */
+static void
+start(struct fault *fault)
+{
+    fault->wakeups = kvm_pmap_wakeups(fault->service->config.kpmap, fault->gpa);
+    if (refuses(fault)) {
+        fault->result = VM_PROTECTION;
+        fault->info = (struct vm_fault_info){ .result = VM_PROTECTION,
+                                              .access = fault->access,
+                                              .gpa = fault->gpa };
+        return;
+    }
+    forget_refusal(fault);
+    fault->result = vm_fault_start(fault->service->config.map, fault->gpa, fault->access,
+                                   VM_FAULT_BURST, &fault->info, &fault->rest);
+}
+
 static void
 handle_message(struct fault_thread *thread, const struct uffd_msg *msg)
 {
@@ -332,14 +434,8 @@ handle_message(struct fault_thread *thread, const struct uffd_msg *msg)
                   (unsigned long long)msg->arg.pagefault.address);
         return;
     }
-    bool write = (fault.flags & (UFFD_PAGEFAULT_FLAG_WRITE | UFFD_PAGEFAULT_FLAG_WP)) != 0;
-    fault.access = write ? VM_PROT_WRITE : VM_PROT_READ;
-    fault.vcpu = vcpu_of_tid(service, (pid_t)msg->arg.pagefault.feat.ptid);
-    if (fault.vcpu != NULL)
-        fault.number = atomic_fetch_add(&fault.vcpu->messages, 1) + 1;
-    fault.wakeups = kvm_pmap_wakeups(service->config.kpmap, fault.gpa);
-    fault.result = vm_fault_start(service->config.map, fault.gpa, fault.access, VM_FAULT_BURST,
-                                  &fault.info, &fault.rest);
+    identify(&fault, msg);
+    start(&fault);
     if (fault.result != VM_RETRY)
         count_message(&thread->report, &fault, answer(&fault));
     if (fault.rest != NULL)
@@ -424,7 +520,7 @@ init_records(struct fault_service *service)
 {
     vm_mutex_init(&service->lock);
     histogram_init(&service->waited.latency);
-    for (unsigned i = 0; i < service->config.nvcpus; i++)
+    for (unsigned i = 0; i <= service->config.nvcpus; i++)
         fault_vcpu_init(&service->vcpus[i]);
     for (unsigned i = 0; i < service->nthreads; i++) {
         struct fault_thread *thread = &service->threads[i];
@@ -495,7 +591,8 @@ service_alloc(const struct fault_service_config *config, struct fault_service **
     service->delay.epoll_fd = -1;
     service->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     error = service->stop_fd < 0 ? -errno : 0;
-    service->vcpus = calloc(config->nvcpus, sizeof(service->vcpus[0]));
+    service->ids_tell = !config->foreign || thread_ids_are_unique(THREAD_IDS_NAMESPACE);
+    service->vcpus = calloc(config->nvcpus + 1, sizeof(service->vcpus[0]));
     service->threads = calloc(service->nthreads, sizeof(service->threads[0]));
     if (error == 0 && (service->vcpus == NULL || service->threads == NULL))
         error = -ENOMEM;
@@ -534,6 +631,7 @@ report_add(struct fault_report *to, const struct fault_report *from)
     to->missing += from->missing;
     to->minor += from->minor;
     to->write_protect += from->write_protect;
+    to->foreign += from->foreign;
     to->resolved += from->resolved;
     to->failed += from->failed;
     histogram_merge(&to->latency, &from->latency);
@@ -556,7 +654,7 @@ fault_service_stop(struct fault_service *service, struct fault_report *report)
     join_threads(service);
     workers_destroy(service->workers);
     service->workers = NULL;
-    for (unsigned i = 0; i < service->config.nvcpus; i++)
+    for (unsigned i = 0; i <= service->config.nvcpus; i++)
         (void)take_failure(service, &service->vcpus[i], 0, &info);
     if (report != NULL)
         make_report(service, report);
@@ -580,6 +678,14 @@ fault_service_take_failure(struct fault_service *service, unsigned index,
     for (unsigned i = 0; i < service->config.nvcpus; i++)
         (void)take_failure(service, &service->vcpus[i], FAILURE_EXPIRES_NS, &expired);
     return false;
+}
+
+bool
+fault_service_take_foreign(struct fault_service *service)
+{
+    struct vm_fault_info info;
+
+    return take_failure(service, foreign_record(service), 0, &info);
 }
 
 void

@@ -40,6 +40,11 @@ struct fault_service_config {
     unsigned nthreads; /* 0 = chosen */
     enum fault_placement placement;
     /*
+     * KVM may hand a vCPU's fault to a thread of the kernel's, which is then the one that waits
+     * (docs/hosts.md, Asynchronous page faults).
+     */
+    bool foreign;
+    /*
      * The service cannot go on (a thread died, an ioctl failed in a way that
      * leaves a vCPU blocked, vm_fault reported VM_HOST_FAILURE): end the VM.
      * `message` is one line.  Called from a fault thread, a worker, or a vCPU thread in
@@ -50,8 +55,8 @@ struct fault_service_config {
      * mapping that resolved it the time before: look whether it makes progress.  Called again
      * after as many more.  From a fault thread or a worker. */
     void (*suspect)(void *context, unsigned vcpu, gpa_t gpa);
-    /* A vCPU has not come for its failure: make it leave KVM_RUN, it asks then.  From a fault
-     * thread. */
+    /* A vCPU has not come for its failure, or nobody will look whether it does: make it leave
+     * KVM_RUN, it asks then.  From a fault thread or a worker. */
     void (*kick)(void *context, unsigned vcpu);
     /* There are fewer threads than there should be, and `error` says why: faults may have to wait for
      * each other.  `message` lives for ever.  From fault_service_start or a fault thread. */
@@ -68,6 +73,8 @@ struct fault_report {
     uint64_t missing;  /* ... of these, by kind; they add up to messages */
     uint64_t minor;
     uint64_t write_protect;
+    uint64_t
+        foreign; /* ... and how many were of threads that are no vCPU's, for all that is known */
     uint64_t resolved;        /* messages answered by a mapping */
     uint64_t failed;          /* messages that became an exception */
     struct histogram latency; /* ns from reading a message to its answer */
@@ -93,6 +100,14 @@ void fault_service_attach(struct fault_service *service, unsigned index);
  */
 bool fault_service_take_failure(struct fault_service *service, unsigned index,
                                 struct vm_fault_info *info);
+
+/*
+ * KVM_RUN of a vCPU failed, or KVM emulates an access, and no failure is recorded for the vCPU.  Was
+ * an access made to fail that a foreign thread made for some vCPU, nobody knows which and how?
+ * true: the page's protection is restored; what the instruction at RIP needs tells whether that vCPU
+ * was it, and what becomes of it.
+ */
+bool fault_service_take_foreign(struct fault_service *service);
 
 /* For tests: make fault thread `index` end as if its read had failed. */
 void fault_service_kill_thread(struct fault_service *service, unsigned index);

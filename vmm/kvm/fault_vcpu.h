@@ -7,7 +7,7 @@
  * again, and two of its messages are under way.  Only the latest one may make it fail: the page of
  * an earlier one is just woken, in case that somebody waits there after all.
  *
- * Locks: each vCPU has a mutex (R), before the pmap's F.
+ * Locks: each vCPU has a mutex (`failure`), before the pmap's `foreign`.
  */
 #ifndef FAULT_VCPU_H
 #define FAULT_VCPU_H
@@ -19,16 +19,16 @@
 #include <sys/types.h>
 
 struct fault_vcpu {
-    struct vm_mutex lock;         /* R */
+    struct vm_mutex lock;         /* failure */
     _Atomic pid_t tid;            /* (a) 0 = not attached */
     _Atomic unsigned messages;    /* (a) how many came: the number of the latest one */
-    bool failing;                 /* R: a failure waits to be taken */
-    uint64_t failed_at;           /* R */
-    uint64_t kick_at;             /* R: when the failure should have been taken */
-    struct vm_fault_info failure; /* R */
-    uint64_t page;                /* R: progress watch: what was resolved last, ... */
-    unsigned generation;          /* R: ... by which mapping, */
-    unsigned repeats;             /* R: and how often in a row it was there already */
+    bool failing;                 /* failure: a failure waits to be taken */
+    uint64_t failed_at;           /* failure */
+    uint64_t kick_at;             /* failure: when the failure should have been taken */
+    struct vm_fault_info failure; /* failure */
+    uint64_t page;                /* failure: progress watch: what was resolved last, ... */
+    unsigned generation;          /* failure: ... by which mapping, */
+    unsigned repeats;             /* failure: and how often in a row it was there already */
 };
 
 #define FAULT_KICK_NS 4000000u

@@ -8,16 +8,22 @@
 
 #include "vmm/base/limits.h"
 #include "vmm/kvm/kvm_compat.h"
+#include "vmm/kvm/kvm_ioctl.h"
 #include "vmm/vpagetable/vm_types.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/kvm.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+/* More entries than any KVM has. */
+#define CPUID_MAX 256u
 
 /* Linux 5.19, the last of these to come, is the oldest kernel that will do. */
 #define UFFD_FEATURES_NEEDED                                                                   \
@@ -188,6 +194,22 @@ probe_uffd(struct kvm_host *host, struct failure *failure)
     return 0;
 }
 
+static int
+ask_cpuid(struct kvm_host *host, struct failure *failure)
+{
+    int error = -ENOMEM;
+
+    host->cpuid = calloc(1, sizeof(*host->cpuid) + CPUID_MAX * sizeof(host->cpuid->entries[0]));
+    if (host->cpuid != NULL) {
+        host->cpuid->nent = CPUID_MAX;
+        error = kvm_ioctl(host->kvm_fd, KVM_GET_SUPPORTED_CPUID, host->cpuid);
+    }
+    if (error == 0)
+        return 0;
+    return failure_set(failure, error, "cannot ask KVM for its CPUID: %s",
+                       limits_explain(error).text);
+}
+
 int
 kvm_host_open(struct kvm_host *host, struct failure *failure)
 {
@@ -201,6 +223,8 @@ kvm_host_open(struct kvm_host *host, struct failure *failure)
     if (error == 0)
         error = ask_capabilities(host, failure);
     if (error == 0)
+        error = ask_cpuid(host, failure);
+    if (error == 0)
         error = probe_uffd(host, failure);
     if (error != 0)
         kvm_host_close(host);
@@ -213,4 +237,6 @@ kvm_host_close(struct kvm_host *host)
     if (host->kvm_fd >= 0)
         close(host->kvm_fd);
     host->kvm_fd = -1;
+    free(host->cpuid);
+    host->cpuid = NULL;
 }

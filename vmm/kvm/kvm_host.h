@@ -13,13 +13,16 @@
 
 #include <stdbool.h>
 
+struct kvm_cpuid2; /* linux/kvm.h */
+
 struct kvm_host {
-    int kvm_fd;              /* owned: /dev/kvm */
-    bool uffd_continue_wp;   /* UFFDIO_CONTINUE can install write-protected (Linux 6.4) */
-    bool sync_regs;          /* KVM_CAP_SYNC_REGS covers regs, sregs, events */
-    bool immediate_exit;     /* KVM_CAP_IMMEDIATE_EXIT */
-    bool memory_fault_info;  /* KVM_EXIT_MEMORY_FAULT may be filled */
-    unsigned vcpu_mmap_size; /* bytes of struct kvm_run */
+    int kvm_fd;               /* owned: /dev/kvm */
+    bool uffd_continue_wp;    /* UFFDIO_CONTINUE can install write-protected (Linux 6.4) */
+    bool sync_regs;           /* KVM_CAP_SYNC_REGS covers regs, sregs, events */
+    bool immediate_exit;      /* KVM_CAP_IMMEDIATE_EXIT */
+    bool memory_fault_info;   /* KVM_EXIT_MEMORY_FAULT may be filled */
+    unsigned vcpu_mmap_size;  /* bytes of struct kvm_run */
+    struct kvm_cpuid2 *cpuid; /* owned: what KVM offers (KVM_GET_SUPPORTED_CPUID, which is slow) */
 };
 
 /*

@@ -154,7 +154,7 @@ frame_how(const struct pmap_frame *frame)
     return (frame->fill ? UFFD_FILL : 0) | ((frame->prot & VM_PROT_WRITE) != 0 ? UFFD_WRITE : 0);
 }
 
-/* Locks: F held, or the chunk has no foreign page (see kvm_window_maps). */
+/* Locks: `foreign` held, or the chunk has no foreign page (see kvm_window_maps). */
 static struct group
 group_at(const struct kvm_window *kw, uint64_t page, const struct pmap_frame *frames,
          unsigned npages)
@@ -192,7 +192,7 @@ remap_group(struct kvm_pmap *kp, struct kvm_window *kw, uint64_t page,
     return error;
 }
 
-/* Locks: F held. */
+/* Locks: `foreign` held. */
 static int
 enter_group(struct kvm_pmap *kp, struct kvm_window *kw, uint64_t page,
             const struct pmap_frame *frames, const struct group *g, unsigned *done)

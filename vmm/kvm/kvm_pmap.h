@@ -42,7 +42,7 @@ struct kvm_pmap_config {
     struct vm_system *sys;    /* borrowed */
     /*
      * The host refused what the engine relies on: one line, cause and remedy.  It has called
-     * kvm_pmap_abort when it returns.  Locks: W and P may be held, or E; not F.
+     * kvm_pmap_abort when it returns.  Locks: W and P may be held, or E; not `foreign`.
      */
     void (*fatal)(void *context, const char *message);
     void *context; /* borrowed */

@@ -182,7 +182,8 @@ chunk_alloc(struct kvm_window *kw, uint64_t page)
     return fc;
 }
 
-/* The record of the chunk around `page`, made if need be; NULL without memory.  P and F held. */
+/* The record of the chunk around `page`, made if need be; NULL without memory.  P and
+ * `foreign` held. */
 static struct foreign_chunk *
 chunk_get(struct kvm_window *kw, uint64_t page)
 {

@@ -25,12 +25,12 @@
  *  3. A failed page stays inaccessible until its count drops to 0; a closing window does until
  *     it is gone.
  *
- * A change of VMAs that fails where the caller cannot be told (`failure`) ends the VM, when F has
- * been let go of.
+ * A change of VMAs that fails where the caller cannot be told (the field `failure`) ends the VM,
+ * when `foreign` has been let go of.
  *
- * Lock F (foreign_lock) is held around everything that changes VMAs.  Order: P
- * before F; F is innermost.  A chunk's `npages` grows only under P and F, and
- * shrinks under F: who holds P and reads 0 needs no F to rely on it.
+ * Locks: `foreign` (foreign_lock) is held around everything that changes VMAs.  P comes before it,
+ * nothing inside it.  A chunk's `npages` grows only under P and `foreign`, and shrinks under
+ * `foreign`: who holds P and reads 0 needs no `foreign` to rely on it.
  */
 #ifndef KVM_WINDOW_H
 #define KVM_WINDOW_H
@@ -51,12 +51,12 @@ struct kvm_window;
 
 /* Foreign pages of what a window has of one aligned range of PMAP_CHUNK_PAGES guest pages. */
 struct foreign_chunk {
-    TAILQ_ENTRY(foreign_chunk) link; /* F: on kvm_pmap.foreign while npages != 0 */
+    TAILQ_ENTRY(foreign_chunk) link; /* foreign: on kvm_pmap.foreign while npages != 0 */
     struct kvm_window *window;       /* (c) borrowed */
     uint64_t first;                  /* (c) guest page number of frame[0] */
     unsigned size;                   /* (c) pages it has */
-    _Atomic unsigned npages;         /* (a) F to write: foreign pages */
-    uint32_t frame[];                /* F: a vm_frame_t, or FOREIGN_NONE */
+    _Atomic unsigned npages;         /* (a) foreign to write: foreign pages */
+    uint32_t frame[];                /* foreign: a vm_frame_t, or FOREIGN_NONE */
 };
 TAILQ_HEAD(foreign_queue, foreign_chunk);
 
@@ -64,11 +64,11 @@ struct kvm_window {
     struct kvm_pmap *kpmap; /* (c) borrowed */
     uint64_t first;         /* (c) guest page number */
     uint64_t npages;        /* (c) */
-    vm_frame_t natural;     /* F, and no mapping of the window in use to write: its home mapping's
+    vm_frame_t natural; /* foreign, and no mapping of the window in use to write: its home mapping's
                            first frame, or PMAP_NO_NATURAL: home is the placeholder */
-    bool closing;           /* F: inaccessible for good */
-    uint64_t nchunks;       /* (c) */
-    _Atomic(struct foreign_chunk *) *chunks; /* (a) owned; P and F to write */
+    bool closing;       /* foreign: inaccessible for good */
+    uint64_t nchunks;   /* (c) */
+    _Atomic(struct foreign_chunk *) *chunks; /* (a) owned; P and foreign to write */
 };
 
 struct failed_page {
@@ -82,24 +82,24 @@ struct kvm_pmap {
     struct memslots slots;
     uint8_t *space;               /* (c) owned: KVM_PMAP_SPACE bytes */
     int placeholder;              /* (c) owned: a file without content */
-    struct vm_mutex foreign_lock; /* F */
-    struct vm_ranges windows;     /* F: struct kvm_window, owned by the pmap's */
-    struct foreign_queue foreign; /* F: oldest first */
-    uint64_t vmas;                /* F: most VMAs that windows can have made ... */
-    uint64_t home_vmas;           /* F: ... and home mappings of these */
-    uint64_t vma_limit;           /* F */
-    int failure;                  /* F: a failure to tell, or 0 ... */
-    uint64_t failed_page;         /* F: ... and where */
-    struct failed_page *failed;   /* F: owned */
-    unsigned nfailed;             /* F */
-    bool aborted;                 /* F */
+    struct vm_mutex foreign_lock; /* foreign */
+    struct vm_ranges windows;     /* foreign: struct kvm_window, owned by the pmap's */
+    struct foreign_queue foreign; /* foreign: oldest first */
+    uint64_t vmas;                /* foreign: most VMAs that windows can have made ... */
+    uint64_t home_vmas;           /* foreign: ... and home mappings of these */
+    uint64_t vma_limit;           /* foreign */
+    int failure;                  /* foreign: a failure to tell, or 0 ... */
+    uint64_t failed_page;         /* foreign: ... and where */
+    struct failed_page *failed;   /* foreign: owned */
+    unsigned nfailed;             /* foreign */
+    bool aborted;                 /* foreign */
     void (*fatal)(void *context, const char *message); /* (c) */
     void *context;                                     /* (c) borrowed */
     _Atomic uint64_t wakeups[WAKEUP_COUNTERS];         /* (a) by chunk, hashed */
     _Atomic uint64_t enter_calls;                      /* (a) */
     _Atomic uint64_t natural_pages;                    /* (a) */
     _Atomic uint64_t foreign_pages;                    /* (a) */
-    uint64_t foreign_evictions;                        /* F */
+    uint64_t foreign_evictions;                        /* foreign */
 };
 
 static inline void *
@@ -108,32 +108,33 @@ kvm_window_address(const struct kvm_pmap *kp, uint64_t page)
     return kp->space + (page << PAGE_SHIFT);
 }
 
-/* The window around a guest page, or NULL.  Locks: F held. */
+/* The window around a guest page, or NULL.  Locks: `foreign` held. */
 struct kvm_window *kvm_window_find(struct kvm_pmap *kp, uint64_t page)
     VM_REQUIRES(kp->foreign_lock);
 
-/* Let go of F, and tell of a failure that nobody was told of yet. */
+/* Let go of `foreign`, and tell of a failure that nobody was told of yet. */
 void kvm_pmap_unlock(struct kvm_pmap *kp) VM_RELEASES(kp->foreign_lock);
 
-/* Make a window of unmapped pages, without memslot.  Locks: takes F.  Returns 0 or -ENOMEM. */
+/* Make a window of unmapped pages, without memslot.  Locks: takes `foreign`.  Returns 0 or
+ * -ENOMEM. */
 int kvm_window_create(struct kvm_pmap *kp, uint64_t first, uint64_t npages, vm_frame_t natural,
                       struct kvm_window **kwp) __attribute__((warn_unused_result));
 
-/* Make its range inaccessible and wake its waiters.  Locks: takes F. */
+/* Make its range inaccessible and wake its waiters.  Locks: takes `foreign`. */
 void kvm_window_close(struct kvm_window *kw);
 
 /* Free a closed window; its range, which no memslot shows for its sake any more, is the
- * placeholder's again.  Locks: takes F. */
+ * placeholder's again.  Locks: takes `foreign`. */
 void kvm_window_destroy(struct kvm_window *kw);
 
 /* Give the window other natural frames; all its pages become home and unmapped.
- * Locks: takes F. */
+ * Locks: takes `foreign`. */
 void kvm_window_rebase(struct kvm_window *kw, vm_frame_t natural);
 
 /* Might pages of the chunk around `page` be foreign?  Locks: P held. */
 bool kvm_window_has_foreign(const struct kvm_window *kw, uint64_t page);
 
-/* Does the VMA at `page` map `frame`?  Locks: F held, or P and !kvm_window_has_foreign. */
+/* Does the VMA at `page` map `frame`?  Locks: `foreign` held, or P and !kvm_window_has_foreign. */
 bool kvm_window_maps(const struct kvm_window *kw, uint64_t page, vm_frame_t frame);
 
 /*

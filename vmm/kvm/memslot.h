@@ -31,11 +31,11 @@ struct memslots {
     uint8_t *space;         /* (c) borrowed: where guest page 0 would be */
     uint64_t space_npages;  /* (c) */
     uint64_t cell;          /* (c) pages */
-    struct vm_mutex lock;   /* guards what follows; held across the ioctl, no fault takes it */
-    struct vm_ranges slots; /* struct memslot, owned */
-    uint64_t *used;         /* owned: bitmap of `limit` bits, by number */
-    unsigned lowest;        /* no lower number is free */
-    int (*ioctl)(int fd, unsigned long request, void *argument); /* replaced by tests */
+    struct vm_mutex lock;   /* slots: held across the ioctl, no fault takes it */
+    struct vm_ranges slots; /* slots: struct memslot, owned */
+    uint64_t *used;         /* slots: owned, bitmap of `limit` bits, by number */
+    unsigned lowest;        /* slots: no lower number is free */
+    int (*ioctl)(int fd, unsigned long request, void *argument); /* (c) replaced by tests */
 };
 
 /* Slots of at most `limit` for guest pages below space_npages.  Returns 0 or -ENOMEM. */

@@ -10,4 +10,5 @@ KVM_FILES := \
 	kvm_vm.c \
 	kvm_window.c \
 	memslot.c \
+	thread_ids.c \
 	uffd.c

@@ -204,6 +204,24 @@ file_getpages(struct vm_object *object, struct vm_page **m, unsigned count, unsi
     return VM_PAGER_ERROR;
 }
 
+/* The file's size is asked for afresh, and neither it nor a failure is noted. */
+static enum vm_pager_result
+file_peek(struct vm_object *object, vm_pindex_t pindex, void *page)
+{
+    struct file_pager *pager = pager_of(object);
+    int fd = pager_fd(pager);
+    off_t size = pager->id.io->size(fd);
+    int got;
+
+    if (size < 0 || bytes_from(pager, pindex, (uint64_t)size) == 0)
+        return VM_PAGER_ERROR;
+    got = page_io_peek(pager->id.io->read, fd, pager->id.offset + (pindex << PAGE_SHIFT), page);
+    if (got <= 0)
+        return VM_PAGER_ERROR;
+    memset((uint8_t *)page + got, 0, PAGE_SIZE - (size_t)got);
+    return VM_PAGER_OK;
+}
+
 /*
  * Dirty is cleared before the bytes are taken and set again if that fails, so
  * that a page modified meanwhile is still dirty afterwards.
@@ -278,6 +296,7 @@ static const struct vm_pager_ops file_pager_ops = {
     .name = "file",
     .haspage = file_haspage,
     .getpages = file_getpages,
+    .peek = file_peek,
     .putpages = file_putpages,
     .error = file_pager_error,
     .dealloc = file_dealloc,

@@ -61,3 +61,22 @@ page_io_run(struct page_io *io)
             at = give_up_page(io, at, -errno);
     }
 }
+
+int
+page_io_peek(page_io_call call, int fd, uint64_t start, void *page)
+{
+    unsigned got = 0;
+
+    while (got < PAGE_SIZE) {
+        const struct iovec iov = { (uint8_t *)page + got, PAGE_SIZE - got };
+        ssize_t moved = call(fd, &iov, 1, (off_t)(start + got));
+
+        if (moved == 0)
+            break;
+        if (moved > 0)
+            got += (unsigned)moved;
+        else if (errno != EINTR)
+            return -errno;
+    }
+    return (int)got;
+}

@@ -28,6 +28,13 @@ struct page_io {
     int *why;  /* borrowed: per page, set for each that fails; NULL = nobody asks */
 };
 
+/*
+ * Read up to a page from byte `start` of the file into `page`, which is no page of the engine's.
+ * Locks: none held; sleeps.  Returns how many bytes there were, or -errno.
+ */
+int page_io_peek(page_io_call call, int fd, uint64_t start, void *page)
+    __attribute__((warn_unused_result));
+
 /* Locks: none held; sleeps. */
 void page_io_run(struct page_io *io);
 

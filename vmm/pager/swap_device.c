@@ -41,14 +41,14 @@ struct swap_device {
     void (*lost)(void *context, const char *line); /* (c) NULL = nobody is told */
     void *lost_context;                            /* (c) borrowed */
     _Atomic int error;                             /* (a) negative errno of the latest failure */
-    struct vm_mutex lock;                          /* guards what follows */
-    uint64_t *bitmap;                              /* owned; bits beyond npages are set */
-    uint64_t used;
-    uint64_t next;          /* where to look first */
-    unsigned longest;       /* no free run is known to be longer */
-    struct swap_sums *sums; /* owned; the sum of a slot in use is its owner's */
-    struct loss told;       /* last */
-    unsigned ntold;
+    struct vm_mutex lock;                          /* swap */
+    uint64_t *bitmap;                              /* swap: owned; bits beyond npages are set */
+    uint64_t used;                                 /* swap: slots */
+    uint64_t next;                                 /* swap: where to look first */
+    unsigned longest;                              /* swap: no free run is known to be longer */
+    struct swap_sums *sums; /* swap: owned; the sum of a slot in use is its owner's */
+    struct loss told;       /* swap: the last one */
+    unsigned ntold;         /* swap */
 };
 
 static const struct swap_device_io host_io = {
@@ -274,6 +274,18 @@ swap_device_read(struct swap_device *device, struct vm_page **m, unsigned count,
         swap_device_note(device, io.error);
     if (needed < count && !done[needed])
         tell_loss(device, slot + needed, why[needed]);
+}
+
+int
+swap_device_peek(struct swap_device *device, uint64_t slot, void *page)
+{
+    int got = page_io_peek(device->io->read, device->fd, slot << PAGE_SHIFT, page);
+
+    if (got < 0)
+        return got;
+    if ((uint64_t)got < PAGE_SIZE)
+        return -ENODATA;
+    return swap_sums_match(device->sums, slot, page) ? 0 : -EBADMSG;
 }
 
 void

@@ -89,6 +89,12 @@ void swap_device_note(struct swap_device *device, int error);
  */
 void swap_device_read(struct swap_device *device, struct vm_page **m, unsigned count, uint64_t slot,
                       unsigned needed, bool *done);
+/*
+ * Copy a slot's page into `page`; nothing is noted or told.  Returns 0; -EBADMSG: not what was
+ * written, or not any more; -ENODATA; -errno of the read.
+ */
+int swap_device_peek(struct swap_device *device, uint64_t slot, void *page)
+    __attribute__((warn_unused_result));
 void swap_device_write(struct swap_device *device, struct vm_page **m, unsigned count,
                        uint64_t slot, bool *done);
 

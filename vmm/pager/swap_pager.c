@@ -31,9 +31,9 @@ RB_HEAD(swap_tree, swap_block);
 /* What vm_object.swap points to. */
 struct swap_index {
     struct swap_device *device; /* (c) borrowed */
-    struct vm_mutex lock;       /* guards what follows */
-    struct swap_tree blocks;
-    uint64_t count; /* slots */
+    struct vm_mutex lock;       /* index */
+    struct swap_tree blocks;    /* index: owned */
+    uint64_t count;             /* index: slots */
 };
 
 /* --- An object's index --------------------------------------------------- */
@@ -199,6 +199,34 @@ swap_getpages(struct vm_object *object, struct vm_page **m, unsigned count, unsi
             result = done[reqpage] ? VM_PAGER_OK : VM_PAGER_ERROR;
     }
     return result;
+}
+
+/* The page's slot now, or NO_SLOT. */
+static uint32_t
+current_slot(struct swap_index *index, vm_pindex_t pindex)
+{
+    uint32_t slot;
+
+    vm_mutex_lock(&index->lock);
+    slot = index_slot(index, pindex);
+    vm_mutex_unlock(&index->lock);
+    return slot;
+}
+
+/* What was read counts only if it was the page's slot all the time. */
+static enum vm_pager_result
+swap_peek(struct vm_object *object, vm_pindex_t pindex, void *page)
+{
+    struct swap_index *index = index_of(object);
+    uint32_t slot = current_slot(index, pindex);
+    int error;
+
+    if (slot == NO_SLOT)
+        return VM_PAGER_FAIL;
+    error = swap_device_peek(index->device, slot, page);
+    if (current_slot(index, pindex) != slot)
+        return VM_PAGER_FAIL;
+    return error == 0 ? VM_PAGER_OK : VM_PAGER_ERROR;
 }
 
 /* Forget where the pages were before: that copy is out of date. */
@@ -398,6 +426,7 @@ static const struct vm_pager_ops swap_pager_ops = {
     .name = "swap",
     .haspage = swap_haspage,
     .getpages = swap_getpages,
+    .peek = swap_peek,
     .putpages = swap_putpages,
     .error = swap_error,
     .dealloc = swap_dealloc,

@@ -18,7 +18,7 @@
  * and could not be read as it was written (a device that ends early, or holds something else
  * now: what was there is lost, and must not come back as zeros); its slot is kept.
  *
- * Locks: the device's own for its slots, each object's for its index.  Both are
+ * Locks: `swap`, the device's, for its slots; `index`, each object's, for its index.  Both are
  * innermost: taken with O held or without, index before device, never during I/O.
  */
 #ifndef SWAP_PAGER_H

@@ -28,6 +28,7 @@
 struct pc {
     struct vm *vm;               /* (c) borrowed */
     struct irqchip chip;         /* (c) */
+    bool exact_faults;           /* (c) */
     struct event_loop *loop;     /* (c) once it runs; borrowed */
     struct event_source *input;  /* the loop's thread's; NULL = not waited for */
     struct event_source *refill; /* (c) once the loop runs: there is room for input */
@@ -206,6 +207,36 @@ init_devices(struct pc *pc)
     pc->test.context = pc;
 }
 
+/* Before the first vCPU: it has no effect later. */
+static int
+choose_exact_faults(struct pc *pc, struct failure *failure)
+{
+    const struct vm_config *config = &pc->vm->config;
+    int error;
+
+    if (!config->exact_faults && config->machine.nwindows == 0)
+        return 0;
+    error = irqchip_keep_halted(&pc->vm->kvm);
+    pc->exact_faults = error == 0;
+    if (error == 0)
+        return 0;
+    if (error != -ENOTSUP)
+        return failure_set(failure, error, "cannot keep halted vCPUs in the guest: %s",
+                           limits_explain(error).text);
+    vm_warn_line(
+        config->warn, config->warn_context,
+        "this KVM cannot keep halted vCPUs in the guest (KVM_CAP_X86_DISABLE_EXITS): faults "
+        "may come from the kernel's threads, which do not tell reads from writes",
+        0);
+    return 0;
+}
+
+bool
+pc_has_exact_faults(const struct pc *pc)
+{
+    return pc->exact_faults;
+}
+
 int
 pc_create(struct vm *vm, struct pc **pcp, struct failure *failure)
 {
@@ -217,6 +248,8 @@ pc_create(struct vm *vm, struct pc **pcp, struct failure *failure)
                            limits_explain(ENOMEM).text);
     pc->vm = vm;
     error = irqchip_create(&vm->kvm, &pc->chip, failure);
+    if (error == 0)
+        error = choose_exact_faults(pc, failure);
     if (error != 0) {
         free(pc);
         return error;
@@ -235,21 +268,21 @@ pc_destroy(struct pc *pc)
 
 /* Which function answers for a kind of device, where, and what it is told. */
 static const struct pc_kind {
-    enum machine_device_kind kind;
     bus_access_fn *access;
     size_t offset; /* of the device in struct pc */
+    enum machine_device_kind kind;
     unsigned flags;
 } pc_kinds[] = {
-    { MACHINE_SERIAL, serial_access, offsetof(struct pc, serial), BUS_UNLOCKED },
-    { MACHINE_CMOS, cmos_access, offsetof(struct pc, cmos), 0 },
-    { MACHINE_KEYBOARD, keyboard_access, offsetof(struct pc, keyboard), 0 },
-    { MACHINE_PCI_CONFIG, pci_ports_access, offsetof(struct pc, pci), 0 },
-    { MACHINE_ACPI_PM, acpi_pm_access, offsetof(struct pc, pm), 0 },
-    { MACHINE_DEBUG_EXIT, debug_exit_access, offsetof(struct pc, debug_exit), 0 },
-    { MACHINE_FW_CFG, fw_cfg_access, offsetof(struct pc, fw_cfg), 0 },
-    { MACHINE_TEST_PORTS, test_device_ports, offsetof(struct pc, test), 0 },
-    { MACHINE_TEST_LINES, test_device_lines, offsetof(struct pc, test), 0 },
-    { MACHINE_TEST_MEMORY, test_device_memory, offsetof(struct pc, test), 0 },
+    { serial_access, offsetof(struct pc, serial), MACHINE_SERIAL, BUS_UNLOCKED },
+    { cmos_access, offsetof(struct pc, cmos), MACHINE_CMOS, 0 },
+    { keyboard_access, offsetof(struct pc, keyboard), MACHINE_KEYBOARD, 0 },
+    { pci_ports_access, offsetof(struct pc, pci), MACHINE_PCI_CONFIG, 0 },
+    { acpi_pm_access, offsetof(struct pc, pm), MACHINE_ACPI_PM, 0 },
+    { debug_exit_access, offsetof(struct pc, debug_exit), MACHINE_DEBUG_EXIT, 0 },
+    { fw_cfg_access, offsetof(struct pc, fw_cfg), MACHINE_FW_CFG, 0 },
+    { test_device_ports, offsetof(struct pc, test), MACHINE_TEST_PORTS, 0 },
+    { test_device_lines, offsetof(struct pc, test), MACHINE_TEST_LINES, 0 },
+    { test_device_memory, offsetof(struct pc, test), MACHINE_TEST_MEMORY, 0 },
 };
 
 static int

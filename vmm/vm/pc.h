@@ -12,6 +12,8 @@
 #include "vmm/base/event_loop.h"
 #include "vmm/base/failure.h"
 
+#include <stdbool.h>
+
 struct pc; /* pc.c */
 struct vm;
 
@@ -21,6 +23,9 @@ struct vm;
  */
 int pc_create(struct vm *vm, struct pc **pc, struct failure *failure)
     __attribute__((warn_unused_result));
+
+/* Does KVM make none of its vCPUs' faults from another thread (vm_config.exact_faults)? */
+bool pc_has_exact_faults(const struct pc *pc);
 
 /* No vCPU and no event loop runs any more. */
 void pc_destroy(struct pc *pc);

@@ -184,7 +184,7 @@ static bool
 pass_closed_gate(struct vcpu *vcpu)
 {
     if (!vcpu->incomplete && vcpu->run->kvm_dirty_regs == 0) {
-        vcpu_gate_rest(&vcpu->vm->gate);
+        vcpu_gate_rest(&vcpu->vm->gate, &vcpu->held);
         return false;
     }
     __atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
@@ -200,7 +200,7 @@ prepare_run(struct vcpu *vcpu)
         vcpu_check_progress(vcpu);
     if (vcpu_vm_is_ending(vcpu->vm))
         return false;
-    return !vcpu_gate_is_closed(&vcpu->vm->gate) || pass_closed_gate(vcpu);
+    return !vcpu_gate_stops(&vcpu->vm->gate, &vcpu->held) || pass_closed_gate(vcpu);
 }
 
 /* One KVM_RUN and its exit. */

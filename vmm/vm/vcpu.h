@@ -12,8 +12,8 @@
  * instruction of the last exit: what such an instruction reads or writes is not in the registers
  * before.  It executes nothing more for that.
  *
- * Letters beside fields: (c) constant while the thread runs, (a) atomic, T the
- * vCPU's own thread, Z vcpu->sleep_lock.
+ * Letters beside fields: (c) constant while the thread runs, (a) atomic, `own` the
+ * vCPU's own thread, `sleep` vcpu->sleep_lock.
  */
 #ifndef VCPU_H
 #define VCPU_H
@@ -46,6 +46,12 @@ struct vcpu_ops {
     /* HLT: returns when the VM is ending; rests meanwhile when it is to pause. */
     void (*halt)(void *context, struct vcpu *vcpu);
     void (*end)(void *context, enum vcpu_end_cause cause, const char *message);
+    /*
+     * KVM_EXIT_DEBUG; or, with `in_place`, KVM cannot execute the instruction at RIP, which may be
+     * a debugger's breakpoint.  Returns whether that was a debugger's business: the vCPU goes on,
+     * and rests if the VM was paused for it.
+     */
+    bool (*trap)(void *context, struct vcpu *vcpu, bool in_place);
 };
 
 /* What all vCPUs of a VM share. */
@@ -85,28 +91,29 @@ struct vcpu_counters {
 };
 
 struct vcpu {
-    struct vcpu_vm *vm;            /* (c) borrowed */
-    unsigned index;                /* (c) */
-    int fd;                        /* (c) owned; -1 = none */
-    struct kvm_run *run;           /* (c) owned mapping */
-    struct arch_vcpu arch;         /* T */
-    pthread_t thread;              /* (c) valid while `started` */
-    _Atomic bool started;          /* (a) created and not joined */
-    bool incomplete;               /* T: KVM has yet to complete the last exit's instruction */
-    _Atomic unsigned requests;     /* (a) VCPU_REQUEST_* (vcpu.c) */
+    struct vcpu_vm *vm;        /* (c) borrowed */
+    unsigned index;            /* (c) */
+    int fd;                    /* (c) owned; -1 = none */
+    struct kvm_run *run;       /* (c) owned mapping */
+    struct arch_vcpu arch;     /* own */
+    pthread_t thread;          /* (c) valid while `started` */
+    _Atomic bool started;      /* (a) created and not joined */
+    bool incomplete;           /* own: KVM has yet to complete the last exit's instruction */
+    _Atomic bool held;         /* (a) rests though the gate is open: a debugger's (vcpu_gate.h) */
+    _Atomic unsigned requests; /* (a) VCPU_REQUEST_* (vcpu.c) */
     _Atomic uint64_t suspect_gpa;  /* (a) what a check is about */
-    struct vcpu_watch watch;       /* T: of checks */
-    struct vcpu_watch interrupted; /* T: of signals that ended KVM_RUN */
-    struct vcpu_watch refused;     /* T: entries that KVM refused without a reason */
-    uint64_t refused_at;           /* T: when KVM_RUN was entered again after the last one, ns */
-    uint64_t unexplained_rip;      /* T: last failure that the instruction did not explain */
-    gpa_t unexplained_gpa;         /* T */
-    struct vcpu_last_input last_input; /* T */
-    struct port_input input;           /* T */
-    struct vcpu_counters counters;     /* T but for (a); anybody's when the thread has ended */
-    struct vm_mutex sleep_lock;        /* Z, innermost */
-    struct vm_cond sleep_cond;         /* Z: broadcast by vcpu_wake and by a kick */
-    bool woken;                        /* Z */
+    struct vcpu_watch watch;       /* own: of checks */
+    struct vcpu_watch interrupted; /* own: of signals that ended KVM_RUN */
+    struct vcpu_watch refused;     /* own: entries that KVM refused without a reason */
+    uint64_t refused_at;           /* own: when KVM_RUN was entered again after the last one, ns */
+    uint64_t unexplained_rip;      /* own: last failure that the instruction did not explain */
+    gpa_t unexplained_gpa;         /* own */
+    struct vcpu_last_input last_input; /* own */
+    struct port_input input;           /* own */
+    struct vcpu_counters counters;     /* own but for (a); anybody's when the thread has ended */
+    struct vm_mutex sleep_lock;        /* sleep, innermost */
+    struct vm_cond sleep_cond;         /* sleep: broadcast by vcpu_wake and by a kick */
+    bool woken;                        /* sleep */
 };
 
 static inline bool
@@ -165,7 +172,7 @@ enum vcpu_sleep {
 void vcpu_sleep_prepare(struct vcpu *vcpu);
 enum vcpu_sleep vcpu_sleep(struct vcpu *vcpu, uint64_t deadline);
 
-/* End the vCPU's sleep.  From any thread; takes Z, so under any lock. */
+/* End the vCPU's sleep.  From any thread; takes `sleep`, so under any lock. */
 void vcpu_wake(struct vcpu *vcpu);
 
 /*

@@ -233,6 +233,24 @@ handle_interrupt(struct vcpu *vcpu)
     return true;
 }
 
+/*
+ * A foreign thread could not make some vCPU's access.  If it was this one's, its instruction says
+ * what it needs: that is mapped now, or refused.  Returns whether it is refused.
+ */
+static bool
+handle_foreign_failure(struct vcpu *vcpu)
+{
+    struct vm_fault_info info;
+    int error;
+
+    if (!fault_service_take_foreign(vcpu->vm->service))
+        return false;
+    error = arch_resolve_instruction(&vcpu->arch, vcpu->vm->map, &info);
+    if (error == 1)
+        fail_access(vcpu, &info, ARCH_INJECT_CERTAIN);
+    return error == 1;
+}
+
 /* KVM_RUN failed. */
 void
 vcpu_handle_error(struct vcpu *vcpu, int error)
@@ -245,9 +263,13 @@ vcpu_handle_error(struct vcpu *vcpu, int error)
             fail_access(vcpu, &info, 0);
             return;
         }
+        if (handle_foreign_failure(vcpu))
+            return;
     }
     if (error == EINTR && handle_interrupt(vcpu))
         return;
+    if (error == EINTR && vcpu_gate_is_closed(&vcpu->vm->gate))
+        return; /* it is to rest, and a debugger may ask for that at every instruction */
     for (size_t i = 0; i < REFUSALS; i++) {
         if (refusals[i].error == error) {
             retry_run(vcpu, &refusals[i]);
@@ -280,6 +302,7 @@ emulate_memory_access(struct vcpu *vcpu, const struct bus_access *access)
     enum vm_result result;
 
     if (!take_mmio_failure(vcpu, gpa, prot, &info)) {
+        (void)fault_service_take_foreign(vcpu->vm->service); /* this access says what it is */
         result = access->write ? vm_map_write(map, gpa, access->data, access->size, &info)
                                : vm_map_read(map, gpa, access->data, access->size, &info);
         if (result == VM_OK)
@@ -335,6 +358,9 @@ handle_emulation_failure(struct vcpu *vcpu)
         fail_access(vcpu, &info, 0);
         return;
     }
+    (void)fault_service_take_foreign(vcpu->vm->service);
+    if (vcpu->vm->ops->trap(vcpu->vm->context, vcpu, true))
+        return;
     error = arch_resolve_instruction(&vcpu->arch, vcpu->vm->map, &info);
     if (error == 1) {
         fail_access(vcpu, &info, ARCH_INJECT_CERTAIN);
@@ -429,6 +455,10 @@ vcpu_handle_exit(struct vcpu *vcpu)
         vcpu->vm->ops->halt(vcpu->vm->context, vcpu);
         break;
     case KVM_EXIT_INTR:
+        break;
+    case KVM_EXIT_DEBUG:
+        if (!vcpu->vm->ops->trap(vcpu->vm->context, vcpu, false))
+            vcpu_end(vcpu, VCPU_END_FAILED, "KVM_EXIT_DEBUG, but nobody debugs");
         break;
     case KVM_EXIT_SHUTDOWN:
         vcpu_end(vcpu, vcpu->vm->cpus.lapic ? VCPU_END_RESET : VCPU_END_CRASHED, "triple fault");

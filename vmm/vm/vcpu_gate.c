@@ -30,7 +30,7 @@ vcpu_gate_add(struct vcpu_gate *gate)
     vm_mutex_unlock(&gate->lock);
 }
 
-/* One thread less runs.  Locked: G. */
+/* One thread less runs.  Locked: `gate`. */
 static void
 leave_locked(struct vcpu_gate *gate)
 {
@@ -50,14 +50,14 @@ vcpu_gate_remove(struct vcpu_gate *gate)
 }
 
 void
-vcpu_gate_rest(struct vcpu_gate *gate)
+vcpu_gate_rest(struct vcpu_gate *gate, const _Atomic bool *held)
 {
-    if (!vcpu_gate_is_closed(gate))
+    if (!vcpu_gate_stops(gate, held))
         return;
     vm_mutex_lock(&gate->lock);
-    if (vcpu_gate_is_closed(gate)) {
+    if (vcpu_gate_stops(gate, held)) {
         leave_locked(gate);
-        while (vcpu_gate_is_closed(gate))
+        while (vcpu_gate_stops(gate, held))
             vm_cond_wait(&gate->changed, &gate->lock);
         gate->nrunning++;
     }
@@ -86,7 +86,7 @@ vcpu_gate_open(struct vcpu_gate *gate, enum vcpu_pause reason)
     vm_mutex_unlock(&gate->lock);
 }
 
-/* Does the reason still hold the vCPUs?  Locked: G. */
+/* Does the reason still hold the vCPUs?  Locked: `gate`. */
 static bool
 holds_locked(struct vcpu_gate *gate, enum vcpu_pause reason)
 {

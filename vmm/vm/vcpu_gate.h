@@ -13,7 +13,7 @@
  *
  * The end of the VM opens the gate for good and ends every wait here.
  *
- * Letters beside fields: G the gate's lock, innermost; (a) atomic.
+ * Locks: `gate`, innermost.
  */
 #ifndef VCPU_GATE_H
 #define VCPU_GATE_H
@@ -31,12 +31,12 @@ enum vcpu_pause {
 };
 
 struct vcpu_gate {
-    struct vm_mutex lock;          /* G */
-    struct vm_cond changed;        /* G: broadcast when any of these fields changed */
-    _Atomic unsigned reasons;      /* (a), written with G: enum vcpu_pause */
-    _Atomic bool ended;            /* (a), set with G, once */
-    unsigned nrunning;             /* G: threads that are neither resting nor gone */
-    void (*rested)(void *context); /* (c) told, with G held, when the last thread came to rest */
+    struct vm_mutex lock;          /* gate */
+    struct vm_cond changed;        /* gate: broadcast when any of these fields changed */
+    _Atomic unsigned reasons;      /* (a), written with gate: enum vcpu_pause */
+    _Atomic bool ended;            /* (a), set with gate, once */
+    unsigned nrunning;             /* gate: threads that are neither resting nor gone */
+    void (*rested)(void *context); /* (c) told, with gate held, when the last thread came to rest */
     void *rested_context;          /* (c) borrowed */
 };
 
@@ -55,8 +55,20 @@ vcpu_gate_is_closed(struct vcpu_gate *gate)
     return atomic_load(&gate->reasons) != 0 && !atomic_load(&gate->ended);
 }
 
-/* Rest while the gate is closed.  By a thread that was added, without locks. */
-void vcpu_gate_rest(struct vcpu_gate *gate);
+/*
+ * Rest while the gate is closed, or *held is set, which the gate's closer sets and clears only
+ * while it is closed for his reason: so one thread stays while others run on.  NULL = not held.
+ * By a thread that was added, without locks.
+ */
+void vcpu_gate_rest(struct vcpu_gate *gate, const _Atomic bool *held);
+
+/* Must such a thread rest?  Any thread, without a lock. */
+static inline bool
+vcpu_gate_stops(struct vcpu_gate *gate, const _Atomic bool *held)
+{
+    return vcpu_gate_is_closed(gate) ||
+           (held != NULL && atomic_load(held) && !atomic_load(&gate->ended));
+}
 
 /* Add a reason; the caller kicks the vCPUs then.  Returns 0, or -EALREADY when it was there. */
 int vcpu_gate_close(struct vcpu_gate *gate, enum vcpu_pause reason)

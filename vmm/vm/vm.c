@@ -163,7 +163,7 @@ rest_or_give_up(void *context)
 {
     struct vm *vm = context;
 
-    vcpu_gate_rest(&vm->shared.gate);
+    vcpu_gate_rest(&vm->shared.gate, NULL);
     return vcpu_vm_is_ending(&vm->shared);
 }
 
@@ -228,13 +228,23 @@ on_halt(void *context, struct vcpu *vcpu)
     while (!vcpu_vm_is_ending(&vm->shared)) {
         vcpu_sleep_prepare(vcpu);
         (void)vcpu_sleep(vcpu, VCPU_NO_DEADLINE);
-        vcpu_gate_rest(&vm->shared.gate);
+        vcpu_gate_rest(&vm->shared.gate, &vcpu->held);
     }
+}
+
+static bool
+on_trap(void *context, struct vcpu *vcpu, bool in_place)
+{
+    struct vm *vm = context;
+    const struct vm_debug_ops *debug = vm->config.debug;
+
+    return debug != NULL && debug->trap(vm->config.debugger, vcpu->index, in_place);
 }
 
 static const struct vcpu_ops vm_vcpu_ops = {
     .halt = on_halt,
     .end = on_vcpu_end,
+    .trap = on_trap,
 };
 
 /* --- running -------------------------------------------------------------- */
@@ -279,6 +289,7 @@ start_service(struct vm *vm)
         .nvcpus = vm->config.machine.nvcpus,
         .nthreads = vm->config.fault_threads,
         .placement = vm->config.placement,
+        .foreign = vm->shared.cpus.lapic && !vm->shared.cpus.exact_faults,
         .fatal = on_fatal,
         .suspect = on_suspect,
         .kick = on_kick,
@@ -364,6 +375,21 @@ write_files_back(struct vm *vm)
     atomic_fetch_add(&vm->host->quiet, 1);
 }
 
+static int
+start_debugger(struct vm *vm, struct vm_watch *watch)
+{
+    const struct vm_debug_ops *debug = vm->config.debug;
+
+    return debug == NULL ? 0 : debug->start(vm->config.debugger, vm, watch->loop);
+}
+
+static void
+finish_debugger(struct vm *vm)
+{
+    if (vm->config.debug != NULL)
+        vm->config.debug->finish(vm->config.debugger, &vm->outcome);
+}
+
 void
 vm_run(struct vm *vm, struct vm_outcome *outcome)
 {
@@ -377,9 +403,12 @@ vm_run(struct vm *vm, struct vm_outcome *outcome)
     vcpu_signal_setup();
     error = vm_watch_init(&watch, vm);
     if (error == 0)
+        error = start_debugger(vm, &watch);
+    if (error == 0)
         error = start_service(vm);
     if (error == 0)
         run_vcpus(vm, &watch);
+    finish_debugger(vm);
     /* A signal that comes from here on ends the process: what is left may take long. */
     vm_watch_fini(&watch);
     if (error == 0) {

@@ -33,6 +33,25 @@ struct vm_guest_ops {
     void (*detach)(void *guest);
 };
 
+struct event_loop; /* event_loop.h */
+struct vm_outcome;
+
+/*
+ * A debugger of the VM, which stands above it as well.  It keeps the vCPUs from running with
+ * VCPU_PAUSE_DEBUG, by vm_pause_start and vm_resume.
+ */
+struct vm_debug_ops {
+    /* By vm_run's thread, before a vCPU runs: become a client of the loop.  Returns 0 or -errno. */
+    int (*start)(void *debugger, struct vm *vm, struct event_loop *loop);
+    /* By the loop: all vCPUs rest, for whatever reason. */
+    void (*rested)(void *debugger);
+    /* By a vCPU's thread, without locks: vcpu_ops.trap.  It may call vm_pause_start. */
+    bool (*trap)(void *debugger, unsigned cpu, bool in_place);
+    /* By vm_run's thread: no vCPU runs any more, nor does the loop, which still exists; also after
+     * a start that failed or was not made. */
+    void (*finish)(void *debugger, const struct vm_outcome *outcome);
+};
+
 enum vm_end {
     VM_END_GUEST,       /* the guest called exit: status; or it switched its machine off: 0 */
     VM_END_TIMEOUT,     /* --timeout ran out */
@@ -53,9 +72,18 @@ struct vm_config {
     unsigned timeout_ms; /* 0 = none */
     enum fault_placement placement;
     unsigned fault_threads; /* 0 = chosen */
+    /*
+     * A PC's every fault is to be reported as what it is, by the vCPU that made it, at the price of
+     * a guest that looks busy when it is idle.  Implied by a window.  Where KVM cannot do it `warn` is
+     * told, and faults may come from threads of the kernel's, with an access that is not known.
+     */
+    bool exact_faults;
+    struct cpu_features features; /* of the processors, other than KVM offers them */
     bool detached; /* leaves the process's signals and terminal alone: another VM has them */
 
     const struct vm_guest_ops *guest; /* borrowed; NULL = the guest can make no calls */
+    const struct vm_debug_ops *debug; /* borrowed; NULL = nobody debugs it */
+    void *debugger;                   /* borrowed: of `debug` */
 
     /*
      * Told, as one line without its end, when something of this VM failed that does not end
@@ -132,7 +160,7 @@ void vm_end(struct vm *vm, enum vm_end end, int status, const char *format, ...)
 
 /*
  * Keep the vCPUs from executing anything, for `reason` (vcpu_gate.h), until vm_resume with the
- * same: from any thread but a vCPU's, without locks, before, during or after vm_run.  Several
+ * same: from any thread but, for vm_pause, a vCPU's, without locks, before, during or after vm_run.  Several
  * reasons may hold at once; each is its user's own.
  *
  * vm_pause waits until no vCPU runs.  Then each is between two instructions, with its registers

@@ -3,7 +3,7 @@
  * What the files of a VM share with each other, and with what stands above it and is part of
  * the VM all the same (the guest's calls): struct vm_host and struct vm.
  *
- * Letters beside fields: (c) constant after vm_create, (a) atomic, F vm->end_lock, innermost.
+ * Letters beside fields: (c) constant after vm_create, (a) atomic, `end` vm->end_lock, innermost.
  */
 #ifndef VM_INTERNAL_H
 #define VM_INTERNAL_H
@@ -49,8 +49,8 @@ struct vm {
     int ended_fd;              /* (c) owned: eventfd, readable when the VM has ended */
     int rested_fd;             /* (c) owned: eventfd, readable when the vCPUs have come to rest */
     _Atomic unsigned nparked;  /* (a) vCPUs that halted or wait for others for ever */
-    struct vm_mutex end_lock;  /* F */
-    struct vm_outcome outcome; /* F */
+    struct vm_mutex end_lock;  /* end */
+    struct vm_outcome outcome; /* end */
 
     uint64_t started_ns;        /* (c) when vm_create began */
     uint64_t create_ns;         /* (c) */

@@ -21,14 +21,8 @@ static int
 check_machine(struct vm *vm, struct failure *failure)
 {
     const struct machine *machine = &vm->config.machine;
-    unsigned physical_bits;
-    int error;
+    int error = machine_check(machine, arch_physical_bits(&vm->host->kvm), failure);
 
-    error = arch_physical_bits(&vm->host->kvm, &physical_bits);
-    if (error != 0)
-        return failure_set(failure, error, "cannot ask KVM for its CPUID: %s",
-                           limits_explain(error).text);
-    error = machine_check(machine, physical_bits, failure);
     if (error == 0 && machine->nvcpus > vm->kvm.max_vcpus)
         error = failure_set(failure, -EINVAL, "%u vCPUs: KVM allows %u here", machine->nvcpus,
                             vm->kvm.max_vcpus);
@@ -197,18 +191,32 @@ destroy_vcpus(struct vm *vm)
     vm->vcpus = NULL;
 }
 
+/* What the vCPUs have in common. */
+static int
+choose_cpus(struct vm *vm, struct failure *failure)
+{
+    vm->shared.cpus =
+        (struct arch_cpus){ .n = vm->config.machine.nvcpus,
+                            .lapic = vm->pc != NULL,
+                            .exact_faults = vm->pc != NULL && pc_has_exact_faults(vm->pc),
+                            .features = vm->config.features };
+    return vm->config.features.n == 0 ? 0
+                                      : arch_cpus_check(&vm->host->kvm, &vm->shared.cpus, failure);
+}
+
 static int
 make_vcpus(struct vm *vm, struct failure *failure)
 {
     unsigned i;
-    int error = 0;
+    int error = choose_cpus(vm, failure);
 
+    if (error != 0)
+        return error;
     vm->vcpus = calloc(vm->config.machine.nvcpus, sizeof(*vm->vcpus));
     if (vm->vcpus == NULL)
         return failure_set(failure, -ENOMEM, "cannot make %u vCPUs: %s", vm->config.machine.nvcpus,
                            limits_explain(ENOMEM).text);
     vm->shared.kvm = &vm->kvm;
-    vm->shared.cpus = (struct arch_cpus){ .n = vm->config.machine.nvcpus, .lapic = vm->pc != NULL };
     for (i = 0; i < vm->config.machine.nvcpus; i++)
         vm->vcpus[i].fd = -1;
     for (i = 0; i < vm->config.machine.nvcpus && error == 0; i++)

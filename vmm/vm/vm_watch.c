@@ -156,7 +156,11 @@ on_rested(void *context, unsigned events)
 
     (void)events;
     (void)!read(watch->vm->rested_fd, &count, sizeof(count)); /* what counts is the gate */
-    if (!watch->stopping || !vcpu_gate_all_rest(&watch->vm->shared.gate))
+    if (!vcpu_gate_all_rest(&watch->vm->shared.gate))
+        return;
+    if (watch->vm->config.debug != NULL)
+        watch->vm->config.debug->rested(watch->vm->config.debugger);
+    if (!watch->stopping)
         return;
     stop_process(watch);
     end_stop(watch);

@@ -297,10 +297,34 @@ where_chunk(struct pmap *pmap, uint64_t page, struct pmap_window **wp)
     return *wp != NULL ? pmap_chunk_find(*wp, page) : NULL;
 }
 
-/* Drop or write-protect m at the place a link names, if it is still mapped there. */
+/* What becomes of a page's mappings. */
+struct where_change {
+    struct vm_page *to; /* they become this page's; NULL: ... */
+    vm_prot_t prot;     /* ... they are dropped (VM_PROT_NONE) or write-protected */
+};
+
+/* Change the mapping of m in the chunk's slot. */
 static void
-where_protect(struct vm_system *sys, struct vm_page *m, uint64_t where, vm_prot_t prot)
-    VM_REQUIRES_SHARED(sys->pmaps_lock)
+slot_change(struct pmap_window *w, struct pmap_chunk *chunk, unsigned slot, struct vm_page *m,
+            uint64_t where, const struct where_change *change) VM_REQUIRES(chunk->lock)
+{
+    struct vm_system *sys = w->pmap->sys;
+    pmap_pte_t pte = pte_load(chunk, slot);
+
+    if (change->to != NULL) {
+        pv_move(sys, m, change->to, where);
+        pte_store(chunk, slot, pte_make(sys, change->to, pte_prot(pte), (pte & PTE_FOREIGN) != 0));
+    } else if (change->prot == VM_PROT_NONE) {
+        pmap_chunk_drop(w, chunk, slot, 1);
+    } else {
+        pmap_chunk_protect(w, chunk, slot, 1);
+    }
+}
+
+/* Change the mapping of m at the place a link names, if it is still there. */
+static void
+where_change(struct vm_system *sys, struct vm_page *m, uint64_t where,
+             const struct where_change *change) VM_REQUIRES_SHARED(sys->pmaps_lock)
 {
     struct pmap *pmap = pv_where_pmap(sys, where);
     uint64_t page = pv_where_page(where);
@@ -313,12 +337,8 @@ where_protect(struct vm_system *sys, struct vm_page *m, uint64_t where, vm_prot_
     if (chunk != NULL) {
         slot = pmap_chunk_slot(chunk, page);
         vm_mutex_lock(&chunk->lock);
-        if (pte_page(sys, pte_load(chunk, slot)) != m)
-            ; /* dropped since the link was read */
-        else if (prot == VM_PROT_NONE)
-            pmap_chunk_drop(w, chunk, slot, 1);
-        else
-            pmap_chunk_protect(w, chunk, slot, 1);
+        if (pte_page(sys, pte_load(chunk, slot)) == m)
+            slot_change(w, chunk, slot, m, where, change);
         vm_mutex_unlock(&chunk->lock);
     }
     vm_rwlock_read_unlock(&pmap->windows_lock);
@@ -332,41 +352,16 @@ where_protect(struct vm_system *sys, struct vm_page *m, uint64_t where, vm_prot_
 void
 pmap_page_protect(struct vm_page *m, vm_prot_t prot)
 {
+    const struct where_change change = { .prot = prot };
     struct vm_system *sys = m->object->sys;
     uint64_t where;
 
     assert(prot == VM_PROT_NONE || prot == VM_PROT_READ);
     vm_rwlock_read_lock(&sys->pmaps_lock);
     for (where = pv_next(sys, m, 0); where != 0; where = pv_next(sys, m, where))
-        where_protect(sys, m, where, prot);
+        where_change(sys, m, where, &change);
     vm_rwlock_read_unlock(&sys->pmaps_lock);
     vm_page_flag_clear(m, VM_PAGE_WRITEABLE);
-}
-
-static void
-where_move(struct vm_system *sys, struct vm_page *from, struct vm_page *to, uint64_t where)
-    VM_REQUIRES_SHARED(sys->pmaps_lock)
-{
-    struct pmap *pmap = pv_where_pmap(sys, where);
-    uint64_t page = pv_where_page(where);
-    struct pmap_window *w;
-    struct pmap_chunk *chunk;
-    unsigned slot;
-    pmap_pte_t pte;
-
-    vm_rwlock_read_lock(&pmap->windows_lock);
-    chunk = where_chunk(pmap, page, &w);
-    if (chunk != NULL) {
-        slot = pmap_chunk_slot(chunk, page);
-        vm_mutex_lock(&chunk->lock);
-        pte = pte_load(chunk, slot);
-        if (pte_page(sys, pte) == from) {
-            pv_move(sys, from, to, where);
-            pte_store(chunk, slot, pte_make(sys, to, pte_prot(pte), (pte & PTE_FOREIGN) != 0));
-        }
-        vm_mutex_unlock(&chunk->lock);
-    }
-    vm_rwlock_read_unlock(&pmap->windows_lock);
 }
 
 void
@@ -378,7 +373,7 @@ pmap_page_moved(struct vm_page *from, struct vm_page *to)
     assert(pv_none(to));
     vm_rwlock_read_lock(&sys->pmaps_lock);
     for (where = pv_next(sys, from, 0); where != 0; where = pv_next(sys, from, where))
-        where_move(sys, from, to, where);
+        where_change(sys, from, where, &(struct where_change){ .to = to });
     vm_rwlock_read_unlock(&sys->pmaps_lock);
 }
 
@@ -389,7 +384,8 @@ pmap_mapping_moved(struct pmap *pmap, gpa_t gpa, struct vm_page *from, struct vm
 
     assert(pv_none(to));
     vm_rwlock_read_lock(&sys->pmaps_lock);
-    where_move(sys, from, to, pv_where(pmap, gpa.value >> PAGE_SHIFT));
+    where_change(sys, from, pv_where(pmap, gpa.value >> PAGE_SHIFT),
+                 &(struct where_change){ .to = to });
     vm_rwlock_read_unlock(&sys->pmaps_lock);
 }
 

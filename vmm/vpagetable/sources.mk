@@ -3,6 +3,7 @@ ENGINE_FILES := \
 	pmap.c \
 	pmap_window.c \
 	pv.c \
+	vm_budget.c \
 	vm_copy.c \
 	vm_errand.c \
 	vm_fault.c \
@@ -19,9 +20,11 @@ ENGINE_FILES := \
 	vm_object.c \
 	vm_object_flush.c \
 	vm_page.c \
+	vm_page_hold.c \
 	vm_pageout.c \
 	vm_pageout_wait.c \
 	vm_pager.c \
+	vm_peek.c \
 	vm_prefault.c \
 	vm_ranges.c \
 	vm_readahead.c \

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Copying between guest-physical memory and the monitor, page by page, through the direct map.
- * vm_fault.h has the contracts.
+ * vm_fault.h and vm_peek.h have the
+ * contracts.
  *
  * Locks: none held by the callers.  The fault itself copies a page's bytes, before it lets go of
  * the map and the range interlock: fault_copy_bytes of vm_fault.c.
  */
 #include "vmm/vpagetable/vm_fault_state.h"
+#include "vmm/vpagetable/vm_peek.h"
 
 /* Bytes from gpa to the end of its page, at most size. */
 static size_t
@@ -74,4 +76,10 @@ vm_map_write(struct vm_map *map, gpa_t gpa, const void *from, size_t size,
              struct vm_fault_info *info)
 {
     return copy_range(map, gpa, NULL, from, size, VM_FAULT_NORMAL, info);
+}
+
+enum vm_result
+vm_poke(struct vm_map *map, gpa_t gpa, const void *from, size_t size, struct vm_fault_info *info)
+{
+    return copy_range(map, gpa, NULL, from, size, VM_FAULT_DEBUGGER | VM_FAULT_OVERRIDE, info);
 }

@@ -92,7 +92,7 @@ vm_errand_fini(struct vm_errand *errand)
     assert(errand->kind == VM_ERRAND_NONE);
     errand_release_pages(errand);
     if (errand->first)
-        vm_pageout_release(errand->sys, errand);
+        vm_budget_release(errand->sys, errand);
     errand_stream(&errand->stream, errand->meter, errand->stop);
     if (errand->collapse != NULL) {
         vm_object_collapse(errand->collapse, errand->stop);
@@ -310,12 +310,12 @@ errand_memory(struct vm_errand *errand)
         return;
     }
     vm_meter_add(errand->meter, v_pfwait, 1);
-    errand->first = errand->first || vm_pageout_claim(sys, errand);
+    errand->first = errand->first || vm_budget_claim(sys, errand);
     if (errand->first) {
         errand->exhausted = vm_waitpfault(sys, errand->npages + errand->holding, errand->stop) != 0;
     } else {
         errand_release_pages(errand);
-        vm_pageout_wait_turn(sys, errand->stop);
+        vm_budget_wait_turn(sys, errand->stop);
     }
 }
 

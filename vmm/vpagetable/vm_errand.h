@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Errands of a fault: what it must wait for, done after it let go of every lock.
+ * Errands of a fault: what an attempt found that must be waited for, done after it let go of every
+ * lock; docs/architecture.md has the engine's words.
  *
  *     vm_errand_init
  *     per attempt:  vm_errand_leave      O held: note what to wait for, VM_RETRY

@@ -435,6 +435,10 @@ fault_count(const struct faultstate *fs, enum vm_result result)
 {
     struct vm_map_meter *meter = fs->meter;
 
+    if ((fs->flags & VM_FAULT_DEBUGGER) != 0) {
+        vm_meter_add(meter, v_debugger, 1);
+        return;
+    }
     if ((fs->flags & VM_FAULT_QUIET) != 0) {
         vm_meter_add(meter, v_lookups, 1);
         return;
@@ -448,8 +452,6 @@ fault_count(const struct faultstate *fs, enum vm_result result)
         fault_count_kind(meter, fs->kind);
         if (fs->info->hardfault)
             vm_meter_add(meter, v_majflt, 1);
-        else
-            vm_meter_add(meter, v_minflt, 1);
     }
 }
 

@@ -34,6 +34,7 @@
 #define VM_FAULT_WIRE_MASK (VM_FAULT_CHANGE_WIRING | VM_FAULT_USER_WIRE)
 #define VM_FAULT_OVERRIDE 0x40u /* the entry's max_protection counts (not for vm_fault) */
 #define VM_FAULT_QUIET 0x80u    /* the monitor's own look-up: counts as v_lookups, not as a fault */
+#define VM_FAULT_DEBUGGER 0x200u /* of vm_poke: a debugger's write counts as v_debugger */
 #define VM_FAULT_HOLDER \
     0x100u /* the caller holds a page: not one to wait for when memory is short */
 

@@ -9,7 +9,7 @@
  *     vm_fault_page.c    vm_fault_page, vm_fault_page_quick, vm_fault_object_page
  *     vm_fault_trace.c   the record of a fault, for who traces it
  *     vm_fault_start.c   vm_fault_start, vm_fault_resume, vm_fault_end
- *     vm_copy.c          vm_map_read, vm_map_write, vm_map_peek
+ *     vm_copy.c          vm_map_read, vm_map_write, vm_map_peek, vm_poke
  *
  * Locks: a faultstate belongs to one thread at a time.
  */
@@ -27,42 +27,49 @@ struct fault_bytes {
     size_t size;
 };
 
-/* Each field is set by the step named, and read by those after it; nothing clears it in between. */
+/*
+ * Each field is set by the step that stands above it, and read by the steps after it.  What an
+ * attempt sets, the next attempt sets anew; in between nothing is cleared.  `object` is short for
+ * vm_fault_object_page, which faults on an object and does these things itself.
+ */
 struct faultstate {
-    /* vm_fault_init: the whole fault's. */
+    /* vm_fault_init, once. */
     struct vm_map_meter *meter; /* borrowed: of the VM whose fault it is */
-    struct vm_fault_info *info;
+    struct vm_fault_info *info; /* borrowed; vm_fault_resume: what is filled from now on */
     vm_prot_t access;
-    unsigned flags;                     /* VM_FAULT_* */
+    unsigned flags;          /* VM_FAULT_* */
+    struct vm_errand errand; /* vm_errand_leave_* in an attempt, vm_errand_run between two */
+    /* vm_fault_init: NULL, which means "enter it".  Who wants something else sets one of them. */
+    struct vm_page **held;           /* vm_fault_page, object: where the held page goes */
+    const struct fault_bytes *bytes; /* vm_map_read, vm_map_write: what to copy */
+    /* vm_fault_set_place, once; object. */
+    struct vm_map *map;                 /* object: NULL */
+    gpa_t gpa;                          /* of the page; object: its index, as an address */
     const struct vm_fault_trace *trace; /* borrowed; NULL = nobody traces it */
     uint64_t begun;                     /* with a trace: what its `begin` returned */
-    struct vm_errand errand;
-    /* vm_fault_init says "enter it"; who wants something else of the page sets one of them. */
-    struct vm_page **held;           /* vm_fault_page: where the held page goes, or NULL */
-    const struct fault_bytes *bytes; /* vm_map_read, vm_map_write: what to copy, or NULL */
-    /* vm_fault_run_map; vm_fault_object_page. */
-    struct vm_map *map; /* NULL: vm_fault_object_page, which has no address either */
-    gpa_t gpa;          /* of the page */
-    /* vm_fault_attempt, each time; vm_fault_object_page, once. */
-    enum fault_step step; /* how far it came */
-    bool walked;          /* from FAULT_STEP_WALK on: through a virtual page table */
-    unsigned depth;       /* from FAULT_STEP_OBJECT on: objects passed in the chain */
+    /* vm_fault_attempt, each time; object, once. */
     struct vm_map_lookup lookup;
     struct vm_object *first_object; /* borrowed from the entry */
-    struct pmap_window *window;     /* around gpa, or NULL: not asked for yet (vm_fault_window) */
+    /* vm_fault_attempt: NULL; vm_fault_window, when it is first asked.  With a map only. */
+    struct pmap_window *window; /* around gpa; NULL: not asked for yet */
+    /* vm_fault_attempt, and each step as it begins.  With a map; a trace reads it. */
+    enum fault_step step; /* how far it came */
     /* fault_resolve_interlocked. */
     unsigned cluster; /* VPAGETABLE: pages beyond the first that are interlocked */
+    /* fault_choose. */
+    bool walked; /* through a virtual page table */
     /* vm_fault_vpagetable. */
     struct vpte_walk walk; /* VPAGETABLE */
     bool unread_table;     /* m is a table page that is not valid yet; vm_fault_resolve clears it */
     /* vm_fault_object, also for a table page of the walk. */
     vm_pindex_t pindex;     /* of m in first_object */
-    struct vm_page *m;      /* busy: the page */
+    unsigned depth;         /* objects passed in the chain */
+    struct vm_page *m;      /* busy: the page; NULL: none yet */
     struct vm_page *source; /* busy: copy it to m first; or NULL */
-    bool sole_view;         /* source: first_object shows in this entry only */
-    bool keep_frame;        /* source: its frame stays where it is mapped, and becomes m's */
-    enum fault_kind kind;
-    /* fault_choose_page. */
+    bool sole_view;         /* with a source: first_object shows in this entry only */
+    bool keep_frame;        /* ... its frame stays where it is mapped, and becomes m's */
+    enum fault_kind kind;   /* with m */
+    /* fault_choose_page: m, how it is mapped, and its neighbours; vm_prefault_* adds these. */
     struct vm_prefault_run run;
 };
 

@@ -6,10 +6,8 @@
  * that `clang -Wthread-safety` checks who holds what.  They assert success: a
  * failing lock operation is a bug, not a condition.
  *
- * The lock order is written down in docs/locking.md; field comments use its
- * letters: E map edits, M map, I range interlock, S shadow chains, O object, L list of pmaps,
- * W windows, P pmap chunk, V page's mapping list, Q page queues, F page-out, X extents,
- * (c) constant after creation, (a) atomic.
+ * The lock order is written down in docs/locking.md, which also has the names that field comments
+ * use: a letter or a word for each lock of the project, (c) constant after creation, (a) atomic.
  */
 #ifndef VM_LOCK_H
 #define VM_LOCK_H

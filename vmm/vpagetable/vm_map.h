@@ -78,7 +78,7 @@ SLIST_HEAD(vm_map_picked, vm_map_entry);
 
 /* Held or waited for; of two that overlap the older one goes first. */
 struct vm_map_ilock {
-    LIST_ENTRY(vm_map_ilock) link; /* ilock_mutex: youngest first */
+    LIST_ENTRY(vm_map_ilock) link; /* ilock: youngest first */
     gpa_t start;                   /* (c) */
     gpa_t end;                     /* (c) */
     bool held;                     /* ilock_mutex */
@@ -97,10 +97,10 @@ struct vm_map {
     struct vm_map_entries entries; /* M, E: by address */
     struct vm_ranges ranges;       /* M, E: the same, to search; hints are (a) */
     unsigned nentries;             /* M, E */
-    struct vm_mutex ilock_mutex;   /* guards the interlocks */
-    struct vm_cond ilock_cond;     /* an interlock was dropped */
-    unsigned ilock_waiters;        /* ilock_mutex */
-    struct vm_map_ilock_list ilocks; /* ilock_mutex */
+    struct vm_mutex ilock_mutex;   /* ilock */
+    struct vm_cond ilock_cond;     /* ilock: an interlock was dropped */
+    unsigned ilock_waiters;        /* ilock */
+    struct vm_map_ilock_list ilocks; /* ilock */
     const _Atomic bool *stop;        /* (c) borrowed, set after vm_map_init: ends long calls and
                                         waits for good (vm_stop.h); NULL = none */
     struct vm_map_picked abandoned;  /* M: entries in no map, which a stopped call left to be

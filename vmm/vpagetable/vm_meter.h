@@ -10,7 +10,8 @@
  *
  * Every vm_fault, vm_fault_page and vm_fault_object_page call counts once in v_vm_faults and,
  * when it ends, once in exactly one of the v_kind_* counters, so that
- * v_vm_faults == sum of v_kind_*.  With VM_FAULT_QUIET it counts in v_lookups instead.
+ * v_vm_faults == sum of v_kind_*.  With VM_FAULT_QUIET it counts in v_lookups instead, and
+ * with VM_FAULT_DEBUGGER in v_debugger.
  */
 #ifndef VM_METER_H
 #define VM_METER_H
@@ -18,36 +19,36 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-#define VM_MAP_METER_FIELDS(X)                                            \
-    X(v_vm_faults, "faults taken by the engine")                          \
-    X(v_kind_resident, "  ... page was resident")                         \
-    X(v_kind_zero_fill, "  ... page made of zeros")                       \
-    X(v_kind_page_in, "  ... page read by a pager")                       \
-    X(v_kind_cow, "  ... page copied or moved on a write")                \
-    X(v_kind_failed, "  ... refused: the guest's to see")                 \
-    X(v_kind_host, "  ... refused: the host failed")                      \
-    X(v_intrans, "faults that waited for a busy page")                    \
-    X(v_restarts, "faults started over after a sleep or a lost race")     \
-    X(v_zfod, "pages zero-filled, prefaulted ones included")              \
-    X(v_ozfod, "  ... of these, filled while they were mapped")           \
-    X(v_cow_faults, "copy-on-write faults")                               \
-    X(v_cow_optim, "  ... of these, moved instead of copied")             \
-    X(v_majflt, "faults that needed I/O")                                 \
-    X(v_minflt, "faults that needed none")                                \
-    X(v_prefault, "neighbour pages entered")                              \
-    X(v_walks, "virtual page table walks")                                \
-    X(v_walk_failed, "  ... of these, ended by an entry that forbids")    \
-    X(v_vpte_a, "accessed bits set")                                      \
-    X(v_vpte_m, "modified bits set")                                      \
-    X(v_vpte_dir_m, "  ... of these, in the entry above a changed table") \
-    X(v_inval, "INVAL calls")                                             \
-    X(v_setmap, "SETMAP calls")                                           \
-    X(v_pagein, "pages read by pagers")                                   \
-    X(v_pagein_failed, "reads by pagers that failed for the page needed") \
-    X(v_swap_lost, "  ... of these, from swap: memory that is lost")      \
-    X(v_pfwait, "faults that waited for memory")                          \
-    X(v_pflimit, "faults that were slowed down by vm_fault_ratelimit")    \
-    X(v_lookups, "looked up by the monitor for itself: not among the faults")
+#define VM_MAP_METER_FIELDS(X)                                                \
+    X(v_vm_faults, "faults taken by the engine")                              \
+    X(v_kind_resident, "  ... page was resident")                             \
+    X(v_kind_zero_fill, "  ... page made of zeros")                           \
+    X(v_kind_page_in, "  ... page read by a pager")                           \
+    X(v_kind_cow, "  ... page copied or moved on a write")                    \
+    X(v_kind_failed, "  ... refused: the guest's to see")                     \
+    X(v_kind_host, "  ... refused: the host failed")                          \
+    X(v_intrans, "faults that waited for a busy page")                        \
+    X(v_restarts, "faults started over after a sleep or a lost race")         \
+    X(v_zfod, "pages zero-filled, prefaulted ones included")                  \
+    X(v_ozfod, "  ... of these, filled while they were mapped")               \
+    X(v_cow_faults, "copy-on-write faults")                                   \
+    X(v_cow_optim, "  ... of these, moved instead of copied")                 \
+    X(v_majflt, "faults that needed I/O; minor: the rest")                    \
+    X(v_prefault, "neighbour pages entered")                                  \
+    X(v_walks, "virtual page table walks")                                    \
+    X(v_walk_failed, "  ... of these, ended by an entry that forbids")        \
+    X(v_vpte_a, "accessed bits set")                                          \
+    X(v_vpte_m, "modified bits set")                                          \
+    X(v_vpte_dir_m, "  ... of these, in the entry above a changed table")     \
+    X(v_inval, "INVAL calls")                                                 \
+    X(v_setmap, "SETMAP calls")                                               \
+    X(v_pagein, "pages read by pagers")                                       \
+    X(v_pagein_failed, "reads by pagers that failed for the page needed")     \
+    X(v_swap_lost, "  ... of these, from swap: memory that is lost")          \
+    X(v_pfwait, "faults that waited for memory")                              \
+    X(v_pflimit, "faults that were slowed down by vm_fault_ratelimit")        \
+    X(v_lookups, "looked up by the monitor for itself: not among the faults") \
+    X(v_debugger, "written to by a debugger: not among the faults")
 
 #define VM_SYSTEM_METER_FIELDS(X)                                         \
     X(v_collapses, "backing objects taken over by their only shadow")     \

@@ -13,7 +13,7 @@
 #include "vmm/vpagetable/vm_object.h"
 
 #include "vmm/vpagetable/pmap.h"
-#include "vmm/vpagetable/vm_pageout.h"
+#include "vmm/vpagetable/vm_page.h"
 #include "vmm/vpagetable/vm_pager.h"
 #include "vmm/vpagetable/vm_shadow.h"
 
@@ -210,11 +210,34 @@ vm_object_unwire(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
 }
 
 void
+vm_object_scan_unpin(struct vm_object *object)
+{
+    struct vm_system *sys = object->sys;
+
+    vm_mutex_lock(&sys->queue_lock);
+    if (--object->scan_pins == 0)
+        vm_cond_broadcast(&sys->scan_ended);
+    vm_mutex_unlock(&sys->queue_lock);
+}
+
+/* Wait until nobody scans the object any more.  It has no page left. */
+static void
+object_scan_end(struct vm_object *object)
+{
+    struct vm_system *sys = object->sys;
+
+    vm_mutex_lock(&sys->queue_lock);
+    while (object->scan_pins != 0)
+        vm_cond_wait(&sys->scan_ended, &sys->queue_lock);
+    vm_mutex_unlock(&sys->queue_lock);
+}
+
+void
 vm_object_destroy(struct vm_object *object)
 {
     assert(object->resident_count == 0 && object->backing_object == NULL);
     assert(LIST_EMPTY(&object->shadows));
-    vm_pageout_scan_end(object);
+    object_scan_end(object);
     if (object->pager->dealloc != NULL)
         object->pager->dealloc(object);
     vm_extent_free(object->sys, object->extent, object->size);

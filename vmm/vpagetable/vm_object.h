@@ -149,6 +149,12 @@ int vm_object_page_clean(struct vm_object *object) __attribute__((warn_unused_re
 void vm_object_pip_add(struct vm_object *object) VM_REQUIRES(object->lock);
 void vm_object_pip_wakeup(struct vm_object *object) VM_REQUIRES(object->lock);
 
+/*
+ * Let go of an object that was pinned with Q held (scan_pins): its end does not wait any more.
+ * Locks: takes Q.
+ */
+void vm_object_scan_unpin(struct vm_object *object);
+
 /* First resident page index at or after pindex, or object->size.  Locks: O held. */
 vm_pindex_t vm_object_next_resident(const struct vm_object *object, vm_pindex_t pindex)
     VM_REQUIRES(object->lock);

@@ -11,8 +11,8 @@
  */
 #include "vmm/vpagetable/vm_page.h"
 
-#include "vmm/vpagetable/pmap.h"
-#include "vmm/vpagetable/vm_pageout.h"
+#include "vmm/vpagetable/pv.h"
+#include "vmm/vpagetable/vm_budget.h"
 #include "vmm/vpagetable/vm_pager.h"
 
 #include <string.h>
@@ -110,33 +110,6 @@ vm_page_assert_state(const struct vm_page *m)
         assert_freeing(m);
     else
         assert_resident(m);
-}
-
-/* Count one more page against the RAM budget, never beyond it even for a moment. */
-static bool
-budget_take(struct vm_system *sys)
-{
-    uint64_t pages = atomic_load_explicit(&sys->resident_pages, memory_order_relaxed);
-
-    do {
-        if (pages >= sys->ram_budget)
-            return false;
-    } while (!atomic_compare_exchange_weak_explicit(&sys->resident_pages, &pages, pages + 1,
-                                                    memory_order_relaxed, memory_order_relaxed));
-    if (pages >= sys->pageout.wake_at)
-        vm_pageout_wakeup(sys);
-    return true;
-}
-
-/* Sequentially consistent: who is about to wait counts himself, then looks at the budget. */
-static void
-budget_give(struct vm_system *sys, uint64_t pages)
-{
-    atomic_fetch_sub(&sys->resident_pages, pages);
-    if (atomic_load_explicit(&sys->pageout.futile, memory_order_relaxed))
-        atomic_store_explicit(&sys->pageout.futile, false, memory_order_relaxed);
-    if (atomic_load(&sys->pageout.waiters) != 0)
-        vm_pageout_freed(sys);
 }
 
 /* Move the page to the end of a queue, or to none. */
@@ -263,7 +236,7 @@ vm_page_alloc(struct vm_object *object, vm_pindex_t pindex)
      * and the write after it would interrupt every core to flush that mapping. */
     *(volatile uint8_t *)&m->act_count = 0;
     atomic_signal_fence(memory_order_seq_cst);
-    if (m->object != NULL || !budget_take(object->sys))
+    if (m->object != NULL || !vm_budget_take(object->sys))
         return NULL;
     assert_free(m);
     slot_take(m, object);
@@ -303,7 +276,7 @@ page_remove(struct vm_page *m)
     unsigned flags = atomic_exchange_explicit(&m->flags, 0, memory_order_relaxed);
 
     assert((flags & VM_PAGE_BUSY) != 0 && m->wire_count == 0);
-    assert(!pmap_page_is_mapped(m));
+    assert(pv_none(m));
     queue_set(m, PQ_NONE);
     resident_clear(object, vm_page_pindex(m));
     m->valid = 0;
@@ -338,7 +311,7 @@ vm_page_free(struct vm_page *m)
     if ((flags & VM_PAGE_ZERO) == 0)
         frames_give_back(object->sys, vm_page_frame(m), 1);
     page_finish(m);
-    budget_give(object->sys, 1);
+    vm_budget_give(object->sys, 1);
 }
 
 /* A run of frames that is to become one hole: [start, end), empty if both are equal. */
@@ -382,7 +355,7 @@ vm_page_free_run(struct vm_page *const *m, unsigned count)
         frames_give_back(sys, run.start, run.end - run.start);
     for (unsigned i = 0; i < count; i++)
         page_finish(m[i]);
-    budget_give(sys, count);
+    vm_budget_give(sys, count);
 }
 
 void
@@ -418,23 +391,6 @@ vm_page_sleep_busy(struct vm_object *object, vm_pindex_t pindex, const _Atomic b
     }
 }
 
-void
-vm_page_hold(struct vm_page *m)
-{
-    assert(!vm_page_flag_test(m, VM_PAGE_FREEING));
-    assert(m->hold_count < UINT16_MAX);
-    m->hold_count++;
-    vm_page_assert_state(m);
-}
-
-void
-vm_page_hold_object(struct vm_page *m)
-{
-    vm_page_hold(m);
-    m->hold_refs++;
-    m->object->ref_count++;
-}
-
 /* The last hold of a FREEING page is gone: it becomes FREE. */
 static void
 page_free_held(struct vm_page *m)
@@ -445,13 +401,13 @@ page_free_held(struct vm_page *m)
     atomic_store_explicit(&m->flags, 0, memory_order_relaxed);
     frames_give_back(object->sys, vm_page_frame(m), 1);
     page_finish(m);
-    budget_give(object->sys, 1);
+    vm_budget_give(object->sys, 1);
     object->freeing_count--;
     vm_cond_broadcast(&object->busy);
 }
 
-static void
-page_unhold_last(struct vm_page *m)
+void
+vm_page_hold_ended(struct vm_page *m)
 {
     unsigned flags;
 
@@ -461,24 +417,6 @@ page_unhold_last(struct vm_page *m)
     }
     flags = atomic_fetch_and_explicit(&m->flags, (uint16_t)~VM_PAGE_WANTED, memory_order_relaxed);
     wake_waiters(m->object, flags);
-}
-
-void
-vm_page_unhold(struct vm_page *m)
-{
-    struct vm_object *object = m->object;
-    unsigned refs = 0;
-
-    vm_mutex_lock(&object->lock);
-    assert(m->hold_count > 0);
-    if (--m->hold_count == 0) {
-        refs = m->hold_refs;
-        m->hold_refs = 0;
-        page_unhold_last(m);
-    }
-    vm_mutex_unlock(&object->lock);
-    while (refs-- != 0)
-        vm_object_unref(object);
 }
 
 void
@@ -537,7 +475,7 @@ vm_page_unqueue(struct vm_page *m)
 void
 vm_page_cache(struct vm_page *m)
 {
-    assert(atomic_load(&m->dirty) == 0 && !pmap_page_is_mapped(m));
+    assert(atomic_load(&m->dirty) == 0 && pv_none(m));
     page_enqueue(m, PQ_CACHE);
 }
 
@@ -638,7 +576,7 @@ vm_page_rename(struct vm_page *m, struct vm_object *object, vm_pindex_t pindex)
     vm_page_assert_state(m);
     assert(vm_page_flag_test(m, VM_PAGE_BUSY) && m->valid);
     assert(m->wire_count == 0 && m->hold_count == 0);
-    assert(!pmap_page_is_mapped(m) && to->object == NULL);
+    assert(pv_none(m) && to->object == NULL);
     resident_clear(m->object, vm_page_pindex(m));
     resident_set(object, pindex);
     vm_mutex_lock(&sys->moved_lock);

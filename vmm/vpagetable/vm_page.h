@@ -159,7 +159,7 @@ void vm_page_sleep_busy(struct vm_object *object, vm_pindex_t pindex, const _Ato
     VM_REQUIRES(object->lock);
 
 /*
- * Keep the page from being paged out, moved or given back.
+ * Keep the page from being paged out, moved or given back.  (vm_page_hold.c)
  * Locks: hold: O held; unhold: takes O.
  */
 void vm_page_hold(struct vm_page *m);
@@ -172,6 +172,10 @@ void vm_page_unhold(struct vm_page *m);
  * Locks: O held.  vm_page_unhold then takes S too, and may sleep for the object's end.
  */
 void vm_page_hold_object(struct vm_page *m);
+
+/* For vm_page_unhold: hold_count dropped to 0.  Wakes the waiters, and frees a FREEING page.
+ * Locks: O held, takes Q. */
+void vm_page_hold_ended(struct vm_page *m);
 
 /* Count a wiring; a wired page is on no queue.  Locks: O held. */
 void vm_page_wire(struct vm_page *m);
@@ -227,36 +231,5 @@ struct vm_page *vm_page_rename(struct vm_page *m, struct vm_object *object, vm_p
 
 /* Abort if the invariants above do not hold for m.  Locks: O held. */
 void vm_page_assert_state(const struct vm_page *m);
-
-/* How many pages the RAM budget still allows.  Pages on PQ_CACHE are resident, not free. */
-static inline uint64_t
-vm_page_free_count(const struct vm_system *sys)
-{
-    uint64_t resident = atomic_load_explicit(&sys->resident_pages, memory_order_relaxed);
-
-    return resident < sys->ram_budget ? sys->ram_budget - resident : 0;
-}
-
-/*
- * Is memory short?  Below target page-out goes on; below min it begins, and nothing
- * is made on suspicion; severe: all but one fault wait.  Never without a RAM budget.
- */
-static inline bool
-vm_page_count_target(const struct vm_system *sys)
-{
-    return vm_page_free_count(sys) < sys->pageout.free_target;
-}
-
-static inline bool
-vm_page_count_min(const struct vm_system *sys)
-{
-    return vm_page_free_count(sys) < sys->pageout.free_min;
-}
-
-static inline bool
-vm_page_count_severe(const struct vm_system *sys)
-{
-    return vm_page_free_count(sys) < sys->pageout.free_severe;
-}
 
 #endif

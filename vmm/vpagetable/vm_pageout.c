@@ -141,26 +141,6 @@ queue_head(struct vm_system *sys, enum vm_page_queue queue)
     return object;
 }
 
-static void
-object_unpin(struct vm_system *sys, struct vm_object *object)
-{
-    vm_mutex_lock(&sys->queue_lock);
-    if (--object->scan_pins == 0)
-        vm_cond_broadcast(&sys->scan_ended);
-    vm_mutex_unlock(&sys->queue_lock);
-}
-
-void
-vm_pageout_scan_end(struct vm_object *object)
-{
-    struct vm_system *sys = object->sys;
-
-    vm_mutex_lock(&sys->queue_lock);
-    while (object->scan_pins != 0)
-        vm_cond_wait(&sys->scan_ended, &sys->queue_lock);
-    vm_mutex_unlock(&sys->queue_lock);
-}
-
 /* The object's pages at the head of a queue.  They stay there while O is held. */
 static unsigned
 queue_heads(struct vm_object *object, enum vm_page_queue queue, struct vm_page **heads,
@@ -557,7 +537,7 @@ scan_queue(struct scan *scan, enum vm_page_queue queue, uint64_t most)
         if (object == NULL)
             break;
         examined = scan_object(scan, object, queue, scan_batch(scan, queue, left));
-        object_unpin(sys, object);
+        vm_object_scan_unpin(object);
         left -= examined != 0 ? examined : 1;
     }
 }
@@ -566,7 +546,7 @@ scan_queue(struct scan *scan, enum vm_page_queue queue, uint64_t most)
 static void
 scan_active(struct scan *scan, uint64_t most)
 {
-    uint64_t wanted = scan->sys->pageout.inactive_target;
+    uint64_t wanted = scan->sys->budget.inactive_target;
     uint64_t length = queue_length(scan->sys, PQ_INACTIVE);
 
     length -= vm_min(length, scan->stuck);
@@ -601,10 +581,10 @@ scan_report(struct scan *scan)
 
     if (scan->failed == NULL && !scan->wrote)
         return;
-    vm_mutex_lock(&sys->pageout.lock);
-    news = scan->failed != NULL && scan->failed != sys->pageout.failing;
-    sys->pageout.failing = scan->failed;
-    vm_mutex_unlock(&sys->pageout.lock);
+    vm_mutex_lock(&sys->budget.lock);
+    news = scan->failed != NULL && scan->failed != sys->budget.failing;
+    sys->budget.failing = scan->failed;
+    vm_mutex_unlock(&sys->budget.lock);
     if (news && sys->pageout_error != NULL)
         sys->pageout_error(sys->pageout_error_context, scan->failed, scan->error);
 }
@@ -635,7 +615,7 @@ scan_run(struct scan *scan)
     scan_report(scan);
     vm_meter_add(&scan->sys->meter, v_dfree, scan->freed);
     if (scan->freed == 0 && scan->target != 0 && !vm_stopped(scan->stop))
-        atomic_store(&scan->sys->pageout.futile, true);
+        atomic_store(&scan->sys->budget.futile, true);
 }
 
 void

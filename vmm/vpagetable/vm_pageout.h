@@ -38,13 +38,13 @@
  * fault ends.  A thread that runs vm_pageout_run in the background makes waits rare; it
  * is not needed for any of this.
  *
- * Locks: F (pageout.lock) is taken with nothing else or with O held, and nothing is
- * taken inside it.  The scan takes O of one object at a time, does I/O with the pages
- * busy and no lock, and keeps an object from going away by scan_pins (Q).
+ * Locks: F (vm_budget.h) is innermost.  The scan takes O of one object at a time, does I/O
+ * with the pages busy and no lock, and keeps an object from going away by scan_pins (Q).
  */
 #ifndef VM_PAGEOUT_H
 #define VM_PAGEOUT_H
 
+#include "vmm/vpagetable/vm_budget.h"
 #include "vmm/vpagetable/vm_page.h"
 
 /* Pages written by one call of a pager. */
@@ -52,10 +52,6 @@
 
 /* Why a fault fails when it waited in vain, and the remedy. */
 const char *vm_pageout_no_memory(const struct vm_system *sys);
-
-/* Part of vm_system_init and vm_system_fini. */
-void vm_pageout_init(struct vm_system *sys);
-void vm_pageout_fini(struct vm_system *sys);
 
 /*
  * Free `target` pages in the caller's thread, or as many as can be.
@@ -75,13 +71,10 @@ struct vm_pageout_outcome {
 void vm_pageout_try(struct vm_system *sys, uint64_t target, const _Atomic bool *stop,
                     struct vm_pageout_outcome *outcome);
 
-/* How many pages are missing to the free target. */
-uint64_t vm_pageout_shortage(const struct vm_system *sys);
-
 /*
  * Body of the page-out thread: scan whenever memory gets short, until vm_pageout_stop, which
  * ends a scan under way too.
- * By hand: `while (vm_pageout_wait(sys)) vm_pageout_scan(sys, vm_pageout_shortage(sys));`
+ * By hand: `while (vm_pageout_wait(sys)) vm_pageout_scan(sys, vm_budget_shortage(sys));`
  * vm_pageout_wait blocks until page-out is needed and returns true, or false when it
  * was stopped, at once and for good.  Locks: none held.
  */
@@ -99,28 +92,5 @@ void vm_pageout_stop(struct vm_system *sys);
  */
 int vm_waitpfault(struct vm_system *sys, unsigned held, const _Atomic bool *stop)
     __attribute__((warn_unused_result));
-
-/*
- * Become the first waiter; `who` is only compared.  False: somebody else is.
- * release: not any more.  wait_turn: sleep until nobody is, memory is not severely short, or
- * *stop is set.  Locks: take F.
- */
-bool vm_pageout_claim(struct vm_system *sys, const void *who);
-void vm_pageout_release(struct vm_system *sys, const void *who);
-void vm_pageout_wait_turn(struct vm_system *sys, const _Atomic bool *stop);
-
-/*
- * How long a fault that is about to make a page should sleep first, in microseconds,
- * 0 to 100,000: the shorter memory is, the longer, and the fewer pages until the next
- * time.  0 unless tunables.load_enable.  Source: DragonFly vm_fault_ratelimit.
- */
-unsigned vm_fault_ratelimit(struct vm_system *sys);
-
-/* For vm_page.c: memory gets short; memory was freed and somebody waits.  Take F. */
-void vm_pageout_wakeup(struct vm_system *sys);
-void vm_pageout_freed(struct vm_system *sys);
-
-/* For vm_object.c: nobody scans the object any more.  It has no page left.  Takes Q, sleeps. */
-void vm_pageout_scan_end(struct vm_object *object);
 
 #endif

@@ -42,6 +42,13 @@ struct vm_pager_ops {
                                      unsigned reqpage, bool *done);
 
     /*
+     * Copy the page, which the pager held a moment ago, into `page` (PAGE_SIZE bytes), and leave
+     * everything as it is.  Called without O, with paging in progress.  Returns VM_PAGER_FAIL: it
+     * was moved or given up meanwhile, look again.  NULL in pagers that never hold a page.
+     */
+    enum vm_pager_result (*peek)(struct vm_object *object, vm_pindex_t pindex, void *page);
+
+    /*
      * Write `count` busy, valid, unheld pages with consecutive indexes, which no
      * mapping allows to be written; done[] as above.  Clears dirty of the pages
      * written; a page whose write failed stays dirty.

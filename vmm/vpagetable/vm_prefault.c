@@ -17,6 +17,8 @@
  */
 #include "vmm/vpagetable/vm_prefault.h"
 
+#include "vmm/vpagetable/vm_budget.h"
+
 /* Pages up to 2 MiB borders: the pmap cuts a run there. */
 #define PREFAULT_CHUNK PMAP_CHUNK_PAGES
 
@@ -31,7 +33,7 @@ vm_prefault_room(const struct vm_system *sys)
 {
     uint64_t count = vm_page_free_count(sys);
 
-    return count > sys->pageout.free_min ? count - sys->pageout.free_min : 0;
+    return count > sys->budget.free_min ? count - sys->budget.free_min : 0;
 }
 
 vm_prot_t

@@ -12,8 +12,8 @@
  */
 #include "vmm/vpagetable/vm_system.h"
 
+#include "vmm/vpagetable/vm_budget.h"
 #include "vmm/vpagetable/vm_page.h"
-#include "vmm/vpagetable/vm_pageout.h"
 
 #include <bsd/sys/tree.h>
 #include <errno.h>
@@ -342,7 +342,7 @@ vm_system_init(struct vm_system *sys, const struct vm_system_config *config)
     vm_cond_init(&sys->scan_ended);
     for (unsigned i = 0; i < PQ_COUNT; i++)
         TAILQ_INIT(&sys->queues[i]);
-    vm_pageout_init(sys);
+    vm_budget_init(sys);
     return 0;
 }
 
@@ -350,7 +350,7 @@ void
 vm_system_fini(struct vm_system *sys)
 {
     assert(atomic_load(&sys->resident_pages) == 0);
-    vm_pageout_fini(sys);
+    vm_budget_fini(sys);
     system_unmap(sys);
     vm_cond_fini(&sys->scan_ended);
     vm_mutex_fini(&sys->queue_lock);

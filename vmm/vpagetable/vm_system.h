@@ -79,8 +79,8 @@ struct vm_system_config {
  */
 #define VM_RAM_BUDGET_MIN 16
 
-/* What page-out shares with faults that wait for memory; see vm_pageout.h. */
-struct vm_pageout {
+/* The budget's marks, who waits for memory, the page-out thread's orders; see vm_budget.h. */
+struct vm_budget {
     uint64_t free_severe;     /* (c) pages: fewer are left to the first waiter */
     uint64_t free_min;        /* (c) ... with fewer page-out begins, nothing is made on suspicion */
     uint64_t free_target;     /* (c) ... so many page-out frees up to */
@@ -116,7 +116,7 @@ struct vm_system {
      * negative errno behind it, 0 if there is none. */
     void (*pageout_error)(void *context, const char *message, int error); /* (c) */
     void *pageout_error_context;                                          /* (c) */
-    struct vm_pageout pageout;
+    struct vm_budget budget;
     _Atomic uint64_t resident_pages;  /* (a) pages that belong to an object */
     _Atomic uint64_t wired_pages;     /* (a) of these, wired ones */
     _Atomic uint64_t *moved;          /* (c) owned, (a) words: bit per slot whose frame was moved */

@@ -44,7 +44,7 @@ byte(struct aml *aml, uint8_t value)
 }
 
 static void
-number(struct aml *aml, uint64_t value, unsigned nbytes)
+put_number(struct aml *aml, uint64_t value, unsigned nbytes)
 {
     for (unsigned i = 0; i < nbytes; i++)
         byte(aml, (uint8_t)(value >> 8 * i));
@@ -93,11 +93,11 @@ close_block(struct aml *aml, size_t start)
 }
 
 void
-aml_sleep_state(struct aml *aml, const char *letters, uint8_t type)
+aml_sleep_state(struct aml *aml, const char *state, uint8_t type)
 {
     size_t start;
 
-    name(aml, letters);
+    name(aml, state);
     byte(aml, OP_PACKAGE);
     start = aml->size;
     byte(aml, 4);
@@ -119,15 +119,15 @@ resources(struct aml *aml, uint32_t start, uint32_t size, uint32_t line)
     block = aml->size;
     byte_constant(aml, 12 + 9 + 2);
     byte(aml, RESOURCE_MEMORY32_FIXED);
-    number(aml, 9, 2);
+    put_number(aml, 9, 2);
     byte(aml, MEMORY_WRITABLE);
-    number(aml, start, 4);
-    number(aml, size, 4);
+    put_number(aml, start, 4);
+    put_number(aml, size, 4);
     byte(aml, RESOURCE_INTERRUPT);
-    number(aml, 6, 2);
+    put_number(aml, 6, 2);
     byte(aml, INTERRUPT_CONSUMER);
     byte(aml, 1);
-    number(aml, line, 4);
+    put_number(aml, line, 4);
     byte(aml, RESOURCE_END);
     byte(aml, 0); /* any checksum */
     close_block(aml, block);
@@ -140,10 +140,10 @@ hex_digit(unsigned value)
 }
 
 void
-aml_memory_device(struct aml *aml, const char *hid, uint8_t index, uint32_t start, uint32_t size,
+aml_memory_device(struct aml *aml, const char *hid, uint8_t number, uint32_t start, uint32_t size,
                   uint32_t line)
 {
-    const char letters[] = { 'D', 'V', hex_digit(index >> 4), hex_digit(index), '\0' };
+    const char letters[] = { 'D', 'V', hex_digit(number >> 4), hex_digit(number), '\0' };
     size_t scope, device;
 
     byte(aml, OP_SCOPE);
@@ -158,7 +158,7 @@ aml_memory_device(struct aml *aml, const char *hid, uint8_t index, uint32_t star
     text(aml, hid);
     byte(aml, '\0');
     name(aml, "_UID");
-    byte_constant(aml, index);
+    byte_constant(aml, number);
     resources(aml, start, size, line);
     close_block(aml, device);
     close_block(aml, scope);

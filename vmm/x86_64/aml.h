@@ -18,8 +18,8 @@ struct aml {
 
 void aml_init(struct aml *aml, uint8_t *bytes, size_t room);
 
-/* Name (\name, Package () {type, type, 0, 0}): a sleep state; `name` has four letters. */
-void aml_sleep_state(struct aml *aml, const char *name, uint8_t type);
+/* Name (\state, Package () {type, type, 0, 0}): a sleep state; `state` has four letters. */
+void aml_sleep_state(struct aml *aml, const char *state, uint8_t type);
 
 /*
  * A device in \_SB with that hardware id and number, 0 to 255, with registers in memory below 4 GiB

@@ -7,6 +7,7 @@
 
 #include "vmm/kvm/kvm_host.h"
 #include "vmm/vpagetable/vm_fault.h"
+#include "vmm/x86_64/cpu_feature.h"
 
 struct kvm_run;
 
@@ -24,6 +25,7 @@ struct arch_cpus {
     unsigned n;
     bool lapic;        /* a PC's: KVM has their local APICs, and the first one starts the others */
     bool exact_faults; /* KVM is to make no page fault asynchronous */
+    struct cpu_features features;
 };
 
 struct arch_vcpu {
@@ -41,33 +43,65 @@ struct arch_vcpu {
     char culprit[ARCH_INSTRUCTION_SIZE];
 };
 
-/* How an image wants to be started. */
+/*
+ * How an image wants to be started.  Of all but the first, vCPU 0 starts, and the others wait until
+ * it starts them.
+ */
 enum arch_protocol {
-    ARCH_PROTOCOL_VKVM /* vkvm_abi.h: every vCPU in 64-bit mode, the device tree's address in RDI */
+    ARCH_PROTOCOL_VKVM, /* vkvm_abi.h: every vCPU in 64-bit mode, the device tree's address in RDI */
+    ARCH_PROTOCOL_LINUX64,   /* Linux boot.rst: 64-bit mode, RSI = boot_params */
+    ARCH_PROTOCOL_LINUX32,   /* ... : protected mode without paging, ESI = boot_params */
+    ARCH_PROTOCOL_PVH,       /* Xen misc/pvh.h: the same, EBX = hvm_start_info */
+    ARCH_PROTOCOL_MULTIBOOT, /* Multiboot 0.6.96: the same, EAX = its magic number, EBX = its info */
+    ARCH_PROTOCOL_FLAT16,    /* real mode; as the two below nothing in the registers */
+    ARCH_PROTOCOL_FLAT32,    /* protected mode without paging */
+    ARCH_PROTOCOL_FLAT64     /* 64-bit mode */
 };
 
 /* The start state: what an image yields, and what registers and boot tables are made from. */
 struct arch_start {
     enum arch_protocol protocol;
     gpa_t entry;
-    gpa_t info; /* what tells the guest about the machine: the device tree */
+    gpa_t info; /* what tells the guest about the machine: the device tree, boot_params ... */
+    /* All but ARCH_PROTOCOL_VKVM: where arch_start_tables_size bytes are free, below 640 KiB. */
+    gpa_t tables;
+    bool vectors; /* ... and [0, ARCH_VECTORS_END) is: real mode gets interrupt vectors */
 };
+
+/* Where the interrupt vectors of real mode end, and what they point to. */
+#define ARCH_VECTORS_END 0x500u
+
+/*
+ * Is KVM here without the processor's help?  Then ring 0 of a guest is emulated, for what KVM's
+ * emulator knows, and no operating system that is not made for that runs.
+ */
+bool arch_kvm_is_software(void);
 
 /*
  * Bits of a guest-physical address that this host gives its guests' processors (CPUID leaf
- * 0x80000008); 36 where it does not say.  Returns 0 and *bits, or -errno.
+ * 0x80000008); 36 where it does not say.
  */
-int arch_physical_bits(const struct kvm_host *host, unsigned *bits)
-    __attribute__((warn_unused_result));
+unsigned arch_physical_bits(const struct kvm_host *host);
+
+/* Bytes, whole pages, that the protocol's boot tables need at arch_start's tables; 0 = they lie where
+ * layout.h says. */
+uint64_t arch_start_tables_size(enum arch_protocol protocol);
 
 /*
- * Write what the protocol wants to find in low guest memory: boot page tables, GDT and the like
- * (layout.h).  Returns 0 or -errno with *failure filled; -EFAULT where there is no RAM for it.
+ * Can the processors be, as far as KVM offers it?
+ * Returns 0; -ENOTSUP with *failure filled: a feature that KVM does not have; -ENOMEM.
+ */
+int arch_cpus_check(const struct kvm_host *host, const struct arch_cpus *cpus,
+                    struct failure *failure) __attribute__((warn_unused_result));
+
+/*
+ * Write what the protocol wants to find in low guest memory: boot page tables, GDT and the like.
+ * Returns 0 or -errno with *failure filled; -EFAULT where there is no RAM for it.
  */
 int arch_start_prepare(const struct arch_start *start, struct vm_map *map, struct failure *failure)
     __attribute__((warn_unused_result));
 
-/* First free GPA above what arch_start_prepare uses. */
+/* First free GPA above what arch_start_prepare uses for ARCH_PROTOCOL_VKVM. */
 gpa_t arch_boot_end(void);
 
 /*

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Start state and registers of a vCPU.
+ * Registers of a vCPU.
  */
 #include "vmm/x86_64/cpu.h"
 
 #include "guest/include/vkvm_abi.h"
 #include "vmm/base/limits.h"
 #include "vmm/x86_64/cpuid.h"
-#include "vmm/x86_64/layout.h"
+#include "vmm/x86_64/start.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -15,19 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-
-#define CR0_PE 0x00000001u
-#define CR0_MP 0x00000002u
-#define CR0_ET 0x00000010u
-#define CR0_NE 0x00000020u
-#define CR0_WP 0x00010000u
-#define CR0_PG 0x80000000u
-#define CR4_PAE 0x020u
-#define CR4_OSFXSR 0x200u
-#define CR4_OSXMMEXCPT 0x400u
-#define EFER_SCE 0x001u
-#define EFER_LME 0x100u
-#define EFER_NXE 0x800u
 
 #define MSR_MISC_ENABLE 0x1A0u
 #define MISC_ENABLE_FAST_STRINGS 1u
@@ -135,42 +122,8 @@ cpu_read(struct arch_vcpu *vcpu, struct vm_map *map, gva_t gva, void *to, size_t
     return done;
 }
 
-static void
-cpu_init_segments(struct kvm_sregs *sregs)
-{
-    const struct kvm_segment code = { .limit = UINT32_MAX,
-                                      .selector = VKVM_SEL_KERNEL_CODE,
-                                      .type = 11,
-                                      .present = 1,
-                                      .s = 1,
-                                      .l = 1,
-                                      .g = 1 };
-    const struct kvm_segment data = { .limit = UINT32_MAX,
-                                      .selector = VKVM_SEL_KERNEL_DATA,
-                                      .type = 3,
-                                      .present = 1,
-                                      .s = 1,
-                                      .db = 1,
-                                      .g = 1 };
-    const struct kvm_segment task = { .base = LAYOUT_TSS,
-                                      .limit = LAYOUT_TSS_SIZE - 1,
-                                      .selector = ARCH_SEL_TSS,
-                                      .type = 11,
-                                      .present = 1 };
-
-    sregs->cs = code;
-    sregs->ds = sregs->es = sregs->fs = sregs->gs = sregs->ss = data;
-    sregs->tr = task;
-    sregs->ldt = (struct kvm_segment){ .type = 2, .unusable = 1 };
-    sregs->gdt.base = LAYOUT_GDT;
-    sregs->gdt.limit = LAYOUT_GDT_SIZE - 1;
-    sregs->idt.base = 0;
-    sregs->idt.limit = 0;
-}
-
-/* 64-bit mode with the boot tables (SDM vol. 3, 9.8.5); SSE on, x87 errors as exceptions. */
 static int
-cpu_init_sregs(struct arch_vcpu *vcpu)
+cpu_init_sregs(struct arch_vcpu *vcpu, const struct arch_start *start)
 {
     struct kvm_sregs sregs;
     int error;
@@ -178,22 +131,16 @@ cpu_init_sregs(struct arch_vcpu *vcpu)
     error = cpu_ioctl(vcpu, KVM_GET_SREGS, &sregs);
     if (error != 0)
         return error;
-    cpu_init_segments(&sregs);
-    sregs.cr0 = CR0_PE | CR0_MP | CR0_ET | CR0_NE | CR0_WP | CR0_PG;
-    sregs.cr3 = LAYOUT_PML4;
-    sregs.cr4 = CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT;
-    sregs.efer = EFER_SCE | EFER_LME | CPU_EFER_LMA | EFER_NXE;
+    start_sregs(start, &sregs);
     return cpu_ioctl(vcpu, KVM_SET_SREGS, &sregs);
 }
 
 static int
 cpu_init_regs(struct arch_vcpu *vcpu, const struct arch_start *start)
 {
-    struct kvm_regs regs = { .rip = gpa_to_u64(start->entry),
-                             .rdi = gpa_to_u64(start->info),
-                             .rsi = vcpu->index,
-                             .rflags = CPU_RFLAGS_FIXED };
+    struct kvm_regs regs;
 
+    start_regs(start, vcpu->index, &regs);
     return cpu_ioctl(vcpu, KVM_SET_REGS, &regs);
 }
 
@@ -204,24 +151,26 @@ cpu_init_regs(struct arch_vcpu *vcpu, const struct arch_start *start)
 static int
 cpu_init_msrs(struct arch_vcpu *vcpu)
 {
-    struct {
-        struct kvm_msrs header;
-        struct kvm_msr_entry entry;
-    } msrs = { .header.nmsrs = 1, .entry = { .index = MSR_MISC_ENABLE } };
-    int n = ioctl(vcpu->fd, KVM_GET_MSRS, &msrs);
+    _Alignas(struct kvm_msrs)
+        uint8_t room[sizeof(struct kvm_msrs) + sizeof(struct kvm_msr_entry)] = { 0 };
+    struct kvm_msrs *msrs = (void *)room;
+    int n;
 
+    msrs->nmsrs = 1;
+    msrs->entries[0].index = MSR_MISC_ENABLE;
+    n = ioctl(vcpu->fd, KVM_GET_MSRS, msrs);
     if (n == 1) {
-        msrs.entry.data |= MISC_ENABLE_FAST_STRINGS;
-        n = ioctl(vcpu->fd, KVM_SET_MSRS, &msrs);
+        msrs->entries[0].data |= MISC_ENABLE_FAST_STRINGS;
+        n = ioctl(vcpu->fd, KVM_SET_MSRS, msrs);
     }
     return n < 0 ? -errno : 0;
 }
 
 /* A PC's vCPU beyond the first: KVM has it wait for INIT and SIPI, which give it its registers. */
 static bool
-is_started_by_another(const struct arch_vcpu *vcpu)
+is_started_by_another(const struct arch_vcpu *vcpu, const struct arch_start *start)
 {
-    return vcpu->cpus->lapic && vcpu->index != 0;
+    return !start_has(start, vcpu->index) || (vcpu->cpus->lapic && vcpu->index != 0);
 }
 
 int
@@ -239,11 +188,11 @@ arch_vcpu_init(struct arch_vcpu *vcpu, const struct arch_start *start, struct fa
         what = "the model-specific registers";
         error = cpu_init_msrs(vcpu);
     }
-    if (error == 0 && is_started_by_another(vcpu))
+    if (error == 0 && is_started_by_another(vcpu, start))
         return 0;
     if (error == 0) {
         what = "the system registers";
-        error = cpu_init_sregs(vcpu);
+        error = cpu_init_sregs(vcpu, start);
     }
     if (error == 0) {
         what = "the registers";

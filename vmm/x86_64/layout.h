@@ -46,6 +46,31 @@
  */
 #define LAYOUT_NOWHERE VKVM_WINDOW_END
 
+/*
+ * All protocols but vkvm's own: the tables lie around the image (arch_start's tables), these are
+ * offsets there.  The first page has GDT, TSS and, up to its end, a stack.
+ */
+#define LAYOUT_PC_GDT 0x000u
+#define LAYOUT_PC_GDT_SIZE 48u
+#define LAYOUT_PC_TSS 0x080u
+#define LAYOUT_PC_STACK 0x1000u
+/* ... of the 64-bit ones, identity page tables of [0, LAYOUT_MAPPED_GIB GiB) behind it. */
+#define LAYOUT_PC_PML4 0x1000u
+#define LAYOUT_PC_PDPT 0x2000u
+#define LAYOUT_PC_PD 0x3000u
+#define LAYOUT_PC_END32 0x1000u
+#define LAYOUT_PC_END64 (LAYOUT_PC_PD + LAYOUT_MAPPED_GIB * LAYOUT_PAGE)
+
+/* Selectors of that GDT, as Linux boot.rst wants them. */
+#define LAYOUT_PC_SEL_CODE 0x10u
+#define LAYOUT_PC_SEL_DATA 0x18u
+#define LAYOUT_PC_SEL_TSS 0x20u
+
+/* The interrupt vectors of real mode, and the instruction they all point to, behind the BIOS data. */
+#define LAYOUT_VECTORS 0x0u
+#define LAYOUT_NVECTORS 256u
+#define LAYOUT_IRET 0x4F0u
+
 #define LAYOUT_PAGE 0x1000u
 
 _Static_assert(LAYOUT_GDT + LAYOUT_GDT_SIZE <= LAYOUT_TSS, "GDT below TSS");
@@ -61,5 +86,9 @@ _Static_assert(LAYOUT_BOOT_END <= ACPI_RSDP_GPA && ACPI_RSDP_GPA + ACPI_SIZE <= 
 _Static_assert(VKVM_WINDOW_BASE % ((uint64_t)1 << 30) == 0, "windows start at a level 3 entry");
 _Static_assert((VKVM_WINDOW_BASE >> 39) == 0, "windows share the level 3 page of RAM");
 _Static_assert(VKVM_WINDOW_BASE >= ((uint64_t)LAYOUT_MAPPED_GIB << 30), "mapped ranges apart");
+
+_Static_assert(LAYOUT_PC_GDT + LAYOUT_PC_GDT_SIZE <= LAYOUT_PC_TSS, "GDT below TSS");
+_Static_assert(LAYOUT_PC_TSS + LAYOUT_TSS_SIZE <= LAYOUT_PC_STACK - 0x800u, "TSS below the stack");
+_Static_assert(LAYOUT_VECTORS + 4u * LAYOUT_NVECTORS <= LAYOUT_IRET, "vectors below the stub");
 
 #endif
