@@ -10,6 +10,7 @@ VM_FILES := \
 	vcpu_exit.c \
 	vcpu_gate.c \
 	vm.c \
+	vm_disk.c \
 	vm_host.c \
 	vm_parts.c \
 	vm_watch.c
