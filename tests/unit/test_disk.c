@@ -41,11 +41,11 @@ open_disk(const char *name, bool read_only, struct disk **diskp)
     return disk_open(&config, diskp, &failure);
 }
 
-Test(disk, a_file_is_written_read_and_cleared_and_loses_what_is_no_whole_sector)
+Test(disk, a_file_is_written_read_and_cleared)
 {
     char bytes[1024], zeros[1024] = { 0 };
 
-    make_file(8 * 512 + 7);
+    make_file(8 * 512);
     cr_assert(zero(int, open_disk(path, false, &disk)));
     cr_assert(disk->size == 8 * 512 && disk->block_size == 512 && disk->discards);
     memset(bytes, 0x5a, sizeof(bytes));
@@ -75,9 +75,12 @@ Test(disk, writers_want_a_file_alone_and_readers_share_it)
 
 Test(disk, what_is_no_disk_is_refused_with_a_remedy)
 {
-    make_file(511);
+    make_file(0);
     cr_assert(eq(int, open_disk(path, false, &disk), -EINVAL));
-    cr_assert(strstr(failure.message, "make it larger") != NULL);
+    cr_assert(strstr(failure.message, "is empty: make it larger") != NULL);
+    cr_assert(zero(int, truncate(path, 8 * 512 + 7)));
+    cr_assert(eq(int, open_disk(path, false, &disk), -EINVAL));
+    cr_assert(strstr(failure.message, "has 4103 bytes, which are no whole sectors") != NULL);
     cr_assert(eq(int, open_disk("/dev/null", false, &disk), -ENODEV));
     cr_assert(eq(int, open_disk("/tmp", false, &disk), -ENODEV));
     cr_assert(eq(int, open_disk("/no/such/file", true, &disk), -ENOENT));

@@ -54,7 +54,7 @@ struct disk_config {
  * Open a disk.  Owns: the caller closes it.  A block device is opened exclusively and a file locked,
  * both for others that write to it, unless read_only.
  * Returns 0 and *diskp; -errno with *failure filled: -EBUSY somebody else uses it, -ENODEV neither
- * file nor block device, -EINVAL no sector fits or a name that cannot be, -ENOTSUP built without
+ * file nor block device, -EINVAL no whole sectors, or too large blocks, -ENOTSUP built without
  * what it needs; what opening it said.
  */
 int disk_open(const struct disk_config *config, struct disk **diskp, struct failure *failure)

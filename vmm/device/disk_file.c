@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <linux/fs.h>
 #include <stdlib.h>
 #include <string.h>
@@ -208,6 +209,26 @@ lock_file(int fd, const struct disk_config *config, struct failure *failure)
                        strerror(-error));
 }
 
+/* A part of a sector could never be read. */
+static int
+check_size(const struct disk_file *file, const struct disk_config *config, struct failure *failure)
+{
+    if (file->disk.size == 0)
+        return failure_set(failure, -EINVAL,
+                           "disk " FAILURE_NAME " is empty: make it larger (truncate -s SIZE FILE)",
+                           config->name);
+    if (file->disk.size % DISK_SECTOR != 0)
+        return failure_set(failure, -EINVAL,
+                           "disk " FAILURE_NAME " has %" PRIu64 " bytes, which are no whole sectors "
+                           "of %u: fill it up (truncate -s %%%u FILE)",
+                           config->name, file->disk.size, DISK_SECTOR, DISK_SECTOR);
+    if (file->disk.block_size > DISK_BLOCK_MAX)
+        return failure_set(failure, -EINVAL,
+                           "disk " FAILURE_NAME " has blocks of %u bytes: the most is %u",
+                           config->name, file->disk.block_size, DISK_BLOCK_MAX);
+    return 0;
+}
+
 /* Fill in what the descriptor says. */
 static int
 measure(struct disk_file *file, const struct disk_config *config, struct failure *failure)
@@ -228,14 +249,9 @@ measure(struct disk_file *file, const struct disk_config *config, struct failure
     if (file->is_block && ioctl(file->fd, BLKSSZGET, &block_size) != 0)
         return failure_set(failure, -errno, "disk " FAILURE_NAME " does not tell its blocks: %s",
                            config->name, strerror(errno));
-    file->disk.size = (uint64_t)size / DISK_SECTOR * DISK_SECTOR;
+    file->disk.size = (uint64_t)size;
     file->disk.block_size = (uint32_t)block_size;
-    if (file->disk.size == 0 || file->disk.block_size > DISK_BLOCK_MAX)
-        return failure_set(failure, -EINVAL,
-                           "disk " FAILURE_NAME " has no sector of 512 bytes, or too large blocks: "
-                           "make it larger (truncate -s SIZE FILE)",
-                           config->name);
-    return 0;
+    return check_size(file, config, failure);
 }
 
 int

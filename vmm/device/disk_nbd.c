@@ -261,16 +261,16 @@ ask_server(struct disk_nbd *nbd, const struct disk_config *config, struct failur
     int64_t block = nbd->nbd.get_block_size(nbd->handle, LIBNBD_SIZE_MINIMUM);
     int64_t most = nbd->nbd.get_block_size(nbd->handle, LIBNBD_SIZE_MAXIMUM);
 
-    if (size < (int64_t)DISK_SECTOR || block > (int64_t)DISK_BLOCK_MAX)
+    if (size <= 0 || size % (int64_t)DISK_SECTOR != 0 || block > (int64_t)DISK_BLOCK_MAX)
         return failure_set(failure, -EINVAL,
-                           "disk " FAILURE_NAME " has no sector of 512 bytes, or blocks of more "
-                           "than 4096: have its server offer another",
-                           config->name);
+                           "disk " FAILURE_NAME " has %lld bytes, which are no whole sectors of 512, "
+                           "or blocks of more than 4096: have its server offer another",
+                           config->name, (long long)size);
     if (!config->read_only && nbd->nbd.is_read_only(nbd->handle) != 0)
         return failure_set(failure, -EROFS,
                            "disk " FAILURE_NAME " can only be read, says its server: add ,ro",
                            config->name);
-    disk->size = (uint64_t)size / DISK_SECTOR * DISK_SECTOR;
+    disk->size = (uint64_t)size;
     disk->block_size = block > (int64_t)DISK_SECTOR ? (uint32_t)block : DISK_SECTOR;
     nbd->request_max = most > 0 ? (uint64_t)most : REQUEST_MAX;
     nbd->can_flush = nbd->nbd.can_flush(nbd->handle) > 0;
