@@ -10,6 +10,7 @@
 #include <linux/virtio_config.h>
 #include <sched.h>
 #include <semaphore.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,6 +35,8 @@ static struct virtio_rig rig;
 static struct virtio_blk *blk;
 static struct workers *workers;
 static _Atomic unsigned nclosed;
+static unsigned ntold;
+static char told[192];
 
 static void
 await_disk(void)
@@ -95,10 +98,23 @@ static const struct disk_ops fake_ops = { fake_read,    fake_write, fake_flush,
                                           fake_discard, fake_zero,  fake_close };
 
 static void
+note(void *context, const char *line)
+{
+    (void)context;
+    ntold++;
+    snprintf(told, sizeof(told), "%s", line);
+}
+
+static void
 begin(bool read_only, uint64_t features)
 {
     struct virtio_blk_setup setup = {
-        .disk = &fake.disk, .enter = virtio_rig_enter, .leave = virtio_rig_leave, .context = &rig
+        .disk = &fake.disk,
+        .index = 3,
+        .enter = virtio_rig_enter,
+        .leave = virtio_rig_leave,
+        .tell = note,
+        .context = &rig,
     };
     struct virtio_device *device;
 
@@ -179,7 +195,7 @@ Test(virtio_blk, sectors_are_written_flushed_and_read_back)
     cr_assert(rig.memory[DATA] == 0x5a && rig.memory[DATA + 512] == 0);
     offer(VIRTIO_BLK_T_GET_ID, 0, 20, true);
     cr_assert(eq(uint, answer(), VIRTIO_BLK_S_OK));
-    cr_assert(strcmp((char *)rig.memory + DATA, "vkvm-disk-0") == 0);
+    cr_assert(strcmp((char *)rig.memory + DATA, "vkvm-disk-3") == 0);
     end();
 }
 
@@ -258,6 +274,30 @@ Test(virtio_blk, data_that_is_not_in_memory_is_an_error_and_a_header_that_is_not
     virtio_notify(virtio_blk_device(blk));
     while (!needs_reset())
         sched_yield();
+    end();
+}
+
+Test(virtio_blk, what_fails_in_the_disk_is_told_with_cause_and_remedy_but_not_for_ever)
+{
+    static const struct {
+        int error;
+        const char *text;
+    } failures[] = {
+        { -ENOSPC, "disk 3: cannot write at offset 512: No space left on device: make room" },
+        { -ENODATA, "its file was cut: make it as long as it was" },
+        { -ENOTCONN, "its server is gone" },
+        { -EIO, "the guest sees an I/O error" },
+    };
+
+    begin(false, 0);
+    for (unsigned i = 0; i < 2 * VIRTIO_BLK_TOLD; i++) {
+        fake.error = failures[i % 4].error;
+        offer(VIRTIO_BLK_T_OUT, 1, 512, false);
+        cr_expect(eq(uint, answer(), VIRTIO_BLK_S_IOERR));
+        if (i < 4)
+            cr_expect(strstr(told, failures[i].text) != NULL, "%s", told);
+    }
+    cr_expect(eq(uint, ntold, VIRTIO_BLK_TOLD));
     end();
 }
 

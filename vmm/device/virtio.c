@@ -27,7 +27,7 @@ virtio_fini(struct virtio_device *device)
     vm_mutex_fini(&device->lock);
 }
 
-/* Locked: lock. */
+/* Locked: virtio. */
 static void
 set_interrupts(struct virtio_device *device, unsigned interrupts)
 {
@@ -60,7 +60,7 @@ reset(struct virtio_device *device)
     vm_mutex_unlock(&device->lock);
 }
 
-/* Which of the bits that the driver wants to add can be.  Locked: lock. */
+/* Which of the bits that the driver wants to add can be.  Locked: virtio. */
 static unsigned
 allowed(const struct virtio_device *device, unsigned wanted)
 {

@@ -6,7 +6,7 @@
  *
  * Source: Virtual I/O Device (VIRTIO) 1.2, sections 2.1 to 2.4 and 3.
  *
- * Locks: `lock` guards status and interrupts, and is held while the line is set; innermost but
+ * Locks: `virtio` guards status and interrupts, and is held while the line is set; innermost but
  * for what sets the line.  The calls to the device type are made without it.
  */
 #ifndef VIRTIO_H
@@ -38,7 +38,7 @@ struct virtio_config {
 
 struct virtio_device {
     struct virtio_config config; /* (c) */
-    struct vm_mutex lock;        /* guards the rest */
+    struct vm_mutex lock;        /* virtio: guards the rest */
     unsigned status;             /* VIRTIO_CONFIG_S_* */
     unsigned interrupts;         /* VIRTIO_MMIO_INT_*: not acknowledged yet */
     uint64_t accepted;           /* features, constant once VIRTIO_CONFIG_S_FEATURES_OK is set */

@@ -2,7 +2,7 @@
 /*
  * The virtio block device.
  *
- * A request is work in turns: with guest memory (R held, the VM not pausing), and with the disk
+ * A request is work in turns: with guest memory (`ring` held, the VM not pausing), and with the disk
  * (no lock).  Before each turn with memory the worker asks whether the VM has ended, and then
  * whether the driver has stopped the queue since the request was taken: `generation`.
  */
@@ -33,17 +33,17 @@ struct virtio_blk {
     struct virtio_blk_setup setup;  /* (c) disk owned */
     struct virtio_blk_config space; /* (c) */
     struct virtio_device device;
-    struct vm_mutex ring;   /* R */
-    struct virtqueue queue; /* R */
-    uint64_t features;      /* R: agreed on */
-    unsigned generation;    /* R: how often the queue was stopped */
-    struct vm_mutex lock;   /* L */
-    struct vm_cond changed; /* L: broadcast when one of these changed */
-    bool pending;           /* L: there may be requests */
-    bool stopped;           /* L: the VM has ended */
-    bool inside;            /* L: the worker is in a turn with memory, or about to be */
-    bool served;            /* L: there is a worker */
-    unsigned nrefs;         /* L: the maker's, and the worker's */
+    struct vm_mutex ring;   /* ring */
+    struct virtqueue queue; /* ring */
+    uint64_t features;      /* ring: agreed on */
+    unsigned generation;    /* ring: how often the queue was stopped */
+    struct vm_mutex lock;   /* served */
+    struct vm_cond changed; /* served: broadcast when one of these changed */
+    bool pending;           /* served: there may be requests */
+    bool stopped;           /* served: the VM has ended */
+    bool inside;            /* served: the worker is in a turn with memory, or about to be */
+    bool served;            /* served: there is a worker */
+    unsigned nrefs;         /* served: the maker's, and the worker's */
     /* The worker's: */
     unsigned ntold;
     struct virtqueue_chain chain; /* the request's */
@@ -133,19 +133,38 @@ take_data(struct virtio_blk *blk, const struct request *request, uint64_t offset
 
 /* --- Requests ---------------------------------------------------------------- */
 
+/* What is behind a disk's failure, and what can be done.  libnbd says ENOTCONN of a server that is gone. */
+static const char *
+explain(int error)
+{
+    switch (error) {
+    case -ENOSPC:
+    case -EDQUOT:
+        return "make room where its file is";
+    case -ENODATA:
+        return "its file was cut: make it as long as it was";
+    case -ENOTCONN:
+    case -ECONNRESET:
+    case -EPIPE:
+    case -ESHUTDOWN:
+        return "its server is gone: the guest sees I/O errors until it is started anew";
+    default:
+        return "the guest sees an I/O error";
+    }
+}
+
 /* What failed in the disk is told; what the guest asked for is its own affair. */
 static int
 tell(struct virtio_blk *blk, const struct request *request, const char *what, uint64_t offset,
      int error)
 {
-    char line[160];
+    char line[192];
 
     if (error == 0 || error == -ECANCELED || blk->ntold == VIRTIO_BLK_TOLD)
         return error;
     blk->ntold++;
     snprintf(line, sizeof(line), "disk %u: cannot %s at offset %" PRIu64 ": %s: %s",
-             blk->setup.index, what, offset, strerror(-error),
-             error == -ENOSPC ? "make room where its file is" : "the guest sees an I/O error");
+             blk->setup.index, what, offset, strerror(-error), explain(error));
     if (!enter_for(blk, request))
         return -ECANCELED;
     if (blk->setup.tell != NULL)
@@ -311,7 +330,7 @@ handle(struct virtio_blk *blk, struct request *request)
 
 /* --- The worker -------------------------------------------------------------- */
 
-/* The header of the request that was taken.  Locked: R. */
+/* The header of the request that was taken.  Locked: ring. */
 static int
 read_header(struct virtio_blk *blk, struct request *request)
 {
@@ -351,7 +370,7 @@ take_request(struct virtio_blk *blk, struct request *request)
     return error == 1;
 }
 
-/* Locked: R. */
+/* Locked: ring. */
 static int
 put_status(struct virtio_blk *blk, const struct request *request, uint8_t status, bool *interrupt)
 {

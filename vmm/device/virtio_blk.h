@@ -9,8 +9,8 @@
  *
  * Source: Virtual I/O Device (VIRTIO) 1.2, section 5.2.
  *
- * Locks: R the ring's: the queue, and all accesses to guest memory; it comes before the map's locks
- * and is not held while the disk works.  L the device's state, innermost.
+ * Locks: `ring`: the queue, and all accesses to guest memory; it comes before the map's locks
+ * and is not held while the disk works.  `served`: what the worker is to do; innermost.
  */
 #ifndef VIRTIO_BLK_H
 #define VIRTIO_BLK_H
