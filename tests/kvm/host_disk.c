@@ -115,13 +115,12 @@ add_request(struct script *script, uint32_t type, uint64_t sector, uint64_t data
     unsigned status = head + (size == 0 ? 1 : 2);
 
     script->headers[head] = (struct virtio_blk_outhdr){ .type = type, .sector = sector };
-    script->table[head] = (struct vring_desc){ HEADERS + head * sizeof(script->headers[0]),
-                                               sizeof(script->headers[0]), VRING_DESC_F_NEXT,
-                                               (uint16_t)(head + 1) };
+    script->table[head] =
+        (struct vring_desc){ HEADERS + head * sizeof(script->headers[0]),
+                             sizeof(script->headers[0]), VRING_DESC_F_NEXT, (uint16_t)(head + 1) };
     if (size != 0)
         script->table[head + 1] = (struct vring_desc){
-            data, size,
-            VRING_DESC_F_NEXT | (type == VIRTIO_BLK_T_IN ? VRING_DESC_F_WRITE : 0),
+            data, size, VRING_DESC_F_NEXT | (type == VIRTIO_BLK_T_IN ? VRING_DESC_F_WRITE : 0),
             (uint16_t)(head + 2)
         };
     script->table[status] = (struct vring_desc){ STATUSES + head, 1, VRING_DESC_F_WRITE, 0 };

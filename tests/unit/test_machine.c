@@ -200,15 +200,15 @@ Test(machine, a_pc_shows_each_disk_by_registers_and_a_line_of_its_own)
     cr_expect(eq(int, machine_check(&machine, 48, &failure), 0), "%s", failure.message);
 }
 
-#define REFUSED_DISKS(text, change)                                                            \
-    do {                                                                                       \
-        struct machine machine = machine_with_disks(2);                                        \
-        struct machine_device *first = &machine.devices[machine.ndevices - 2];                 \
-        struct failure failure = { 0 };                                                        \
-                                                                                               \
-        change;                                                                                \
-        cr_expect(eq(int, machine_check(&machine, 48, &failure), -EINVAL), "%s", text);        \
-        cr_expect(strstr(failure.message, text) != NULL, "%s: %s", text, failure.message);     \
+#define REFUSED_DISKS(text, change)                                                        \
+    do {                                                                                   \
+        struct machine machine = machine_with_disks(2);                                    \
+        struct machine_device *first = &machine.devices[machine.ndevices - 2];             \
+        struct failure failure = { 0 };                                                    \
+                                                                                           \
+        change;                                                                            \
+        cr_expect(eq(int, machine_check(&machine, 48, &failure), -EINVAL), "%s", text);    \
+        cr_expect(strstr(failure.message, text) != NULL, "%s: %s", text, failure.message); \
     } while (0)
 
 Test(machine, a_disk_that_is_not_shown_once_or_not_where_a_driver_finds_it_is_refused)

@@ -219,7 +219,8 @@ check_size(const struct disk_file *file, const struct disk_config *config, struc
                            config->name);
     if (file->disk.size % DISK_SECTOR != 0)
         return failure_set(failure, -EINVAL,
-                           "disk " FAILURE_NAME " has %" PRIu64 " bytes, which are no whole sectors "
+                           "disk " FAILURE_NAME " has %" PRIu64
+                           " bytes, which are no whole sectors "
                            "of %u: fill it up (truncate -s %%%u FILE)",
                            config->name, file->disk.size, DISK_SECTOR, DISK_SECTOR);
     if (file->disk.block_size > DISK_BLOCK_MAX)

@@ -263,7 +263,8 @@ ask_server(struct disk_nbd *nbd, const struct disk_config *config, struct failur
 
     if (size <= 0 || size % (int64_t)DISK_SECTOR != 0 || block > (int64_t)DISK_BLOCK_MAX)
         return failure_set(failure, -EINVAL,
-                           "disk " FAILURE_NAME " has %lld bytes, which are no whole sectors of 512, "
+                           "disk " FAILURE_NAME
+                           " has %lld bytes, which are no whole sectors of 512, "
                            "or blocks of more than 4096: have its server offer another",
                            config->name, (long long)size);
     if (!config->read_only && nbd->nbd.is_read_only(nbd->handle) != 0)

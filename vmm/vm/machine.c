@@ -352,8 +352,8 @@ check_disks(const struct machine *machine, struct failure *failure)
     }
     for (unsigned i = 0; i < machine->ndisks && error == 0; i++) {
         if (shown[i] != 1)
-            error = failure_set(failure, -EINVAL, "disk %u: %u devices show it, not one", i,
-                                shown[i]);
+            error =
+                failure_set(failure, -EINVAL, "disk %u: %u devices show it, not one", i, shown[i]);
     }
     return error;
 }

@@ -111,7 +111,7 @@ struct machine {
     struct machine_device devices[MACHINE_MAX_DEVICES];
     unsigned ndisks;
     struct machine_disk disks[MACHINE_MAX_DISKS]; /* each is shown by one device */
-    enum bus_absent absent; /* what an address is where nothing is mapped */
+    enum bus_absent absent;                       /* what an address is where nothing is mapped */
 };
 
 /* The most that machine_set_memory takes: 1 TiB. */

@@ -342,8 +342,8 @@ list_disks(const struct machine *machine, struct acpi_device disks[MACHINE_MAX_D
         const struct machine_device *device = &machine->devices[i];
 
         if (device->kind == MACHINE_DISK)
-            disks[n++] = (struct acpi_device){ gpa_to_u64(device->start), device->size,
-                                               device->line };
+            disks[n++] =
+                (struct acpi_device){ gpa_to_u64(device->start), device->size, device->line };
     }
     return n;
 }

@@ -147,9 +147,9 @@ add_disk(struct vm_disks *disks, const struct machine_device *device, struct fai
     virtio_mmio_init(&place->mmio, virtio_blk_device(place->blk));
     error = bus_add(&vm->bus, BUS_MEMORY, gpa_to_u64(device->start), device->size, 0,
                     virtio_mmio_access, &place->mmio);
-    return error == 0 ? 0
-                      : failure_set(failure, error, "cannot put a disk on the bus: %s",
-                                    strerror(-error));
+    return error == 0
+               ? 0
+               : failure_set(failure, error, "cannot put a disk on the bus: %s", strerror(-error));
 }
 
 static int
