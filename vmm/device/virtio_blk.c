@@ -64,7 +64,7 @@ struct request {
 
 /* Returns false when the VM has ended: then the turn is not to be. */
 static bool
-enter(struct virtio_blk *blk)
+enter(struct virtio_blk *blk) VM_TRY_ACQUIRES(true, &blk->ring) VM_NO_LOCK_ANALYSIS
 {
     bool entered;
 
@@ -80,7 +80,7 @@ enter(struct virtio_blk *blk)
 }
 
 static void
-leave(struct virtio_blk *blk)
+leave(struct virtio_blk *blk) VM_RELEASES(&blk->ring)
 {
     vm_mutex_unlock(&blk->ring);
     if (blk->setup.leave != NULL)
@@ -93,7 +93,8 @@ leave(struct virtio_blk *blk)
 
 /* A turn for a request.  Returns false when nobody waits for its answer any more. */
 static bool
-enter_for(struct virtio_blk *blk, const struct request *request)
+enter_for(struct virtio_blk *blk, const struct request *request) VM_TRY_ACQUIRES(true, &blk->ring)
+    VM_NO_LOCK_ANALYSIS
 {
     if (!enter(blk))
         return false;
