@@ -301,6 +301,20 @@ Test(virtio_blk, what_fails_in_the_disk_is_told_with_cause_and_remedy_but_not_fo
     end();
 }
 
+/* So a slow swap device keeps nobody waiting who pauses the VM.  The rig knows what a turn is. */
+Test(virtio_blk, what_a_turn_needs_is_brought_in_before_it)
+{
+    begin(false, 0);
+    offer(VIRTIO_BLK_T_OUT, 4, 1024, false);
+    cr_assert(eq(uint, answer(), VIRTIO_BLK_S_OK));
+    end();
+    cr_expect(virtio_rig_fetched(&rig, DATA, 1024) && !virtio_rig_fetched(&rig, DATA, 1025));
+    cr_expect(virtio_rig_fetched(&rig, STATUS, 1));
+    cr_expect(virtio_rig_fetched(&rig, RIG_DESCRIPTORS, 8 * 16));
+    cr_expect(virtio_rig_fetched(&rig, RIG_DRIVER, 6 + 2 * 8));
+    cr_expect(virtio_rig_fetched(&rig, RIG_DEVICE, 6 + 8 * 8));
+}
+
 Test(virtio_blk, a_queue_that_is_stopped_gets_no_answer_from_a_disk_that_is_stuck)
 {
     begin(false, 0);

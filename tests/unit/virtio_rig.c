@@ -60,10 +60,26 @@ virtio_rig_write(void *context, gpa_t gpa, const void *from, size_t size)
     return 0;
 }
 
+static void
+virtio_rig_fetch(void *context, gpa_t gpa, uint64_t size)
+{
+    struct virtio_rig *rig = context;
+
+    cr_assert(rig->turns == false || atomic_load(&rig->turn) == 0, "a turn waits for memory");
+    for (uint64_t i = 0; i < size && gpa.value < RIG_MEMORY - i; i++)
+        rig->fetched[gpa.value + i] = 1;
+}
+
+bool
+virtio_rig_fetched(const struct virtio_rig *rig, uint64_t at, uint64_t size)
+{
+    return memchr(rig->fetched + at, 0, size) == NULL;
+}
+
 struct virtio_memory
 virtio_rig_memory(struct virtio_rig *rig)
 {
-    return (struct virtio_memory){ virtio_rig_read, virtio_rig_write, rig };
+    return (struct virtio_memory){ virtio_rig_read, virtio_rig_write, virtio_rig_fetch, rig };
 }
 
 void

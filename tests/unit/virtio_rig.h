@@ -32,8 +32,9 @@ struct virtio_rig {
     int error;             /* what reads and writes return instead, unless 0 */
     _Atomic unsigned turn; /* 1 between enter and leave, else 0 */
     _Atomic unsigned nturns;
-    bool turns;            /* memory may be touched within turns only */
-    _Atomic uint32_t used; /* the last index that it wrote to the used ring, | 0x10000 */
+    bool turns; /* memory may be touched within turns only, and fetched outside them */
+    uint8_t fetched[RIG_MEMORY]; /* by the device's thread; read when it is done */
+    _Atomic uint32_t used;       /* the last index that it wrote to the used ring, | 0x10000 */
 };
 
 void virtio_rig_init(struct virtio_rig *rig, unsigned queue_size);
@@ -41,6 +42,9 @@ void virtio_rig_fini(struct virtio_rig *rig);
 
 /* The memory of the rig; an access outside is -EFAULT. */
 struct virtio_memory virtio_rig_memory(struct virtio_rig *rig);
+
+/* Were all of these bytes fetched? */
+bool virtio_rig_fetched(const struct virtio_rig *rig, uint64_t at, uint64_t size);
 
 /* virtio_blk's enter and leave. */
 void virtio_rig_enter(void *context);

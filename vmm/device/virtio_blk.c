@@ -46,8 +46,9 @@ struct virtio_blk {
     unsigned nrefs;         /* served: the maker's, and the worker's */
     /* The worker's: */
     unsigned ntold;
-    struct virtqueue_chain chain; /* the request's */
-    uint8_t *buffer;              /* owned: BUFFER_SIZE bytes */
+    struct virtqueue_layout rings; /* where the queue was when it was last looked at */
+    struct virtqueue_chain chain;  /* the request's */
+    uint8_t *buffer;               /* owned: BUFFER_SIZE bytes */
 };
 
 /* A request under way, whose chain is blk->chain. */
@@ -62,21 +63,28 @@ struct request {
 
 /* --- Turns ------------------------------------------------------------------ */
 
-/* Returns false when the VM has ended: then the turn is not to be. */
+/*
+ * A turn begins, and its memory is not touched yet.  Returns false when the VM has ended: then the
+ * turn is not to be.
+ */
 static bool
-enter(struct virtio_blk *blk) VM_TRY_ACQUIRES(true, &blk->ring) VM_NO_LOCK_ANALYSIS
+begin(struct virtio_blk *blk)
 {
-    bool entered;
+    bool begun;
 
     vm_mutex_lock(&blk->lock);
-    entered = blk->inside = !blk->stopped;
+    begun = blk->inside = !blk->stopped;
     vm_mutex_unlock(&blk->lock);
-    if (!entered)
-        return false;
+    return begun;
+}
+
+/* ... from here on it is. */
+static void
+enter(struct virtio_blk *blk) VM_ACQUIRES(&blk->ring)
+{
     if (blk->setup.enter != NULL)
         blk->setup.enter(blk->setup.context);
     vm_mutex_lock(&blk->ring);
-    return true;
 }
 
 static void
@@ -91,13 +99,25 @@ leave(struct virtio_blk *blk) VM_RELEASES(&blk->ring)
     vm_mutex_unlock(&blk->lock);
 }
 
-/* A turn for a request.  Returns false when nobody waits for its answer any more. */
+/* Bytes of the request's chain that a turn needs: of what the device writes, or reads. */
+struct span {
+    bool written;
+    uint64_t offset;
+    uint64_t size;
+};
+
+/*
+ * A turn for a request.  Its bytes are brought in before it, so that whoever pauses the VM need not wait
+ * for a slow swap device.  Returns false when nobody waits for the request's answer any more.
+ */
 static bool
-enter_for(struct virtio_blk *blk, const struct request *request) VM_TRY_ACQUIRES(true, &blk->ring)
-    VM_NO_LOCK_ANALYSIS
+enter_for(struct virtio_blk *blk, const struct request *request, const struct span *span)
+    VM_TRY_ACQUIRES(true, &blk->ring) VM_NO_LOCK_ANALYSIS
 {
-    if (!enter(blk))
+    if (!begin(blk))
         return false;
+    virtqueue_fetch(&blk->setup.memory, &blk->chain, span->written, span->offset, span->size);
+    enter(blk);
     if (blk->generation == request->generation && blk->queue.ready)
         return true;
     leave(blk);
@@ -110,7 +130,7 @@ give_data(struct virtio_blk *blk, struct request *request, uint64_t offset, size
 {
     int error;
 
-    if (!enter_for(blk, request))
+    if (!enter_for(blk, request, &(struct span){ true, offset, size }))
         return -ECANCELED;
     error = virtqueue_write(&blk->queue, &blk->chain, offset, blk->buffer, size);
     leave(blk);
@@ -122,12 +142,12 @@ give_data(struct virtio_blk *blk, struct request *request, uint64_t offset, size
 static int
 take_data(struct virtio_blk *blk, const struct request *request, uint64_t offset, size_t size)
 {
+    uint64_t start = sizeof(struct virtio_blk_outhdr) + offset;
     int error;
 
-    if (!enter_for(blk, request))
+    if (!enter_for(blk, request, &(struct span){ false, start, size }))
         return -ECANCELED;
-    error = virtqueue_read(&blk->queue, &blk->chain, sizeof(struct virtio_blk_outhdr) + offset,
-                           blk->buffer, size);
+    error = virtqueue_read(&blk->queue, &blk->chain, start, blk->buffer, size);
     leave(blk);
     return error;
 }
@@ -166,7 +186,7 @@ tell(struct virtio_blk *blk, const struct request *request, const char *what, ui
     blk->ntold++;
     snprintf(line, sizeof(line), "disk %u: cannot %s at offset %" PRIu64 ": %s: %s",
              blk->setup.index, what, offset, strerror(-error), explain(error));
-    if (!enter_for(blk, request))
+    if (!enter_for(blk, request, &(struct span){ .size = 0 }))
         return -ECANCELED;
     if (blk->setup.tell != NULL)
         blk->setup.tell(blk->setup.context, line);
@@ -358,8 +378,11 @@ take_request(struct virtio_blk *blk, struct request *request)
 {
     int error;
 
-    if (!enter(blk))
+    if (!begin(blk))
         return false;
+    virtqueue_fetch_rings(&blk->setup.memory, &blk->rings);
+    enter(blk);
+    blk->rings = blk->queue.at;
     error = virtqueue_take(&blk->queue, &blk->chain);
     if (error == 1) {
         error = read_header(blk, request);
@@ -390,7 +413,7 @@ finish_request(struct virtio_blk *blk, const struct request *request, uint8_t st
     bool interrupt = false;
     int error;
 
-    if (!enter_for(blk, request))
+    if (!enter_for(blk, request, &(struct span){ true, blk->chain.write_size - 1, 1 }))
         return;
     error = put_status(blk, request, status, &interrupt);
     if (error == -EPROTO)

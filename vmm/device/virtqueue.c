@@ -385,3 +385,38 @@ virtqueue_write(const struct virtqueue *queue, const struct virtqueue_chain *cha
     return copy_segments(queue, chain->segments + chain->nread, chain->nwrite, offset, NULL, from,
                          size);
 }
+
+/* --- Bytes that will be wanted ---------------------------------------------- */
+
+/* Two words before the entries of either ring, one behind them. */
+void
+virtqueue_fetch_rings(const struct virtio_memory *memory, const struct virtqueue_layout *at)
+{
+    if (memory->fetch == NULL || at->size == 0)
+        return;
+    memory->fetch(memory->context, at->descriptors, at->size * sizeof(struct vring_desc));
+    memory->fetch(memory->context, at->driver, (3 + at->size) * sizeof(uint16_t));
+    memory->fetch(memory->context, at->device,
+                  3 * sizeof(uint16_t) + at->size * sizeof(struct vring_used_elem));
+}
+
+void
+virtqueue_fetch(const struct virtio_memory *memory, const struct virtqueue_chain *chain,
+                bool written, uint64_t offset, uint64_t size)
+{
+    const struct virtqueue_segment *segments = chain->segments + (written ? chain->nread : 0);
+    unsigned n = written ? chain->nwrite : chain->nread;
+
+    for (unsigned i = 0; i < n && size != 0 && memory->fetch != NULL; i++) {
+        uint64_t part;
+
+        if (offset >= segments[i].size) {
+            offset -= segments[i].size;
+            continue;
+        }
+        part = vm_min(size, segments[i].size - offset);
+        memory->fetch(memory->context, gpa_add(segments[i].start, offset), part);
+        size -= part;
+        offset = 0;
+    }
+}

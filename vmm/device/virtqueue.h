@@ -28,6 +28,8 @@
 struct virtio_memory {
     int (*read)(void *context, gpa_t gpa, void *to, size_t size);
     int (*write)(void *context, gpa_t gpa, const void *from, size_t size);
+    /* Have the pages there soon, so that an access need not wait for them: a hint.  NULL = no use. */
+    void (*fetch)(void *context, gpa_t gpa, uint64_t size);
     void *context; /* borrowed */
 };
 
@@ -107,5 +109,13 @@ int virtqueue_read(const struct virtqueue *queue, const struct virtqueue_chain *
 int virtqueue_write(const struct virtqueue *queue, const struct virtqueue_chain *chain,
                     uint64_t offset, const void *from, size_t size)
     __attribute__((warn_unused_result));
+
+/*
+ * virtio_memory.fetch for a queue's rings, and for bytes of a chain, of what the device writes or of what
+ * it reads.  They look at nothing that the guest can change, so who has the chain needs no lock.
+ */
+void virtqueue_fetch_rings(const struct virtio_memory *memory, const struct virtqueue_layout *at);
+void virtqueue_fetch(const struct virtio_memory *memory, const struct virtqueue_chain *chain,
+                     bool written, uint64_t offset, uint64_t size);
 
 #endif

@@ -68,6 +68,25 @@ write_memory(void *context, gpa_t gpa, const void *from, size_t size)
     return settle(vm, vm_map_write(&vm->map, gpa, from, size, &info), &info);
 }
 
+/*
+ * A page that is not there may have to come from swap.  Only RAM: to read through a virtual page table
+ * would be seen by the guest.
+ */
+static void
+fetch_memory(void *context, gpa_t gpa, uint64_t size)
+{
+    struct vm *vm = context;
+    struct vm_fault_info info = { .result = VM_OK };
+    uint64_t start = gpa_to_u64(gpa), at;
+    uint8_t byte;
+
+    if (machine_find_ram(&vm->config.machine, start, size) == NULL)
+        return;
+    for (at = start; at < start + size && !vcpu_vm_is_ending(&vm->shared);
+         at = (at | PAGE_MASK) + 1)
+        (void)settle(vm, vm_map_read(&vm->map, gpa_from_u64(at), &byte, 1, &info), &info);
+}
+
 static void
 enter(void *context)
 {
@@ -119,7 +138,7 @@ make_device(struct vm_disks *disks, unsigned index, unsigned line, struct disk *
         .disk = disk,
         .index = index,
         .line = pc_line(vm->pc, line),
-        .memory = { .read = read_memory, .write = write_memory, .context = vm },
+        .memory = { read_memory, write_memory, fetch_memory, vm },
         .enter = enter,
         .leave = leave,
         .tell = tell,
