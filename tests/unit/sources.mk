@@ -52,6 +52,7 @@ UNIT_FILES := \
 	test_uffd.c \
 	test_unpack.c \
 	test_virtio_blk.c \
+	test_virtio_hostile.c \
 	test_virtio_mmio.c \
 	test_virtqueue.c \
 	test_vm_copy.c \
