@@ -94,10 +94,10 @@ TEST_FILES := docs/vkvm.1 $(wildcard tests/cli/*.sh) tests/kvm/pcs.sh tests/kvm/
 
 # What Debian 12 calls what is needed to build and test ...
 PACKAGES := gcc libc6-dev libelf-dev libfdt-dev libbsd-dev libxxhash-dev libzydis-dev \
-	libcriterion-dev acpica-tools gdb
+	libcriterion-dev acpica-tools gdb nbdkit
 # ... what is built in only where it is there, by pkg-config's names, and the packages with it ...
 OPTIONAL := liblz4 liblzma libzstd zlib
-OPTIONAL_PACKAGES := liblz4-dev liblzma-dev libzstd-dev zlib1g-dev libseccomp-dev pkg-config
+OPTIONAL_PACKAGES := liblz4-dev liblzma-dev libzstd-dev zlib1g-dev libnbd-dev libseccomp-dev pkg-config
 # ... of these, what only a program of the build is linked with ...
 BUILD_OPTIONAL := libseccomp
 # ... and to check the sources.  tests/npt/prepare.sh knows the NPT lane's.
@@ -274,6 +274,7 @@ $(O)/tests/host_failure: $(call objs,tests/unit/alloc_failure.c)
 $(O)/tests/host_failure: HOST_LDFLAGS += $(WRAP_LDFLAGS)
 $(O)/tests/host_waiting: HOST_LDFLAGS += -Wl,--wrap=pthread_create
 $(O)/tests/host_life: HOST_LDFLAGS += -Wl,--wrap=ioctl
+$(O)/tests/host_disk: HOST_LDFLAGS += -Wl,--wrap=file_read_at
 $(HOST_TEST_BINS): $(VMM_OBJS) $(SANITIZER_OBJS) Makefile
 	$(link) $(TEST_LDLIBS) $(HOST_LDLIBS)
 
