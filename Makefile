@@ -79,14 +79,14 @@ GUEST_vkernel_SRCS := $(GUEST_vkernel_FILES:%=guest/vkernel/%)
 GUEST_TESTS := $(patsubst guest/tests/%.c,%,$(wildcard guest/tests/*.c))
 
 # Scripts and data the NPT lane needs besides the programs.
-TEST_FILES := docs/vkvm.1 tests/cli/gdb.sh tests/cli/limits.sh tests/cli/odd.sh tests/cli/run.sh tests/cli/terminal.sh \
+TEST_FILES := docs/vkvm.1 tests/cli/dtb.sh tests/cli/gdb.sh tests/cli/limits.sh tests/cli/odd.sh tests/cli/run.sh tests/cli/terminal.sh \
 	tests/cli/walk.sh tests/kvm/run.sh tests/kvm/tests.cfg tests/run.sh
 
 # --------------------------------------------------------------- packages
 
 # What Debian 12 calls what is needed to build and test ...
 PACKAGES := gcc libc6-dev libelf-dev libfdt-dev libbsd-dev libxxhash-dev libzydis-dev \
-	libcriterion-dev acpica-tools gdb
+	libcriterion-dev acpica-tools device-tree-compiler gdb
 # ... what is built in only where it is there, by pkg-config's names, and the packages with it ...
 OPTIONAL := liblz4 liblzma libzstd zlib
 OPTIONAL_PACKAGES := liblz4-dev liblzma-dev libzstd-dev zlib1g-dev pkg-config

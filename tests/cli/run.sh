@@ -496,6 +496,8 @@ test_guests() {
 . "$(dirname "$0")/walk.sh"
 # shellcheck source=tests/cli/terminal.sh
 . "$(dirname "$0")/terminal.sh"
+# shellcheck source=tests/cli/dtb.sh
+. "$(dirname "$0")/dtb.sh"
 # shellcheck source=tests/cli/odd.sh
 . "$(dirname "$0")/odd.sh"
 # shellcheck source=tests/cli/gdb.sh
@@ -512,11 +514,13 @@ test_help
 test_json_without_vm
 test_walk
 test_odd
+test_dtb
 test_gdb_options
 if unusable=$("$build/host_check" 2>&1); then
     test_guests
     test_limits
     test_odd_guests
+    test_dtb_guests
     test_terminal
     test_gdb
 else

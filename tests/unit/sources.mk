@@ -16,6 +16,8 @@ UNIT_FILES := \
 	test_call.c \
 	test_cpuid.c \
 	test_debug.c \
+	test_description.c \
+	test_description_damage.c \
 	test_event_loop.c \
 	test_fdt.c \
 	test_file_pager.c \

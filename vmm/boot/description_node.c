@@ -99,6 +99,9 @@ description_file_name(const struct description_reading *reading, int node,
 
     if (error == 0)
         error = fdt_node_u64(&reading->in, node, "vkvm,offset", &file->offset);
+    if (error == 0 && (file->offset & PAGE_MASK) != 0)
+        error = fdt_node_refuse(&reading->in, node, "vkvm,offset", "is 0x%llx: give whole pages",
+                                (unsigned long long)file->offset);
     if (error == 0)
         error = take_sharing(reading, node, &file->shared);
     if (error == 0)
