@@ -79,8 +79,8 @@ GUEST_vkernel_SRCS := $(GUEST_vkernel_FILES:%=guest/vkernel/%)
 GUEST_TESTS := $(patsubst guest/tests/%.c,%,$(wildcard guest/tests/*.c))
 
 # Scripts and data the NPT lane needs besides the programs.
-TEST_FILES := docs/vkvm.1 tests/cli/dtb.sh tests/cli/gdb.sh tests/cli/limits.sh tests/cli/odd.sh tests/cli/run.sh tests/cli/terminal.sh \
-	tests/cli/walk.sh tests/kvm/run.sh tests/kvm/tests.cfg tests/run.sh
+TEST_FILES := docs/vkvm.1 tests/cli/boot.sh tests/cli/dtb.sh tests/cli/gdb.sh tests/cli/limits.sh tests/cli/odd.sh \
+	tests/cli/run.sh tests/cli/terminal.sh tests/cli/walk.sh tests/kvm/run.sh tests/kvm/tests.cfg tests/run.sh
 
 # --------------------------------------------------------------- packages
 

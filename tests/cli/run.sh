@@ -504,6 +504,8 @@ test_guests() {
 . "$(dirname "$0")/gdb.sh"
 # shellcheck source=tests/cli/limits.sh
 . "$(dirname "$0")/limits.sh"
+# shellcheck source=tests/cli/boot.sh
+. "$(dirname "$0")/boot.sh"
 
 good
 elf spin "$endless"
@@ -516,9 +518,11 @@ test_walk
 test_odd
 test_dtb
 test_gdb_options
+test_boot
 if unusable=$("$build/host_check" 2>&1); then
     test_guests
     test_limits
+    test_boot_guests
     test_odd_guests
     test_dtb_guests
     test_terminal

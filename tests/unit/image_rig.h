@@ -6,7 +6,6 @@
 #include "tests/unit/environment.h"
 #include "vmm/boot/image.h"
 #include "vmm/x86_64/arch.h"
-
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 #include <elf.h>
@@ -23,20 +22,13 @@
 #define TEXT_OFFSET 0x2000u
 #define FILE_SIZE 0x4000u
 
-#define LIMITS                                                                          \
-    {                                                                                   \
-        .memory = "--memory", .memory_size = MEMORY_SIZE, .memory_size_max = MEMORY_MAX \
-    }
-
-/* A request for the file, on machines with MEMORY_SIZE bytes. */
-static inline struct image_request
-request(const char *path)
-{
-    struct image_request made = { .path = path, .vkernel = LIMITS, .pc = LIMITS };
-
-    made.vkernel.low = gpa_from_u64(LOW);
-    return made;
-}
+static const struct image_request request = {
+    .vkernel = { .memory = "--memory",
+                 .low = { LOW },
+                 .memory_size = MEMORY_SIZE,
+                 .memory_size_max = MEMORY_MAX },
+    .pc = { .memory = "memory", .memory_size = MEMORY_SIZE, .memory_size_max = MEMORY_MAX },
+};
 
 /* An image before it is written. */
 struct model {
@@ -82,18 +74,26 @@ model_init(struct model *model)
         model->bytes[i] = (uint8_t)(i * 7 + (i >> 8) + 1);
 }
 
+/* Open them as `wanted` says, but for the path. */
 static inline void
-open_bytes(struct opened *o, const void *bytes, size_t size)
+open_wanted(struct opened *o, const struct image_request *wanted, const void *bytes, size_t size)
 {
+    struct image_request made = *wanted;
     char path[40];
-    const struct image_request r = request(path);
 
     o->fd = memfd_create("image", MFD_CLOEXEC);
     cr_assert(o->fd >= 0);
     cr_assert(eq(i64, write(o->fd, bytes, size), (ssize_t)size));
     snprintf(path, sizeof(path), "/proc/self/fd/%d", o->fd);
     o->failure.message[0] = '\0';
-    o->status = image_open(&r, &o->image, &o->failure);
+    made.path = path;
+    o->status = image_open(&made, &o->image, &o->failure);
+}
+
+static inline void
+open_bytes(struct opened *o, const void *bytes, size_t size)
+{
+    open_wanted(o, &request, bytes, size);
 }
 
 static inline void
@@ -117,18 +117,28 @@ expect_bytes_refused(const void *bytes, size_t size, const char *cause)
     close_opened(&o);
 }
 
+/* Open what a path names. */
+static inline int
+open_path(const char *path, struct image *image, struct failure *failure)
+{
+    struct image_request made = request;
+
+    made.path = path;
+    return image_open(&made, image, failure);
+}
+
 static inline void
 expect_refused(const struct model *model, const char *cause)
 {
     expect_bytes_refused(model, sizeof(*model), cause);
 }
 
-/* Guest memory as an array; writes outside it, or to the reserved part, fail the test. */
+/* Guest memory as an array; writes outside it fail the test. */
 static inline enum vm_result
 write_array(void *context, gpa_t gpa, const void *from, size_t size, struct vm_fault_info *info)
 {
     (void)info;
-    cr_assert(gpa.value >= LOW && size <= MEMORY_SIZE && gpa.value <= MEMORY_SIZE - size);
+    cr_assert(size <= MEMORY_SIZE && gpa.value <= MEMORY_SIZE - size);
     memcpy((uint8_t *)context + gpa.value, from, size);
     return VM_OK;
 }

@@ -30,6 +30,7 @@ UNIT_FILES := \
 	test_hammer.c \
 	test_histogram.c \
 	test_image.c \
+	test_image_corrupt.c \
 	test_image_damage.c \
 	test_image_formats.c \
 	test_injection.c \
@@ -40,6 +41,7 @@ UNIT_FILES := \
 	test_machine.c \
 	test_options.c \
 	test_pc_devices.c \
+	test_pc_start.c \
 	test_pmap.c \
 	test_pmap_window.c \
 	test_port_input.c \
@@ -49,6 +51,7 @@ UNIT_FILES := \
 	test_swap_pager.c \
 	test_swap_pager_failure.c \
 	test_uffd.c \
+	test_unpack.c \
 	test_vm_copy.c \
 	test_vm_fault.c \
 	test_vm_fault_chain.c \

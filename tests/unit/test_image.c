@@ -133,14 +133,6 @@ Test(image, segments_may_touch_each_other_and_both_limits)
     close_opened(&o);
 }
 
-static int
-open_path(const char *path, struct image *image, struct failure *failure)
-{
-    const struct image_request r = request(path);
-
-    return image_open(&r, image, failure);
-}
-
 Test(image, a_missing_file_is_not_found)
 {
     struct image image;
@@ -186,6 +178,7 @@ Test(image, what_is_no_image_is_named_and_refused)
     expect_bytes_refused("\177ELF", 4, "not an ELF file");
     expect_bytes_refused("#!/bin/sh\nexit 0\n", 17, "is a script");
     expect_bytes_refused(archive, sizeof(archive) - 1, "is an archive");
+    expect_bytes_refused("words", 5, "not an ELF file");
     model_init(&model);
     model.ehdr.e_ident[EI_CLASS] = 9;
     expect_refused(&model, "not an ELF file");
@@ -446,23 +439,18 @@ Test(image, an_entry_point_outside_every_segment_is_refused)
 
 Test(image, an_entry_point_above_the_boot_map_is_refused)
 {
-    struct image_request r;
+    struct image_request large = request;
     struct model model;
-    struct image image;
-    struct failure failure;
-    char path[40];
-    int fd = memfd_create("image", MFD_CLOEXEC);
+    struct opened o;
 
+    large.vkernel.memory_size = MEMORY_MAX;
     model_init(&model);
     model.phdrs[0].p_paddr = ARCH_BOOT_MAP_END;
     model.ehdr.e_entry = ARCH_BOOT_MAP_END + 8;
-    cr_assert(eq(i64, write(fd, &model, sizeof(model)), (ssize_t)sizeof(model)));
-    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    r = request(path);
-    r.vkernel.memory_size = MEMORY_MAX;
-    cr_expect(eq(int, image_open(&r, &image, &failure), -ENOEXEC));
-    cr_expect(strstr(failure.message, "above 4G") != NULL, "%s", failure.message);
-    close(fd);
+    open_wanted(&o, &large, &model, sizeof(model));
+    cr_expect(eq(int, o.status, -ENOEXEC));
+    cr_expect(strstr(o.failure.message, "above 4G") != NULL, "%s", o.failure.message);
+    close_opened(&o);
 }
 
 Test(image, a_file_that_shrinks_after_the_check_is_an_error)

@@ -1,265 +1,362 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/*
- * Images of the other formats than vkvm's own: how each is recognised and started, what it is
- * refused for, and three hundred damaged ones.
- */
-#include "tests/unit/image_rig.h"
+/* Formats of images other than vkvm's own: how each is recognised, started, or refused by name. */
+#include "tests/unit/pc_image_rig.h"
 
-#define BZ_SIZE 0x2000u
-#define BZ_KERNEL 0x400u /* one sector of set-up code behind the boot sector */
-#define ELF_SIZE 0x2000u
-
-/* A file of any format, as bytes. */
-struct file {
-    uint8_t bytes[ELF_SIZE];
-    size_t size;
-};
-
+/* Opened as that, entered there. */
 static void
-put16(struct file *f, size_t at, uint16_t value)
-{
-    memcpy(f->bytes + at, &value, sizeof(value));
-}
-
-static void
-put32(struct file *f, size_t at, uint32_t value)
-{
-    memcpy(f->bytes + at, &value, sizeof(value));
-}
-
-static void
-put64(struct file *f, size_t at, uint64_t value)
-{
-    memcpy(f->bytes + at, &value, sizeof(value));
-}
-
-/* Linux's boot header, protocol 2.15, with a 64-bit entry and nothing to unpack. */
-static void
-make_bzimage(struct file *f)
-{
-    *f = (struct file){ .size = BZ_SIZE };
-    f->bytes[0x1f1] = 1; /* setup_sects */
-    put32(f, 0x1f4, (BZ_SIZE - BZ_KERNEL) / 16);
-    put16(f, 0x1fe, 0xAA55);
-    f->bytes[0x201] = 0x66;
-    memcpy(f->bytes + 0x202, "HdrS", 4);
-    put16(f, 0x206, 0x020f);
-    f->bytes[0x211] = 1; /* LOADED_HIGH */
-    put32(f, 0x214, 0x100000);
-    put32(f, 0x22c, 0x7fffffff);
-    put32(f, 0x230, 0x200000);
-    f->bytes[0x234] = 1;
-    put16(f, 0x236, 1);
-    put32(f, 0x238, 2047);
-    put64(f, 0x258, 0x400000);
-    put32(f, 0x260, 0x10000);
-}
-
-/* One segment at 1 MiB, entry 8 bytes into it; the header of multiboot 1 in its first bytes. */
-static void
-make_multiboot(struct file *f)
-{
-    const Elf32_Ehdr ehdr = {
-        .e_ident = { ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS32, ELFDATA2LSB, EV_CURRENT },
-        .e_type = ET_EXEC,
-        .e_machine = EM_386,
-        .e_version = EV_CURRENT,
-        .e_entry = 0x100020,
-        .e_phoff = sizeof(Elf32_Ehdr),
-        .e_ehsize = sizeof(Elf32_Ehdr),
-        .e_phentsize = sizeof(Elf32_Phdr),
-        .e_phnum = 1,
-    };
-    const Elf32_Phdr phdr = {
-        .p_type = PT_LOAD,
-        .p_offset = 0x1000,
-        .p_vaddr = 0x100000,
-        .p_paddr = 0x100000,
-        .p_filesz = 0x800,
-        .p_memsz = 0x1800,
-        .p_flags = PF_R | PF_X,
-    };
-
-    *f = (struct file){ .size = ELF_SIZE };
-    memcpy(f->bytes, &ehdr, sizeof(ehdr));
-    memcpy(f->bytes + sizeof(ehdr), &phdr, sizeof(phdr));
-    put32(f, 0x1000, 0x1BADB002);
-    put32(f, 0x1004, 3);
-    put32(f, 0x1008, (uint32_t) - (0x1BADB002 + 3));
-}
-
-/* Two headers: a segment at 1 MiB with virtual address 0, and the Xen note with the entry. */
-static void
-make_pvh(struct file *f)
-{
-    const Elf64_Ehdr ehdr = {
-        .e_ident = { ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB, EV_CURRENT },
-        .e_type = ET_EXEC,
-        .e_machine = EM_X86_64,
-        .e_version = EV_CURRENT,
-        .e_entry = 0x100000,
-        .e_phoff = sizeof(Elf64_Ehdr),
-        .e_ehsize = sizeof(Elf64_Ehdr),
-        .e_phentsize = sizeof(Elf64_Phdr),
-        .e_phnum = 2,
-    };
-    const Elf64_Phdr phdrs[] = {
-        { .p_type = PT_LOAD,
-          .p_offset = 0x1000,
-          .p_paddr = 0x100000,
-          .p_filesz = 0x800,
-          .p_memsz = 0x1800,
-          .p_flags = PF_R | PF_X },
-        { .p_type = PT_NOTE, .p_offset = 0x200, .p_filesz = 20, .p_align = 4 },
-    };
-
-    *f = (struct file){ .size = ELF_SIZE };
-    memcpy(f->bytes, &ehdr, sizeof(ehdr));
-    memcpy(f->bytes + sizeof(ehdr), phdrs, sizeof(phdrs));
-    put32(f, 0x200, 4);  /* size of the name */
-    put32(f, 0x204, 4);  /* ... and of the entry */
-    put32(f, 0x208, 18); /* XEN_ELFNOTE_PHYS32_ENTRY */
-    memcpy(f->bytes + 0x20c, "Xen", 4);
-    put32(f, 0x210, 0x100040);
-}
-
-/* --- How each is started ------------------------------------------------- */
-
-static void
-expect_start(const struct file *f, enum arch_protocol protocol, uint64_t entry)
+expect_opened(const struct pc_file *file, enum arch_protocol protocol, uint64_t entry)
 {
     struct opened o;
 
-    open_bytes(&o, f->bytes, f->size);
+    open_file(&o, file);
     cr_assert(eq(int, o.status, 0), "%s", o.failure.message);
     cr_expect(eq(int, (int)o.image.protocol, (int)protocol));
-    cr_expect(eq(u64, gpa_to_u64(o.image.entry), entry));
-    cr_expect(image_wants_pc(&o.image));
+    cr_expect(eq(u64, o.image.entry.value, entry));
+    cr_expect(eq(u64, o.image.segments[0].start.value, PC_LOAD));
     close_opened(&o);
 }
 
-Test(image_formats, a_bzimage_is_started_by_its_64_bit_entry)
-{
-    struct file f;
+/* --- Multiboot --------------------------------------------------------------- */
 
-    make_bzimage(&f);
-    expect_start(&f, ARCH_PROTOCOL_LINUX64, 0x400200);
+Test(image_multiboot, an_elf_file_of_32_bits_with_a_header_is_started_by_multiboot)
+{
+    struct pc_file file;
+
+    make_multiboot_elf(&file);
+    expect_opened(&file, ARCH_PROTOCOL_MULTIBOOT, PC_ENTRY);
 }
 
-Test(image_formats, a_bzimage_without_one_is_started_by_its_32_bit_entry)
+Test(image_multiboot, an_entry_that_is_a_linked_address_is_found_in_memory)
 {
-    struct file f;
+    struct pc_file file;
 
-    make_bzimage(&f);
-    put16(&f, 0x236, 0);
-    expect_start(&f, ARCH_PROTOCOL_LINUX32, 0x400000);
+    make_multiboot_elf(&file);
+    set_field(&file, offsetof(Elf32_Ehdr, e_entry), 4, 0xC0000080);
+    set_field(&file, sizeof(Elf32_Ehdr) + offsetof(Elf32_Phdr, p_vaddr), 4, 0xC0000000);
+    expect_opened(&file, ARCH_PROTOCOL_MULTIBOOT, PC_ENTRY);
 }
 
-Test(image_formats, a_32_bit_elf_file_with_a_multiboot_header_is_started_by_that)
+Test(image_multiboot, an_elf_file_of_32_bits_without_header_or_note_is_refused)
 {
-    struct file f;
+    struct pc_file file;
 
-    make_multiboot(&f);
-    expect_start(&f, ARCH_PROTOCOL_MULTIBOOT, 0x100020);
+    make_elf32(&file);
+    expect_file_refused(&file, "32-bit ELF file without a multiboot header or a PVH note");
 }
 
-Test(image_formats, a_multiboot_header_with_addresses_needs_no_elf)
+Test(image_multiboot, the_headers_addresses_say_what_is_loaded_where)
 {
-    struct file f = { .size = 0x1000 };
+    struct pc_file file;
+    struct opened o;
 
-    put32(&f, 0x10, 0x1BADB002);
-    put32(&f, 0x14, 0x10000);
-    put32(&f, 0x18, (uint32_t) - (0x1BADB002 + 0x10000));
-    put32(&f, 0x1c, 0x100010); /* header_addr */
-    put32(&f, 0x20, 0x100000); /* load_addr */
-    put32(&f, 0x2c, 0x100080); /* entry_addr */
-    expect_start(&f, ARCH_PROTOCOL_MULTIBOOT, 0x100080);
+    make_multiboot_raw(&file);
+    open_file(&o, &file);
+    cr_assert(eq(int, o.status, 0), "%s", o.failure.message);
+    cr_expect(eq(u64, o.image.segments[0].file_size, 0x4000));
+    cr_expect(eq(u64, o.image.segments[0].size, 0x6000));
+    cr_expect(eq(u64, o.image.segments[0].offset, 0));
+    cr_expect(eq(u64, o.image.entry.value, PC_ENTRY));
+    close_opened(&o);
 }
 
-Test(image_formats, an_elf_file_with_the_xen_note_is_started_by_pvh)
+Test(image_multiboot, without_end_addresses_the_whole_file_is_loaded)
 {
-    struct file f;
+    struct pc_file file;
+    struct opened o;
 
-    make_pvh(&f);
-    expect_start(&f, ARCH_PROTOCOL_PVH, 0x100040);
+    make_multiboot_raw(&file);
+    set_field(&file, MB_AT + 20, 4, 0);
+    set_field(&file, MB_AT + 24, 4, 0);
+    open_file(&o, &file);
+    cr_assert(eq(int, o.status, 0), "%s", o.failure.message);
+    cr_expect(eq(u64, o.image.segments[0].file_size, PC_FILE_SIZE));
+    cr_expect(eq(u64, o.image.segments[0].size, PC_FILE_SIZE));
+    close_opened(&o);
 }
 
-Test(image_formats, a_file_without_headers_lies_and_starts_where_the_user_says)
+Test(image_multiboot, addresses_that_contradict_each_other_are_refused)
 {
-    struct file f = { .size = 0x200 };
-    struct image_request r;
-    struct image image;
-    struct failure failure;
-    char path[40];
-    int fd = memfd_create("image", MFD_CLOEXEC);
+    struct pc_file file;
 
-    cr_assert(eq(i64, write(fd, f.bytes, f.size), (ssize_t)f.size));
-    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    r = request(path);
-    r.flat = (struct image_flat){ true, 0x7c00, 0x7c00, ARCH_PROTOCOL_FLAT16 };
-    cr_assert(eq(int, image_open(&r, &image, &failure), 0), "%s", failure.message);
-    cr_expect(eq(int, (int)image.protocol, (int)ARCH_PROTOCOL_FLAT16));
-    cr_expect(eq(u64, gpa_to_u64(image.segments[0].start), 0x7c00));
-    image_close(&image);
-    r.flat.entry = 0x100000;
-    cr_expect(eq(int, image_open(&r, &image, &failure), -ENOEXEC));
-    cr_expect(strstr(failure.message, "in real mode") != NULL, "%s", failure.message);
-    close(fd);
+    make_multiboot_raw(&file);
+    set_field(&file, MB_AT + 16, 4, PC_LOAD + MB_AT + 1); /* loaded from behind the header */
+    expect_file_refused(&file, "loaded from");
+    set_field(&file, MB_AT + 16, 4, PC_LOAD - 4); /* from before the file */
+    expect_file_refused(&file, "loaded from");
+    make_multiboot_raw(&file);
+    set_field(&file, MB_AT + 20, 4, PC_LOAD);
+    expect_file_refused(&file, "out of order");
+    make_multiboot_raw(&file);
+    set_field(&file, MB_AT + 24, 4, PC_LOAD + 0x3fff);
+    expect_file_refused(&file, "out of order");
 }
 
-/* --- What is refused ----------------------------------------------------- */
+Test(image_multiboot, what_the_loader_does_not_know_it_refuses)
+{
+    struct pc_file file;
 
+    make_multiboot_elf(&file);
+    put_multiboot(&file, 4);
+    expect_file_refused(&file, "video mode");
+    put_multiboot(&file, 8);
+    expect_file_refused(&file, "flags 0x8");
+    put_multiboot(&file, 0x20000);
+    expect_opened(&file, ARCH_PROTOCOL_MULTIBOOT, PC_ENTRY);
+}
+
+/* --- PVH --------------------------------------------------------------------- */
+
+Test(image_pvh, the_note_says_the_entry_and_segments_go_by_physical_address)
+{
+    struct pc_file file;
+
+    make_pvh(&file);
+    expect_opened(&file, ARCH_PROTOCOL_PVH, PC_ENTRY);
+}
+
+Test(image_pvh, a_kernel_without_the_entry_starts_by_its_64_bit_one)
+{
+    struct pc_file file;
+
+    make_pvh(&file);
+    set_field(&file, PVH_NOTE_AT, 4, 6);
+    set_field(&file, PVH_NOTE_AT + 4, 4, 0);
+    memcpy(file.bytes + PVH_NOTE_AT + 12, "Linux", 6);
+    expect_opened(&file, ARCH_PROTOCOL_LINUX64, PC_LOAD);
+}
+
+Test(image_pvh, an_entry_outside_memory_is_refused)
+{
+    struct pc_file file;
+
+    make_pvh(&file);
+    set_field(&file, PVH_NOTE_AT + 16, 4, PC_LOAD - 1);
+    expect_file_refused(&file, "outside every segment");
+}
+
+Test(image_pvh, no_segment_lies_where_firmware_does)
+{
+    struct pc_file file;
+
+    make_pvh(&file);
+    set_field(&file, sizeof(Elf64_Ehdr) + offsetof(Elf64_Phdr, p_paddr), 8, 0x9f000);
+    expect_file_refused(&file, "firmware");
+    set_field(&file, sizeof(Elf64_Ehdr) + offsetof(Elf64_Phdr, p_paddr), 8, 0xfffff);
+    expect_file_refused(&file, "firmware");
+}
+
+/* --- Linux ------------------------------------------------------------------- */
+
+Test(image_bzimage, the_64_bit_entry_is_taken_where_there_is_one)
+{
+    struct pc_file file;
+    struct opened o;
+
+    make_bzimage(&file);
+    expect_opened(&file, ARCH_PROTOCOL_LINUX64, PC_LOAD + 0x200);
+    open_file(&o, &file);
+    cr_expect(eq(u64, o.image.segments[0].size, 0x20000), "init_size");
+    cr_expect(eq(u64, o.image.segments[0].offset, BZ_KERNEL));
+    cr_expect(eq(u64, o.image.command_line_max, 2047));
+    cr_expect(not(o.image.linux_kernel), "without a payload it may be memtest86+");
+    close_opened(&o);
+    set_field(&file, 0x236, 2, 0);
+    expect_opened(&file, ARCH_PROTOCOL_LINUX32, PC_LOAD);
+    set_field(&file, 0x236, 2, 1);
+    set_field(&file, 0x206, 2, 0x020b); /* before there was the field */
+    expect_opened(&file, ARCH_PROTOCOL_LINUX32, PC_LOAD);
+}
+
+Test(image_bzimage, one_that_needs_a_bios_is_refused_as_that)
+{
+    struct pc_file file;
+
+    make_bzimage(&file);
+    set_field(&file, 0x214, 4, 0); /* as iPXE */
+    expect_file_refused(&file, "starts in 16-bit mode only and needs a BIOS");
+    make_bzimage(&file);
+    set_field(&file, 0x206, 2, 0x0203); /* as memdisk */
+    expect_file_refused(&file, "boot protocol 2.03");
+    make_bzimage(&file);
+    set_field(&file, 0x211, 1, 0);
+    expect_file_refused(&file, "zImage");
+}
+
+Test(image_bzimage, a_header_that_contradicts_the_file_is_refused)
+{
+    struct pc_file file;
+
+    make_bzimage(&file);
+    file.size = 0x28f;
+    expect_file_refused(&file, "ends within its Linux boot header");
+    make_bzimage(&file);
+    set_field(&file, 0x1f1, 1, 65);
+    expect_file_refused(&file, "setup_sects 65");
+    make_bzimage(&file);
+    file.size = BZ_KERNEL;
+    expect_file_refused(&file, "setup_sects");
+    make_bzimage(&file);
+    file.size -= 16;
+    expect_file_refused(&file, "truncated");
+    make_bzimage(&file);
+    set_field(&file, 0x1fe, 2, 0);
+    expect_file_refused(&file, "damaged");
+    make_bzimage(&file);
+    set_field(&file, 0x230, 4, 0x300000);
+    expect_file_refused(&file, "kernel_alignment");
+    make_bzimage(&file);
+    set_field(&file, 0x260, 4, 0x800000);
+    expect_file_refused(&file, "needs memory up to 0x900000: give --memory 16M");
+}
+
+Test(image_bzimage, a_payload_outside_the_file_is_none)
+{
+    struct pc_file file;
+    struct opened o;
+
+    make_bzimage(&file);
+    set_field(&file, 0x248, 4, BZ_KERNEL_SIZE - 99);
+    set_field(&file, 0x24c, 4, 100);
+    open_file(&o, &file);
+    cr_assert(eq(int, o.status, 0), "%s", o.failure.message);
+    cr_expect(not(o.image.linux_kernel));
+    cr_expect(eq(u64, strlen(o.image.remark), 0), "'%s'", o.image.remark);
+    close_opened(&o);
+}
+
+/* --- Unpacking --------------------------------------------------------------- */
+
+#ifdef HAVE_ZLIB
+Test(image_unpack, a_payload_is_unpacked_and_started_by_its_pvh_entry)
+{
+    uint8_t *memory = calloc(1, MEMORY_SIZE);
+    struct pc_file file, kernel;
+    struct opened o;
+
+    make_compressed(&file);
+    make_pvh(&kernel);
+    open_file(&o, &file);
+    cr_assert(eq(int, o.status, 0), "%s", o.failure.message);
+    cr_expect(eq(int, (int)o.image.protocol, ARCH_PROTOCOL_PVH));
+    cr_expect(eq(u64, o.image.entry.value, PC_ENTRY));
+    cr_expect(o.image.linux_kernel);
+    cr_expect(eq(u64, strlen(o.image.remark), 0));
+    cr_expect(eq(u64, o.image.command_line_max, 2047));
+    cr_assert(eq(int, load(&o, memory), 0));
+    cr_expect(memcmp(memory + PC_LOAD, kernel.bytes + TEXT_AT, TEXT_SIZE) == 0);
+    close_opened(&o);
+    free(memory);
+}
+
+Test(image_unpack, no_unpack_leaves_it_to_the_kernel)
+{
+    struct image_request wanted = request;
+    struct pc_file file;
+    struct opened o;
+
+    make_compressed(&file);
+    wanted.no_unpack = true;
+    open_wanted(&o, &wanted, file.bytes, file.size);
+    cr_assert(eq(int, o.status, 0), "%s", o.failure.message);
+    cr_expect(eq(int, (int)o.image.protocol, ARCH_PROTOCOL_LINUX64));
+    cr_expect(eq(u64, strlen(o.image.remark), 0));
+    cr_expect(o.image.linux_kernel);
+    close_opened(&o);
+}
+
+/* The kernel unpacks itself then, and the remark says why. */
 static void
-expect_file_refused(const struct file *f, const char *cause)
+expect_fallback(const struct pc_file *file, const char *why)
 {
-    expect_bytes_refused(f->bytes, f->size, cause);
+    struct opened o;
+
+    open_file(&o, file);
+    cr_assert(eq(int, o.status, 0), "%s", o.failure.message);
+    cr_expect(eq(int, (int)o.image.protocol, ARCH_PROTOCOL_LINUX64));
+    cr_expect(strstr(o.image.remark, why) != NULL, "'%s' lacks '%s'", o.image.remark, why);
+    cr_expect(eq(uint, o.image.nsegments, 1));
+    close_opened(&o);
 }
 
-Test(image_formats, a_bzimages_header_is_checked)
+Test(image_unpack, what_cannot_be_unpacked_is_started_the_other_way_with_the_reason)
 {
-    struct file f;
+    struct pc_file file;
+    uint32_t size;
 
-    make_bzimage(&f);
-    f.bytes[0x211] = 0;
-    expect_file_refused(&f, "is a zImage");
-    make_bzimage(&f);
-    put32(&f, 0x214, 0);
-    expect_file_refused(&f, "starts in 16-bit mode only");
-    make_bzimage(&f);
-    put16(&f, 0x1fe, 0);
-    expect_file_refused(&f, "damaged Linux boot header");
-    make_bzimage(&f);
-    f.bytes[0x1f1] = 65;
-    expect_file_refused(&f, "setup_sects 65");
-    make_bzimage(&f);
-    put32(&f, 0x1f4, 0x10000);
-    expect_file_refused(&f, "is truncated");
-    make_bzimage(&f);
-    put32(&f, 0x230, 0x300000);
-    expect_file_refused(&f, "do not go together");
-    make_bzimage(&f);
-    put64(&f, 0x258, MEMORY_SIZE);
-    put32(&f, 0x230, 0x1000);
-    expect_file_refused(&f, "memory");
-    make_bzimage(&f);
-    f.size = 0x280;
-    expect_file_refused(&f, "ends within its Linux boot header");
+    make_compressed(&file);
+    file.bytes[BZ_KERNEL + BZ_PAYLOAD + 100] ^= 0xff;
+    expect_fallback(&file, "gzip data is damaged");
+    make_compressed(&file);
+    memcpy(&size, file.bytes + 0x24c, sizeof(size));
+    set_field(&file, BZ_KERNEL + BZ_PAYLOAD + size - 4, 4, 0xffffffff);
+    expect_fallback(&file, "4294967295 bytes");
+    set_field(&file, BZ_KERNEL + BZ_PAYLOAD + size - 4, 4, PC_FILE_SIZE - 1);
+    expect_fallback(&file, "damaged");
+    make_compressed(&file);
+    memcpy(file.bytes + BZ_KERNEL + BZ_PAYLOAD, "BZh91AY&", 8);
+    expect_fallback(&file, "compressed with bzip2");
+    memset(file.bytes + BZ_KERNEL + BZ_PAYLOAD, 0x11, 8);
+    expect_fallback(&file, "not compressed in a way");
+    set_field(&file, 0x24c, 4, 3);
+    expect_fallback(&file, "3 compressed bytes");
 }
 
-Test(image_formats, a_multiboot_header_is_checked)
+Test(image_unpack, an_image_that_is_compressed_as_a_whole_is_opened_as_what_it_is)
 {
-    struct file f;
+    static struct pc_file file;
+    uint32_t size;
+    uint8_t *packed;
+    struct opened o;
 
-    make_multiboot(&f);
-    put32(&f, 0x1004, 4);
-    put32(&f, 0x1008, (uint32_t) - (0x1BADB002 + 4));
-    expect_file_refused(&f, "wants a video mode");
-    put32(&f, 0x1004, 8);
-    put32(&f, 0x1008, (uint32_t) - (0x1BADB002 + 8));
-    expect_file_refused(&f, "wants more of its multiboot loader");
+    make_compressed(&file);
+    memcpy(&size, file.bytes + 0x24c, sizeof(size));
+    packed = file.bytes + BZ_KERNEL + BZ_PAYLOAD;
+    open_bytes(&o, packed, size);
+    cr_assert(eq(int, o.status, 0), "%s", o.failure.message);
+    cr_expect(eq(int, (int)o.image.protocol, ARCH_PROTOCOL_PVH));
+    close_opened(&o);
+    expect_bytes_refused(packed, size - 1, "cannot be unpacked");
+}
+#endif
+
+Test(image_unpack, other_methods_for_a_whole_image_are_refused_by_name)
+{
+    expect_bytes_refused("\xfd"
+                         "7zXZ\0 and so on",
+                         15, "is compressed with XZ");
 }
 
-Test(image_formats, what_cannot_be_started_is_named)
+/* --- Flat -------------------------------------------------------------------- */
+
+Test(image_flat, a_file_without_headers_goes_where_the_user_says)
+{
+    static const uint8_t code[] = { 0xf4, 0xeb, 0xfd };
+    struct image_request wanted = request;
+    struct opened o;
+
+    wanted.flat = (struct image_flat){ true, 0x7c00, 0x7c01, ARCH_PROTOCOL_FLAT16 };
+    open_wanted(&o, &wanted, code, sizeof(code));
+    cr_assert(eq(int, o.status, 0), "%s", o.failure.message);
+    cr_expect(eq(u64, o.image.segments[0].start.value, 0x7c00));
+    cr_expect(eq(u64, o.image.segments[0].size, sizeof(code)));
+    cr_expect(eq(u64, o.image.entry.value, 0x7c01));
+    close_opened(&o);
+    wanted.flat.entry = 0x7c03;
+    open_wanted(&o, &wanted, code, sizeof(code));
+    cr_expect(strstr(o.failure.message, "outside every segment") != NULL);
+    close_opened(&o);
+    wanted.flat.load = wanted.flat.entry = 0x100000;
+    open_wanted(&o, &wanted, code, sizeof(code));
+    cr_expect(strstr(o.failure.message, "cannot start in real mode") != NULL);
+    close_opened(&o);
+    open_wanted(&o, &wanted, code, 0);
+    cr_expect(strstr(o.failure.message, "is empty") != NULL);
+    close_opened(&o);
+}
+
+/* --- What cannot be started --------------------------------------------------- */
+
+Test(image_foreign, things_are_named_for_what_they_are)
 {
     static const struct {
         size_t at;
@@ -272,83 +369,25 @@ Test(image_formats, what_cannot_be_started_is_named)
         { 0, "\x55\xaa", 2, "option ROM" },      { 0, "\xd0\x0d\xfe\xed", 4, "device tree" },
         { 0x1fe, "\x55\xaa", 2, "boot sector" },
     };
+    static struct pc_file file;
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        struct file f = { .size = 0x1000 };
-        memcpy(f.bytes + cases[i].at, cases[i].bytes, cases[i].size);
-        expect_file_refused(&f, cases[i].is);
+        start_file(&file);
+        memcpy(file.bytes + cases[i].at, cases[i].bytes, cases[i].size);
+        expect_file_refused(&file, cases[i].is);
     }
+    start_file(&file);
+    set_field(&file, 0, 4, 0xE85250D6);
+    set_field(&file, 12, 4, (uint32_t)(0 - 0xE85250D6u));
+    expect_file_refused(&file, "multiboot 2");
 }
 
-/* --- Damage -------------------------------------------------------------- */
-
-static void (*const makers[])(struct file *f) = { make_bzimage, make_multiboot, make_pvh };
-#define MAKERS (sizeof(makers) / sizeof(makers[0]))
-#define HEADERS 0x280u /* all that a format reads lies before this, multiboot's header apart */
-#define DAMAGED 300u
-
-static uint64_t
-below(uint64_t n)
+Test(image_foreign, a_bios_is_known_by_its_last_jump)
 {
-    return (uint64_t)rand() % n;
-}
+    uint8_t *rom = calloc(1, 0x20000);
 
-/* A number of 1 to 8 bytes becomes one of those that programs get wrong, or anything; or an end. */
-static void
-damage(struct file *f)
-{
-    static const uint64_t borders[] = { 0,         1,          0x7f,      0xff,
-                                        0x7fff,    0xffff,     INT32_MAX, UINT32_MAX,
-                                        INT64_MAX, UINT64_MAX, 0x100000,  0xfffffffffffff000 };
-    uint64_t value = below(4) == 0 ? (uint64_t)rand() << 32 | (uint64_t)rand()
-                                   : borders[below(sizeof(borders) / sizeof(borders[0]))];
-    size_t size = (size_t)1 << below(4);
-    size_t at = below(8) == 0 ? 0x1000 + below(0x30) : below(HEADERS);
-
-    if (below(8) == 0)
-        f->size = below(f->size);
-    else
-        memcpy(f->bytes + at, &value, size);
-}
-
-/* What was opened can be loaded: in memory, in the file, in order. */
-static void
-expect_sound(const struct image *image)
-{
-    uint64_t end = 0;
-
-    cr_assert(image->nsegments != 0 && image->nsegments <= IMAGE_MAX_SEGMENTS);
-    for (unsigned i = 0; i < image->nsegments; i++) {
-        const struct image_segment *s = &image->segments[i];
-        uint64_t start = gpa_to_u64(s->start);
-        cr_assert(s->size != 0 && s->file_size <= s->size);
-        cr_assert(start >= end && start < MEMORY_SIZE && s->size <= MEMORY_SIZE - start);
-        end = start + s->size;
-    }
-    cr_assert(gpa_to_u64(image->entry) < ARCH_BOOT_MAP_END);
-}
-
-Test(image_formats, three_hundred_damaged_images_are_refused_in_one_line_or_sound)
-{
-    unsigned refused = 0;
-
-    environment_seed("image_formats");
-    for (unsigned i = 0; i < DAMAGED; i++) {
-        struct file f;
-        struct opened o;
-        makers[i % MAKERS](&f);
-        for (uint64_t n = 1 + below(4); n > 0; n--)
-            damage(&f);
-        open_bytes(&o, f.bytes, f.size);
-        if (o.status == 0) {
-            expect_sound(&o.image);
-        } else {
-            refused++;
-            cr_assert(eq(int, o.status, -ENOEXEC));
-            cr_assert(strchr(o.failure.message, '\n') == NULL);
-            cr_assert(strstr(o.failure.message, ": ") != NULL, "'%s'", o.failure.message);
-        }
-        close_opened(&o);
-    }
-    cr_expect(refused > DAMAGED / 4, "%u", refused);
+    rom[0x20000 - 16] = 0xEA;
+    expect_bytes_refused(rom, 0x20000, "is a BIOS");
+    expect_bytes_refused(rom, 0x1ffff, "is not an ELF file");
+    free(rom);
 }

@@ -93,8 +93,6 @@ open_image(struct run *run)
 
     if (error == 0)
         error = dtb_make_kind(&run->options, image_wants_pc(&run->image), &run->failure);
-    if (error == 0 && run->image.remark[0] != '\0')
-        cli_complain(run->image.remark);
     return cli_load_status(error);
 }
 
@@ -261,8 +259,11 @@ create_host(struct run *run)
 static int
 check_host(struct run *run)
 {
-    if (!run->image.linux_kernel || !arch_kvm_is_software())
+    if (!run->image.linux_kernel || !arch_kvm_is_software()) {
+        if (run->image.remark[0] != '\0')
+            cli_complain(run->image.remark);
         return CLI_OK;
+    }
     return failure_set(&run->failure, CLI_FAILED,
                        FAILURE_NAME
                        " is Linux, which this host's KVM cannot run, since it emulates "
