@@ -168,6 +168,7 @@ test_dtb_file_offset() {
         return
     fi
     good
+    # shellcheck disable=SC2034 # elf uses it
     filesize=23
     # movabs 0x1000000000,%al; movzbl %al,%edi; mov $1,%eax; mov $0x510,%dx; out %eax,(%dx); hlt
     elf peek '\240\000\000\000\000\020\000\000\000\017\266\370\270\001\000\000\000\146\272\020\005\357\364'

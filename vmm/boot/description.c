@@ -38,8 +38,8 @@ take_feature(const struct description_reading *reading, int node, const char *te
 static int
 take_features(const struct description_reading *reading, int node)
 {
-    const char *list;
-    size_t size;
+    const char *list = NULL;
+    size_t size = 0;
     int error = fdt_node_strings(&reading->in, node, "vkvm,features", &list, &size);
 
     for (size_t at = 0; error == 0 && at < size; at += strlen(list + at) + 1)
@@ -52,7 +52,7 @@ static int
 take_cpu(const struct description_reading *reading, int node, int parent, uint64_t *mask)
 {
     static const char *const known[] = { "device_type", "compatible", "reg", NULL };
-    struct fdt_range range;
+    struct fdt_range range = { .size = 0 };
     unsigned n;
     int error = fdt_node_check(&reading->in, node, known);
 
@@ -207,8 +207,8 @@ static int
 take_kind(struct description_reading *reading)
 {
     struct machine *machine = &reading->to->machine;
-    const char *list;
-    size_t size;
+    const char *list = NULL;
+    size_t size = 0;
     int error = fdt_node_strings(&reading->in, 0, "compatible", &list, &size);
 
     if (error != 0)

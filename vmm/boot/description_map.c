@@ -3,6 +3,7 @@
 #include "vmm/boot/description_node.h"
 #include "vmm/boot/fdt_device.h"
 
+#include <errno.h>
 #include <libfdt.h>
 #include <string.h>
 
@@ -12,7 +13,7 @@
 static int
 take_file_protection(const struct description_reading *reading, int node, bool *read_only)
 {
-    const char *text;
+    const char *text = NULL;
     int error = fdt_node_string(&reading->in, node, "vkvm,protection", &text);
 
     if (error != 0 || text == NULL)
@@ -32,7 +33,7 @@ take_file(struct description_reading *reading, int node, int parent)
                                          NULL };
     struct machine *machine = &reading->to->machine;
     struct machine_file file = { .shared = false };
-    struct fdt_range range;
+    struct fdt_range range = { .size = 0 };
     unsigned n;
     int error = fdt_node_check(&reading->in, node, known);
 
@@ -73,7 +74,7 @@ description_files(struct description_reading *reading, int node, int parent)
 static int
 take_format(const struct description_reading *reading, int node, struct machine_window *window)
 {
-    const char *text;
+    const char *text = NULL;
     int error = fdt_node_string(&reading->in, node, "vkvm,format", &text);
 
     if (error != 0 || text == NULL)
@@ -88,7 +89,7 @@ take_format(const struct description_reading *reading, int node, struct machine_
 static int
 take_protection(const struct description_reading *reading, int node, vm_prot_t *protection)
 {
-    const char *text;
+    const char *text = NULL;
     int error = fdt_node_string(&reading->in, node, "vkvm,protection", &text);
 
     if (error != 0 || text == NULL || machine_protection_find(text, protection) == 0)
@@ -104,7 +105,7 @@ take_window(struct description_reading *reading, int node, int parent)
                                          "vkvm,protection", NULL };
     struct machine *machine = &reading->to->machine;
     struct machine_window window = { .format = &vpte64_format, .protection = VM_PROT_ALL };
-    struct fdt_range range;
+    struct fdt_range range = { .size = 0 };
     unsigned n;
     int error = fdt_node_check(&reading->in, node, known);
 
@@ -149,21 +150,25 @@ description_windows(struct description_reading *reading, int node, int parent)
 static const char *const known_of_device[] = { "compatible", "reg", NULL };
 static const char *const known_of_line[] = { "compatible", "reg", "vkvm,line", NULL };
 
-static int
-find_device(const struct description_reading *reading, int node, const struct fdt_device **names)
+/* Returns NULL when the node is refused. */
+static const struct fdt_device *
+find_device(const struct description_reading *reading, int node)
 {
-    const char *list;
-    size_t size;
-    int error = fdt_node_strings(&reading->in, node, "compatible", &list, &size);
+    const struct fdt_device *names;
+    const char *list = NULL;
+    size_t size = 0;
 
-    if (error != 0)
-        return error;
-    *names = list == NULL ? NULL : fdt_device_find(list, (int)size);
-    if (*names == NULL)
-        return fdt_node_refuse(&reading->in, node, list == NULL ? NULL : "compatible",
-                               "is no device that there is: leave it out, or see "
-                               "docs/devicetree.md");
-    return fdt_node_check(&reading->in, node, (*names)->has_line ? known_of_line : known_of_device);
+    if (fdt_node_strings(&reading->in, node, "compatible", &list, &size) != 0)
+        return NULL;
+    names = list == NULL ? NULL : fdt_device_find(list, (int)size);
+    if (names == NULL) {
+        fdt_node_refuse(&reading->in, node, list == NULL ? NULL : "compatible",
+                        "is no device that there is: leave it out, or see docs/devicetree.md");
+        return NULL;
+    }
+    if (fdt_node_check(&reading->in, node, names->has_line ? known_of_line : known_of_device) != 0)
+        return NULL;
+    return names;
 }
 
 /* What the device is like where it usually stands; it can be moved, but has its own size. */
@@ -188,7 +193,7 @@ take_place(const struct description_reading *reading, int node, int parent,
            struct machine_device *device)
 {
     uint64_t size = device->nports != 0 ? device->nports : device->size;
-    struct fdt_range range;
+    struct fdt_range range = { .size = 0 };
     unsigned n;
     int error = fdt_node_reg(&reading->in, node, parent, &range, 1, &n);
 
@@ -213,13 +218,14 @@ take_device(struct description_reading *reading, int node, int parent)
 {
     struct machine *machine = &reading->to->machine;
     const struct machine_device *standard = NULL;
-    const struct fdt_device *names = NULL;
+    const struct fdt_device *names = find_device(reading, node);
     struct machine_device device;
     uint32_t line = 0;
-    int error = find_device(reading, node, &names);
+    int error;
 
-    if (error == 0)
-        error = fdt_node_is_leaf(&reading->in, node);
+    if (names == NULL)
+        return -ENOEXEC;
+    error = fdt_node_is_leaf(&reading->in, node);
     if (error == 0)
         error = find_standard(reading, node, names, &standard);
     if (error != 0)
@@ -239,12 +245,11 @@ take_device(struct description_reading *reading, int node, int parent)
 static int
 take_port_device(struct description_reading *reading, int node, int parent)
 {
-    const struct fdt_device *names = NULL;
+    const struct fdt_device *names = find_device(reading, node);
     const struct machine_device *standard;
-    int error = find_device(reading, node, &names);
 
-    if (error != 0)
-        return error;
+    if (names == NULL)
+        return -ENOEXEC;
     standard = machine_standard_device(reading->to->machine.kind, names->kind);
     if (standard != NULL && standard->nports == 0)
         return fdt_node_refuse(&reading->in, node, NULL,
@@ -268,12 +273,11 @@ description_io(struct description_reading *reading, int node, int parent)
 int
 description_device(struct description_reading *reading, int node, int parent)
 {
-    const struct fdt_device *names = NULL;
+    const struct fdt_device *names = find_device(reading, node);
     const struct machine_device *standard;
-    int error = find_device(reading, node, &names);
 
-    if (error != 0)
-        return error;
+    if (names == NULL)
+        return -ENOEXEC;
     standard = machine_standard_device(reading->to->machine.kind, names->kind);
     if (standard != NULL && standard->nports != 0)
         return fdt_node_refuse(&reading->in, node, NULL, "has ports: put it into /io");

@@ -31,7 +31,7 @@ static const struct {
 static int
 find_pager(const struct description_reading *reading, int node, enum pager *pager)
 {
-    const char *text;
+    const char *text = NULL;
     int error = fdt_node_string(&reading->in, node, "vkvm,pager", &text);
 
     *pager = PAGER_ANONYMOUS;
@@ -143,7 +143,7 @@ description_memory(struct description_reading *reading, int node, int parent)
                                          "vkvm,swap",   "vkvm,budget", NULL };
     struct machine *machine = &reading->to->machine;
     struct fdt_range ranges[MACHINE_MAX_RAM];
-    const char *type;
+    const char *type = NULL;
     unsigned n = 0;
     int error = fdt_node_check(&reading->in, node, known);
 

@@ -48,8 +48,8 @@ description_need_string(const struct description_reading *reading, int node, con
 int
 description_need_compatible(const struct description_reading *reading, int node, const char *wanted)
 {
-    const char *list;
-    size_t size;
+    const char *list = NULL;
+    size_t size = 0;
     int error = fdt_node_strings(&reading->in, node, "compatible", &list, &size);
 
     if (error == 0 && (list == NULL || !fdt_stringlist_contains(list, (int)size, wanted)))
@@ -77,7 +77,7 @@ description_for_each(struct description_reading *reading, int parent, descriptio
 static int
 take_sharing(const struct description_reading *reading, int node, bool *shared)
 {
-    const char *text;
+    const char *text = NULL;
     int error = description_need_string(reading, node, "vkvm,sharing",
                                         "give \"private\" or \"shared\"", &text);
 

@@ -32,9 +32,9 @@ fdt_node_refuse(const struct fdt_reader *reader, int node, const char *property,
     va_start(arguments, format);
     vsnprintf(why, sizeof(why), format, arguments);
     va_end(arguments);
-    return failure_set(reader->failure, -ENOEXEC, "device tree '%.128s': %s%s%.64s: %s",
-                       reader->name, path, property == NULL ? "" : " ",
-                       property == NULL ? "" : property, why);
+    failure_set(reader->failure, -ENOEXEC, "device tree '%.128s': %s%s%.64s: %s", reader->name,
+                path, property == NULL ? "" : " ", property == NULL ? "" : property, why);
+    return -ENOEXEC;
 }
 
 /* Which of the known names it is, those of every node behind them; -1 for none. */
@@ -123,8 +123,8 @@ fdt_node_strings(const struct fdt_reader *reader, int node, const char *property
 int
 fdt_node_string(const struct fdt_reader *reader, int node, const char *property, const char **text)
 {
-    const char *list;
-    size_t size;
+    const char *list = NULL;
+    size_t size = 0;
     int error = fdt_node_strings(reader, node, property, &list, &size);
 
     if (error == 0 && list != NULL && strlen(list) + 1 != size)
