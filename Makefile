@@ -94,7 +94,7 @@ TEST_FILES := docs/vkvm.1 $(wildcard tests/cli/*.sh) tests/kvm/pcs.sh tests/kvm/
 
 # What Debian 12 calls what is needed to build and test ...
 PACKAGES := gcc libc6-dev libelf-dev libfdt-dev libbsd-dev libxxhash-dev libzydis-dev \
-	libcriterion-dev acpica-tools gdb nbdkit
+	libcriterion-dev acpica-tools device-tree-compiler gdb nbdkit
 # ... what is built in only where it is there, by pkg-config's names, and the packages with it ...
 OPTIONAL := liblz4 liblzma libzstd zlib
 OPTIONAL_PACKAGES := liblz4-dev liblzma-dev libzstd-dev zlib1g-dev libnbd-dev libseccomp-dev pkg-config
