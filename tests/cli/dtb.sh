@@ -114,6 +114,12 @@ test_dtb_pc() {
         run --dtb "$tree" --load 1M "$work/spin"
     load=1M
     round_trip 'a PC' --memory 5G --cpus 2 --load 1M "$work/spin"
+    run run --dump-dtb "$work/wanted" --disk a --disk b,ro --load 1M "$work/spin"
+    run run --dump-dtb "$tree" --disk a --load 1M "$work/spin"
+    run run --dtb "$tree" --dump-dtb "$work/again" --disk b,ro --load 1M "$work/spin"
+    same 'a disk is added to those of the tree' "$work/wanted" "$work/again"
+    round_trip 'a PC with disks' --disk "$work/disk,discard" --disk nbd://host/export,ro --load 1M \
+        "$work/spin"
     load=
     refused 'no PC for an image that needs one' 126 'describes a PC' run --dtb "$tree" "$work/spin"
     changed ns16550a ns16750b

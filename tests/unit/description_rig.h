@@ -65,6 +65,11 @@ pc_description(void)
 
     machine_init(&d.machine);
     machine_set_memory(&d.machine, (uint64_t)5 << 30);
+    d.machine.ndisks = 2;
+    d.machine.disks[0] =
+        (struct machine_disk){ .path = "root.img", .path_size = 8, .discard = true };
+    d.machine.disks[1] =
+        (struct machine_disk){ .path = "nbd://host/x", .path_size = 12, .read_only = true };
     machine_make_pc(&d.machine);
     d.machine.ram_file =
         (struct machine_file){ .offset = 0x10000, .path = "ram", .path_size = 3, .shared = true };
@@ -127,6 +132,15 @@ expect_same_device(const struct machine_device *a, const struct machine_device *
     cr_expect(eq(uint, a->line, b->line));
     cr_expect(eq(u64, gpa_to_u64(a->start), gpa_to_u64(b->start)));
     cr_expect(eq(u64, a->size, b->size));
+    cr_expect(eq(uint, a->disk, b->disk));
+}
+
+static inline void
+expect_same_disk(const struct machine_disk *a, const struct machine_disk *b)
+{
+    cr_assert(eq(sz, a->path_size, b->path_size));
+    cr_expect(memcmp(a->path, b->path, a->path_size) == 0, "another name");
+    cr_expect(a->read_only == b->read_only && a->discard == b->discard);
 }
 
 static inline void
@@ -139,6 +153,7 @@ expect_same_machine(const struct machine *a, const struct machine *b)
     cr_assert(eq(uint, a->nwindows, b->nwindows));
     cr_assert(eq(uint, a->nfiles, b->nfiles));
     cr_assert(eq(uint, a->ndevices, b->ndevices));
+    cr_assert(eq(uint, a->ndisks, b->ndisks));
     for (unsigned i = 0; i < a->nram; i++)
         cr_expect(a->ram[i].start.value == b->ram[i].start.value &&
                   a->ram[i].size == b->ram[i].size);
@@ -148,6 +163,8 @@ expect_same_machine(const struct machine *a, const struct machine *b)
         expect_same_file(&a->files[i], &b->files[i]);
     for (unsigned i = 0; i < a->ndevices; i++)
         expect_same_device(&a->devices[i], &b->devices[i]);
+    for (unsigned i = 0; i < a->ndisks; i++)
+        expect_same_disk(&a->disks[i], &b->disks[i]);
     expect_same_file(&a->ram_file, &b->ram_file);
 }
 

@@ -409,6 +409,24 @@ Test(description, a_device_stands_with_those_of_its_kind)
     expect_refused(&draft, WORDS("/io/test-memory@1", "put it into the root"));
 }
 
+Test(description, a_disk_is_of_something_and_has_a_line)
+{
+    struct description whole = pc_description();
+    struct draft draft = draft_of(&whole);
+
+    fdt_delprop(draft.fdt.data, node_of(&draft, "/disk@d0000000"), "vkvm,path");
+    expect_refused(&draft, WORDS("/disk@d0000000", "vkvm,path", "give a file"));
+    draft = draft_of(&whole);
+    fdt_delprop(draft.fdt.data, node_of(&draft, "/disk@d0000000"), "vkvm,line");
+    expect_refused(&draft, WORDS("/disk@d0000000", "needs an interrupt line"));
+    draft = draft_of(&whole);
+    set(&draft, "/disk@d0001000", "vkvm,discard", "", 0);
+    expect_refused(&draft, WORDS("/disk@d0001000", "vkvm,discard", "leave one out"));
+    draft = draft_of(&whole);
+    set(&draft, "/disk@d0001000", "vkvm,speed", "", 0);
+    expect_refused(&draft, WORDS("/disk@d0001000", "vkvm,speed", "unknown"));
+}
+
 Test(description, too_many_are_refused)
 {
     struct description whole = full_description();

@@ -146,9 +146,20 @@ description_windows(struct description_reading *reading, int node, int parent)
 
 /* --- devices ----------------------------------------------------------------- */
 
-/* Which of a device's properties there are, by whether it has a line. */
-static const char *const known_of_device[] = { "compatible", "reg", NULL };
-static const char *const known_of_line[] = { "compatible", "reg", "vkvm,line", NULL };
+/* Which properties a device of that kind has. */
+static const char *const *
+known_of(const struct fdt_device *names)
+{
+    static const char *const of_disk[] = {
+        "compatible", "reg", "vkvm,line", "vkvm,path", "vkvm,read-only", "vkvm,discard", NULL
+    };
+    static const char *const of_line[] = { "compatible", "reg", "vkvm,line", NULL };
+    static const char *const of_others[] = { "compatible", "reg", NULL };
+
+    if (names->kind == MACHINE_DISK)
+        return of_disk;
+    return names->has_line ? of_line : of_others;
+}
 
 /* Returns NULL when the node is refused. */
 static const struct fdt_device *
@@ -166,7 +177,7 @@ find_device(const struct description_reading *reading, int node)
                         "is no device that there is: leave it out, or see docs/devicetree.md");
         return NULL;
     }
-    if (fdt_node_check(&reading->in, node, names->has_line ? known_of_line : known_of_device) != 0)
+    if (fdt_node_check(&reading->in, node, known_of(names)) != 0)
         return NULL;
     return names;
 }
@@ -182,9 +193,35 @@ find_standard(const struct description_reading *reading, int node, const struct 
     if (*standard == NULL)
         return fdt_node_refuse(&reading->in, node, "compatible",
                                "is no device of this kind of machine: leave it out");
-    if (machine_find_device(machine, names->kind) != NULL)
+    if (names->kind != MACHINE_DISK && machine_find_device(machine, names->kind) != NULL)
         return fdt_node_refuse(&reading->in, node, "compatible",
                                "is there a second time: leave one out");
+    return 0;
+}
+
+/* A disk is of a file; there may be several. */
+static int
+take_disk(struct description_reading *reading, int node)
+{
+    struct machine *machine = &reading->to->machine;
+    struct machine_disk disk = { .read_only = false };
+    int error = description_check_room(reading, node, "disks", machine->ndisks, MACHINE_MAX_DISKS);
+
+    if (error == 0)
+        error =
+            description_need_string(reading, node, "vkvm,path",
+                                    "give a file, a block device or nbd://HOST/EXPORT", &disk.path);
+    if (error == 0)
+        error = fdt_node_flag(&reading->in, node, "vkvm,read-only", &disk.read_only);
+    if (error == 0)
+        error = fdt_node_flag(&reading->in, node, "vkvm,discard", &disk.discard);
+    if (error != 0)
+        return error;
+    if (disk.read_only && disk.discard)
+        return fdt_node_refuse(&reading->in, node, "vkvm,discard",
+                               "does not go with vkvm,read-only: leave one out");
+    disk.path_size = strlen(disk.path);
+    machine->disks[machine->ndisks++] = disk;
     return 0;
 }
 
@@ -234,6 +271,10 @@ take_device(struct description_reading *reading, int node, int parent)
     error = take_place(reading, node, parent, &device);
     if (error == 0)
         error = fdt_node_u32(&reading->in, node, "vkvm,line", &line);
+    if (error == 0 && device.kind == MACHINE_DISK) {
+        device.disk = machine->ndisks;
+        error = take_disk(reading, node);
+    }
     if (error != 0)
         return error;
     device.line = line;

@@ -158,6 +158,17 @@ put_cpus(struct tree *tree)
     end_node(tree);
 }
 
+/* What a disk is of, which a guest need not know. */
+static void
+put_disk(struct tree *tree, const struct machine_disk *disk)
+{
+    put_text(tree, "vkvm,path", disk->path, disk->path_size);
+    if (disk->read_only)
+        put_bytes(tree, "vkvm,read-only", NULL, 0);
+    if (disk->discard)
+        put_bytes(tree, "vkvm,discard", NULL, 0);
+}
+
 static void
 put_device(struct tree *tree, const struct machine_device *device)
 {
@@ -172,6 +183,8 @@ put_device(struct tree *tree, const struct machine_device *device)
         put_reg64(tree, start, device->size);
     if (device->line != 0)
         put_u32(tree, "vkvm,line", device->line);
+    if (device->kind == MACHINE_DISK && tree->description != NULL)
+        put_disk(tree, &tree->machine->disks[device->disk]);
     end_node(tree);
 }
 

@@ -17,6 +17,7 @@ static const struct fdt_device devices[] = {
     [MACHINE_TEST_PORTS] = { MACHINE_TEST_PORTS, "test-ports", "vkvm,test-ports-1", false },
     [MACHINE_TEST_LINES] = { MACHINE_TEST_LINES, "test-lines", "vkvm,test-lines-1", false },
     [MACHINE_TEST_MEMORY] = { MACHINE_TEST_MEMORY, "test-memory", "vkvm,test-memory-1", false },
+    [MACHINE_DISK] = { MACHINE_DISK, "disk", "virtio,mmio", true },
 };
 
 const struct fdt_device *

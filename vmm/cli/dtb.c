@@ -27,6 +27,23 @@ add_places(struct machine *to, const struct machine *from, struct failure *failu
     return CLI_OK;
 }
 
+/* The options' disks behind the tree's. */
+static int
+add_disks(struct machine *to, const struct machine *from, struct failure *failure)
+{
+    if (from->ndisks > MACHINE_MAX_DISKS - to->ndisks)
+        return failure_set(failure, CLI_USAGE,
+                           "too many --disk beside those of --dtb: give at most %d in all",
+                           MACHINE_MAX_DISKS);
+    for (unsigned i = 0; i < from->ndisks; i++) {
+        to->disks[to->ndisks] = from->disks[i];
+        if (to->kind == MACHINE_PC)
+            machine_show_disk(to, to->ndisks);
+        to->ndisks++;
+    }
+    return CLI_OK;
+}
+
 static int
 merge_machine(struct run_options *options, struct machine *machine, struct failure *failure)
 {
@@ -38,6 +55,8 @@ merge_machine(struct run_options *options, struct machine *machine, struct failu
     if (options->has_cpus)
         machine->nvcpus = given->nvcpus;
     status = add_places(machine, given, failure);
+    if (status == CLI_OK)
+        status = add_disks(machine, given, failure);
     if (status == CLI_OK && machine_check(machine, MACHINE_PHYSICAL_BITS_MAX, failure) != 0)
         status = CLI_USAGE;
     if (status == CLI_OK)

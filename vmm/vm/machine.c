@@ -48,8 +48,12 @@ static const struct machine_device pc_devices[] = {
 const struct machine_device *
 machine_standard_device(enum machine_kind kind, enum machine_device_kind device)
 {
+    static const struct machine_device disk = { .kind = MACHINE_DISK, .size = VIRTIO_MMIO_SIZE };
     const struct machine_device *devices = kind == MACHINE_PC ? pc_devices : vkernel_devices;
     size_t n = kind == MACHINE_PC ? COUNT(pc_devices) : COUNT(vkernel_devices);
+
+    if (kind == MACHINE_PC && device == MACHINE_DISK)
+        return &disk;
 
     for (size_t i = 0; i < n; i++) {
         if (devices[i].kind == device)
@@ -102,14 +106,32 @@ machine_set_memory(struct machine *machine, uint64_t size)
     add_ram(machine, VKVM_RAM_HIGH_BASE, UINT64_MAX, &left);
 }
 
-/* The device that shows disk i. */
-static void
-add_disk(struct machine *machine, unsigned i)
+static bool
+is_taken(const struct machine *machine, uint64_t start, unsigned line)
 {
+    for (unsigned i = 0; i < machine->ndevices; i++) {
+        const struct machine_device *device = &machine->devices[i];
+
+        if (device->line == line || (device->size != 0 && gpa_to_u64(device->start) == start))
+            return true;
+    }
+    return false;
+}
+
+void
+machine_show_disk(struct machine *machine, unsigned i)
+{
+    uint64_t start = MACHINE_PC_DISKS;
+    unsigned line = MACHINE_PC_DISK_LINE;
+
+    for (unsigned n = 1; n < MACHINE_MAX_DISKS && is_taken(machine, start, line); n++) {
+        start += VIRTIO_MMIO_SIZE;
+        line++;
+    }
     machine->devices[machine->ndevices++] = (struct machine_device){
         .kind = MACHINE_DISK,
-        .line = MACHINE_PC_DISK_LINE + i,
-        .start = gpa_from_u64(MACHINE_PC_DISKS + i * (uint64_t)VIRTIO_MMIO_SIZE),
+        .line = line,
+        .start = gpa_from_u64(start),
         .size = VIRTIO_MMIO_SIZE,
         .disk = i,
     };
@@ -127,7 +149,7 @@ machine_make_pc(struct machine *machine)
     machine->ndevices = COUNT(pc_devices);
     memcpy(machine->devices, pc_devices, sizeof(pc_devices));
     for (unsigned i = 0; i < machine->ndisks; i++)
-        add_disk(machine, i);
+        machine_show_disk(machine, i);
     machine_set_memory(machine, size);
 }
 
@@ -389,6 +411,8 @@ check_disk_device(const struct machine *machine, unsigned index, struct failure 
         return failure_set(failure, -EINVAL,
                            "device %u: a disk has 0x%x bytes of registers below 4G", index,
                            VIRTIO_MMIO_SIZE);
+    if (device->line == 0)
+        return failure_set(failure, -EINVAL, "device %u: a disk needs an interrupt line", index);
     return 0;
 }
 

@@ -140,6 +140,12 @@ const struct machine_device *machine_standard_device(enum machine_kind kind,
                                                      enum machine_device_kind device);
 
 /*
+ * Give a PC the device that shows its disk i, at the first of the usual places and lines that is free.
+ * There is room for it as long as each disk has one device.
+ */
+void machine_show_disk(struct machine *machine, unsigned i);
+
+/*
  * Give the machine `size` bytes of RAM: from address 0 up to the windows, the rest from
  * VKVM_RAM_HIGH_BASE on (vkvm_abi.h); of a PC what would lie in its hole comes behind that.
  */
