@@ -109,6 +109,7 @@ static const struct feature {
     { "clzero", 0x80000008, 0, EBX, 0 },
     { "rdpru", 0x80000008, 0, EBX, 4 },
     { "wbnoinvd", 0x80000008, 0, EBX, 9 },
+    { "npt", 0x8000000A, 0, EDX, 0 },
 };
 #define FEATURES (sizeof(features_table) / sizeof(features_table[0]))
 
