@@ -144,7 +144,7 @@ listed() {
 not_in_lane() {
     case $1 in
     host_life) why='takes minutes on an emulated processor' ;;
-    host_disk | host_foreign | host_pc) why='local APICs make KVM patch its kernel, which can hang the emulator' ;;
+    host_disk | host_foreign | host_pc | host_stall) why='local APICs make KVM patch its kernel, which can hang the emulator' ;;
     *) return 1 ;;
     esac
 }
