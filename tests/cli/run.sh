@@ -506,6 +506,8 @@ test_guests() {
 . "$(dirname "$0")/limits.sh"
 # shellcheck source=tests/cli/boot.sh
 . "$(dirname "$0")/boot.sh"
+# shellcheck source=tests/cli/disk.sh
+. "$(dirname "$0")/disk.sh"
 
 good
 elf spin "$endless"
@@ -519,10 +521,12 @@ test_odd
 test_gdb_options
 test_escape_usage
 test_boot
+test_disk
 if unusable=$("$build/host_check" 2>&1); then
     test_guests
     test_limits
     test_boot_guests
+    test_disk_guests
     test_odd_guests
     test_terminal
     test_gdb

@@ -68,6 +68,33 @@ size_of(const char *text)
     return size;
 }
 
+Test(options, disks_come_in_their_order_with_what_they_may)
+{
+    struct run_options options;
+    struct failure failure;
+    const struct machine_disk *disks = options.config.machine.disks;
+
+    cr_assert(zero(int, PARSE(&options, &failure, "--disk", "root.img", "--disk",
+                              "nbd://host:1/a,ro", "--disk", "c,discard", "kernel")),
+              "%s", failure.message);
+    cr_assert(eq(uint, options.config.machine.ndisks, 3));
+    cr_expect(strcmp(disks[0].path, "root.img") == 0 && disks[0].path_size == 8);
+    cr_expect(disks[0].read_only == false && disks[0].discard == false);
+    cr_expect(disks[1].path_size == strlen("nbd://host:1/a") && disks[1].read_only);
+    cr_expect(disks[2].path_size == 1 && disks[2].discard);
+}
+
+Test(options, a_disk_that_cannot_be_is_refused)
+{
+    REFUSED("has no name", "--disk", ",ro", "kernel");
+    REFUSED("'rw' is unknown", "--disk", "a,ro,rw", "kernel");
+    REFUSED("'' is unknown", "--disk", "a,", "kernel");
+    REFUSED("give ro or discard", "--disk", "a,ro,discard", "kernel");
+    REFUSED("too many --disk: give at most 8", "--disk", "a", "--disk", "a", "--disk", "a",
+            "--disk", "a", "--disk", "a", "--disk", "a", "--disk", "a", "--disk", "a", "--disk",
+            "a", "kernel");
+}
+
 Test(options, a_size_is_decimal_or_hexadecimal_with_a_suffix)
 {
     cr_expect(eq(u64, size_of("0"), 0));

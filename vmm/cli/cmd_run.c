@@ -133,6 +133,13 @@ refuse_pc_options(struct run *run)
                          : boot->nmodules != 0  ? "--module"
                                                 : NULL;
 
+    if (run->options.config.machine.ndisks != 0)
+        return failure_set(&run->failure, CLI_USAGE,
+                           "--disk is for a PC's kernels, and " FAILURE_NAME
+                           " is an image of vkvm's own kind, whose machine has no interrupts: map "
+                           "the file into its memory by --map",
+                           run->options.image);
+
     if (option == NULL)
         return CLI_OK;
     return failure_set(&run->failure, CLI_USAGE,

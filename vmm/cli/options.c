@@ -8,6 +8,7 @@
  */
 #include "vmm/cli/options.h"
 
+#include "vmm/cli/disk_options.h"
 #include "vmm/cli/map_options.h"
 #include "vmm/cli/value.h"
 #include "vmm/device/escape.h"
@@ -101,6 +102,12 @@ set_swap(struct run_options *options, const char *value, struct failure *failure
         return failure_set(failure, CLI_USAGE, "--swap= has no name: give a file or block device");
     options->host.swap = value;
     return CLI_OK;
+}
+
+static int
+set_disk(struct run_options *options, const char *value, struct failure *failure)
+{
+    return disk_options_add(&options->config.machine, value, failure);
 }
 
 static int
@@ -335,6 +342,10 @@ static const struct {
     { "initrd", required_argument, "FILE", set_initrd, "the initial RAM disk of a kernel" },
     { "module", required_argument, "FILE[,ARGS]", set_module,
       "a module for a multiboot or PVH image; may be repeated" },
+    { "disk", required_argument, "FILE[,ro][,discard]", set_disk,
+      "a virtio disk for a kernel: a file or block device, or nbd://HOST[:PORT][/EXPORT],\n"
+      "nbd+unix:///[EXPORT]?socket=PATH; ro: it is only read, discard: what the guest\n"
+      "discards takes no room any more; may be repeated" },
     { "load", required_argument, "ADDRESS", set_load,
       "IMAGE is a file without headers, and belongs there" },
     { "entry", required_argument, "ADDRESS[,real|protected|long]", set_entry,

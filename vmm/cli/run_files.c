@@ -7,6 +7,8 @@
  */
 #include "vmm/cli/run_files.h"
 
+#include "vmm/device/disk.h"
+
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
@@ -24,7 +26,7 @@ struct named_file {
 };
 
 struct named_files {
-    struct named_file list[6 + PC_START_MAX_MODULES + MACHINE_MAX_FILES];
+    struct named_file list[6 + PC_START_MAX_MODULES + MACHINE_MAX_FILES + MACHINE_MAX_DISKS];
     unsigned count;
 };
 
@@ -83,6 +85,17 @@ add_map(struct named_files *files, const struct machine_file *file)
                                           .mapped = true });
 }
 
+/* A server's disk is no file here. */
+static void
+add_disk(struct named_files *files, const struct machine_disk *disk)
+{
+    if (!disk_is_remote(disk->path))
+        add_file(files, &(struct named_file){ .use = "--disk",
+                                              .name = disk->path,
+                                              .size = disk->path_size,
+                                              .written = !disk->read_only });
+}
+
 static bool
 is_same(const struct named_file *a, const struct named_file *b)
 {
@@ -127,6 +140,8 @@ run_files_check(const struct run_options *options, struct failure *failure)
     add_name(&files, "--json", options->json_file, true);
     for (unsigned i = 0; i < config->machine.nfiles; i++)
         add_map(&files, &config->machine.files[i]);
+    for (unsigned i = 0; i < config->machine.ndisks; i++)
+        add_disk(&files, &config->machine.disks[i]);
     for (unsigned i = 0; i < files.count; i++) {
         for (unsigned j = 0; j < i && status == CLI_OK; j++)
             status = compare(&files.list[j], &files.list[i], failure);

@@ -3,6 +3,7 @@ CLI_FILES := \
 	boot_options.c \
 	cli.c \
 	cmd_walk.c \
+	disk_options.c \
 	map_options.c \
 	options.c \
 	report.c \

@@ -5,6 +5,7 @@
 #include "vmm/vm/machine.h"
 
 #include "guest/include/vkvm_abi.h"
+#include "vmm/device/virtio_mmio.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -70,6 +71,19 @@ machine_set_memory(struct machine *machine, uint64_t size)
     add_ram(machine, VKVM_RAM_HIGH_BASE, UINT64_MAX, &left);
 }
 
+/* The device that shows disk i. */
+static void
+add_disk(struct machine *machine, unsigned i)
+{
+    machine->devices[machine->ndevices++] = (struct machine_device){
+        .kind = MACHINE_DISK,
+        .line = MACHINE_PC_DISK_LINE + i,
+        .start = gpa_from_u64(MACHINE_PC_DISKS + i * (uint64_t)VIRTIO_MMIO_SIZE),
+        .size = VIRTIO_MMIO_SIZE,
+        .disk = i,
+    };
+}
+
 void
 machine_make_pc(struct machine *machine)
 {
@@ -87,10 +101,14 @@ machine_make_pc(struct machine *machine)
     };
     uint64_t size = machine_memory_size(machine);
 
+    _Static_assert(COUNT(devices) + MACHINE_MAX_DISKS <= MACHINE_MAX_DEVICES, "room for all");
+    _Static_assert(MACHINE_PC_DISK_LINE + MACHINE_MAX_DISKS <= MACHINE_LINES, "a line for each");
     machine->kind = MACHINE_PC;
     machine->absent = BUS_ABSENT_ONES;
     machine->ndevices = COUNT(devices);
     memcpy(machine->devices, devices, sizeof(devices));
+    for (unsigned i = 0; i < machine->ndisks; i++)
+        add_disk(machine, i);
     machine_set_memory(machine, size);
 }
 
@@ -162,6 +180,8 @@ check_counts(const struct machine *machine, struct failure *failure)
         error = check_count("files", machine->nfiles, MACHINE_MAX_FILES, failure);
     if (error == 0)
         error = check_count("devices", machine->ndevices, MACHINE_MAX_DEVICES, failure);
+    if (error == 0)
+        error = check_count("disks", machine->ndisks, MACHINE_MAX_DISKS, failure);
     return error;
 }
 
@@ -299,6 +319,45 @@ check_devices(const struct machine *machine, struct failure *failure)
     return 0;
 }
 
+/* A driver finds a disk in the ACPI tables, which have 32 bits for its address (aml.h). */
+static int
+check_disk_device(const struct machine *machine, unsigned index, struct failure *failure)
+{
+    const struct machine_device *device = &machine->devices[index];
+
+    if (machine->kind != MACHINE_PC)
+        return failure_set(failure, -EINVAL, "device %u is a disk: only a PC has disks", index);
+    if (device->disk >= machine->ndisks)
+        return failure_set(failure, -EINVAL, "device %u shows disk %u of %u", index, device->disk,
+                           machine->ndisks);
+    if (device->size != VIRTIO_MMIO_SIZE || gpa_to_u64(device->start) >= MACHINE_PC_HOLE_END)
+        return failure_set(failure, -EINVAL,
+                           "device %u: a disk has 0x%x bytes of registers below 4G", index,
+                           VIRTIO_MMIO_SIZE);
+    return 0;
+}
+
+static int
+check_disks(const struct machine *machine, struct failure *failure)
+{
+    unsigned shown[MACHINE_MAX_DISKS] = { 0 };
+    int error = 0;
+
+    for (unsigned i = 0; i < machine->ndevices && error == 0; i++) {
+        if (machine->devices[i].kind != MACHINE_DISK)
+            continue;
+        error = check_disk_device(machine, i, failure);
+        if (error == 0)
+            shown[machine->devices[i].disk]++;
+    }
+    for (unsigned i = 0; i < machine->ndisks && error == 0; i++) {
+        if (shown[i] != 1)
+            error =
+                failure_set(failure, -EINVAL, "disk %u: %u devices show it, not one", i, shown[i]);
+    }
+    return error;
+}
+
 int
 machine_check(const struct machine *machine, unsigned physical_bits, struct failure *failure)
 {
@@ -312,5 +371,7 @@ machine_check(const struct machine *machine, unsigned physical_bits, struct fail
     }
     if (error == 0)
         error = check_devices(machine, failure);
+    if (error == 0)
+        error = check_disks(machine, failure);
     return error;
 }

@@ -20,6 +20,7 @@
 #define MACHINE_MAX_WINDOWS 64
 #define MACHINE_MAX_FILES 64
 #define MACHINE_MAX_DEVICES 32
+#define MACHINE_MAX_DISKS 8
 
 /* Which machine it is like. */
 enum machine_kind {
@@ -33,6 +34,10 @@ enum machine_kind {
 
 /* Interrupt lines of a PC: the inputs of its I/O APIC, of which the first 16 are the PICs' too. */
 #define MACHINE_LINES 24u
+
+/* A PC's disks: the first one's registers and its line, those of the others behind them. */
+#define MACHINE_PC_DISKS ((uint64_t)0xD0000000)
+#define MACHINE_PC_DISK_LINE 16u
 
 struct machine_ram {
     gpa_t start;
@@ -58,6 +63,14 @@ struct machine_file {
     bool read_only; /* the guest cannot write */
 };
 
+/* A disk: a file, block device or server's export that a MACHINE_DISK shows (disk.h). */
+struct machine_disk {
+    const char *path; /* borrowed: path_size bytes, which need not end in a NUL */
+    size_t path_size;
+    bool read_only;
+    bool discard; /* what the guest discards is given back to the host */
+};
+
 enum machine_device_kind {
     MACHINE_DOORBELL,
     MACHINE_CONSOLE,
@@ -71,6 +84,7 @@ enum machine_device_kind {
     MACHINE_TEST_PORTS,  /* test_device.h */
     MACHINE_TEST_LINES,  /* test_device.h */
     MACHINE_TEST_MEMORY, /* test_device.h */
+    MACHINE_DISK,        /* virtio_mmio.h, virtio_blk.h */
 };
 
 /* A device has ports, memory, or both. */
@@ -81,6 +95,7 @@ struct machine_device {
     unsigned line;   /* interrupt line; 0 = none: line 0 is the timer's */
     gpa_t start;     /* of its memory */
     uint64_t size;   /* bytes, whole pages; 0 = none */
+    unsigned disk;   /* MACHINE_DISK: which of the disks it shows */
 };
 
 struct machine {
@@ -94,7 +109,9 @@ struct machine {
     struct machine_file files[MACHINE_MAX_FILES];
     unsigned ndevices;
     struct machine_device devices[MACHINE_MAX_DEVICES];
-    enum bus_absent absent; /* what an address is where nothing is mapped */
+    unsigned ndisks;
+    struct machine_disk disks[MACHINE_MAX_DISKS]; /* each is shown by one device */
+    enum bus_absent absent;                       /* what an address is where nothing is mapped */
 };
 
 /* The most that machine_set_memory takes: 1 TiB. */
@@ -104,8 +121,8 @@ struct machine {
 void machine_init(struct machine *machine);
 
 /*
- * Make a PC of it: its devices, and its RAM laid out anew.  The number of vCPUs, windows and files
- * stay.
+ * Make a PC of it: its devices, one for each disk among them, and its RAM laid out anew.  The number
+ * of vCPUs, windows, files and disks stay.
  */
 void machine_make_pc(struct machine *machine);
 
@@ -120,7 +137,7 @@ void machine_set_memory(struct machine *machine, uint64_t size);
  * addresses.
  * Returns 0; -EINVAL with *failure filled: no RAM, RAM or places that are no whole pages, out of
  * order, overlapping, where they must not be or beyond physical_bits; a number of anything above its
- * maximum; devices that share a port.
+ * maximum; devices that share a port; a disk that not exactly one device of a PC shows.
  */
 int machine_check(const struct machine *machine, unsigned physical_bits, struct failure *failure)
     __attribute__((warn_unused_result));

@@ -12,6 +12,7 @@ VM_FILES := \
 	vcpu_exit.c \
 	vcpu_gate.c \
 	vm.c \
+	vm_disk.c \
 	vm_host.c \
 	vm_keys.c \
 	vm_parts.c \

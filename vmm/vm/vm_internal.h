@@ -16,6 +16,7 @@
 #include "vmm/vm/sandbox.h"
 #include "vmm/vm/vcpu.h"
 #include "vmm/vm/vm.h"
+#include "vmm/vm/vm_disk.h"
 #include "vmm/vm/vm_host.h"
 
 struct vm_host {
@@ -42,6 +43,7 @@ struct vm {
     struct vcpu *vcpus;      /* (c) owned, config.machine.nvcpus */
     struct bus bus;          /* owned */
     struct pc *pc;           /* (c) owned; NULL = the machine is no PC */
+    struct vm_disks *disks;  /* (c) owned; NULL = none */
     struct console console;  /* owned */
     void *guest;             /* (c) what config.guest made */
     struct vcpu_vm shared;   /* what the vCPUs see; its service is owned, while vm_run runs */

@@ -359,6 +359,19 @@ unmake_bus(struct vm *vm)
 }
 
 static int
+make_disks(struct vm *vm, struct failure *failure)
+{
+    return vm->config.machine.ndisks == 0 ? 0 : vm_disks_create(vm, &vm->disks, failure);
+}
+
+static void
+unmake_disks(struct vm *vm)
+{
+    if (vm->disks != NULL)
+        vm_disks_destroy(vm->disks);
+}
+
+static int
 make_guest(struct vm *vm, struct failure *failure)
 {
     return vm->config.guest == NULL ? 0 : vm->config.guest->attach(vm, &vm->guest, failure);
@@ -397,7 +410,7 @@ static const struct vm_part {
     { make_rest, unmake_rest },   { make_kvm, unmake_kvm },      { make_pc, unmake_pc },
     { make_kpmap, unmake_kpmap }, { make_pmap, unmake_pmap },    { make_memory, unmake_ram },
     { make_files, unmake_files }, { make_vcpus, destroy_vcpus }, { make_bus, unmake_bus },
-    { make_guest, unmake_guest },
+    { make_disks, unmake_disks }, { make_guest, unmake_guest },
 };
 #define VM_PARTS (sizeof(vm_parts) / sizeof(vm_parts[0]))
 
