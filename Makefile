@@ -50,11 +50,17 @@ UNIT_VMM_SRCS := $(BASE_FILES:%=vmm/base/%) $(ENGINE_FILES:%=vmm/vpagetable/%) \
 	$(PAGER_FILES:%=vmm/pager/%) $(X86_64_PURE_FILES:%=vmm/x86_64/%) $(BOOT_FILES:%=vmm/boot/%) \
 	$(CLI_FILES:%=vmm/cli/%) $(DEVICE_FILES:%=vmm/device/%) $(DOORBELL_PURE_FILES:%=vmm/doorbell/%) \
 	$(GDB_PURE_FILES:%=vmm/gdb/%) \
-	vmm/kvm/thread_ids.c vmm/kvm/uffd.c vmm/vm/guest_memory.c vmm/vm/machine.c vmm/vm/port_input.c
+	vmm/kvm/thread_ids.c vmm/kvm/uffd.c vmm/vm/guest_memory.c vmm/vm/machine.c vmm/vm/port_input.c \
+	vmm/vm/sandbox.c
 # ... and the rest.
 VMM_SRCS := $(sort $(UNIT_VMM_SRCS) $(KVM_FILES:%=vmm/kvm/%) $(X86_64_FILES:%=vmm/x86_64/%) \
 	$(VM_FILES:%=vmm/vm/%) $(DOORBELL_FILES:%=vmm/doorbell/%) $(GDB_FILES:%=vmm/gdb/%) \
 	$(CLI_KVM_FILES:%=vmm/cli/%))
+
+# A program of the build makes the sandbox's filters of a table, which the tests look at too.
+SANDBOX_TABLE_SRCS := vmm/vm/sandbox_table.c
+SANDBOX_TOOL_SRCS := tools/sandbox_filters.c $(SANDBOX_TABLE_SRCS)
+SANDBOX_NONE_SRCS := vmm/vm/sandbox_none.c
 
 UNIT_SRCS := $(UNIT_FILES:%=tests/unit/%)
 SANITIZER_SRCS := tests/unit/sanitizer.c
@@ -70,6 +76,8 @@ HOST_TEST_SRCS := $(HOST_TESTS:%=tests/kvm/%.c) $(wildcard tests/kvm/host_*.S)
 PTY_SRCS := tests/cli/pty.c
 HOST_CHECK_SRCS := tests/npt/host_check.c vmm/base/failure.c vmm/base/limits.c \
 	vmm/base/size_text.c vmm/kvm/kvm_host.c vmm/kvm/kvm_vm.c
+# What the NPT lane's init starts.
+LANE_HOLD_SRCS := tests/npt/lane_hold.c
 
 GUEST_LIB_SRCS := $(GUEST_LIB_FILES:%=guest/lib/%)
 GUEST_IMAGES := hello vkernel
@@ -79,8 +87,8 @@ GUEST_vkernel_SRCS := $(GUEST_vkernel_FILES:%=guest/vkernel/%)
 GUEST_TESTS := $(patsubst guest/tests/%.c,%,$(wildcard guest/tests/*.c))
 
 # Scripts and data the NPT lane needs besides the programs.
-TEST_FILES := docs/vkvm.1 tests/cli/boot.sh tests/cli/disk.sh tests/cli/gdb.sh tests/cli/limits.sh tests/cli/odd.sh \
-	tests/cli/run.sh tests/cli/terminal.sh tests/cli/walk.sh tests/kvm/run.sh tests/kvm/tests.cfg tests/run.sh
+TEST_FILES := docs/vkvm.1 $(wildcard tests/cli/*.sh) tests/kvm/pcs.sh tests/kvm/run.sh tests/kvm/tests.cfg \
+	tests/run.sh
 
 # --------------------------------------------------------------- packages
 
@@ -89,7 +97,9 @@ PACKAGES := gcc libc6-dev libelf-dev libfdt-dev libbsd-dev libxxhash-dev libzydi
 	libcriterion-dev acpica-tools gdb nbdkit
 # ... what is built in only where it is there, by pkg-config's names, and the packages with it ...
 OPTIONAL := liblz4 liblzma libzstd zlib
-OPTIONAL_PACKAGES := liblz4-dev liblzma-dev libzstd-dev zlib1g-dev libnbd-dev pkg-config
+OPTIONAL_PACKAGES := liblz4-dev liblzma-dev libzstd-dev zlib1g-dev libnbd-dev libseccomp-dev pkg-config
+# ... of these, what only a program of the build is linked with ...
+BUILD_OPTIONAL := libseccomp
 # ... and to check the sources.  tests/npt/prepare.sh knows the NPT lane's.
 LINT_PACKAGES := clang clang-format clang-tidy cppcheck shellcheck mandoc
 
@@ -140,11 +150,13 @@ GUEST_LDLIBS := -lfdt
 # foo.c and foo.S may stand side by side: the suffix stays in the object's name.
 objs = $(1:%=$(O)/obj/%.o)
 
-VMM_OBJS := $(call objs,$(VMM_SRCS))
+MADE_OBJS := $(O)/obj/made/sandbox_filters.c.o
+VMM_OBJS := $(call objs,$(VMM_SRCS)) $(MADE_OBJS)
 MAIN_OBJ := $(call objs,$(MAIN_SRC))
-UNIT_OBJS := $(call objs,$(UNIT_SRCS) $(UNIT_VMM_SRCS))
+UNIT_OBJS := $(call objs,$(UNIT_SRCS) $(UNIT_VMM_SRCS) $(SANDBOX_TABLE_SRCS)) $(MADE_OBJS)
 BENCH_OBJS := $(call objs,$(BENCH_SRCS))
 HOST_CHECK_OBJS := $(call objs,$(HOST_CHECK_SRCS))
+LANE_HOLD_OBJS := $(call objs,$(LANE_HOLD_SRCS))
 PTY_OBJS := $(call objs,$(PTY_SRCS))
 ifneq ($(SAN),)
 SANITIZER_OBJS := $(call objs,$(SANITIZER_SRCS))
@@ -158,8 +170,9 @@ GUEST_BINS := $(GUEST_IMAGES:%=$(O)/guest/%.elf)
 GUEST_TEST_BINS := $(GUEST_TESTS:%=$(O)/guest/tests/%.elf)
 BENCH := $(O)/bench
 HOST_CHECK := $(O)/host_check
+LANE_HOLD := $(O)/lane_hold
 PTY := $(O)/tests/pty
-TEST_BINS := $(VKVM) $(HOST_CHECK) $(PTY) $(UNIT) $(HOST_TEST_BINS) $(GUEST_BINS) $(GUEST_TEST_BINS)
+TEST_BINS := $(VKVM) $(HOST_CHECK) $(LANE_HOLD) $(PTY) $(UNIT) $(HOST_TEST_BINS) $(GUEST_BINS) $(GUEST_TEST_BINS)
 
 all: $(VKVM) $(GUEST_BINS)
 
@@ -173,10 +186,11 @@ endif
 
 # Changed flags rebuild: every object depends on this file, which changes only
 # when what is written into it does.
-OPTIONAL_THERE = $(shell for name in $(OPTIONAL); do \
+there = $(shell for name in $(1); do \
 	pkg-config --exists "$$name" 2>/dev/null && echo "$$name"; done)
+OPTIONAL_THERE = $(call there,$(OPTIONAL))
 FLAGS_LINE = $(CC) | $(HOST_CPPFLAGS) $(HOST_CFLAGS) | $(HOST_LDFLAGS) $(HOST_LDLIBS) | \
-	$(GUEST_ALL_CFLAGS) $(GUEST_LDFLAGS) | $(OPTIONAL_THERE)
+	$(GUEST_ALL_CFLAGS) $(GUEST_LDFLAGS) | $(OPTIONAL_THERE) $(call there,$(BUILD_OPTIONAL))
 # What is optional is looked for when this runs: `make deps` comes before it.
 $(O)/flags: FORCE
 	@mkdir -p $(@D)
@@ -196,6 +210,25 @@ $(O)/obj/%.S.o: %.S $(O)/flags
 	$(call say,AS,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(HOST_CPPFLAGS) -g -c -o $@ $<
+
+# The sandbox's filters: made by a program, or none where libseccomp is not there.  The program runs
+# here and now, so no sanitizer of vkvm's is in it.
+$(O)/made/sandbox_filters.c: $(SANDBOX_TOOL_SRCS) $(SANDBOX_NONE_SRCS) vmm/vm/sandbox.h \
+		vmm/vm/sandbox_table.h vmm/vm/sandbox_filters.h $(O)/flags
+	$(call say,MAKE,$@)
+	@mkdir -p $(@D)
+	$(Q)if pkg-config --exists libseccomp 2>/dev/null; then \
+		$(CC) -I. $(STD) $(WARNINGS) $$(pkg-config --cflags libseccomp) $(CPPFLAGS) $(CFLAGS) \
+			$(LDFLAGS) -o $(@D)/sandbox_filters $(SANDBOX_TOOL_SRCS) $$(pkg-config --libs libseccomp) && \
+		$(@D)/sandbox_filters > $@; \
+	else \
+		cp $(SANDBOX_NONE_SRCS) $@; \
+	fi
+
+$(O)/obj/made/%.c.o: $(O)/made/%.c $(O)/flags
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(HOST_CPPFLAGS) $(HOST_CFLAGS) -c -o $@ $<
 
 $(O)/obj/guest/%.c.o: guest/%.c $(O)/flags
 	$(call say,GUESTCC,$<)
@@ -220,6 +253,9 @@ $(VKVM): $(MAIN_OBJ) $(VMM_OBJS) Makefile
 
 $(HOST_CHECK): $(HOST_CHECK_OBJS) Makefile
 	$(link) $(HOST_LDLIBS)
+
+$(LANE_HOLD): $(LANE_HOLD_OBJS) Makefile
+	$(link)
 
 $(PTY): $(PTY_OBJS) Makefile
 	$(link)
@@ -288,7 +324,7 @@ define here_or_lane
 	fi
 endef
 
-RUN_FILES := $(VKVM) $(HOST_CHECK) $(GUEST_BINS)
+RUN_FILES := $(VKVM) $(HOST_CHECK) $(LANE_HOLD) $(GUEST_BINS)
 LANE_RUN := build/vkvm run --stats build/guest/vkernel.elf
 LANE_TEST = env UNIT_ARGS='$(UNIT_ARGS)' VKVM_SOAK=$(LANE_SOAK) tests/run.sh -t $(LANE_TEST_SECONDS)
 HERE_TEST = UNIT_ARGS='$(UNIT_ARGS)' tests/run.sh -b $(O)
@@ -326,8 +362,8 @@ bench: $(BENCH) $(VKVM) $(GUEST_BINS)
 
 # ------------------------------------------------------- sources, install
 
-ALL_SRCS := $(VMM_SRCS) $(MAIN_SRC) $(UNIT_SRCS) $(SANITIZER_SRCS) $(HOST_TEST_SRCS) \
-	$(HOST_RIG_SRCS) $(HOST_CHECK_SRCS) $(PTY_SRCS) $(BENCH_SRCS) $(GUEST_LIB_SRCS) \
+ALL_SRCS := $(VMM_SRCS) $(SANDBOX_TOOL_SRCS) $(SANDBOX_NONE_SRCS) $(MAIN_SRC) $(UNIT_SRCS) $(SANITIZER_SRCS) $(HOST_TEST_SRCS) \
+	$(HOST_RIG_SRCS) $(HOST_CHECK_SRCS) $(LANE_HOLD_SRCS) $(PTY_SRCS) $(BENCH_SRCS) $(GUEST_LIB_SRCS) \
 	$(GUEST_TESTS:%=guest/tests/%.c) \
 	$(foreach g,$(GUEST_IMAGES),$(GUEST_$(g)_SRCS))
 
@@ -340,7 +376,7 @@ lint: lint-deps
 
 format:
 	@tests/deps.sh clang-format
-	find vmm guest tests -name '*.[ch]' -exec $(CLANG_FORMAT) -i {} +
+	find vmm guest tests tools -name '*.[ch]' -exec $(CLANG_FORMAT) -i {} +
 
 install: all
 	$(INSTALL) -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/vkvm \
@@ -382,7 +418,7 @@ help:
 #h BENCH_ARGS      rounds and groups of the benchmark, for example '15 touch fault'
 #h UNIT_ARGS       arguments of the unit tests, for example --filter='vpte/*'
 #h LINT_STEPS      which checks of tests/lint/run.sh (all)
-#h LANE_GROUPS     groups of tests that test-npt runs (unit cli kvm)
+#h LANE_GROUPS     groups of tests that test-npt runs (unit cli kvm), see tests/run.sh
 #h SOAK_STEPS      which steps of tests/soak.sh (all)
 #h LANE_ARGS       options of tests/npt/lane.sh, for example '-m 4096'
 

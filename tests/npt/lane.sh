@@ -13,8 +13,8 @@
 #   -a  one more archive (cpio, newc) unpacked in / of the machine, behind the
 #       cached one: files of the same name replace those; may be repeated
 #   -k  keep the files of this run, say where they are, and put QEMU's monitor there
-#   -s  translate in a single thread: slower, but right when the command makes
-#       the kernel patch itself, as enabling a tracepoint does (see init)
+#   -s  translate in a single thread: slower, but right when the command makes the
+#       kernel patch itself, which init keeps it from, or runs a guest that does
 #
 # The console is copied to standard output as it comes.  The exit status is the
 # command's; 124 after the time is up, 125 when the machine ended without
@@ -95,11 +95,12 @@ cat "$dir/initramfs" "$@" "$run/command.cpio" >"$run/initrd"
 
 echo "lane: $(sed -n 's/^Package: //p' "$dir/kernel/version"), QEMU's software CPU with SVM and nested paging" >&2
 start=$(date +%s)
+# no_ipi_broadcast: else the kernel patches itself when the last processor has come on (see init).
 timeout -k 10 "$seconds" qemu-system-x86_64 \
     -accel "$accel" -cpu max -smp 3 -m "$memory" -nodefaults -display none -no-reboot \
     -serial stdio -serial "file:$run/status" -monitor "$monitor" \
     -kernel "$dir/kernel/vmlinuz" -initrd "$run/initrd" \
-    -append 'console=ttyS0 quiet panic=-1 oops=panic maxcpus=1' </dev/null &
+    -append 'console=ttyS0 quiet panic=-1 oops=panic maxcpus=1 no_ipi_broadcast=1' </dev/null &
 qemu=$!
 ended=0
 wait "$qemu" || ended=$?

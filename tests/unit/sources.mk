@@ -17,6 +17,7 @@ UNIT_FILES := \
 	test_cpuid.c \
 	test_debug.c \
 	test_disk.c \
+	test_escape.c \
 	test_event_loop.c \
 	test_fdt.c \
 	test_file_pager.c \
@@ -47,6 +48,7 @@ UNIT_FILES := \
 	test_property.c \
 	test_report.c \
 	test_serial.c \
+	test_sandbox.c \
 	test_swap_pager.c \
 	test_swap_pager_failure.c \
 	test_uffd.c \

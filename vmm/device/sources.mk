@@ -8,6 +8,7 @@ DEVICE_FILES := \
 	disk.c \
 	disk_file.c \
 	disk_nbd.c \
+	escape.c \
 	fw_cfg.c \
 	reset.c \
 	serial.c \

@@ -464,6 +464,8 @@ serve(void *argument)
     struct request request;
     int status;
 
+    if (blk->setup.begin != NULL)
+        blk->setup.begin(blk->setup.context);
     while (await_requests(blk)) {
         while (take_request(blk, &request)) {
             status = handle(blk, &request);

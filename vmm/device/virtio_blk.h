@@ -26,6 +26,8 @@ struct virtio_blk_setup {
     unsigned index;    /* the disk's name for the guest is vkvm-disk-INDEX */
     struct irq_line line;
     struct virtio_memory memory;
+    /* The worker begins, before it serves.  NULL = nothing is to be done. */
+    void (*begin)(void *context);
     /*
      * Around everything that the worker does with guest memory: the first waits while the VM
      * pauses, the second says that the worker does no more.  NULL = it never pauses.

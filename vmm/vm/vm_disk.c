@@ -88,6 +88,12 @@ fetch_memory(void *context, gpa_t gpa, uint64_t size)
 }
 
 static void
+begin(void *context)
+{
+    vm_confine(context, SANDBOX_DISK);
+}
+
+static void
 enter(void *context)
 {
     struct vm *vm = context;
@@ -139,6 +145,7 @@ make_device(struct vm_disks *disks, unsigned index, unsigned line, struct disk *
         .index = index,
         .line = pc_line(vm->pc, line),
         .memory = { read_memory, write_memory, fetch_memory, vm },
+        .begin = begin,
         .enter = enter,
         .leave = leave,
         .tell = tell,
