@@ -50,6 +50,7 @@ UNIT_FILES := \
 	test_swap_pager_failure.c \
 	test_uffd.c \
 	test_unpack.c \
+	test_trace_record.c \
 	test_vm_copy.c \
 	test_vm_fault.c \
 	test_vm_fault_chain.c \

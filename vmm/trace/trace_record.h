@@ -3,9 +3,10 @@
  * One record of a trace, as the VM makes it and as a reader gets it, and its bytes in between.
  *
  * A record's bytes are its size (a varint, without itself), its kind (one byte), and its fields:
- * varints in the order of docs/trace-format.md.  What is likely to be near the record before it, such as times,
- * numbers and addresses, is a signed difference to that.  A reader skips kinds that it does not
- * know and ignores fields behind those it knows.
+ * varints in the order of docs/trace-format.md.  What is likely to be near the record before it,
+ * such as times, numbers and addresses, is a signed difference to that.  A reader skips kinds that
+ * it does not know and ignores fields behind those it knows; every kind begins with the sequence,
+ * the time and who made it, so that the differences go on.
  *
  * Times are ns of CLOCK_MONOTONIC.
  */
@@ -13,6 +14,8 @@
 #define TRACE_RECORD_H
 
 #include "vmm/vpagetable/vm_fault_trace.h"
+
+#include <sys/types.h>
 
 /* The longest record's bytes. */
 #define TRACE_RECORD_MAX 512u
@@ -79,17 +82,18 @@ struct trace_vpte {
     vpte_t after;  /* with the bits the walk has set */
 };
 
+/* What a fault did not come to is 0. */
 struct trace_fault {
     enum trace_access access;
     enum trace_arrival arrival;
     uint64_t gpa;
     uint64_t duration; /* ns */
-    unsigned flags;    /* VM_FAULT_QUIET, VM_FAULT_CHANGE_WIRING, VM_FAULT_USER_WIRE */
+    unsigned flags;    /* VM_FAULT_*: QUIET is a look-up of the monitor's, no fault */
     enum fault_step step;
-    bool window;   /* through virtual page tables: the map entry's type */
+    bool window;    /* through virtual page tables: the map entry's type */
     bool hardfault; /* needed I/O */
     enum vm_result result;
-    unsigned entry_prot; /* VM_PROT_*: the map entry's; 0 = there is none */
+    unsigned entry_prot;              /* VM_PROT_*: the map entry's; 0 = there is none */
     enum trace_resolution resolution; /* VM_OK */
     unsigned prefaulted;              /* VM_OK: neighbours entered with it */
     /* From FAULT_STEP_WALK on, through a window. */
@@ -102,8 +106,49 @@ struct trace_fault {
     /* From FAULT_STEP_PAGE on. */
     uint64_t slot;   /* in the frame store */
     uint64_t source; /* a copy: of the page copied; else `slot` */
-    /* How often it started over, and for what. */
+    /* How often it started over, by enum vm_errand_kind: for what. */
     unsigned waited[VM_ERRAND_KINDS];
+};
+
+struct trace_exception {
+    unsigned vector; /* 14 or 20 */
+    unsigned error_code;
+    uint64_t gpa;
+    enum vm_result result;
+};
+
+struct trace_registers {
+    uint64_t fault; /* the fault's sequence; TRACE_NONE: of no fault of ours */
+    uint64_t rip;
+    uint64_t cr3;
+    uint64_t linear; /* address of the access; TRACE_NONE */
+    unsigned cpl;
+    bool kernel_event;   /* from the kernel's tracepoint */
+    uint64_t error_code; /* the kernel's event's; bits of KVM's PFERR_*; 0: none known */
+};
+
+struct trace_pageout {
+    uint64_t object;
+    uint64_t pindex;
+    uint64_t slot;
+    bool written; /* to its pager; false: clean, or zeros */
+    bool failed;  /* it could not be written, and stays */
+};
+
+struct trace_range {
+    uint64_t gpa;      /* INVAL, SETMAP: of the range; COPY: from */
+    uint64_t to;       /* COPY; else gpa */
+    uint64_t size;     /* bytes */
+    uint64_t duration; /* ns */
+    vpte_t root;       /* SETMAP */
+    int status;        /* 0 or what the guest was told (vkvm_abi.h) */
+};
+
+struct trace_vmspace {
+    unsigned call; /* its number in vkvm_abi.h */
+    uint64_t id;   /* of the vmspace */
+    uint64_t duration;
+    int status;
 };
 
 struct trace_record {
@@ -114,42 +159,11 @@ struct trace_record {
     unsigned number; /* TRACE_VCPU: the vCPU's */
     union {
         struct trace_fault fault;
-        struct {
-            unsigned vector; /* 14 or 20 */
-            unsigned error_code;
-            uint64_t gpa;
-            enum vm_result result;
-        } exception;
-        struct {
-            uint64_t fault;  /* the fault's sequence */
-            uint64_t rip;
-            uint64_t cr3;
-            uint64_t linear; /* address of the access; TRACE_NONE */
-            unsigned cpl;
-            unsigned error_code; /* the kernel's event's; bits of KVM's PFERR_*; 0: none known */
-            bool kernel_event;   /* from the kernel's tracepoint */
-        } registers;
-        struct {
-            uint64_t object;
-            uint64_t pindex;
-            uint64_t slot;
-            bool written; /* to its pager; false: clean, or zeros */
-            bool failed;  /* it could not be written, and stays */
-        } pageout;
-        struct {
-            uint64_t gpa; /* INVAL, SETMAP: of the range; COPY: from */
-            uint64_t to;  /* COPY */
-            uint64_t size;
-            uint64_t duration;
-            vpte_t root; /* SETMAP */
-            int status;  /* 0 or what the guest was told (vkvm_abi.h) */
-        } range;
-        struct {
-            unsigned call; /* its number in vkvm_abi.h */
-            uint64_t id;   /* of the vmspace */
-            uint64_t duration;
-            int status;
-        } vmspace;
+        struct trace_exception exception;
+        struct trace_registers registers;
+        struct trace_pageout pageout;
+        struct trace_range range; /* TRACE_INVAL, TRACE_SETMAP, TRACE_COPY */
+        struct trace_vmspace vmspace;
         struct {
             bool on;
         } switched;
@@ -175,8 +189,9 @@ size_t trace_record_encode(struct trace_cursor *cursor, const struct trace_recor
 
 /*
  * Read a record from the size bytes at `from`.
- * Returns how many bytes it had and *record, whose kind is TRACE_KINDS for one that is not known; -EBADMSG:
- * these are no record's bytes: cut off, a varint without an end, a field outside its range.
+ * Returns how many bytes it had and *record, whose kind is TRACE_KINDS for one that is not known;
+ * -EBADMSG: these are no record's bytes: cut off, a varint without an end, a field outside its
+ * range.  *cursor and *record are as they were then.
  */
 ssize_t trace_record_decode(struct trace_cursor *cursor, const uint8_t *from, size_t size,
                             struct trace_record *record) __attribute__((warn_unused_result));
