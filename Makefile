@@ -50,11 +50,17 @@ UNIT_VMM_SRCS := $(BASE_FILES:%=vmm/base/%) $(ENGINE_FILES:%=vmm/vpagetable/%) \
 	$(PAGER_FILES:%=vmm/pager/%) $(X86_64_PURE_FILES:%=vmm/x86_64/%) $(BOOT_FILES:%=vmm/boot/%) \
 	$(CLI_FILES:%=vmm/cli/%) $(DEVICE_FILES:%=vmm/device/%) $(DOORBELL_PURE_FILES:%=vmm/doorbell/%) \
 	$(GDB_PURE_FILES:%=vmm/gdb/%) $(TRACE_FILES:%=vmm/trace/%) \
-	vmm/kvm/thread_ids.c vmm/kvm/uffd.c vmm/vm/guest_memory.c vmm/vm/machine.c vmm/vm/port_input.c
+	vmm/kvm/thread_ids.c vmm/kvm/uffd.c vmm/vm/guest_memory.c vmm/vm/machine.c vmm/vm/port_input.c \
+	vmm/vm/sandbox.c
 # ... and the rest.
 VMM_SRCS := $(sort $(UNIT_VMM_SRCS) $(KVM_FILES:%=vmm/kvm/%) $(X86_64_FILES:%=vmm/x86_64/%) \
 	$(VM_FILES:%=vmm/vm/%) $(DOORBELL_FILES:%=vmm/doorbell/%) $(GDB_FILES:%=vmm/gdb/%) \
 	$(CLI_KVM_FILES:%=vmm/cli/%))
+
+# A program of the build makes the sandbox's filters of a table, which the tests look at too.
+SANDBOX_TABLE_SRCS := vmm/vm/sandbox_table.c
+SANDBOX_TOOL_SRCS := tools/sandbox_filters.c $(SANDBOX_TABLE_SRCS)
+SANDBOX_NONE_SRCS := vmm/vm/sandbox_none.c
 
 UNIT_SRCS := $(UNIT_FILES:%=tests/unit/%)
 SANITIZER_SRCS := tests/unit/sanitizer.c
@@ -79,8 +85,9 @@ GUEST_vkernel_SRCS := $(GUEST_vkernel_FILES:%=guest/vkernel/%)
 GUEST_TESTS := $(patsubst guest/tests/%.c,%,$(wildcard guest/tests/*.c))
 
 # Scripts and data the NPT lane needs besides the programs.
-TEST_FILES := docs/vkvm.1 tests/cli/boot.sh tests/cli/gdb.sh tests/cli/limits.sh tests/cli/odd.sh \
-	tests/cli/run.sh tests/cli/terminal.sh tests/cli/walk.sh tests/kvm/run.sh tests/kvm/tests.cfg tests/run.sh
+TEST_FILES := docs/vkvm.1 tests/cli/boot.sh tests/cli/gdb.sh tests/cli/limits.sh tests/cli/monitor.sh \
+	tests/cli/odd.sh tests/cli/run.sh tests/cli/terminal.sh tests/cli/walk.sh tests/kvm/run.sh \
+	tests/kvm/tests.cfg tests/run.sh
 
 # --------------------------------------------------------------- packages
 
@@ -89,7 +96,9 @@ PACKAGES := gcc libc6-dev libelf-dev libfdt-dev libbsd-dev libxxhash-dev libzydi
 	libcriterion-dev acpica-tools gdb
 # ... what is built in only where it is there, by pkg-config's names, and the packages with it ...
 OPTIONAL := liblz4 liblzma libzstd zlib
-OPTIONAL_PACKAGES := liblz4-dev liblzma-dev libzstd-dev zlib1g-dev pkg-config
+OPTIONAL_PACKAGES := liblz4-dev liblzma-dev libzstd-dev zlib1g-dev libseccomp-dev pkg-config
+# ... of these, what only a program of the build is linked with ...
+BUILD_OPTIONAL := libseccomp
 # ... and to check the sources.  tests/npt/prepare.sh knows the NPT lane's.
 LINT_PACKAGES := clang clang-format clang-tidy cppcheck shellcheck mandoc
 
@@ -140,9 +149,10 @@ GUEST_LDLIBS := -lfdt
 # foo.c and foo.S may stand side by side: the suffix stays in the object's name.
 objs = $(1:%=$(O)/obj/%.o)
 
-VMM_OBJS := $(call objs,$(VMM_SRCS))
+MADE_OBJS := $(O)/obj/made/sandbox_filters.c.o
+VMM_OBJS := $(call objs,$(VMM_SRCS)) $(MADE_OBJS)
 MAIN_OBJ := $(call objs,$(MAIN_SRC))
-UNIT_OBJS := $(call objs,$(UNIT_SRCS) $(UNIT_VMM_SRCS))
+UNIT_OBJS := $(call objs,$(UNIT_SRCS) $(UNIT_VMM_SRCS) $(SANDBOX_TABLE_SRCS)) $(MADE_OBJS)
 BENCH_OBJS := $(call objs,$(BENCH_SRCS))
 HOST_CHECK_OBJS := $(call objs,$(HOST_CHECK_SRCS))
 PTY_OBJS := $(call objs,$(PTY_SRCS))
@@ -173,10 +183,11 @@ endif
 
 # Changed flags rebuild: every object depends on this file, which changes only
 # when what is written into it does.
-OPTIONAL_THERE = $(shell for name in $(OPTIONAL); do \
+there = $(shell for name in $(1); do \
 	pkg-config --exists "$$name" 2>/dev/null && echo "$$name"; done)
+OPTIONAL_THERE = $(call there,$(OPTIONAL))
 FLAGS_LINE = $(CC) | $(HOST_CPPFLAGS) $(HOST_CFLAGS) | $(HOST_LDFLAGS) $(HOST_LDLIBS) | \
-	$(GUEST_ALL_CFLAGS) $(GUEST_LDFLAGS) | $(OPTIONAL_THERE)
+	$(GUEST_ALL_CFLAGS) $(GUEST_LDFLAGS) | $(OPTIONAL_THERE) $(call there,$(BUILD_OPTIONAL))
 # What is optional is looked for when this runs: `make deps` comes before it.
 $(O)/flags: FORCE
 	@mkdir -p $(@D)
@@ -196,6 +207,25 @@ $(O)/obj/%.S.o: %.S $(O)/flags
 	$(call say,AS,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(HOST_CPPFLAGS) -g -c -o $@ $<
+
+# The sandbox's filters: made by a program, or none where libseccomp is not there.  The program runs
+# here and now, so no sanitizer of vkvm's is in it.
+$(O)/made/sandbox_filters.c: $(SANDBOX_TOOL_SRCS) $(SANDBOX_NONE_SRCS) vmm/vm/sandbox.h \
+		vmm/vm/sandbox_table.h vmm/vm/sandbox_filters.h $(O)/flags
+	$(call say,MAKE,$@)
+	@mkdir -p $(@D)
+	$(Q)if pkg-config --exists libseccomp 2>/dev/null; then \
+		$(CC) -I. $(STD) $(WARNINGS) $$(pkg-config --cflags libseccomp) $(CPPFLAGS) $(CFLAGS) \
+			$(LDFLAGS) -o $(@D)/sandbox_filters $(SANDBOX_TOOL_SRCS) $$(pkg-config --libs libseccomp) && \
+		$(@D)/sandbox_filters > $@; \
+	else \
+		cp $(SANDBOX_NONE_SRCS) $@; \
+	fi
+
+$(O)/obj/made/%.c.o: $(O)/made/%.c $(O)/flags
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(HOST_CPPFLAGS) $(HOST_CFLAGS) -c -o $@ $<
 
 $(O)/obj/guest/%.c.o: guest/%.c $(O)/flags
 	$(call say,GUESTCC,$<)
@@ -324,7 +354,7 @@ bench: $(BENCH) $(VKVM) $(GUEST_BINS)
 
 # ------------------------------------------------------- sources, install
 
-ALL_SRCS := $(VMM_SRCS) $(MAIN_SRC) $(UNIT_SRCS) $(SANITIZER_SRCS) $(HOST_TEST_SRCS) \
+ALL_SRCS := $(VMM_SRCS) $(SANDBOX_TOOL_SRCS) $(SANDBOX_NONE_SRCS) $(MAIN_SRC) $(UNIT_SRCS) $(SANITIZER_SRCS) $(HOST_TEST_SRCS) \
 	$(HOST_RIG_SRCS) $(HOST_CHECK_SRCS) $(PTY_SRCS) $(BENCH_SRCS) $(GUEST_LIB_SRCS) \
 	$(GUEST_TESTS:%=guest/tests/%.c) \
 	$(foreach g,$(GUEST_IMAGES),$(GUEST_$(g)_SRCS))
@@ -338,7 +368,7 @@ lint: lint-deps
 
 format:
 	@tests/deps.sh clang-format
-	find vmm guest tests -name '*.[ch]' -exec $(CLANG_FORMAT) -i {} +
+	find vmm guest tests tools -name '*.[ch]' -exec $(CLANG_FORMAT) -i {} +
 
 install: all
 	$(INSTALL) -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/vkvm \

@@ -496,6 +496,8 @@ test_guests() {
 . "$(dirname "$0")/walk.sh"
 # shellcheck source=tests/cli/terminal.sh
 . "$(dirname "$0")/terminal.sh"
+# shellcheck source=tests/cli/monitor.sh
+. "$(dirname "$0")/monitor.sh"
 # shellcheck source=tests/cli/odd.sh
 . "$(dirname "$0")/odd.sh"
 # shellcheck source=tests/cli/gdb.sh
@@ -515,6 +517,7 @@ test_json_without_vm
 test_walk
 test_odd
 test_gdb_options
+test_escape_usage
 test_boot
 if unusable=$("$build/host_check" 2>&1); then
     test_guests
@@ -523,6 +526,8 @@ if unusable=$("$build/host_check" 2>&1); then
     test_odd_guests
     test_terminal
     test_gdb
+    test_monitor
+    test_confinement
 else
     skip 'everything that runs a guest' "${unusable:-host_check failed}"
 fi

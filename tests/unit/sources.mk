@@ -16,6 +16,7 @@ UNIT_FILES := \
 	test_call.c \
 	test_cpuid.c \
 	test_debug.c \
+	test_escape.c \
 	test_event_loop.c \
 	test_fdt.c \
 	test_file_pager.c \
@@ -46,6 +47,7 @@ UNIT_FILES := \
 	test_property.c \
 	test_report.c \
 	test_serial.c \
+	test_sandbox.c \
 	test_swap_pager.c \
 	test_swap_pager_failure.c \
 	test_uffd.c \

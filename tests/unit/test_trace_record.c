@@ -98,7 +98,8 @@ make_others(struct dice *dice, struct trace_record *record)
                                                   .pindex = any(dice),
                                                   .slot = any(dice),
                                                   .written = below(dice, 2),
-                                                  .failed = below(dice, 2) };
+                                                  .failed = below(dice, 2),
+                                                  .freed = below(dice, 2) };
         break;
     case TRACE_INVAL:
     case TRACE_SETMAP:
@@ -204,6 +205,7 @@ expect_same_pageout(const struct trace_pageout *a, const struct trace_pageout *b
     SAME(slot);
     SAME(written);
     SAME(failed);
+    SAME(freed);
 }
 
 static void

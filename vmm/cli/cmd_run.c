@@ -11,6 +11,7 @@
 #include "vmm/boot/fdt.h"
 #include "vmm/boot/image.h"
 #include "vmm/boot/pc_start.h"
+#include "vmm/cli/monitor.h"
 #include "vmm/cli/options.h"
 #include "vmm/cli/report.h"
 #include "vmm/cli/run_files.h"
@@ -258,6 +259,7 @@ create_vm(struct run *run)
     run->options.config.guest = &doorbell_guest_ops;
     run->options.config.ended = on_ended;
     run->options.config.ended_context = run;
+    run->options.config.monitor = monitor_line;
     if (vm_create(run->host, &run->options.config, &run->vm, &run->failure) == 0)
         return CLI_OK;
     run->vm = NULL;

@@ -10,6 +10,7 @@
 
 #include "vmm/cli/map_options.h"
 #include "vmm/cli/value.h"
+#include "vmm/device/escape.h"
 #include "vmm/gdb/gdb_listen.h"
 
 #include <errno.h>
@@ -209,6 +210,15 @@ set_no_fast_fault(struct run_options *options, const char *value, struct failure
 }
 
 static int
+set_no_sandbox(struct run_options *options, const char *value, struct failure *failure)
+{
+    (void)value;
+    (void)failure;
+    options->host.sandbox = false;
+    return CLI_OK;
+}
+
+static int
 set_fault_threads(struct run_options *options, const char *value, struct failure *failure)
 {
     return value_count("--fault-threads", value, 1, OPTIONS_FAULT_THREADS_MAX,
@@ -232,6 +242,30 @@ set_placement(struct run_options *options, const char *value, struct failure *fa
     }
     return failure_set(failure, CLI_USAGE,
                        "--placement=" FAILURE_NAME " is unknown: give auto, spin or block", value);
+}
+
+/* KEY is the character that is pressed with Ctrl, alone or as people write it: a, ^a, Ctrl-a. */
+static int
+set_escape(struct run_options *options, const char *value, struct failure *failure)
+{
+    const char *key = value;
+
+    options->config.escape = ESCAPE_NONE;
+    if (strcmp(value, "none") == 0)
+        return CLI_OK;
+    if (strncasecmp(key, "ctrl-", 5) == 0)
+        key += 5;
+    else if (key[0] == '^' && key[1] != '\0')
+        key++;
+    if (key[0] != '\0' && key[1] == '\0' &&
+        ((key[0] >= 'a' && key[0] <= 'z') || (key[0] >= 'A' && key[0] <= '_'))) {
+        options->config.escape = (uint8_t)(key[0] & 0x1f);
+        return CLI_OK;
+    }
+    return failure_set(failure, CLI_USAGE,
+                       "--escape=" FAILURE_NAME " is no key: give a letter or one of [\\]^_, "
+                       "which is pressed with Ctrl, or none",
+                       value);
 }
 
 static int
@@ -327,6 +361,12 @@ static const struct {
           OPTIONS_FAULT_THREADS_MAX) " (default: chosen)" },
     { "placement", required_argument, "auto|spin|block", set_placement,
       "how fault threads wait: spin on other cores, or block (default auto)" },
+    { "escape", required_argument, "KEY|none", set_escape,
+      "the escape key on a terminal, a letter that is pressed with Ctrl (default a):\n"
+      "Ctrl-a x ends the VM, Ctrl-a c is a monitor, Ctrl-a h help; none: Ctrl-C ends\n"
+      "the VM" },
+    { "no-sandbox", no_argument, "", set_no_sandbox,
+      "for debugging: let the threads make any system call" },
     { "help", no_argument, "", set_help, "print this help (also -h)" },
 };
 
@@ -373,9 +413,11 @@ set_defaults(struct run_options *options)
         .host = {
             .prefault_pages = VM_PREFAULT_DEFAULT,
             .fast_fault = true,
+            .sandbox = true,
         },
         .config = {
             .placement = FAULT_PLACE_AUTO,
+            .escape = OPTIONS_ESCAPE_DEFAULT,
         },
     };
     machine_init(&options->config.machine);

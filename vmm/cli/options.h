@@ -16,6 +16,7 @@
 #define OPTIONS_MEMORY_DEFAULT ((uint64_t)64 << 20)
 #define OPTIONS_RAM_MIN ((uint64_t)1 << 20)
 #define OPTIONS_RAM_MAX ((uint64_t)1 << 40)
+#define OPTIONS_ESCAPE_DEFAULT 0x01 /* Ctrl-a */
 #define OPTIONS_FAULT_THREADS_MAX 64
 
 struct run_options {

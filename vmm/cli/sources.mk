@@ -13,4 +13,5 @@ CLI_FILES := \
 	walk_options.c
 # ... and the verbs that need KVM: the unit tests leave them out.
 CLI_KVM_FILES := \
-	cmd_run.c
+	cmd_run.c \
+	monitor.c

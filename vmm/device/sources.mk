@@ -5,6 +5,7 @@ DEVICE_FILES := \
 	cmos.c \
 	console.c \
 	debug_exit.c \
+	escape.c \
 	fw_cfg.c \
 	reset.c \
 	serial.c \

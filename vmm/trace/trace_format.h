@@ -37,7 +37,7 @@ struct trace_header {
     uint32_t text_size;  /* bytes behind the header */
     uint64_t started;    /* CLOCK_MONOTONIC, ns */
     uint64_t started_realtime;
-    uint64_t checksum; /* XXH3 of the text */
+    uint64_t checksum; /* XXH3 (64 bits) of the header with 0 here, then of the text */
 };
 
 /* At the start of a segment, at a multiple of 8; never across the end of a chunk. */
@@ -46,13 +46,17 @@ struct trace_segment {
     uint32_t kind;  /* enum trace_segment_kind */
     uint64_t chunk; /* the chunk's number, from 0 */
     uint32_t lane;
-    uint32_t nrecords;
-    uint32_t size;     /* bytes of records behind this */
+    uint32_t nrecords; /* may be 0: then it tells what was lost */
+    uint32_t size;     /* bytes behind this; the next segment begins at the next multiple of 8 */
     uint32_t reserved; /* 0 */
     uint64_t lost;     /* records of the lane that found no room, so far */
     uint64_t total;    /* records of the VM so far, those that found no room included */
     uint64_t written;  /* CLOCK_MONOTONIC, ns */
-    uint64_t checksum; /* XXH3 of the header with 0 here, and of the records */
+    /* What the first record is a difference to (struct trace_cursor). */
+    uint64_t base_sequence;
+    uint64_t base_time;
+    uint64_t base_gpa;
+    uint64_t checksum; /* XXH3 (64 bits) of the header with 0 here, then of the bytes behind it */
 };
 
 #endif

@@ -288,7 +288,8 @@ put_pageout(struct writer *w, const struct trace_pageout *pageout)
     put(w, pageout->object);
     put(w, pageout->pindex);
     put(w, pageout->slot);
-    put(w, (unsigned)pageout->written | (unsigned)pageout->failed << 1);
+    put(w, (unsigned)pageout->written | (unsigned)pageout->failed << 1 |
+               (unsigned)pageout->freed << 2);
 }
 
 static void
@@ -299,9 +300,10 @@ get_pageout(struct reader *r, struct trace_pageout *pageout)
     pageout->object = get(r);
     pageout->pindex = get(r);
     pageout->slot = get(r);
-    how = get_below(r, 1u << 2);
+    how = get_below(r, 1u << 3);
     pageout->written = (how & 1) != 0;
     pageout->failed = (how & 2) != 0;
+    pageout->freed = (how & 4) != 0;
 }
 
 static void

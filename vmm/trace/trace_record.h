@@ -27,7 +27,7 @@ enum trace_kind {
     TRACE_FAULT = 1,
     TRACE_EXCEPTION, /* the guest was handed a fault that failed */
     TRACE_REGISTERS, /* the vCPU's registers at a fault (--trace-regs, or the kernel's event) */
-    TRACE_PAGEOUT,   /* a page was taken out of memory */
+    TRACE_PAGEOUT,   /* a page was written by page-out, or taken out of memory */
     TRACE_INVAL,
     TRACE_SETMAP,
     TRACE_COPY,    /* COPY, or another call that copies a range */
@@ -70,7 +70,7 @@ enum trace_resolution {
     TRACE_RESIDENT,
     TRACE_ZERO_FILL,
     TRACE_COPIED,
-    TRACE_MOVED, /* copied on a write, but the frame was the old page's */
+    TRACE_MOVED, /* on a write: out of the object behind, without a copy (v_cow_optim) */
     TRACE_FILE_READ,
     TRACE_SWAP_IN,
     TRACE_RESOLUTION_COUNT
@@ -131,8 +131,9 @@ struct trace_pageout {
     uint64_t object;
     uint64_t pindex;
     uint64_t slot;
-    bool written; /* to its pager; false: clean, or zeros */
+    bool written; /* to its pager (v_pageout); else it was clean, or zeros */
     bool failed;  /* it could not be written, and stays */
+    bool freed;   /* it left memory (v_dfree); else it was written, and may leave later */
 };
 
 struct trace_range {
@@ -173,7 +174,7 @@ struct trace_record {
     };
 };
 
-/* What the next record is a difference to; zero at the start of each segment. */
+/* What the next record is a difference to; at the start of a segment that says it. */
 struct trace_cursor {
     uint64_t sequence;
     uint64_t time;

@@ -43,6 +43,8 @@ enum vcpu_end_cause {
 
 /* What a vCPU needs of the VM around it; called by the vCPU's thread. */
 struct vcpu_ops {
+    /* The thread begins. */
+    void (*begins)(void *context);
     /* HLT: returns when the VM is ending; rests meanwhile when it is to pause. */
     void (*halt)(void *context, struct vcpu *vcpu);
     void (*end)(void *context, enum vcpu_end_cause cause, const char *message);
@@ -84,8 +86,8 @@ struct vcpu_last_input {
 };
 
 struct vcpu_counters {
-    uint64_t mmio;
-    uint64_t efault;
+    _Atomic uint64_t mmio;          /* (a) */
+    _Atomic uint64_t efault;        /* (a) */
     _Atomic uint64_t exceptions_pf; /* (a) */
     _Atomic uint64_t exceptions_ve; /* (a) */
 };

@@ -25,9 +25,10 @@
 
 /* Why the vCPUs of a VM pause: a bit each. */
 enum vcpu_pause {
-    VCPU_PAUSE_STOP = 0x1,    /* the process stops with its terminal (Ctrl-Z) */
-    VCPU_PAUSE_DEBUG = 0x2,   /* a debugger looks at the VM */
-    VCPU_PAUSE_SNAPSHOT = 0x4 /* its state is being saved or cloned */
+    VCPU_PAUSE_STOP = 0x1,     /* the process stops with its terminal (Ctrl-Z) */
+    VCPU_PAUSE_DEBUG = 0x2,    /* a debugger looks at the VM */
+    VCPU_PAUSE_SNAPSHOT = 0x4, /* its state is being saved or cloned */
+    VCPU_PAUSE_MONITOR = 0x8   /* somebody typed `pause` */
 };
 
 struct vcpu_gate {

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The sandbox: what the threads of a running VM may ask of the kernel.
+ *
+ * Devices, debugger and images take apart data that others made.  Once all files are open each
+ * thread lays a seccomp filter upon itself, by its kind; sandbox_table.c is the list of calls.  One
+ * that is not in it ends the process with one line that names the call and the kind, and exit status
+ * 125; the terminal is restored.
+ *
+ * A thread starts with the filter of the one that makes it, so its own kind's calls must be
+ * among that one's.  docs/sandbox.md tells what is allowed and what is not kept out.
+ *
+ * Built with a sanitizer there is no sandbox: its runtime makes calls of its own.
+ */
+#ifndef SANDBOX_H
+#define SANDBOX_H
+
+#include "vmm/base/failure.h"
+
+enum sandbox_thread {
+    SANDBOX_LOOP,    /* vm_run's own: the event loop, gdb, and what comes after the end */
+    SANDBOX_VCPU,    /* the guest's calls and most devices */
+    SANDBOX_FAULT,   /* fault threads, and the workers that they make */
+    SANDBOX_PAGEOUT, /* the host's; also made before the files are open */
+    SANDBOX_DISK,    /* a disk's requests; made before the others are confined */
+    SANDBOX_KINDS
+};
+
+/*
+ * Prepare the process: threads made from now on gain no rights, and a refused call is told.
+ * Before the first thread is made.
+ * Returns 0, or -errno with *failure filled, one line: there are no filters here (-ENOSYS), for the
+ * kernel has none or libseccomp was not there to make them when vkvm was built.
+ */
+int sandbox_prepare(struct failure *failure) __attribute__((warn_unused_result));
+
+/*
+ * Confine the calling thread, for good.
+ * Returns 0; -errno when the kernel refused, and nothing changed (-ENOMEM, -EACCES without
+ * sandbox_prepare).
+ */
+int sandbox_enter(enum sandbox_thread kind) __attribute__((warn_unused_result));
+
+#endif
