@@ -63,6 +63,7 @@ struct fault_thread {
     unsigned index;                /* (c) */
     pthread_t thread;              /* (c) */
     _Atomic bool ending;           /* (a) */
+    void *lane;                    /* (c) borrowed: the trace's */
     struct fault_reader reader;    /* the thread's own */
     struct vm_mutex lock;          /* thread: nobody but a reader of the report ever meets it */
     struct fault_report report;    /* thread: messages answered without waiting */
@@ -95,6 +96,7 @@ struct fault {
     gpa_t gpa;
     vm_prot_t access;
     uint64_t flags;             /* the message's */
+    void *lane;                 /* the trace's, of the thread that has the fault now */
     bool unknown;               /* nobody knows which vCPU wants what */
     uint64_t read_at;           /* ns */
     uint64_t wakeups;           /* when it was read (kvm_pmap_wakeups) */
@@ -280,6 +282,25 @@ kick_failed(const struct fault *fault)
     service->config.kick(service->config.context, (unsigned)(fault->vcpu - service->vcpus));
 }
 
+/* Whose fault it is, for a trace. */
+static struct vm_fault_origin
+origin_of(const struct fault *fault)
+{
+    struct vm_fault_origin origin = {
+        .who = is_foreign(fault) ? VM_FAULT_BY_KERNEL : VM_FAULT_BY_VCPU,
+        .arrival = VM_FAULT_CAME_MISSING,
+        .lane = fault->lane,
+    };
+
+    if (!is_foreign(fault))
+        origin.number = (unsigned)(fault->vcpu - fault->service->vcpus);
+    if ((fault->flags & UFFD_PAGEFAULT_FLAG_WP) != 0)
+        origin.arrival = VM_FAULT_CAME_PROTECTED;
+    else if ((fault->flags & UFFD_PAGEFAULT_FLAG_MINOR) != 0)
+        origin.arrival = VM_FAULT_CAME_MINOR;
+    return origin;
+}
+
 /* What is left of a fault, its answer included if it has none yet. */
 static void
 finish(struct fault *fault)
@@ -287,7 +308,8 @@ finish(struct fault *fault)
     struct fault_service *service = fault->service;
 
     if (fault->result == VM_RETRY) {
-        fault->result = vm_fault_resume(fault->rest, &fault->info);
+        const struct vm_fault_origin origin = origin_of(fault);
+        fault->result = vm_fault_resume(fault->rest, &origin, &fault->info);
         enum answer given = answer(fault);
         if (given == ANSWER_FAILED)
             kick_failed(fault);
@@ -324,6 +346,7 @@ hand_over(const struct fault *fault)
 
     if (copy != NULL) {
         *copy = *fault;
+        copy->lane = NULL;
         error = workers_begin(fault->service->workers, finish_elsewhere, copy);
         if (error != 0)
             free(copy);
@@ -371,6 +394,8 @@ identify(struct fault *fault, const struct uffd_msg *msg)
 static void
 start(struct fault *fault)
 {
+    const struct vm_fault_origin origin = origin_of(fault);
+
     fault->wakeups = kvm_pmap_wakeups(fault->service->config.kpmap, fault->gpa);
     if (fault->unknown && fault->access == VM_PROT_WRITE &&
         fault_foreign_refuses_write(&fault->service->foreign, fault->gpa)) {
@@ -381,7 +406,7 @@ start(struct fault *fault)
         return;
     }
     fault->result = vm_fault_start(fault->service->config.map, fault->gpa, fault->access,
-                                   VM_FAULT_BURST, &fault->info, &fault->rest);
+                                   VM_FAULT_BURST, &origin, &fault->info, &fault->rest);
 }
 
 static void
@@ -398,6 +423,7 @@ handle_message(struct fault_thread *thread, const struct uffd_msg *msg)
     struct fault_service *service = thread->service;
     struct fault fault = { .service = service,
                            .flags = msg->arg.pagefault.flags,
+                           .lane = thread->lane,
                            .read_at = clock_now_ns() };
 
     if (msg->event != UFFD_EVENT_PAGEFAULT)
@@ -504,6 +530,8 @@ init_records(struct fault_service *service)
         struct fault_thread *thread = &service->threads[i];
         thread->service = service;
         thread->index = i;
+        if (service->config.lane != NULL)
+            thread->lane = service->config.lane(service->config.context, i);
         fault_reader_init(&thread->reader, service->config.kvm->uffd, service->stop_fd,
                           service->spin, &thread->ending, &service->nfailing);
         histogram_init(&thread->report.latency);

@@ -58,6 +58,8 @@ struct fault_service_config {
     /* A vCPU has not come for its failure, or nobody will look whether it does: make it leave
      * KVM_RUN, it asks then.  From a fault thread or a worker. */
     void (*kick)(void *context, unsigned vcpu);
+    /* The trace's lane of a fault thread, asked before it starts (vm_fault_origin); NULL = none. */
+    void *(*lane)(void *context, unsigned thread);
     /* There are fewer threads than there should be, and `error` says why: faults may have to wait for
      * each other.  `message` lives for ever.  From fault_service_start or a fault thread. */
     void (*warn)(void *context, const char *message, int error);

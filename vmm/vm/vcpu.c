@@ -73,6 +73,10 @@ vcpu_create(struct vcpu_vm *vm, unsigned index, struct vcpu *vcpu, struct failur
     vcpu->arch = (struct arch_vcpu){
         .host = vm->kvm->host, .cpus = &vm->cpus, .fd = vcpu->fd, .run = vcpu->run, .index = index
     };
+    vcpu->origin = (struct vm_fault_origin){ .who = VM_FAULT_BY_VCPU,
+                                             .number = index,
+                                             .arrival = VM_FAULT_CAME_EFAULT };
+    vcpu->arch.origin = &vcpu->origin;
     vm_mutex_init(&vcpu->sleep_lock);
     vm_cond_init(&vcpu->sleep_cond);
     return 0;

@@ -45,6 +45,8 @@ enum vcpu_end_cause {
 struct vcpu_ops {
     /* The thread begins. */
     void (*begins)(void *context);
+    /* The guest was handed a fault: arch.injected_* says how. */
+    void (*injected)(void *context, const struct vcpu *vcpu, const struct vm_fault_info *info);
     /* HLT: returns when the VM is ending; rests meanwhile when it is to pause. */
     void (*halt)(void *context, struct vcpu *vcpu);
     void (*end)(void *context, enum vcpu_end_cause cause, const char *message);
@@ -112,6 +114,7 @@ struct vcpu {
     gpa_t unexplained_gpa;         /* own */
     struct vcpu_last_input last_input; /* own */
     struct port_input input;           /* own */
+    struct vm_fault_origin origin;     /* (c) of what its instruction needs after an EFAULT */
     struct vcpu_counters counters;     /* own but for (a); anybody's when the thread has ended */
     struct vm_mutex sleep_lock;        /* sleep, innermost */
     struct vm_cond sleep_cond;         /* sleep: broadcast by vcpu_wake and by a kick */

@@ -34,11 +34,16 @@ struct arch_vcpu {
     int fd;                       /* borrowed: the vCPU */
     struct kvm_run *run;          /* borrowed */
     unsigned index;
+    const struct vm_fault_origin *origin; /* borrowed: of what its instruction needs and
+                                             arch_resolve_* brings; may be NULL */
     /* Fault delivery, as the guest asked by VKVM_CALL_FAULT_DELIVERY. */
     unsigned delivery; /* VKVM_DELIVER_* */
     gpa_t ve_area;
     /* Elements that the last KVM_EXIT_IO (in) brought; the vCPU loop says so. */
     unsigned ninputs;
+    /* What arch_inject_fault injected last. */
+    unsigned injected_vector;
+    unsigned injected_error_code;
     /* The instruction that arch_inject_fault could not undo, by name and bytes. */
     char culprit[ARCH_INSTRUCTION_SIZE];
 };

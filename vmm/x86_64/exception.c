@@ -301,6 +301,10 @@ arch_inject_fault(struct arch_vcpu *vcpu, struct vm_map *map, const struct vm_fa
         error = prepare_exception(vcpu, map, &seen, found ? &gva : NULL, &state);
     if (error == 0)
         error = state_set(vcpu, &state);
+    if (error == 0) {
+        vcpu->injected_vector = state.events.exception.nr;
+        vcpu->injected_error_code = state.events.exception.error_code;
+    }
     return error;
 }
 
@@ -313,7 +317,7 @@ resolve_page(struct arch_vcpu *vcpu, struct vm_map *map, uint64_t address, vm_pr
 
     if (!cpu_translate(vcpu, gva_from_u64(address), &gpa))
         return true;
-    return vm_fault(map, gpa, access, VM_FAULT_NORMAL, info) == VM_OK;
+    return vm_fault_of(map, gpa, access, VM_FAULT_NORMAL, vcpu->origin, info) == VM_OK;
 }
 
 static bool
