@@ -15,4 +15,5 @@ VM_FILES := \
 	vm_host.c \
 	vm_keys.c \
 	vm_parts.c \
+	vm_trace.c \
 	vm_watch.c
