@@ -313,6 +313,15 @@ set_trace_limit(struct run_options *options, const char *value, struct failure *
 }
 
 static int
+set_trace_regs(struct run_options *options, const char *value, struct failure *failure)
+{
+    (void)value;
+    (void)failure;
+    options->config.trace.registers = true;
+    return CLI_OK;
+}
+
+static int
 set_trace_off(struct run_options *options, const char *value, struct failure *failure)
 {
     (void)value;
@@ -407,6 +416,8 @@ static const struct {
       "on; implies --exact-faults" },
     { "trace-limit", required_argument, "SIZE[,first|last]", set_trace_limit,
       "most bytes of that file, 1M or more, and which records it keeps (default first)" },
+    { "trace-regs", no_argument, "", set_trace_regs,
+      "with --trace: record RIP, CPL, CR3 and the linear address of each vCPU's faults" },
     { "trace-off", no_argument, "", set_trace_off,
       "with --trace: recording begins with the first SIGUSR1" },
     { "no-sandbox", no_argument, "", set_no_sandbox,
@@ -491,10 +502,11 @@ options_parse_run(int argc, char **argv, struct run_options *options, struct fai
         return failure_set(failure, CLI_USAGE,
                            "--gdb-wait waits for ever without --gdb: say where gdb attaches");
     if (options->config.trace.path == NULL &&
-        (options->config.trace.limit != 0 || options->config.trace.off))
+        (options->config.trace.limit != 0 || options->config.trace.off ||
+         options->config.trace.registers))
         return failure_set(failure, CLI_USAGE,
-                           "--trace-limit and --trace-off are of no use without --trace: say which "
-                           "file");
+                           "--trace-limit, --trace-off and --trace-regs are of no use without "
+                           "--trace: say which file");
     status = map_options_check(&options->config, failure);
     if (status == CLI_OK)
         status = boot_options_check(&options->boot, failure);

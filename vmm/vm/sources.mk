@@ -11,6 +11,7 @@ VM_FILES := \
 	vcpu.c \
 	vcpu_exit.c \
 	vcpu_gate.c \
+	vcpu_registers.c \
 	vm.c \
 	vm_host.c \
 	vm_keys.c \

@@ -261,6 +261,7 @@ on_trap(void *context, struct vcpu *vcpu, bool in_place)
 static const struct vcpu_ops vm_vcpu_ops = {
     .begins = on_vcpu_begins,
     .injected = vm_trace_injected,
+    .located = vm_trace_located,
     .halt = on_halt,
     .end = on_vcpu_end,
     .trap = on_trap,
@@ -319,6 +320,8 @@ start_service(struct vm *vm)
         .suspect = on_suspect,
         .kick = on_kick,
         .warn = on_warning,
+        .asked = vm->config.trace.registers ? vm_trace_asked : NULL,
+        .answered = vm->config.trace.registers ? vm_trace_answered : NULL,
         .lane = vm_trace_fault_lane,
         .begins = on_fault_thread,
         .context = vm,

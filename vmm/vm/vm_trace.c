@@ -127,6 +127,8 @@ fault_ends(void *context, const struct vm_fault_record *fault)
     record.fault.duration = now - fault->begun;
     fill_fault(fault, record.who, &record.fault);
     trace_put(vm->trace.writer, fault->origin != NULL ? fault->origin->lane : NULL, &record);
+    if (fault->origin != NULL && fault->origin->record != NULL)
+        *fault->origin->record = record.sequence;
 }
 
 /* --- Page-out: the host's, told to all its VMs ------------------------------ */
@@ -412,6 +414,40 @@ vm_trace_fault_lane(void *context, unsigned thread)
     return vm->trace.writer == NULL
                ? NULL
                : trace_get_lane(vm->trace.writer, vm->config.machine.nvcpus + thread);
+}
+
+void
+vm_trace_asked(void *context, unsigned cpu, gpa_t gpa, vm_prot_t access)
+{
+    struct vm *vm = context;
+
+    if (vm_trace_is_on(vm))
+        vcpu_registers_ask(&vm->vcpus[cpu], gpa, access);
+}
+
+void
+vm_trace_answered(void *context, unsigned cpu, uint64_t record)
+{
+    struct vm *vm = context;
+
+    vcpu_registers_answer(&vm->vcpus[cpu], record);
+}
+
+void
+vm_trace_located(void *context, const struct vcpu *vcpu, const struct arch_location *location,
+                 uint64_t fault)
+{
+    struct trace_record record = {
+        .kind = TRACE_REGISTERS,
+        .time = clock_now_ns(),
+        .registers = { .fault = fault,
+                       .rip = location->rip,
+                       .cr3 = location->cr3,
+                       .linear = location->linear,
+                       .cpl = location->cpl },
+    };
+
+    vm_trace_put(context, vcpu->index, &record);
 }
 
 void

@@ -74,7 +74,8 @@ struct vm_fault_origin {
     enum vm_fault_who who;
     unsigned number; /* BY_VCPU: of the vCPU */
     enum vm_fault_arrival arrival;
-    void *lane; /* the trace's: where the calling thread's records go; NULL = it has none */
+    void *lane;       /* the trace's: where the calling thread's records go; NULL = it has none */
+    uint64_t *record; /* where a trace leaves its number of the fault; NULL = nowhere */
 };
 
 /*
