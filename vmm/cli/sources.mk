@@ -3,6 +3,8 @@ CLI_FILES := \
 	boot_options.c \
 	cli.c \
 	cmd_walk.c \
+	disk_options.c \
+	dtb.c \
 	map_options.c \
 	options.c \
 	report.c \
