@@ -506,6 +506,8 @@ test_guests() {
 . "$(dirname "$0")/gdb.sh"
 # shellcheck source=tests/cli/limits.sh
 . "$(dirname "$0")/limits.sh"
+# shellcheck source=tests/cli/record.sh
+. "$(dirname "$0")/record.sh"
 # shellcheck source=tests/cli/boot.sh
 . "$(dirname "$0")/boot.sh"
 # shellcheck source=tests/cli/disk.sh
@@ -523,6 +525,7 @@ test_odd
 test_dtb
 test_gdb_options
 test_escape_usage
+test_trace_usage
 test_boot
 test_disk
 if unusable=$("$build/host_check" 2>&1); then
@@ -536,6 +539,7 @@ if unusable=$("$build/host_check" 2>&1); then
     test_gdb
     test_monitor
     test_confinement
+    test_trace_runs
 else
     skip 'everything that runs a guest' "${unusable:-host_check failed}"
 fi

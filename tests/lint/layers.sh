@@ -20,13 +20,14 @@ base
 vpagetable
 pager
 device
+trace
 kvm
 x86_64      kvm/kvm_host.h abi
-vm          kvm x86_64 pager device abi
+vm          kvm x86_64 pager device trace abi
 boot        x86_64 vm/guest_memory.h vm/machine.h abi
-doorbell    vm x86_64 abi
-gdb         vm x86_64
-cli         boot doorbell gdb vm x86_64 kvm pager device abi
+doorbell    vm x86_64 trace abi
+gdb         vm x86_64 trace
+cli         boot doorbell gdb vm x86_64 kvm pager device trace abi
 '
 
 # The row of a folder as one pattern for grep -E.

@@ -30,10 +30,10 @@ static enum vm_result
 fault_in_parts(gpa_t gpa, vm_prot_t access, unsigned flags, struct vm_fault_info *info)
 {
     struct vm_fault_rest *rest;
-    enum vm_result result = vm_fault_start(&hammer.map, gpa, access, flags, info, &rest);
+    enum vm_result result = vm_fault_start(&hammer.map, gpa, access, flags, NULL, info, &rest);
 
     if (result == VM_RETRY)
-        result = vm_fault_resume(rest, info);
+        result = vm_fault_resume(rest, NULL, info);
     if (rest != NULL)
         vm_fault_end(rest);
     return result;

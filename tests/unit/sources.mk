@@ -55,6 +55,8 @@ UNIT_FILES := \
 	test_swap_pager_failure.c \
 	test_uffd.c \
 	test_unpack.c \
+	test_trace_record.c \
+	test_trace_writer.c \
 	test_virtio_blk.c \
 	test_virtio_hostile.c \
 	test_virtio_mmio.c \
@@ -97,6 +99,7 @@ UNIT_FILES := \
 	test_walk.c \
 	test_workers.c \
 	test_x86_walk.c \
+	trace_scan.c \
 	virtio_rig.c \
 	vpte_model.c \
 	world.c \

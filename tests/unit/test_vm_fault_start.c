@@ -18,7 +18,7 @@ static struct vm_fault_info info;
 static enum vm_result
 start(struct rig *rig, uint64_t page, vm_prot_t access)
 {
-    return vm_fault_start(&rig->map, gpa_from_u64(PAGE(page)), access, VM_FAULT_NORMAL, &info,
+    return vm_fault_start(&rig->map, gpa_from_u64(PAGE(page)), access, VM_FAULT_NORMAL, NULL, &info,
                           &rest);
 }
 
@@ -40,7 +40,7 @@ expect_resumed(struct rig *rig, enum vm_result result)
 {
     uint64_t faults = rig_meter(rig, v_vm_faults), restarts = rig_meter(rig, v_restarts);
 
-    cr_assert(eq(int, vm_fault_resume(rest, &info), result));
+    cr_assert(eq(int, vm_fault_resume(rest, NULL, &info), result));
     cr_assert(eq(int, info.result, result));
     vm_fault_end(rest);
     cr_assert(eq(u64, rig_meter(rig, v_vm_faults), faults + 1));
@@ -88,7 +88,7 @@ Test(vm_fault_start, a_read_that_fails_later_fails_the_fault_with_its_details)
 
     rig_init_pager(&rig, &pager);
     pager.result = VM_PAGER_ERROR;
-    cr_assert(eq(int, vm_fault_start(&rig.map, gpa, VM_PROT_READ, VM_FAULT_NORMAL, &info, &rest),
+    cr_assert(eq(int, vm_fault_start(&rig.map, gpa, VM_PROT_READ, VM_FAULT_NORMAL, NULL, &info, &rest),
                  VM_RETRY));
     memset(&info, 0xff, sizeof(info));
     expect_resumed(&rig, VM_IO_ERROR);
@@ -127,7 +127,7 @@ Test(vm_fault_start, a_fault_without_memory_is_left_to_wait_for_it)
     waits = rig_meter(&rig, v_pfwait);
     expect_waiting(&rig, 3900, VM_PROT_READ);
     cr_assert(eq(u64, rig_meter(&rig, v_pfwait), waits));
-    cr_assert(eq(int, vm_fault_resume(rest, &info), VM_OK));
+    cr_assert(eq(int, vm_fault_resume(rest, NULL, &info), VM_OK));
     cr_assert(gt(u64, rig_meter(&rig, v_pfwait), waits));
     vm_fault_end(rest);
     rig_fini(&rig);
@@ -186,7 +186,7 @@ static void *
 resume_main(void *unused)
 {
     (void)unused;
-    enum vm_result result = vm_fault_resume(rest, &info);
+    enum vm_result result = vm_fault_resume(rest, NULL, &info);
     vm_fault_end(rest);
     return result == VM_OK ? &rest : NULL;
 }
@@ -206,7 +206,7 @@ Test(vm_fault_start, while_another_thread_waits_for_the_pager_other_faults_go_on
     cr_assert(zero(int, pthread_create(&thread, NULL, resume_main, NULL)));
     rig_pager_wait_for(&pager, 1);
     cr_assert(eq(int,
-                 vm_fault_start(&rig.map, gpa_from_u64(PAGE(2000)), VM_PROT_WRITE, VM_FAULT_NORMAL,
+                 vm_fault_start(&rig.map, gpa_from_u64(PAGE(2000)), VM_PROT_WRITE, VM_FAULT_NORMAL, NULL,
                                 &rig_info, &other),
                  VM_OK));
     cr_assert(eq(ptr, other, NULL));

@@ -132,6 +132,7 @@ inject(struct vcpu *vcpu, const struct vm_fault_info *info, unsigned flags)
         atomic_fetch_add_explicit(&vcpu->counters.exceptions_ve, 1, memory_order_relaxed);
     else
         atomic_fetch_add_explicit(&vcpu->counters.exceptions_pf, 1, memory_order_relaxed);
+    vcpu->vm->ops->injected(vcpu->vm->context, vcpu, info);
     return 0;
 }
 
@@ -309,14 +310,14 @@ emulate_memory_access(struct vcpu *vcpu, const struct bus_access *access)
     struct vm_map *map = vcpu->vm->map;
     gpa_t gpa = gpa_from_u64(vcpu->run->mmio.phys_addr);
     vm_prot_t prot = access->write ? VM_PROT_WRITE : VM_PROT_READ;
+    struct vm_fault_origin origin = vcpu->origin;
     struct vm_fault_info info;
-    enum vm_result result;
 
+    origin.arrival = VM_FAULT_CAME_MMIO;
     if (!take_mmio_failure(vcpu, gpa, prot, &info)) {
         (void)fault_service_take_foreign(vcpu->vm->service); /* this access says what it is */
-        result = access->write ? vm_map_write(map, gpa, access->data, access->size, &info)
-                               : vm_map_read(map, gpa, access->data, access->size, &info);
-        if (result == VM_OK)
+        if (vm_map_emulate(map, gpa, access->data, access->write ? access->data : NULL,
+                           access->size, &origin, &info) == VM_OK)
             return;
     }
     if (info.result == VM_INVALID_ADDRESS && bus_access_absent(vcpu->vm->bus, BUS_MEMORY, access))

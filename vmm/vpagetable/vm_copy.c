@@ -22,19 +22,19 @@ copy_size(gpa_t gpa, size_t size)
 /* Copy up to the end of one page: to the guest if bytes->from, else to bytes->to. */
 static enum vm_result
 copy_page(struct vm_map *map, gpa_t gpa, const struct fault_bytes *bytes, unsigned flags,
-          struct vm_fault_info *info)
+          const struct vm_fault_origin *origin, struct vm_fault_info *info)
 {
     struct faultstate fs;
 
     vm_fault_init(&fs, map->sys, &map->meter, map->stop,
                   bytes->from != NULL ? VM_PROT_WRITE : VM_PROT_READ, flags, info);
     fs.bytes = bytes;
-    return vm_fault_run_map(&fs, map, gpa);
+    return vm_fault_run_map(&fs, map, gpa, origin);
 }
 
 static enum vm_result
 copy_range(struct vm_map *map, gpa_t gpa, uint8_t *to, const uint8_t *from, size_t size,
-           unsigned flags, struct vm_fault_info *info)
+           unsigned flags, const struct vm_fault_origin *origin, struct vm_fault_info *info)
 {
     vm_prot_t access = from != NULL ? VM_PROT_WRITE : VM_PROT_READ;
     enum vm_result result = VM_OK;
@@ -48,7 +48,7 @@ copy_range(struct vm_map *map, gpa_t gpa, uint8_t *to, const uint8_t *from, size
         size_t part = copy_size(gpa, size);
         const struct fault_bytes bytes = { to, from, gpa.value & PAGE_MASK, part };
 
-        result = copy_page(map, gpa, &bytes, flags, info);
+        result = copy_page(map, gpa, &bytes, flags, origin, info);
         gpa = gpa_add(gpa, part);
         size -= part;
         if (from != NULL)
@@ -62,24 +62,33 @@ copy_range(struct vm_map *map, gpa_t gpa, uint8_t *to, const uint8_t *from, size
 enum vm_result
 vm_map_read(struct vm_map *map, gpa_t gpa, void *to, size_t size, struct vm_fault_info *info)
 {
-    return copy_range(map, gpa, to, NULL, size, VM_FAULT_NORMAL, info);
+    return copy_range(map, gpa, to, NULL, size, VM_FAULT_NORMAL, NULL, info);
 }
 
 enum vm_result
 vm_map_peek(struct vm_map *map, gpa_t gpa, void *to, size_t size, struct vm_fault_info *info)
 {
-    return copy_range(map, gpa, to, NULL, size, VM_FAULT_QUIET, info);
+    return copy_range(map, gpa, to, NULL, size, VM_FAULT_QUIET, NULL, info);
 }
 
 enum vm_result
 vm_map_write(struct vm_map *map, gpa_t gpa, const void *from, size_t size,
              struct vm_fault_info *info)
 {
-    return copy_range(map, gpa, NULL, from, size, VM_FAULT_NORMAL, info);
+    return copy_range(map, gpa, NULL, from, size, VM_FAULT_NORMAL, NULL, info);
+}
+
+enum vm_result
+vm_map_emulate(struct vm_map *map, gpa_t gpa, void *to, const void *from, size_t size,
+               const struct vm_fault_origin *origin, struct vm_fault_info *info)
+{
+    return copy_range(map, gpa, from != NULL ? NULL : to, from, size, VM_FAULT_NORMAL, origin,
+                      info);
 }
 
 enum vm_result
 vm_poke(struct vm_map *map, gpa_t gpa, const void *from, size_t size, struct vm_fault_info *info)
 {
-    return copy_range(map, gpa, NULL, from, size, VM_FAULT_DEBUGGER | VM_FAULT_OVERRIDE, info);
+    return copy_range(map, gpa, NULL, from, size, VM_FAULT_DEBUGGER | VM_FAULT_OVERRIDE, NULL,
+                      info);
 }

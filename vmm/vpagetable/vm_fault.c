@@ -41,6 +41,7 @@
 #include "vmm/vpagetable/vm_fault_state.h"
 
 #include "vmm/vpagetable/vm_pager.h"
+#include "vmm/vpagetable/vm_probe.h"
 
 #include <errno.h>
 #include <string.h>
@@ -190,6 +191,7 @@ fault_copy(struct faultstate *fs)
         fault_copy_keep_frame(fs);
     else
         fault_copy_page(fs);
+    VM_PROBE3(copy, fs->gpa.value, source - fs->errand.sys->pages, fs->m - fs->errand.sys->pages);
     vm_page_dirty(fs->m);
     vm_mutex_lock(&object->lock);
     assert(!fs->keep_frame || source->hold_count == 0); /* a busy page gets no hold */
@@ -401,6 +403,7 @@ vm_fault_attempt(struct faultstate *fs)
     if (result != VM_OK)
         return result;
     fs->first_object = fs->lookup.object;
+    fs->object_number = fs->first_object->number;
     fs->window = NULL;
     if (vm_fault_is_vpagetable(fs))
         result = fault_resolve_interlocked(fs);
@@ -478,6 +481,7 @@ fault_over(struct faultstate *fs, enum vm_result result)
     fs->info->result = result;
     fs->info->hardfault = fs->errand.hardfault;
     fault_count(fs, result);
+    VM_PROBE4(fault_end, gpa_to_u64(fs->info->gpa), fs->access, result, fs->kind);
     if (fs->trace != NULL)
         vm_fault_trace_end(fs);
     return result;
@@ -520,31 +524,42 @@ vm_fault_run(struct faultstate *fs, enum vm_result (*attempt)(struct faultstate 
 }
 
 void
-vm_fault_set_place(struct faultstate *fs, struct vm_map *map, gpa_t gpa)
+vm_fault_set_place(struct faultstate *fs, struct vm_map *map, gpa_t gpa,
+                   const struct vm_fault_origin *origin)
 {
     *fs->info = (struct vm_fault_info){ .gpa = gpa, .access = fs->access };
     fs->map = map;
     fs->gpa = gpa_trunc_page(gpa);
+    fs->origin = origin;
+    VM_PROBE2(fault_begin, gpa.value, fs->access);
     fs->trace = atomic_load_explicit(&map->trace, memory_order_acquire);
     if (fs->trace != NULL)
         fs->begun = fs->trace->begin(fs->trace->context);
 }
 
 enum vm_result
-vm_fault_run_map(struct faultstate *fs, struct vm_map *map, gpa_t gpa)
+vm_fault_run_map(struct faultstate *fs, struct vm_map *map, gpa_t gpa,
+                 const struct vm_fault_origin *origin)
 {
-    vm_fault_set_place(fs, map, gpa);
+    vm_fault_set_place(fs, map, gpa, origin);
     return vm_fault_run(fs, vm_fault_attempt);
+}
+
+enum vm_result
+vm_fault_of(struct vm_map *map, gpa_t gpa, vm_prot_t access, unsigned flags,
+            const struct vm_fault_origin *origin, struct vm_fault_info *info)
+{
+    struct faultstate fs; /* each step writes what later ones read; clearing it all would cost */
+
+    vm_fault_init(&fs, map->sys, &map->meter, map->stop, access, flags, info);
+    return vm_fault_run_map(&fs, map, gpa, origin);
 }
 
 enum vm_result
 vm_fault(struct vm_map *map, gpa_t gpa, vm_prot_t access, unsigned flags,
          struct vm_fault_info *info)
 {
-    struct faultstate fs; /* each step writes what later ones read; clearing it all would cost */
-
-    vm_fault_init(&fs, map->sys, &map->meter, map->stop, access, flags, info);
-    return vm_fault_run_map(&fs, map, gpa);
+    return vm_fault_of(map, gpa, access, flags, NULL, info);
 }
 
 /* Is there a page that can be entered without making or reading one? */

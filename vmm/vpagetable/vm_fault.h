@@ -53,6 +53,31 @@ struct vm_fault_info {
     unsigned generation;  /* VM_OK of vm_fault: of the mapping (struct pmap_entered) */
 };
 
+/* Whose access a fault is: what a trace is told, and only the caller knows. */
+enum vm_fault_who {
+    VM_FAULT_BY_MONITOR, /* a device, a guest's call, a loader */
+    VM_FAULT_BY_VCPU,
+    VM_FAULT_BY_KERNEL /* a thread of the kernel's, for some vCPU: the access may be another */
+};
+
+/* How it came. */
+enum vm_fault_arrival {
+    VM_FAULT_CAME_ASKED, /* the monitor itself wants the page */
+    VM_FAULT_CAME_MISSING,
+    VM_FAULT_CAME_MINOR,
+    VM_FAULT_CAME_PROTECTED, /* against writing */
+    VM_FAULT_CAME_EFAULT,    /* KVM_RUN failed: the instruction says what it needs */
+    VM_FAULT_CAME_MMIO       /* KVM emulates the access */
+};
+
+struct vm_fault_origin {
+    enum vm_fault_who who;
+    unsigned number; /* BY_VCPU: of the vCPU */
+    enum vm_fault_arrival arrival;
+    void *lane;       /* the trace's: where the calling thread's records go; NULL = it has none */
+    uint64_t *record; /* where a trace leaves its number of the fault; NULL = nowhere */
+};
+
 /*
  * Resolve an access and map the page.
  * `access` is one of READ, WRITE, EXECUTE.  gpa need not be aligned.
@@ -63,6 +88,11 @@ struct vm_fault_info {
  */
 enum vm_result vm_fault(struct vm_map *map, gpa_t gpa, vm_prot_t access, unsigned flags,
                         struct vm_fault_info *info) __attribute__((warn_unused_result));
+
+/* The same, for a trace by `origin` (borrowed for the call); NULL and vm_fault: by the monitor. */
+enum vm_result vm_fault_of(struct vm_map *map, gpa_t gpa, vm_prot_t access, unsigned flags,
+                           const struct vm_fault_origin *origin, struct vm_fault_info *info)
+    __attribute__((warn_unused_result));
 
 /*
  * Map what is resident from the page of start on, up to end, before anybody asks for it, in the runs of
@@ -79,21 +109,22 @@ void vm_fault_ahead(struct vm_map *map, gpa_t start, gpa_t end);
 struct vm_fault_rest; /* vm_fault_start.c: a fault that is not over, or left something to be done */
 
 /*
- * Begin vm_fault(map, gpa, access, flags).
+ * Begin vm_fault_of(map, gpa, access, flags, origin).
  * Locks: none held; does not sleep for pages, I/O or memory, unless there is no heap for *rest.
  * Returns VM_RETRY: the fault goes on with vm_fault_resume; else as vm_fault.
  * *rest: vm_fault_end it in any case; NULL = there is nothing left to do.
  */
 enum vm_result vm_fault_start(struct vm_map *map, gpa_t gpa, vm_prot_t access, unsigned flags,
-                              struct vm_fault_info *info, struct vm_fault_rest **rest)
-    __attribute__((warn_unused_result));
+                              const struct vm_fault_origin *origin, struct vm_fault_info *info,
+                              struct vm_fault_rest **rest) __attribute__((warn_unused_result));
 
 /*
  * Go on with a fault whose start said VM_RETRY, once, in any thread.  Locks: none held; sleeps.
+ * `origin`: as the start's, with that thread's lane.
  * Returns as vm_fault.  *info starts over.
  */
-enum vm_result vm_fault_resume(struct vm_fault_rest *rest, struct vm_fault_info *info)
-    __attribute__((warn_unused_result));
+enum vm_result vm_fault_resume(struct vm_fault_rest *rest, const struct vm_fault_origin *origin,
+                               struct vm_fault_info *info) __attribute__((warn_unused_result));
 
 /* What nobody waits for: read on, collapse, let go of what was held.  Locks: none held; sleeps. */
 void vm_fault_end(struct vm_fault_rest *rest);
@@ -150,6 +181,14 @@ enum vm_result vm_map_read(struct vm_map *map, gpa_t gpa, void *to, size_t size,
                            struct vm_fault_info *info) __attribute__((warn_unused_result));
 enum vm_result vm_map_write(struct vm_map *map, gpa_t gpa, const void *from, size_t size,
                             struct vm_fault_info *info) __attribute__((warn_unused_result));
+
+/*
+ * An access of a vCPU that KVM emulates, `origin`: as vm_map_write if `from` is not NULL, else
+ * vm_map_read.
+ */
+enum vm_result vm_map_emulate(struct vm_map *map, gpa_t gpa, void *to, const void *from,
+                              size_t size, const struct vm_fault_origin *origin,
+                              struct vm_fault_info *info) __attribute__((warn_unused_result));
 
 /*
  * vm_map_read where the guest made no access: the monitor looks something up for itself, and

@@ -136,6 +136,7 @@ fault_found(struct faultstate *fs, struct vm_object *object, vm_pindex_t pindex,
         vm_page_busy(m);
         fs->m = m;
         fs->kind = read ? FAULT_PAGE_IN : FAULT_RESIDENT;
+        fs->from_file = object->type == OBJT_FILE;
     }
     vm_errand_found(&fs->errand, fs->first_object, fs->pindex,
                     fs->source != NULL ? fs->source : fs->m, read, fs->lookup.entry->advice);

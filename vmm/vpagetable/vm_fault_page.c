@@ -16,7 +16,7 @@ vm_fault_page(struct vm_map *map, gpa_t gpa, vm_prot_t access, unsigned flags, s
 
     vm_fault_init(&fs, map->sys, &map->meter, map->stop, access, flags, info);
     fs.held = mp;
-    return vm_fault_run_map(&fs, map, gpa);
+    return vm_fault_run_map(&fs, map, gpa, NULL);
 }
 
 enum vm_result

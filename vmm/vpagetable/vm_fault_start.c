@@ -36,13 +36,14 @@ rest_alloc(const struct faultstate *fs, gpa_t gpa)
 
 enum vm_result
 vm_fault_start(struct vm_map *map, gpa_t gpa, vm_prot_t access, unsigned flags,
-               struct vm_fault_info *info, struct vm_fault_rest **rest)
+               const struct vm_fault_origin *origin, struct vm_fault_info *info,
+               struct vm_fault_rest **rest)
 {
     struct faultstate fs;
     enum vm_result result;
 
     vm_fault_init(&fs, map->sys, &map->meter, map->stop, access, flags, info);
-    vm_fault_set_place(&fs, map, gpa);
+    vm_fault_set_place(&fs, map, gpa, origin);
     result = vm_fault_advance(&fs, vm_fault_attempt);
     *rest = NULL;
     if (result == VM_RETRY || vm_errand_left_work(&fs.errand))
@@ -55,10 +56,12 @@ vm_fault_start(struct vm_map *map, gpa_t gpa, vm_prot_t access, unsigned flags,
 }
 
 enum vm_result
-vm_fault_resume(struct vm_fault_rest *rest, struct vm_fault_info *info)
+vm_fault_resume(struct vm_fault_rest *rest, const struct vm_fault_origin *origin,
+                struct vm_fault_info *info)
 {
     *info = (struct vm_fault_info){ .gpa = rest->gpa, .access = rest->fs.access };
     rest->fs.info = info;
+    rest->fs.origin = origin;
     return vm_fault_finish(&rest->fs, vm_fault_attempt, VM_RETRY);
 }
 

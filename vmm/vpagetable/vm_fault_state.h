@@ -43,13 +43,16 @@ struct faultstate {
     struct vm_page **held;           /* vm_fault_page, object: where the held page goes */
     const struct fault_bytes *bytes; /* vm_map_read, vm_map_write: what to copy */
     /* vm_fault_set_place, once; object. */
-    struct vm_map *map;                 /* object: NULL */
-    gpa_t gpa;                          /* of the page; object: its index, as an address */
-    const struct vm_fault_trace *trace; /* borrowed; NULL = nobody traces it */
-    uint64_t begun;                     /* with a trace: what its `begin` returned */
+    struct vm_map *map;                   /* object: NULL */
+    gpa_t gpa;                            /* of the page; object: its index, as an address */
+    const struct vm_fault_trace *trace;   /* borrowed; NULL = nobody traces it */
+    uint64_t begun;                       /* with a trace: what its `begin` returned */
+    const struct vm_fault_origin *origin; /* borrowed; NULL = the monitor.  vm_fault_resume: whose
+                                             it is from now on */
     /* vm_fault_attempt, each time; object, once. */
     struct vm_map_lookup lookup;
     struct vm_object *first_object; /* borrowed from the entry */
+    uint64_t object_number;         /* its: it may be gone when a trace is told */
     /* vm_fault_attempt: NULL; vm_fault_window, when it is first asked.  With a map only. */
     struct pmap_window *window; /* around gpa; NULL: not asked for yet */
     /* vm_fault_attempt, and each step as it begins.  With a map; a trace reads it. */
@@ -69,6 +72,7 @@ struct faultstate {
     bool sole_view;         /* with a source: first_object shows in this entry only */
     bool keep_frame;        /* ... its frame stays where it is mapped, and becomes m's */
     enum fault_kind kind;   /* with m */
+    bool from_file;         /* PAGE_IN: a file's pager had it, not swap */
     /* fault_choose_page: m, how it is mapped, and its neighbours; vm_prefault_* adds these. */
     struct vm_prefault_run run;
 };
@@ -151,8 +155,9 @@ void vm_fault_init(struct faultstate *fs, struct vm_system *sys, struct vm_map_m
                    const _Atomic bool *stop, vm_prot_t access, unsigned flags,
                    struct vm_fault_info *info);
 
-/* Where: an address of a map.  Fills *info. */
-void vm_fault_set_place(struct faultstate *fs, struct vm_map *map, gpa_t gpa);
+/* Where: an address of a map, and whose fault it is.  Fills *info. */
+void vm_fault_set_place(struct faultstate *fs, struct vm_map *map, gpa_t gpa,
+                        const struct vm_fault_origin *origin);
 
 /*
  * One attempt at fs->first_object, with fs->lookup filled: choose, fill; enter, hold or copy.
@@ -181,6 +186,7 @@ enum vm_result vm_fault_run(struct faultstate *fs,
                             enum vm_result (*attempt)(struct faultstate *fs));
 
 /* The same for an address of a map; fills *info. */
-enum vm_result vm_fault_run_map(struct faultstate *fs, struct vm_map *map, gpa_t gpa);
+enum vm_result vm_fault_run_map(struct faultstate *fs, struct vm_map *map, gpa_t gpa,
+                                const struct vm_fault_origin *origin);
 
 #endif

@@ -21,6 +21,7 @@ vm_fault_trace_end(const struct faultstate *fs)
     const struct vm_system *sys = fs->errand.sys;
     struct vm_fault_record record = {
         .begun = fs->begun,
+        .origin = fs->origin,
         .info = fs->info,
         .flags = fs->flags,
         .step = fs->step,
@@ -30,12 +31,13 @@ vm_fault_trace_end(const struct faultstate *fs)
     if (fs->step >= FAULT_STEP_WALK)
         record.walk = fs->walked ? &fs->walk : NULL;
     if (fs->step >= FAULT_STEP_OBJECT) {
-        record.object = fs->first_object;
+        record.object = fs->object_number;
         record.pindex = fs->pindex;
         record.depth = fs->depth;
     }
     if (fs->step == FAULT_STEP_PAGE) {
         record.kind = fs->kind;
+        record.from_file = fs->kind == FAULT_PAGE_IN && fs->from_file;
         record.slot = page_slot(sys, fs->m);
         record.source = fs->source != NULL ? page_slot(sys, fs->source) : record.slot;
     }

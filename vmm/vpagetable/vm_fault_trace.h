@@ -29,17 +29,19 @@ enum fault_step {
 
 /* What became of a fault.  All of it is the fault's and valid during the call only. */
 struct vm_fault_record {
-    uint64_t begun;                   /* what `begin` returned */
-    const struct vm_fault_info *info; /* address, access, result, and why */
-    unsigned flags;                   /* VM_FAULT_*: QUIET is the monitor's own look-up */
+    uint64_t begun;                       /* what `begin` returned */
+    const struct vm_fault_origin *origin; /* whose it is; NULL = the monitor's */
+    const struct vm_fault_info *info;     /* address, access, result, and why */
+    unsigned flags;                       /* VM_FAULT_*: QUIET is the monitor's own look-up */
     enum fault_step step;
-    const struct vpte_walk *walk;   /* entries, as read and as left, A and M set; NULL: no walk */
-    const struct vm_object *object; /* the entry's, to tell it from others: it may be gone */
-    vm_pindex_t pindex;             /* of the page in it, after the walk */
-    unsigned depth;                 /* objects passed in the chain before the search ended */
+    const struct vpte_walk *walk; /* entries, as read and as left, A and M set; NULL: no walk */
+    uint64_t object;              /* number of the entry's */
+    vm_pindex_t pindex;           /* of the page in it, after the walk */
+    unsigned depth;               /* objects passed in the chain before the search ended */
     enum fault_kind kind;
     uint64_t slot;          /* of the page in the frame store */
-    uint64_t source;        /* COW: of the page that was copied; else `slot` */
+    uint64_t source;        /* COW: of the page that was copied; else, or if that moved, `slot` */
+    bool from_file;         /* PAGE_IN: the page is a file's; else it was in swap */
     const unsigned *waited; /* how often it started over, by enum vm_errand_kind: for what */
 };
 

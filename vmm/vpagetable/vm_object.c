@@ -62,6 +62,7 @@ vm_object_create(struct vm_system *sys, enum vm_object_type type, uint64_t npage
     }
     object->type = type;
     object->extent = extent;
+    object->number = atomic_fetch_add(&sys->nobjects, 1) + 1;
     object->pager = pager;
     object->handle = handle;
     *objectp = object;

@@ -43,6 +43,7 @@ struct vm_object {
     enum vm_object_type type;    /* O: DEFAULT becomes SWAP with the first page-out */
     uint64_t size;               /* O: pages */
     uint64_t extent;             /* (c) first slot */
+    uint64_t number;             /* (c) from 1, never given twice */
     unsigned ref_count;          /* O */
     unsigned shadow_count;       /* O */
     unsigned paging_in_progress; /* O */

@@ -23,6 +23,7 @@
 
 #include "vmm/vpagetable/pmap.h"
 #include "vmm/vpagetable/vm_pager.h"
+#include "vmm/vpagetable/vm_probe.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -72,6 +73,8 @@ struct batch {
     struct vm_page *m[BATCH_MAX]; /* busy; ascending once it is collected */
     bool mapped[BATCH_MAX];
     bool zero[BATCH_MAX]; /* it would be written, and is all zeros */
+    bool written[BATCH_MAX];
+    bool failed[BATCH_MAX]; /* ... in vain */
     enum verdict verdict[BATCH_MAX];
 };
 
@@ -164,6 +167,8 @@ static void
 batch_add(struct batch *batch, struct vm_page *m)
 {
     vm_page_busy(m);
+    batch->written[batch->count] = false;
+    batch->failed[batch->count] = false;
     batch->m[batch->count++] = m;
 }
 
@@ -372,6 +377,8 @@ batch_write_run(struct scan *scan, struct batch *batch, unsigned first, unsigned
     result = pager->putpages(batch->object, &batch->m[first], count, done);
     for (unsigned i = 0; i < count; i++) {
         batch->verdict[first + i] = done[i] ? VERDICT_FREE : VERDICT_ACTIVATE;
+        batch->written[first + i] = done[i];
+        batch->failed[first + i] = !done[i];
         written += done[i];
     }
     scan->wrote = scan->wrote || written != 0;
@@ -410,6 +417,7 @@ batch_adopt(struct scan *scan, struct batch *batch) VM_REQUIRES(batch->object->l
         if (adopted == 0)
             continue;
         batch->verdict[i] = VERDICT_ACTIVATE;
+        batch->failed[i] = true;
         error = adopted;
         failed++;
     }
@@ -436,6 +444,29 @@ page_settle(struct scan *scan, struct vm_page *m, enum verdict verdict)
     vm_page_wakeup(m);
 }
 
+/* Tell of the i-th page, which still has its place. */
+static void
+trace_page(const struct scan *scan, const struct batch *batch, unsigned i, bool freed)
+{
+    const struct vm_pageout_trace *trace =
+        atomic_load_explicit(&scan->sys->pageout_trace, memory_order_acquire);
+    struct vm_page *m = batch->m[i];
+    const struct vm_pageout_record record = {
+        .object = batch->object->number,
+        .pindex = vm_page_pindex(m),
+        .slot = (uint64_t)(m - scan->sys->pages),
+        .written = batch->written[i],
+        .failed = batch->failed[i],
+        .freed = freed,
+    };
+
+    if (!record.written && !record.failed && !freed)
+        return;
+    VM_PROBE3(pageout, record.object, record.pindex, record.written);
+    if (trace != NULL)
+        trace->page(trace->context, &record);
+}
+
 /* Free as much of a run as is still needed.  Returns how many pages. */
 static unsigned
 batch_free_run(struct scan *scan, struct batch *batch, unsigned first, unsigned count)
@@ -446,6 +477,8 @@ batch_free_run(struct scan *scan, struct batch *batch, unsigned first, unsigned 
     if (batch->verdict[first] != VERDICT_FREE || needed == 0)
         return 0;
     count = (unsigned)vm_min(count, needed);
+    for (unsigned i = first; i < first + count; i++)
+        trace_page(scan, batch, i, true);
     vm_page_free_run(&batch->m[first], count);
     scan->freed += count;
     return count;
@@ -458,8 +491,10 @@ batch_settle(struct scan *scan, struct batch *batch) VM_REQUIRES(batch->object->
 
     for (unsigned i = 0; i < batch->count; i += run) {
         run = batch_run(batch, i, batch->count);
-        for (unsigned j = i + batch_free_run(scan, batch, i, run); j < i + run; j++)
+        for (unsigned j = i + batch_free_run(scan, batch, i, run); j < i + run; j++) {
+            trace_page(scan, batch, j, false);
             page_settle(scan, batch->m[j], batch->verdict[j]);
+        }
     }
 }
 

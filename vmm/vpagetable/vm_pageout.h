@@ -50,6 +50,23 @@
 /* Pages written by one call of a pager. */
 #define VM_PAGEOUT_CLUSTER 32
 
+/* What a scan did to a page. */
+struct vm_pageout_record {
+    uint64_t object; /* number */
+    vm_pindex_t pindex;
+    uint64_t slot;
+    bool written; /* counts as v_pageout */
+    bool failed;  /* it is still dirty and stays */
+    bool freed;   /* counts as v_dfree */
+};
+
+/* Who is told: sys->pageout_trace, which must stay while a scan may run. */
+struct vm_pageout_trace {
+    /* From any thread.  Locks: O is held. */
+    void (*page)(void *context, const struct vm_pageout_record *record);
+    void *context; /* borrowed */
+};
+
 /* Why a fault fails when it waited in vain, and the remedy. */
 const char *vm_pageout_no_memory(const struct vm_system *sys);
 

@@ -301,6 +301,10 @@ arch_inject_fault(struct arch_vcpu *vcpu, struct vm_map *map, const struct vm_fa
         error = prepare_exception(vcpu, map, &seen, found ? &gva : NULL, &state);
     if (error == 0)
         error = state_set(vcpu, &state);
+    if (error == 0) {
+        vcpu->injected_vector = state.events.exception.nr;
+        vcpu->injected_error_code = state.events.exception.error_code;
+    }
     return error;
 }
 
@@ -313,7 +317,7 @@ resolve_page(struct arch_vcpu *vcpu, struct vm_map *map, uint64_t address, vm_pr
 
     if (!cpu_translate(vcpu, gva_from_u64(address), &gpa))
         return true;
-    return vm_fault(map, gpa, access, VM_FAULT_NORMAL, info) == VM_OK;
+    return vm_fault_of(map, gpa, access, VM_FAULT_NORMAL, vcpu->origin, info) == VM_OK;
 }
 
 static bool
@@ -410,4 +414,27 @@ arch_vcpu_instruction(struct arch_vcpu *vcpu, struct vm_map *map, char *to, size
         n = cpu_read(vcpu, map, gva_from_u64(state.sregs.cs.base + state.regs.rip), bytes,
                      sizeof(bytes));
     insn_name(&state.sregs, bytes, n, to, size);
+}
+
+int
+arch_vcpu_locate(struct arch_vcpu *vcpu, struct vm_map *map, gpa_t gpa, vm_prot_t access,
+                 struct arch_location *location)
+{
+    struct emulated_memory context = { vcpu, map };
+    struct vm_fault_info info = { .gpa = gpa, .access = access };
+    struct state state;
+    gva_t linear;
+    int error = state_get(vcpu, &state);
+
+    if (error != 0)
+        return error;
+    *location = (struct arch_location){
+        .rip = state.regs.rip,
+        .cr3 = state.sregs.cr3,
+        .linear = UINT64_MAX,
+        .cpl = state.sregs.ss.dpl,
+    };
+    if (find_linear(&context, &state, &info, &linear))
+        location->linear = gva_to_u64(linear);
+    return 0;
 }
