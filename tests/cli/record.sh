@@ -26,13 +26,13 @@ test_trace_files() {
 
 # A disk that gets full: the guest does not notice.
 test_trace_full() {
-    mkdir "$work/disk"
-    if ! mount -t tmpfs -o size=96K tmpfs "$work/disk" 2>/dev/null; then
+    mkdir "$work/full"
+    if ! mount -t tmpfs -o size=96K tmpfs "$work/full" 2>/dev/null; then
         skip 'a trace on a full disk' 'a small disk cannot be mounted here'
         return
     fi
-    run run --trace="$work/disk/t" "$guests/vkernel.elf"
-    umount "$work/disk"
+    run run --trace="$work/full/t" "$guests/vkernel.elf"
+    umount "$work/full"
     if [ "$(grep -c 'trace cannot be written.*No space left' "$work/err")" -ne 1 ]; then
         fail 'a trace on a full disk' 'not exactly one line that says so'
     else
