@@ -496,6 +496,8 @@ test_guests() {
 . "$(dirname "$0")/walk.sh"
 # shellcheck source=tests/cli/terminal.sh
 . "$(dirname "$0")/terminal.sh"
+# shellcheck source=tests/cli/dtb.sh
+. "$(dirname "$0")/dtb.sh"
 # shellcheck source=tests/cli/monitor.sh
 . "$(dirname "$0")/monitor.sh"
 # shellcheck source=tests/cli/odd.sh
@@ -518,6 +520,7 @@ test_help
 test_json_without_vm
 test_walk
 test_odd
+test_dtb
 test_gdb_options
 test_escape_usage
 test_boot
@@ -528,6 +531,7 @@ if unusable=$("$build/host_check" 2>&1); then
     test_boot_guests
     test_disk_guests
     test_odd_guests
+    test_dtb_guests
     test_terminal
     test_gdb
     test_monitor

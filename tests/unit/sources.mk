@@ -16,6 +16,8 @@ UNIT_FILES := \
 	test_call.c \
 	test_cpuid.c \
 	test_debug.c \
+	test_description.c \
+	test_description_damage.c \
 	test_disk.c \
 	test_escape.c \
 	test_event_loop.c \

@@ -125,6 +125,15 @@ Test(machine, what_cannot_be_is_refused_with_its_reason)
     REFUSED("no table format", machine.windows[0].format = NULL);
     REFUSED("cannot be", machine.devices[1].nports = 0);
     REFUSED("cannot be", (machine.devices[1].port = 0xffff, machine.devices[1].nports = 2));
+    REFUSED("larger than vpte32 can map", (machine.windows[0].format = &vpte32_format,
+                                           machine.windows[0].size = 5 * GIB, machine.nfiles = 0));
+    REFUSED("root has more than 32 bits",
+            (machine.windows[0].format = &vpte32_format, machine.windows[0].root = GIB << 2));
+    REFUSED("file 0: the offset", machine.files[0].offset = 1);
+    REFUSED("file 0: the offset", machine.files[0].offset = INT64_MAX & ~PAGE_MASK);
+    REFUSED("memory: the offset", machine.ram_file.offset = 1);
+    REFUSED("memory: the offset", machine.ram_file.offset = INT64_MAX & ~PAGE_MASK);
+    REFUSED("share line 7", (machine.devices[0].line = 7, machine.devices[1].line = 7));
     REFUSED("share ports", machine.devices[1].port = VKVM_PORT_DOORBELL + 3);
 }
 
@@ -229,4 +238,26 @@ Test(machine, a_device_is_found_by_its_kind)
     cr_expect(eq(uint, machine_find_device(&machine, MACHINE_CONSOLE)->port, VKVM_PORT_CONSOLE));
     machine.ndevices = 1;
     cr_expect(machine_find_device(&machine, MACHINE_CONSOLE) == NULL);
+}
+
+Test(machine, a_kind_of_machine_has_its_own_devices)
+{
+    cr_expect(machine_standard_device(MACHINE_VKERNEL, MACHINE_SERIAL) == NULL);
+    cr_expect(machine_standard_device(MACHINE_PC, MACHINE_DOORBELL) == NULL);
+    cr_expect(eq(uint, machine_standard_device(MACHINE_PC, MACHINE_SERIAL)->port, 0x3f8));
+}
+
+Test(machine, a_protection_is_letters_and_back)
+{
+    char text[4];
+
+    for (unsigned i = 1; i < 8; i++) {
+        vm_prot_t protection = VM_PROT_NONE;
+
+        machine_protection_text((vm_prot_t)i, text);
+        cr_assert(eq(int, machine_protection_find(text, &protection), 0));
+        cr_expect(eq(uint, protection, i));
+    }
+    cr_expect(eq(int, machine_protection_find("", &(vm_prot_t){ VM_PROT_NONE }), -EINVAL));
+    cr_expect(eq(int, machine_protection_find("rwz", &(vm_prot_t){ VM_PROT_NONE }), -EINVAL));
 }

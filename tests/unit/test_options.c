@@ -202,6 +202,22 @@ Test(options, an_image_alone_gets_the_defaults)
     cr_expect(not(options.json));
     cr_expect(not(options.help));
     cr_expect(options.fdt == NULL && options.fdt_overlay == NULL);
+    cr_expect(options.dtb == NULL && options.dump_dtb == NULL);
+    cr_expect(not(options.has_memory));
+    cr_expect(not(options.has_cpus));
+}
+
+Test(options, a_description_is_written_instead_of_a_run)
+{
+    struct run_options options;
+    struct failure failure;
+
+    cr_assert(eq(int, PARSE(&options, &failure, "--dump-dtb", "-", "image"), CLI_OK));
+    expect_text(options.dump_dtb, "-");
+    REFUSED("no name", "--dump-dtb=", "i");
+    REFUSED("runs nothing", "--dump-dtb=f", "--stats", "i");
+    REFUSED("runs nothing", "--json", "--dump-dtb=f", "i");
+    REFUSED("runs nothing", "--dump-dtb=f", "--gdb", "1234", "i");
 }
 
 Test(options, every_option_sets_its_field)
@@ -212,13 +228,15 @@ Test(options, every_option_sets_its_field)
         PARSE(&options, &failure, "--memory=128M", "--cpus", "3", "--ram", "8M", "--swap", "s",
               "--fdt", "tree", "--fdt-overlay", "over", "--timeout", "1.5", "--stats", "--json=out",
               "--prefault", "16", "--no-fast-fault", "--fault-threads", "2", "--placement", "spin",
-              "--cpu", "smap=off", "--cpu=nx=on", "--exact-faults", "image");
+              "--cpu", "smap=off", "--cpu=nx=on", "--exact-faults", "--dtb", "machine", "image");
 
     cr_assert(eq(int, status, CLI_OK), "%s", failure.message);
     cr_expect(eq(u64, machine_memory_size(&options.config.machine), 128ull << 20));
     cr_expect(eq(uint, options.config.machine.nvcpus, 3));
     cr_expect(eq(u64, options.host.ram_budget, 8ull << 20));
     expect_text(options.host.swap, "s");
+    cr_expect(options.has_memory && options.has_cpus);
+    expect_text(options.dtb, "machine");
     expect_text(options.fdt, "tree");
     expect_text(options.fdt_overlay, "over");
     cr_expect(eq(uint, options.config.timeout_ms, 1500));
@@ -410,7 +428,7 @@ Test(options, the_help_names_every_option_it_takes)
     static const char *const names[] = {
         "memory",    "cpus",  "ram",  "window",       "fdt",           "fdt-overlay",
         "timeout",   "stats", "json", "prefault",     "no-fast-fault", "fault-threads",
-        "placement", "help",  "cpu",  "exact-faults",
+        "placement", "help",  "cpu",  "exact-faults", "dtb",           "dump-dtb",
     };
     char *text = NULL, flag[40];
     size_t size;
@@ -431,45 +449,20 @@ static void
 random_word(char *word, size_t size)
 {
     static const char *const pieces[] = {
-        "--",
-        "-",
-        "memory",
-        "cpus",
-        "ram",
-        "window",
-        "fdt",
-        "-overlay",
-        "timeout",
-        "stats",
-        "json",
-        "prefault",
-        "no-fast-fault",
-        "placement",
-        "=",
-        ",",
-        "gpa=",
-        "size=",
-        "root=",
-        "prot=",
-        "format=",
-        "vpte32",
-        "vpte64",
-        "0x",
-        "1000000000",
-        "4096",
-        "4",
-        "M",
-        "G",
-        "T",
-        ".",
-        "rwx",
-        "image",
-        "\xff",
-        "\n",
-        "%s%n",
-        "99999999999999999999",
-        "-h",
-        "",
+        "--",        "-",        "memory",
+        "cpus",      "ram",      "window",
+        "fdt",       "dtb",      "dump-",
+        "-overlay",  "timeout",  "stats",
+        "json",      "prefault", "no-fast-fault",
+        "placement", "=",        ",",
+        "gpa=",      "size=",    "root=",
+        "prot=",     "format=",  "vpte32",
+        "vpte64",    "0x",       "1000000000",
+        "4096",      "4",        "M",
+        "G",         "T",        ".",
+        "rwx",       "image",    "\xff",
+        "\n",        "%s%n",     "99999999999999999999",
+        "-h",        "",
     };
 
     word[0] = '\0';

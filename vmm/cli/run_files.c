@@ -26,7 +26,7 @@ struct named_file {
 };
 
 struct named_files {
-    struct named_file list[6 + PC_START_MAX_MODULES + MACHINE_MAX_FILES + MACHINE_MAX_DISKS];
+    struct named_file list[9 + PC_START_MAX_MODULES + MACHINE_MAX_FILES + MACHINE_MAX_DISKS];
     unsigned count;
 };
 
@@ -96,6 +96,16 @@ add_disk(struct named_files *files, const struct machine_disk *disk)
                                               .written = !disk->read_only });
 }
 
+/* Nobody else's: its object need not be the one of other mappings. */
+static void
+add_ram(struct named_files *files, const struct machine_file *file)
+{
+    add_file(files, &(struct named_file){ .use = "guest memory",
+                                          .name = file->path,
+                                          .size = file->path_size,
+                                          .written = true });
+}
+
 static bool
 is_same(const struct named_file *a, const struct named_file *b)
 {
@@ -131,6 +141,9 @@ run_files_check(const struct run_options *options, struct failure *failure)
     int status = CLI_OK;
 
     add_name(&files, "the image", options->image, false);
+    add_name(&files, "--dtb", options->dtb, false);
+    if (options->dump_dtb != NULL && strcmp(options->dump_dtb, "-") != 0)
+        add_name(&files, "--dump-dtb", options->dump_dtb, true);
     add_name(&files, "--fdt", options->fdt, false);
     add_name(&files, "--fdt-overlay", options->fdt_overlay, false);
     add_name(&files, "--initrd", options->boot.initrd, false);
@@ -138,6 +151,8 @@ run_files_check(const struct run_options *options, struct failure *failure)
         add_module(&files, &options->boot.modules[i]);
     add_name(&files, "--swap", options->host.swap, true);
     add_name(&files, "--json", options->json_file, true);
+    if (config->machine.ram_file.path != NULL)
+        add_ram(&files, &config->machine.ram_file);
     for (unsigned i = 0; i < config->machine.nfiles; i++)
         add_map(&files, &config->machine.files[i]);
     for (unsigned i = 0; i < config->machine.ndisks; i++)

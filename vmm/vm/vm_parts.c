@@ -94,20 +94,31 @@ make_pmap(struct vm *vm, struct failure *failure)
 }
 
 static int
+make_ram_object(struct vm *vm, struct failure *failure)
+{
+    const struct machine *machine = &vm->config.machine;
+    int error;
+
+    if (machine->ram_file.path != NULL)
+        return file_maps_make_ram(&vm->files, &vm->host->sys, machine, &vm->ram, failure);
+    error = vm_object_create_default(&vm->host->sys, machine_ram_pages(machine), &vm->ram);
+    if (error != 0)
+        return failure_set(failure, error, "cannot make %" PRIu64 " bytes of guest memory: %s",
+                           machine_memory_size(machine), limits_explain(error).text);
+    return 0;
+}
+
+static int
 make_ram(struct vm *vm, struct failure *failure)
 {
     int error;
 
     vm_map_init(&vm->map, &vm->host->sys, &vm->pmap);
     vm->map.stop = &vm->shared.ending;
-    error =
-        vm_object_create_default(&vm->host->sys, machine_ram_pages(&vm->config.machine), &vm->ram);
-    if (error != 0) {
+    error = make_ram_object(vm, failure);
+    if (error != 0)
         vm_map_fini(&vm->map);
-        return failure_set(failure, error, "cannot make %" PRIu64 " bytes of guest memory: %s",
-                           machine_memory_size(&vm->config.machine), limits_explain(error).text);
-    }
-    return 0;
+    return error;
 }
 
 /* Map all of RAM's object somewhere; the map counts a reference of its own. */
@@ -279,6 +290,7 @@ static void
 unmake_ram(struct vm *vm)
 {
     vm_map_fini(&vm->map);
+    file_maps_fini(&vm->files);
     vm_object_unref(vm->ram);
 }
 
