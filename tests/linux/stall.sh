@@ -44,10 +44,10 @@ answered() {
     echo "PASS $1: $(($(ms) - began)) ms"
 }
 
-# gdb WHAT PACKET PATTERN
+# gdb WHAT PACKET PATTERN: attach, ask, detach.  \044 is what a packet begins with.
 gdb() {
     : >gdb.out
-    (printf '+%s' "$2"; sleep 1; printf '+$D#44'; sleep 0.2) | nc 127.0.0.1 1234 >gdb.out 2>/dev/null &
+    (printf '+\044%s' "$2"; sleep 1; printf '+\044D#44'; sleep 1) | nc 127.0.0.1 1234 >gdb.out 2>/dev/null &
     answered "$1" "$3" gdb.out
     wait $!
 }
@@ -85,9 +85,9 @@ done
 ticks=$(grep -ca '^T' out)
 usleep 1000000
 echo "timers: $(($(grep -ca '^T' out) - ticks)) of 10 in a second"
-gdb 'gdb: monitor stats' '$qRcmd,7374617473#34' '\$'
+gdb 'gdb: monitor stats' 'qRcmd,7374617473#34' '#[0-9a-f]{2}'
 echo "all of it $(($(ms) - began)) ms after the devices stopped"
-gdb 'gdb: registers of a machine that rests' '$g#67' '\$[0-9a-f]{100}'
+gdb 'gdb: registers of a machine that rests' 'g#67' '[0-9a-fx]{100}'
 while [ $(($(ms) - began)) -lt 5000 ]; do
     usleep 10000
 done
