@@ -4,12 +4,12 @@
 # Make an archive for the NPT lane (lane.sh -a) with a Debian kernel as a guest that has disks:
 # kernel, Debian's own initrd, an initramfs of busybox, disk images, and the scripts here.
 #
-#   tests/linux/archive.sh -r ROOT [-x TREE] -o OUTPUT.cpio
+#   tests/disk/archive.sh -r ROOT [-x TREE] -o OUTPUT.cpio
 #
 # ROOT is a Debian system with linux-image-cloud-amd64 and initramfs-tools, as this makes it:
 #   debootstrap --variant=minbase --include=initramfs-tools,udev,busybox,linux-image-cloud-amd64 \
 #       bookworm ROOT
-# It all appears at /vkvm/linux.  TREE is put into the lane's root besides: for stall.sh, which
+# It all appears at /vkvm/disk.  TREE is put into the lane's root besides: for stall.sh, which
 # suspends devices, modules/dm-mod.ko and modules/loop.ko of the lane's own kernel, and dmsetup with the
 # libraries it needs.  Needs busybox-static, cpio and mke2fs.
 
@@ -38,7 +38,7 @@ fi
 here=$(dirname "$0")
 work=$(mktemp -d "${TMPDIR:-/tmp}/vkvm-linux.XXXXXX")
 trap 'rm -rf "$work"' EXIT
-to=$work/archive/vkvm/linux
+to=$work/archive/vkvm/disk
 mkdir -p "$to"
 
 # The name of a module's file.

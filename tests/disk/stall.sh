@@ -4,7 +4,7 @@
 # Who answers while the disk and the swap device of a Debian guest stand still for 5 s: console,
 # timers, gdb.  In the NPT lane, with an archive that archive.sh made with -x:
 #
-#   tests/npt/lane.sh -m 3000 -t 300 -a ARCHIVE.cpio -- sh linux/stall.sh
+#   tests/npt/lane.sh -m 3000 -t 300 -a ARCHIVE.cpio -- sh disk/stall.sh
 #
 # Prints how long each answer took, and fails when one came only after the devices went on.
 
