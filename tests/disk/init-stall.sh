@@ -17,7 +17,7 @@ done
 dd if=/dev/urandom of=/tmp/a bs=64k count=1024 2>/dev/null
 
 while :; do
-    dd if=/dev/vda of=/dev/null bs=64k 2>/dev/null
+    dd if=/dev/vda of=/dev/null bs=64k count=32 2>/dev/null
     echo 3 >/proc/sys/vm/drop_caches
     echo D
 done &

@@ -44,6 +44,15 @@ answered() {
     echo "PASS $1: $(($(ms) - began)) ms"
 }
 
+# console WORD...: each is repeated by the guest.
+console() {
+    for word; do
+        : >out
+        echo "$word" >&9
+        answered "console: $word" "E $word" out
+    done
+}
+
 # gdb WHAT PACKET PATTERN: attach, ask, detach.  \044 is what a packet begins with.
 gdb() {
     : >gdb.out
@@ -72,23 +81,21 @@ while ! grep -qa '^S' out && [ $i -lt 1200 ]; do
     i=$((i + 1))
 done
 echo "guest is at work: $(grep -ca '^D' out) times the disk, $(grep -ca '^S' out) times its memory"
+console before then
+gdb 'gdb: monitor stats before' 'qRcmd,7374617473#34' '#[0-9a-f]{2}'
 
 dmsetup suspend --nolockfs --noflush disk
 dmsetup suspend --nolockfs --noflush swap
-began=$(ms)
-usleep 500000
-: >out
-for word in one two three; do
-    echo $word >&9
-    answered "console: $word" "^E $word" out
-done
+stalled=$(ms)
+usleep 300000
+console one two three
 ticks=$(grep -ca '^T' out)
 usleep 1000000
 echo "timers: $(($(grep -ca '^T' out) - ticks)) of 10 in a second"
 gdb 'gdb: monitor stats' 'qRcmd,7374617473#34' '#[0-9a-f]{2}'
-echo "all of it $(($(ms) - began)) ms after the devices stopped"
+echo "all of it $(($(ms) - stalled)) ms after the devices stopped"
 gdb 'gdb: registers of a machine that rests' 'g#67' '[0-9a-fx]{100}'
-while [ $(($(ms) - began)) -lt 5000 ]; do
+while [ $(($(ms) - stalled)) -lt 5000 ]; do
     usleep 10000
 done
 echo "rounds meanwhile: $(grep -ca '^D' out) of the disk, $(grep -ca '^S' out) of memory"
