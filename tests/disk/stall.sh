@@ -81,7 +81,7 @@ while ! grep -qa '^S' out && [ $i -lt 1200 ]; do
     i=$((i + 1))
 done
 echo "guest is at work: $(grep -ca '^D' out) times the disk, $(grep -ca '^S' out) times its memory"
-console before then
+console zero null
 gdb 'gdb: monitor stats before' 'qRcmd,7374617473#34' '#[0-9a-f]{2}'
 
 dmsetup suspend --nolockfs --noflush disk
