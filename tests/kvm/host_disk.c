@@ -149,7 +149,7 @@ make_driver(const struct vm_config *config, const struct script *script)
 
 /* --- Disks --------------------------------------------------------------------------- */
 
-static char path[] = "/tmp/vkvm-host-disk-XXXXXX";
+static char path[] = "/tmp/vkvm-host-disk-XXXXXX"; /* mkstemp fills it in */
 
 /* A disk whose sector i is full of i + 1. */
 static int
@@ -158,7 +158,7 @@ make_disk(void)
     uint8_t sector[SECTOR];
     int fd;
 
-    memcpy(path + sizeof(path) - 7, "XXXXXX", 6);
+    snprintf(path, sizeof(path), "/tmp/vkvm-host-disk-XXXXXX");
     fd = mkstemp(path);
     for (unsigned i = 0; i < SECTORS; i++) {
         memset(sector, (int)i + 1, sizeof(sector));

@@ -15,11 +15,13 @@ virtio_rig_init(struct virtio_rig *rig, unsigned queue_size)
         .at = { queue_size, { RIG_DESCRIPTORS }, { RIG_DRIVER }, { RIG_DEVICE } },
     };
     cr_assert(rig->memory != NULL);
+    pthread_mutex_init(&rig->lock, NULL);
 }
 
 void
 virtio_rig_fini(struct virtio_rig *rig)
 {
+    pthread_mutex_destroy(&rig->lock);
     free(rig->memory);
 }
 
@@ -41,9 +43,12 @@ virtio_rig_read(void *context, gpa_t gpa, void *to, size_t size)
     struct virtio_rig *rig = context;
     int error = check_access(rig, gpa, size);
 
-    if (error == 0)
-        memcpy(to, rig->memory + gpa.value, size);
-    return error;
+    if (error != 0)
+        return error;
+    pthread_mutex_lock(&rig->lock);
+    memcpy(to, rig->memory + gpa.value, size);
+    pthread_mutex_unlock(&rig->lock);
+    return 0;
 }
 
 static int
@@ -54,7 +59,9 @@ virtio_rig_write(void *context, gpa_t gpa, const void *from, size_t size)
 
     if (error != 0)
         return error;
+    pthread_mutex_lock(&rig->lock);
     memcpy(rig->memory + gpa.value, from, size);
+    pthread_mutex_unlock(&rig->lock);
     if (gpa.value == rig->at.device.value + 2 && size == 2)
         atomic_store(&rig->used, 0x10000u | virtio_rig_word(rig, gpa.value));
     return 0;
@@ -113,7 +120,9 @@ virtio_rig_word(const struct virtio_rig *rig, uint64_t at)
 void
 virtio_rig_set_word(struct virtio_rig *rig, uint64_t at, uint16_t value)
 {
+    pthread_mutex_lock(&rig->lock);
     memcpy(rig->memory + at, &value, sizeof(value));
+    pthread_mutex_unlock(&rig->lock);
 }
 
 void

@@ -11,6 +11,7 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 #include <linux/virtio_ring.h>
+#include <pthread.h>
 
 #define RIG_MEMORY 0x40000u
 #define RIG_DESCRIPTORS 0x1000u
@@ -25,6 +26,8 @@
 #define F_INDIRECT VRING_DESC_F_INDIRECT
 
 struct virtio_rig {
+    pthread_mutex_t
+        lock;        /* an access of the device's, or of a word by the driver, is done at once */
     uint8_t *memory; /* owned: RIG_MEMORY bytes */
     struct virtqueue_layout at;
     uint16_t offered; /* the available ring's index */

@@ -16,6 +16,7 @@
 #include "vmm/base/clock.h"
 #include "vmm/base/limits.h"
 
+#include <assert.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <libnbd.h>
@@ -38,14 +39,11 @@
                 call(aio_pread) call(aio_pwrite) call(aio_flush) call(aio_trim) call(aio_zero)    \
                     call(aio_command_completed)
 
-#define MEMBER(name) __typeof__(nbd_##name) *name;
-#define NAME(name) "nbd_" #name,
+#define MEMBER(name) __typeof__(nbd_##name) *(name);
 
 struct calls {
     CALLS(MEMBER)
 };
-
-static const char *const call_names[] = { CALLS(NAME) };
 
 struct disk_nbd {
     struct disk disk;          /* first */
@@ -203,22 +201,29 @@ static const struct disk_ops nbd_ops = {
 /* --- Opening ---------------------------------------------------------------- */
 
 static int
+load_call(const struct disk_nbd *nbd, const char *name, void **call, struct failure *failure)
+{
+    *call = dlsym(nbd->library, name);
+    if (*call == NULL)
+        return failure_set(failure, -ENOTSUP, "libnbd has no %s: install a newer one", name);
+    return 0;
+}
+
+#define LOAD(name) \
+    error = error != 0 ? error : load_call(nbd, "nbd_" #name, (void **)&nbd->nbd.name, failure);
+
+/* The library stays loaded. */
+static int
 load_library(struct disk_nbd *nbd, struct failure *failure)
 {
-    void **calls = (void **)&nbd->nbd;
+    int error = 0;
 
-    _Static_assert(sizeof(nbd->nbd) == sizeof(call_names), "as many names as calls");
     nbd->library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
     if (nbd->library == NULL)
         return failure_set(failure, -ENOTSUP,
                            "disks of NBD servers need libnbd: %s: install it (libnbd0)", dlerror());
-    for (size_t i = 0; i < sizeof(call_names) / sizeof(call_names[0]); i++) {
-        calls[i] = dlsym(nbd->library, call_names[i]);
-        if (calls[i] == NULL)
-            return failure_set(failure, -ENOTSUP, "libnbd has no %s: install a newer one",
-                               call_names[i]);
-    }
-    return 0;
+    CALLS(LOAD)
+    return error;
 }
 
 static int
@@ -235,6 +240,7 @@ connect_server(struct disk_nbd *nbd, const struct disk_config *config, struct fa
     uint64_t deadline = clock_now_ns() + DISK_NBD_CONNECT_SECONDS * UINT64_C(1000000000);
     const char *remedy = "is the server there, and the export's name right?";
 
+    assert(nbd->nbd.create != NULL); /* load_library saw to it */
     nbd->handle = nbd->nbd.create();
     if (nbd->handle == NULL || nbd->nbd.aio_connect_uri(nbd->handle, config->name) < 0)
         return set_library_failure(nbd, config, remedy, failure);

@@ -42,7 +42,7 @@ struct virtio_blk_setup {
 #define VIRTIO_BLK_TOLD 8u
 
 /* Returns 0 and *blkp, or -ENOMEM: the disk is still the caller's. */
-int virtio_blk_create(const struct virtio_blk_setup *config, struct virtio_blk **blkp)
+int virtio_blk_create(const struct virtio_blk_setup *setup, struct virtio_blk **blkp)
     __attribute__((warn_unused_result));
 
 /* What a transport needs. */

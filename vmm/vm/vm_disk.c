@@ -14,6 +14,7 @@
 #include "vmm/device/virtio_mmio.h"
 #include "vmm/vm/vm_internal.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -160,11 +161,12 @@ add_disk(struct vm_disks *disks, const struct machine_device *device, struct fai
 {
     struct vm *vm = disks->vm;
     struct vm_disk *place = &disks->list[device->disk];
-    struct disk *disk;
+    struct disk *disk = NULL;
     int error = open_disk(&vm->config.machine.disks[device->disk], &disk, failure);
 
     if (error != 0)
         return error;
+    assert(disk != NULL);
     error = make_device(disks, device->disk, device->line, disk);
     if (error != 0) {
         disk_close(disk);

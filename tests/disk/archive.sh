@@ -4,25 +4,29 @@
 # Make an archive for the NPT lane (lane.sh -a) with a Debian kernel as a guest that has disks:
 # kernel, Debian's own initrd, an initramfs of busybox, disk images, and the scripts here.
 #
-#   tests/linux/archive.sh -r ROOT -o OUTPUT.cpio
+#   tests/disk/archive.sh -r ROOT [-x TREE] -o OUTPUT.cpio
 #
 # ROOT is a Debian system with linux-image-cloud-amd64 and initramfs-tools, as this makes it:
 #   debootstrap --variant=minbase --include=initramfs-tools,udev,busybox,linux-image-cloud-amd64 \
 #       bookworm ROOT
-# It all appears at /vkvm/linux.  Needs busybox-static, cpio and mke2fs.
+# It all appears at /vkvm/disk.  TREE is put into the lane's root besides: for stall.sh, which
+# suspends devices, modules/dm-mod.ko and modules/loop.ko of the lane's own kernel, and dmsetup with the
+# libraries it needs.  Needs busybox-static, cpio and mke2fs.
 
 set -eu
 
 usage() {
-    echo 'usage: archive.sh -r ROOT -o OUTPUT.cpio' >&2
+    echo 'usage: archive.sh -r ROOT [-x TREE] -o OUTPUT.cpio' >&2
     exit 2
 }
 
 root=
+extra=
 output=
-while getopts r:o: option; do
+while getopts r:x:o: option; do
     case $option in
     r) root=$OPTARG ;;
+    x) extra=$OPTARG ;;
     o) output=$OPTARG ;;
     *) usage ;;
     esac
@@ -34,7 +38,7 @@ fi
 here=$(dirname "$0")
 work=$(mktemp -d "${TMPDIR:-/tmp}/vkvm-linux.XXXXXX")
 trap 'rm -rf "$work"' EXIT
-to=$work/archive/vkvm/linux
+to=$work/archive/vkvm/disk
 mkdir -p "$to"
 
 # The name of a module's file.
@@ -56,11 +60,14 @@ cp "$root"/boot/vmlinuz-* "$to/vmlinuz"
 cp "$root"/boot/initrd.img-* "$to/initrd.img"
 tree "$work/root" "$here/init-root.sh"
 mke2fs -q -t ext4 -d "$work/root" "$to/root.img" 32M
-tree "$work/small" "$here/init-small.sh"
-for name in virtio virtio_ring virtio_mmio virtio_blk; do
-    cp "$(module $name)" "$work/small/lib/"
+for guest in small stall; do
+    tree "$work/$guest" "$here/init-$guest.sh"
+    for name in virtio virtio_ring virtio_mmio virtio_blk; do
+        cp "$(module $name)" "$work/$guest/lib/"
+    done
+    (cd "$work/$guest" && find . | cpio -o -H newc -R 0:0 --quiet) | gzip >"$to/$guest.gz"
 done
-(cd "$work/small" && find . | cpio -o -H newc -R 0:0 --quiet) | gzip >"$to/small.gz"
 mke2fs -q -t ext4 "$to/data.img" 64M
 cp "$here"/*.sh "$to/"
+[ -z "$extra" ] || cp -a "$extra/." "$work/archive/"
 (cd "$work/archive" && find . | cpio -o -H newc -R 0:0 --quiet) >"$output"

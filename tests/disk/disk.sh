@@ -3,7 +3,7 @@
 #
 # A Debian kernel with disks, in the NPT lane (archive.sh makes the archive):
 #
-#   tests/npt/lane.sh -m 3000 -t 300 -a ARCHIVE.cpio -- sh linux/disk.sh
+#   tests/npt/lane.sh -m 3000 -t 300 -a ARCHIVE.cpio -- sh disk/disk.sh
 #
 # Its own initrd finds its root file system on a disk; an initramfs of busybox reads, writes, flushes
 # and trims, on 1 and 2 vCPUs, with all of memory and with half of it and swap.
