@@ -119,6 +119,14 @@ trap(void *debugger, unsigned cpu, bool in_place)
     return gdb_vm_trap(&gdb->target, cpu, in_place);
 }
 
+static void
+look(void *debugger, unsigned cpu)
+{
+    struct gdb *gdb = debugger;
+
+    gdb_walk_look(&gdb->target, cpu);
+}
+
 /* As the process will end: vkvm(1), exit status. */
 static unsigned
 exit_status(const struct vm_outcome *outcome)
@@ -156,5 +164,6 @@ const struct vm_debug_ops gdb_debug_ops = {
     .start = start,
     .rested = rested,
     .trap = trap,
+    .look = look,
     .finish = finish,
 };
