@@ -65,7 +65,12 @@ pack() {
 }
 
 pack
+failed=
 for step; do
-    "$here/../npt/lane.sh" -d "$lane" -t 300 -a "$build/linux/archive.cpio" -- \
-        sh "linux/${step%%=*}.sh" "${step#"${step%%=*}"}"
+    "$here/../npt/lane.sh" -d "$lane" -t 400 -a "$build/linux/archive.cpio" -- \
+        sh "linux/${step%%=*}.sh" "${step#"${step%%=*}"}" || failed="$failed $step"
 done
+if [ -n "$failed" ]; then
+    echo "run.sh: failed:$failed" >&2
+    exit 1
+fi

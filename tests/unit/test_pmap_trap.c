@@ -6,7 +6,6 @@
 
 #include <criterion/criterion.h>
 
-
 /* What was told: how often, and the last page. */
 struct touches {
     unsigned n;

@@ -70,8 +70,9 @@ tell_abilities(const struct gdb *gdb)
     const char *line = NULL;
 
     if (!can->kernel.breakpoints && can->kernel.step)
-        line = "this host's KVM does not stop at breakpoints: with one set the guest goes step by "
-               "step, which is slow";
+        line =
+            "this host's KVM does not stop at breakpoints: the guest steps through the pages that "
+            "have one, which is slow";
     else if (!can->kernel.breakpoints)
         line = "this host's KVM does not stop at breakpoints: the guest gets them as its own "
                "exceptions";

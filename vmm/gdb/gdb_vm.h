@@ -18,8 +18,8 @@
  * breakpoints and watched words are trapped (pmap_trap.h), and the vCPUs run freely until one of them
  * touches one.  See gdb_walk.c.
  *
- * Letters beside fields: (c) constant, (a) atomic, B gdb_vm.lock, R while all vCPUs rest for
- * VCPU_PAUSE_DEBUG, or by the vCPU itself.
+ * Letters beside fields: (c) constant, (a) atomic, walk gdb_vm.walk_lock, breakpoints gdb_vm.lock,
+ * R while all vCPUs rest for VCPU_PAUSE_DEBUG, or by the vCPU itself.
  */
 #ifndef GDB_VM_H
 #define GDB_VM_H
