@@ -10,6 +10,7 @@
 #   property  a million random operations with each of three more seeds
 #   kvm       the guest tests' long lines, natively
 #   repeat    twenty times what once failed now and then
+#   pcs       fifty PC guests in a row in the NPT lane
 #   npt       all groups and the long lines in the NPT lane
 #   linux     Debian's kernels in the NPT lane: gdb, the matrix, whose faults there are
 
@@ -44,6 +45,10 @@ step_repeat() {
     done
 }
 
+step_pcs() {
+    make test-npt LANE_GROUPS=pcs
+}
+
 step_npt() {
     make test-npt LANE_SOAK=yes
 }
@@ -52,7 +57,7 @@ step_linux() {
     make npt && tests/linux/run.sh gdb matrix=cloud-6.1 matrix=generic-6.1 matrix=cloud-6.12 faults
 }
 
-[ $# -gt 0 ] || set -- hammer property kvm repeat npt linux
+[ $# -gt 0 ] || set -- hammer property kvm repeat pcs npt linux
 for step; do
     start=$(date +%s)
     echo "=== soak: $step"
