@@ -54,8 +54,8 @@ add_gdb() {
 pack() {
     root=$build/linux/root
     rm -rf "$root"
-    mkdir -p "$root/vkvm/linux" "$root/vkvm/build"
-    cp "$build/vkvm" "$root/vkvm/build/"
+    mkdir -p "$root/vkvm/linux"
+    add_program "$build/vkvm" /vkvm/build
     "$here/kernels.sh" "$build/linux"
     "$here/initramfs.sh" "$root/vkvm/linux/initramfs"
     cp "$build"/linux/*-6.* "$here"/*.sh "$root/vkvm/linux/"
