@@ -42,7 +42,7 @@ one() {
     start "$1" --stats --cpus "$2" --memory "${memory}M" --ram "$3M" $swap
     await 1 ready
     shell=$(($(date +%s) - begin))
-    say 'yes vkvm | dd of=/tmp/file bs=1M count=120 iflag=fullblock 2>/dev/null; md5sum </tmp/file; dmesg -r | grep "^<[0-3]>"; poweroff -f'
+    say "$fill >/tmp/file; md5sum </tmp/file; dmesg -r | grep '^<[0-3]>'; poweroff -f"
     finish
     judge "$2" "$3"
     printf '| %s | %s | %s MiB | %s | %s | %s | %s | %s | %s |\n' "$1" "$2" "$3" "$shell" \
@@ -57,7 +57,9 @@ one() {
     rm -f "$work/swap"
 }
 
-sum=$(yes vkvm | dd bs=1M count=120 iflag=fullblock 2>/dev/null | md5sum)
+# shellcheck disable=SC2016 # 120 MiB, by the shell here and by the guest's
+fill='yes vkvm | dd of=/tmp/part bs=1M count=1 iflag=fullblock 2>/dev/null; i=0; while [ $i -lt 120 ]; do cat /tmp/part; i=$((i + 1)); done'
+sum=$(eval "$fill" | md5sum)
 echo '| kernel | vCPUs | --ram | shell, s | run, ms | faults | messages | pages of zeros | pages out |'
 echo '|---|---|---|---|---|---|---|---|---|'
 only=${1#=}
