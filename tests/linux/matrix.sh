@@ -57,8 +57,8 @@ one() {
     rm -f "$work/swap"
 }
 
-# shellcheck disable=SC2016 # 120 MiB, by the shell here and by the guest's
-fill='yes vkvm | dd of=/tmp/part bs=1M count=1 iflag=fullblock 2>/dev/null; i=0; while [ $i -lt 120 ]; do cat /tmp/part; i=$((i + 1)); done'
+# shellcheck disable=SC2016 # 80 MiB, by the shell here and by the guest's
+fill='yes vkvm | dd of=/tmp/part bs=1M count=1 iflag=fullblock 2>/dev/null; i=0; while [ $i -lt 80 ]; do cat /tmp/part; i=$((i + 1)); done'
 sum=$(eval "$fill" | md5sum)
 echo '| kernel | vCPUs | --ram | shell, s | run, ms | faults | messages | pages of zeros | pages out |'
 echo '|---|---|---|---|---|---|---|---|---|'
