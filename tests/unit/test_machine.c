@@ -94,7 +94,6 @@ Test(machine, memory_may_have_holes)
         struct machine machine = sound_machine();                                          \
         struct failure failure = { .message = "" };                                        \
                                                                                            \
-        (void)first;                                                                       \
         change;                                                                            \
         cr_expect(eq(int, machine_check(&machine, 48, &failure), -EINVAL), "%s", text);    \
         cr_expect(eq(int, failure.code, -EINVAL));                                         \

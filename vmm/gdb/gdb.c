@@ -70,8 +70,9 @@ tell_abilities(const struct gdb *gdb)
     const char *line = NULL;
 
     if (!can->kernel.breakpoints && can->kernel.step)
-        line = "this host's KVM does not stop at breakpoints: with one set the guest goes step by "
-               "step, which is slow";
+        line =
+            "this host's KVM does not stop at breakpoints: the guest steps through the pages that "
+            "have one, which is slow";
     else if (!can->kernel.breakpoints)
         line = "this host's KVM does not stop at breakpoints: the guest gets them as its own "
                "exceptions";
@@ -119,6 +120,14 @@ trap(void *debugger, unsigned cpu, bool in_place)
     return gdb_vm_trap(&gdb->target, cpu, in_place);
 }
 
+static void
+look(void *debugger, unsigned cpu)
+{
+    struct gdb *gdb = debugger;
+
+    gdb_walk_look(&gdb->target, cpu);
+}
+
 /* As the process will end: vkvm(1), exit status. */
 static unsigned
 exit_status(const struct vm_outcome *outcome)
@@ -156,5 +165,6 @@ const struct vm_debug_ops gdb_debug_ops = {
     .start = start,
     .rested = rested,
     .trap = trap,
+    .look = look,
     .finish = finish,
 };

@@ -57,68 +57,6 @@ describe(void *context, unsigned cpu, char *to, size_t size)
         snprintf(to, size, "vCPU %u", cpu);
 }
 
-/* --- walking ------------------------------------------------------------------------- */
-
-/* KVM does not stop there in ring 0, but can step. */
-static bool
-walks_to(const struct gdb_vm *target, enum gdb_point kind)
-{
-    const struct arch_debug_ability *can = &target->abilities.kernel;
-    bool stops = kind == GDB_POINT_SOFTWARE   ? can->breakpoints
-                 : kind == GDB_POINT_HARDWARE ? can->points
-                                              : can->watches;
-
-    return !stops && can->step && kind <= GDB_POINT_WRITE;
-}
-
-static bool
-must_walk(const struct gdb_vm *target)
-{
-    bool walks = target->nbreakpoints != 0 && walks_to(target, GDB_POINT_SOFTWARE);
-
-    for (unsigned i = 0; i < target->debug.npoints; i++)
-        walks |= walks_to(target, target->watches[i].kind);
-    return walks;
-}
-
-/* What the point watches shows now; as before where it cannot be read. */
-static uint64_t
-value_of(struct gdb_vm *target, unsigned cpu, unsigned point)
-{
-    const struct arch_debug_point *at = &target->debug.points[point];
-    struct vm_peek_info info;
-    uint64_t value = 0;
-    size_t room;
-    gpa_t gpa;
-
-    if (gdb_vm_translate(target, cpu, at->address, &gpa, &room) != 0 ||
-        vm_peek(vm_map_of(target->vm), gpa, &value, at->size, &info) != VM_OK)
-        return atomic_load(&target->values[point]);
-    return value;
-}
-
-static void
-note_values(struct gdb_vm *target)
-{
-    for (unsigned i = 0; target->walks && i < target->debug.npoints; i++)
-        atomic_store(&target->values[i], value_of(target, 0, i));
-}
-
-/* Does a walked vCPU, which has made a step, meet the point? */
-static bool
-meets_point(struct gdb_vm *target, unsigned cpu, uint64_t pc, unsigned point)
-{
-    const struct arch_debug_point *at = &target->debug.points[point];
-    uint64_t value;
-
-    if (!walks_to(target, target->watches[point].kind))
-        return false;
-    if (at->kind == ARCH_DEBUG_EXECUTE)
-        return at->address == pc;
-    value = value_of(target, cpu, point);
-    return atomic_exchange(&target->values[point], value) != value;
-}
-
 /* --- software breakpoints ----------------------------------------------------------- */
 
 static struct gdb_breakpoint *
@@ -178,11 +116,11 @@ insert_software(struct gdb_vm *target, unsigned cpu, uint64_t address, char *why
         return refuse(why, -EFAULT, "the guest's page tables do not map the address");
     if (vm_peek(vm_map_of(target->vm), breakpoint.gpa, &breakpoint.original, 1, &info) != VM_OK)
         return refuse(why, -EFAULT, "no memory is there");
-    if (info.writeback && !walks_to(target, GDB_POINT_SOFTWARE))
+    if (info.writeback && !gdb_walk_to(target, GDB_POINT_SOFTWARE))
         return refuse(why, -EOPNOTSUPP,
                       "the page belongs to a shared file, which others see: use hbreak");
     alias = find_alias(target, &breakpoint);
-    breakpoint.written = !walks_to(target, GDB_POINT_SOFTWARE);
+    breakpoint.written = !gdb_walk_to(target, GDB_POINT_SOFTWARE);
     if (alias != NULL) {
         breakpoint.original = alias->original;
     } else if (breakpoint.written) {
@@ -276,7 +214,7 @@ can_stop_at(const struct gdb_vm *target, enum gdb_point kind)
 {
     const struct arch_debug_abilities *can = &target->abilities;
 
-    if (walks_to(target, kind))
+    if (gdb_walk_to(target, kind))
         return true;
     return kind == GDB_POINT_HARDWARE ? can->kernel.points || can->user.points
                                       : can->kernel.watches || can->user.watches;
@@ -338,14 +276,16 @@ remove_all(void *context)
 
 /* --- running ------------------------------------------------------------------------ */
 
-static struct arch_debug
-debug_of(const struct gdb_vm *target, unsigned cpu)
+struct arch_debug
+gdb_vm_debug_of(const struct gdb_vm *target, unsigned cpu)
 {
     struct arch_debug debug = target->debug;
 
     debug.active = true;
-    debug.quiet = target->actions[cpu] == GDB_STEP;
-    debug.step = debug.quiet || target->walks;
+    debug.step = target->actions[cpu] == GDB_STEP || atomic_load(&target->walks);
+    debug.strays = target->trapped;
+    debug.quiet = target->actions[cpu] == GDB_STEP ||
+                  (target->trapped && target->steps[cpu] < GDB_VM_QUIET_STEPS);
     return debug;
 }
 
@@ -383,14 +323,13 @@ resume(void *context, const enum gdb_action *actions, char *why)
     }
     if (has_met(target))
         return -EALREADY;
-    target->walks = must_walk(target);
-    note_values(target);
+    memcpy(target->actions, actions, ncpus(target) * sizeof(*actions));
+    gdb_walk_start(target);
     for (unsigned i = 0; i < ncpus(target); i++) {
         struct arch_debug debug;
         int error;
 
-        target->actions[i] = actions[i];
-        debug = debug_of(target, i);
+        debug = gdb_vm_debug_of(target, i);
         error = arch_debug_set(&vcpu_of(target, i)->arch, &debug);
         if (error != 0) {
             snprintf(why, GDB_WHY_SIZE, "KVM_SET_GUEST_DEBUG: %s", strerror(-error));
@@ -463,7 +402,7 @@ release(void *context)
     struct gdb_vm *target = context;
     const struct arch_debug none = { .active = false };
 
-    target->walks = false;
+    gdb_walk_stop(target);
     for (unsigned i = 0; i < ncpus(target); i++) {
         target->actions[i] = GDB_CONTINUE;
         (void)!arch_debug_set(&vcpu_of(target, i)->arch, &none);
@@ -527,20 +466,25 @@ set_point_stop(const struct gdb_vm *target, unsigned point, struct gdb_stop *sto
     stop->address = watch->address;
 }
 
-/* After a step: what a walked vCPU came to, or that the step was asked for. */
-static bool
-judge_step(struct gdb_vm *target, uint64_t pc, struct gdb_stop *stop)
+bool
+gdb_vm_walked_to(struct gdb_vm *target, uint64_t pc, bool stepped, struct gdb_stop *stop)
 {
-    for (unsigned i = 0; target->walks && i < target->debug.npoints; i++) {
-        if (meets_point(target, stop->cpu, pc, i)) {
+    for (unsigned i = 0; i < target->debug.npoints; i++) {
+        if (gdb_walk_meets(target, stop->cpu, pc, i, stepped)) {
             set_point_stop(target, i, stop);
             return true;
         }
     }
-    if (target->walks && is_breakpoint(target, pc)) {
-        stop->cause = GDB_STOP_SOFTWARE;
+    stop->cause = GDB_STOP_SOFTWARE;
+    return gdb_walk_to(target, GDB_POINT_SOFTWARE) && is_breakpoint(target, pc);
+}
+
+/* After a step: what a walked vCPU came to, or that the step was asked for. */
+static bool
+judge_step(struct gdb_vm *target, uint64_t pc, struct gdb_stop *stop)
+{
+    if (gdb_vm_walked_to(target, pc, true, stop))
         return true;
-    }
     stop->cause = GDB_STOP_STEP;
     return target->actions[stop->cpu] == GDB_STEP;
 }
@@ -558,14 +502,15 @@ judge(struct gdb_vm *target, const struct arch_debug_event *event, struct gdb_st
     case ARCH_DEBUG_MET_POINT:
         set_point_stop(target, event->point, stop);
         return true;
+    case ARCH_DEBUG_STRAY:
     case ARCH_DEBUG_GUESTS:
         break;
     }
     return false;
 }
 
-static void
-note_stop(struct gdb_vm *target, const struct gdb_stop *stop)
+void
+gdb_vm_note_stop(struct gdb_vm *target, const struct gdb_stop *stop)
 {
     vm_mutex_lock(&target->lock);
     target->met[stop->cpu] = true;
@@ -580,7 +525,7 @@ bool
 gdb_vm_trap(struct gdb_vm *target, unsigned cpu, bool in_place)
 {
     struct arch_vcpu *arch = &vcpu_of(target, cpu)->arch;
-    struct arch_debug debug = debug_of(target, cpu);
+    struct arch_debug debug = gdb_vm_debug_of(target, cpu);
     struct arch_debug_event event = { .cause = ARCH_DEBUG_MET_INSTRUCTION };
     struct gdb_stop stop = { .cpu = cpu };
     int error;
@@ -590,14 +535,17 @@ gdb_vm_trap(struct gdb_vm *target, unsigned cpu, bool in_place)
     else if (arch_debug_pc(arch, &event.pc) != 0)
         return false;
     if (judge(target, &event, &stop)) {
-        note_stop(target, &stop);
+        gdb_vm_note_stop(target, &stop);
         return true;
     }
     if (in_place)
         return false;
-    if (event.cause == ARCH_DEBUG_STEPPED) /* walked on */
+    if (event.cause == ARCH_DEBUG_STEPPED) {
+        gdb_walk_stepped(target, cpu, event.pc);
         return true;
-    error = arch_debug_reinject(arch, &debug, &event);
+    }
+    error = event.cause == ARCH_DEBUG_STRAY ? arch_debug_forget_step(arch)
+                                            : arch_debug_reinject(arch, &debug, &event);
     if (error != 0)
         vm_end(target->vm, VM_END_FAILED, 0,
                "vCPU %u: cannot hand the guest its own debug exception: %s", cpu, strerror(-error));
@@ -618,6 +566,7 @@ gdb_vm_init(struct gdb_vm *target, struct vm *vm)
     if (target->breakpoints == NULL)
         return -ENOMEM;
     vm_mutex_init(&target->lock);
+    vm_mutex_init(&target->walk_lock);
     arch_debug_probe(&vm->host->kvm, &target->abilities);
     return 0;
 }
@@ -625,6 +574,7 @@ gdb_vm_init(struct gdb_vm *target, struct vm *vm)
 void
 gdb_vm_fini(struct gdb_vm *target)
 {
+    vm_mutex_fini(&target->walk_lock);
     vm_mutex_fini(&target->lock);
     free(target->breakpoints);
 }

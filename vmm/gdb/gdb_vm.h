@@ -14,10 +14,12 @@
  *
  * Where KVM does not stop at something but can step, the vCPUs are *walked*: they step from instruction to
  * instruction, and after each one the vCPU's thread looks whether it is there, or whether what is
- * watched has changed.  That is slow, and exact but for accesses that change nothing.
+ * watched has changed.  That is slow, and exact but for accesses that change nothing; so the pages of
+ * breakpoints and watched words are trapped (pmap_trap.h), and the vCPUs run freely until one of them
+ * touches one.  See gdb_walk.c.
  *
- * Letters beside fields: (c) constant, (a) atomic, B gdb_vm.lock, R while all vCPUs rest for
- * VCPU_PAUSE_DEBUG, or by the vCPU itself.
+ * Letters beside fields: (c) constant, (a) atomic, walk gdb_vm.walk_lock, breakpoints gdb_vm.lock,
+ * R while all vCPUs rest for VCPU_PAUSE_DEBUG, or by the vCPU itself.
  */
 #ifndef GDB_VM_H
 #define GDB_VM_H
@@ -31,6 +33,9 @@ struct vm;
 
 /* Software breakpoints at most. */
 #define GDB_VM_BREAKPOINTS 4096u
+
+/* A walked vCPU takes interrupts only after so many steps: else it might see nothing but those. */
+#define GDB_VM_QUIET_STEPS 2000u
 
 struct gdb_breakpoint {
     uint64_t address; /* linear */
@@ -54,12 +59,19 @@ struct gdb_vm {
     unsigned nbreakpoints;                 /* breakpoints */
     struct arch_debug debug;               /* R: what stops each vCPU; `step` is the action's */
     struct gdb_watch watches[ARCH_DEBUG_MAX_POINTS]; /* R: of each point, whose it is */
-    bool walks;                                      /* R */
-    _Atomic uint64_t values[ARCH_DEBUG_MAX_POINTS];  /* (a) of each point, while walking */
-    enum gdb_action actions[MACHINE_MAX_VCPUS];      /* R */
-    bool met[MACHINE_MAX_VCPUS];                     /* breakpoints: the vCPU met something ... */
-    struct gdb_stop stops[MACHINE_MAX_VCPUS];        /* breakpoints: ... this */
-    int first;                                       /* breakpoints: which did first; -1 = none */
+    _Atomic bool walks;                     /* (a) all step from instruction to instruction */
+    bool trapped;                           /* R: they walk from a touch of a trap on */
+    bool data_trapped;                      /* R: a watched word is among the traps */
+    struct vm_mutex walk_lock;              /* walk */
+    bool waits[MACHINE_MAX_VCPUS];          /* walk: it is held while others step */
+    _Atomic bool together;                  /* (a) ... but none is to be now */
+    _Atomic bool inside[MACHINE_MAX_VCPUS]; /* (a) it may be about to touch a trapped page */
+    unsigned steps[MACHINE_MAX_VCPUS];      /* its vCPU's: since the traps were touched */
+    _Atomic uint64_t values[ARCH_DEBUG_MAX_POINTS]; /* (a) of each point, while walking */
+    enum gdb_action actions[MACHINE_MAX_VCPUS];     /* R */
+    bool met[MACHINE_MAX_VCPUS];                    /* breakpoints: the vCPU met something ... */
+    struct gdb_stop stops[MACHINE_MAX_VCPUS];       /* breakpoints: ... this */
+    int first;                                      /* breakpoints: which did first; -1 = none */
 };
 
 extern const struct gdb_target_ops gdb_vm_ops;
@@ -70,6 +82,34 @@ void gdb_vm_fini(struct gdb_vm *target);
 
 /* vm_debug_ops.trap */
 bool gdb_vm_trap(struct gdb_vm *target, unsigned cpu, bool in_place);
+
+/* What stops the vCPU as long as it does what it does. */
+struct arch_debug gdb_vm_debug_of(const struct gdb_vm *target, unsigned cpu);
+
+/*
+ * Is a vCPU that is walked at something, or has it, with `stepped`, changed something?  Then *stop says
+ * what; its cpu is given.
+ */
+bool gdb_vm_walked_to(struct gdb_vm *target, uint64_t pc, bool stepped, struct gdb_stop *stop);
+
+/* By the vCPU's thread: pause the VM for this. */
+void gdb_vm_note_stop(struct gdb_vm *target, const struct gdb_stop *stop);
+
+/* --- gdb_walk.c --------------------------------------------------------------------- */
+
+/* KVM does not stop at such points in ring 0, but can step. */
+bool gdb_walk_to(const struct gdb_vm *target, enum gdb_point kind);
+
+/* While all rest: begin, for the points and actions that there are now; or let all run freely. */
+void gdb_walk_start(struct gdb_vm *target);
+void gdb_walk_stop(struct gdb_vm *target);
+
+/* Does the vCPU meet the point?  Data is compared only after a step. */
+bool gdb_walk_meets(struct gdb_vm *target, unsigned cpu, uint64_t pc, unsigned point, bool stepped);
+
+/* By the vCPU's thread: vm_debug_ops.look; and after a step that met nothing. */
+void gdb_walk_look(struct gdb_vm *target, unsigned cpu);
+void gdb_walk_stepped(struct gdb_vm *target, unsigned cpu, uint64_t pc);
 
 /* --- gdb_memory.c ------------------------------------------------------------------- */
 

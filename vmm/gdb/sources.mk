@@ -3,7 +3,8 @@ GDB_FILES := \
 	gdb.c \
 	gdb_memory.c \
 	gdb_monitor.c \
-	gdb_vm.c
+	gdb_vm.c \
+	gdb_walk.c
 # ... and what needs no KVM: the unit tests take it.
 GDB_PURE_FILES := \
 	gdb_listen.c \

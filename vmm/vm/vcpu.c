@@ -33,6 +33,7 @@
 #define SLEEP_MAX_US 1000000000u
 
 #define VCPU_REQUEST_CHECK 0x1u /* look whether the vCPU makes progress */
+#define VCPU_REQUEST_DEBUG 0x2u /* let the debugger look at the vCPU */
 
 static void
 signal_handler(int signal)
@@ -165,6 +166,13 @@ vcpu_request_check(struct vcpu *vcpu, gpa_t gpa)
     vcpu_kick(vcpu);
 }
 
+void
+vcpu_request_debug(struct vcpu *vcpu)
+{
+    atomic_fetch_or(&vcpu->requests, VCPU_REQUEST_DEBUG);
+    vcpu_kick(vcpu);
+}
+
 /* Interrupt KVM_RUN from time to time; the timer counts the thread's processor time only. */
 static int
 start_timer(timer_t *timer)
@@ -180,6 +188,12 @@ start_timer(timer_t *timer)
     return 0;
 }
 
+bool
+vcpu_is_complete(const struct vcpu *vcpu)
+{
+    return !vcpu->incomplete && vcpu->run->kvm_dirty_regs == 0;
+}
+
 /*
  * The gate is closed.  Rest and return false; or, as long as KVM has something to complete, have
  * the next KVM_RUN do that and return at once.
@@ -187,7 +201,7 @@ start_timer(timer_t *timer)
 static bool
 pass_closed_gate(struct vcpu *vcpu)
 {
-    if (!vcpu->incomplete && vcpu->run->kvm_dirty_regs == 0) {
+    if (vcpu_is_complete(vcpu)) {
         vcpu_gate_rest(&vcpu->vm->gate, &vcpu->held);
         return false;
     }
@@ -199,9 +213,14 @@ pass_closed_gate(struct vcpu *vcpu)
 static bool
 prepare_run(struct vcpu *vcpu)
 {
+    unsigned requests;
+
     __atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
-    if ((atomic_exchange(&vcpu->requests, 0) & VCPU_REQUEST_CHECK) != 0)
+    requests = atomic_exchange(&vcpu->requests, 0);
+    if ((requests & VCPU_REQUEST_CHECK) != 0)
         vcpu_check_progress(vcpu);
+    if ((requests & VCPU_REQUEST_DEBUG) != 0)
+        vcpu->vm->ops->look(vcpu->vm->context, vcpu);
     if (vcpu_vm_is_ending(vcpu->vm))
         return false;
     return !vcpu_gate_stops(&vcpu->vm->gate, &vcpu->held) || pass_closed_gate(vcpu);
@@ -229,7 +248,9 @@ run_once(struct vcpu *vcpu)
 
     if (!prepare_run(vcpu))
         return;
+    atomic_store(&vcpu->runs, true);
     error = ioctl(vcpu->fd, KVM_RUN, NULL) < 0 ? errno : 0;
+    atomic_store(&vcpu->runs, false);
     vcpu->incomplete =
         error == 0 && (run->exit_reason == KVM_EXIT_IO || run->exit_reason == KVM_EXIT_MMIO);
     if (vcpu_vm_is_ending(vcpu->vm) || tell_registers(vcpu, error))

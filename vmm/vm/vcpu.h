@@ -60,6 +60,8 @@ struct vcpu_ops {
      * and rests if the VM was paused for it.
      */
     bool (*trap)(void *context, struct vcpu *vcpu, bool in_place);
+    /* vcpu_request_debug was called: before KVM_RUN. */
+    void (*look)(void *context, struct vcpu *vcpu);
 };
 
 /* What all vCPUs of a VM share. */
@@ -107,6 +109,7 @@ struct vcpu {
     pthread_t thread;          /* (c) valid while `started` */
     _Atomic bool started;      /* (a) created and not joined */
     bool incomplete;           /* own: KVM has yet to complete the last exit's instruction */
+    _Atomic bool runs;         /* (a) in KVM_RUN */
     _Atomic bool held;         /* (a) rests though the gate is open: a debugger's (vcpu_gate.h) */
     _Atomic unsigned requests; /* (a) VCPU_REQUEST_* (vcpu.c) */
     _Atomic uint64_t suspect_gpa;  /* (a) what a check is about */
@@ -184,6 +187,15 @@ enum vcpu_sleep vcpu_sleep(struct vcpu *vcpu, uint64_t deadline);
 
 /* End the vCPU's sleep.  From any thread; takes `sleep`, so under any lock. */
 void vcpu_wake(struct vcpu *vcpu);
+
+/* By its thread: does KVM have all of its registers, and no instruction to complete? */
+bool vcpu_is_complete(const struct vcpu *vcpu);
+
+/*
+ * Make the vCPU's thread call vcpu_ops.look before it executes another instruction.
+ * Locks: takes sleep_lock; any other may be held.
+ */
+void vcpu_request_debug(struct vcpu *vcpu);
 
 /*
  * Have the vCPU check its own progress; gpa is what it keeps faulting on.  When

@@ -96,6 +96,14 @@ vcpu_gate_open(struct vcpu_gate *gate, enum vcpu_pause reason)
     vm_mutex_unlock(&gate->lock);
 }
 
+void
+vcpu_gate_wake(struct vcpu_gate *gate)
+{
+    vm_mutex_lock(&gate->lock);
+    vm_cond_broadcast(&gate->changed);
+    vm_mutex_unlock(&gate->lock);
+}
+
 /* Does the reason still hold the vCPUs?  Locked: `gate`. */
 static bool
 holds_locked(struct vcpu_gate *gate, enum vcpu_pause reason)

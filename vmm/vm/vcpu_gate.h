@@ -81,6 +81,9 @@ vcpu_gate_stops(struct vcpu_gate *gate, const _Atomic bool *held)
 int vcpu_gate_close(struct vcpu_gate *gate, enum vcpu_pause reason)
     __attribute__((warn_unused_result));
 
+/* Have vCPUs that are held look again whether they are. */
+void vcpu_gate_wake(struct vcpu_gate *gate);
+
 /* Take a reason away, if it is there; the vCPUs run on when it was the last. */
 void vcpu_gate_open(struct vcpu_gate *gate, enum vcpu_pause reason);
 

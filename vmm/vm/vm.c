@@ -258,6 +258,14 @@ on_trap(void *context, struct vcpu *vcpu, bool in_place)
     return debug != NULL && debug->trap(vm->config.debugger, vcpu->index, in_place);
 }
 
+static void
+on_look(void *context, struct vcpu *vcpu)
+{
+    struct vm *vm = context;
+
+    vm->config.debug->look(vm->config.debugger, vcpu->index);
+}
+
 static const struct vcpu_ops vm_vcpu_ops = {
     .begins = on_vcpu_begins,
     .injected = vm_trace_injected,
@@ -265,6 +273,7 @@ static const struct vcpu_ops vm_vcpu_ops = {
     .halt = on_halt,
     .end = on_vcpu_end,
     .trap = on_trap,
+    .look = on_look,
 };
 
 /* --- running -------------------------------------------------------------- */

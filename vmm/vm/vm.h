@@ -49,6 +49,8 @@ struct vm_debug_ops {
     void (*rested)(void *debugger);
     /* By a vCPU's thread, without locks: vcpu_ops.trap.  It may call vm_pause_start. */
     bool (*trap)(void *debugger, unsigned cpu, bool in_place);
+    /* The same; the debugger has asked for it by vcpu_request_debug. */
+    void (*look)(void *debugger, unsigned cpu);
     /* By vm_run's thread: no vCPU runs any more, nor does the loop, which still exists; also after
      * a start that failed or was not made. */
     void (*finish)(void *debugger, const struct vm_outcome *outcome);

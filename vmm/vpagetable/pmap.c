@@ -8,6 +8,7 @@
  */
 #include "vmm/vpagetable/pmap.h"
 
+#include "vmm/vpagetable/pmap_trap.h"
 #include "vmm/vpagetable/pmap_window.h"
 #include "vmm/vpagetable/pv.h"
 #include "vmm/vpagetable/vm_object.h" /* an object knows its vm_system */
@@ -75,6 +76,14 @@ struct enter_part {
     struct pmap_frame frames[PMAP_CHUNK_PAGES];
 };
 
+/* A trap is sprung with P held: who closes it either finds the page mapped, or was before. */
+static bool
+avoid_trap(const struct enter_part *part, unsigned i)
+{
+    return atomic_load_explicit(&part->pmap->ntraps, memory_order_acquire) != 0 &&
+           pmap_trap_spring(part->pmap, part->page + i, i == part->demand);
+}
+
 /* Decide for each page whether and how it is entered. */
 static void
 enter_choose(struct enter_part *part) VM_REQUIRES(part->chunk->lock)
@@ -84,7 +93,7 @@ enter_choose(struct enter_part *part) VM_REQUIRES(part->chunk->lock)
         pmap_pte_t pte = pte_load(part->chunk, part->slot + i);
 
         f->prot = VM_PROT_NONE;
-        if (part->m[i] == NULL)
+        if (part->m[i] == NULL || avoid_trap(part, i))
             continue;
         assert(vm_page_flag_test(part->m[i], VM_PAGE_BUSY)); /* 3 */
         f->same = pte_page(part->pmap->sys, pte) == part->m[i];

@@ -106,14 +106,21 @@ struct pmap_window {
 
 #define PMAP_NO_NATURAL UINT64_MAX
 
+/* Guest pages at most whose touch is told: pmap_trap.h. */
+#define PMAP_TRAPS_MAX 16u
+
 struct pmap {
-    struct vm_system *sys;         /* (c) borrowed */
-    const struct pmap_ops *ops;    /* (c) borrowed */
-    void *md;                      /* (c) borrowed: passed to ops */
-    unsigned id;                   /* (c) 1..VM_MAX_PMAPS, in reverse links */
-    struct vm_rwlock windows_lock; /* W; innermost but for P and V */
-    struct vm_ranges windows;      /* W: struct pmap_window, owned; disjoint */
-    _Atomic uint64_t mapped_pages; /* (a) */
+    struct vm_system *sys;                         /* (c) borrowed */
+    const struct pmap_ops *ops;                    /* (c) borrowed */
+    void *md;                                      /* (c) borrowed: passed to ops */
+    unsigned id;                                   /* (c) 1..VM_MAX_PMAPS, in reverse links */
+    struct vm_rwlock windows_lock;                 /* W; innermost but for P and V */
+    struct vm_ranges windows;                      /* W: struct pmap_window, owned; disjoint */
+    _Atomic uint64_t mapped_pages;                 /* (a) */
+    void (*touched)(void *context, uint64_t page); /* (c) once there are traps */
+    void *touched_context;                         /* (c) once there are traps; borrowed */
+    _Atomic unsigned ntraps;                       /* (a) */
+    _Atomic uint64_t traps[PMAP_TRAPS_MAX];        /* (a) guest pages */
 };
 
 /* Make an empty pmap.  Returns 0; -ENOSPC when the system has VM_MAX_PMAPS of them. */

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 ENGINE_FILES := \
 	pmap.c \
+	pmap_trap.c \
 	pmap_window.c \
 	pv.c \
 	vm_budget.c \

@@ -25,6 +25,8 @@
 #define DR6_BS 0x4000u
 #define DR7_FIXED 0x400u
 
+#define FLAGS_TF 0x100u
+
 static int
 cpu_ioctl(const struct arch_vcpu *vcpu, unsigned long request, void *argument)
 {
@@ -134,6 +136,15 @@ arch_debug_pc(struct arch_vcpu *vcpu, uint64_t *pc)
     return error;
 }
 
+bool
+arch_debug_executes(struct arch_vcpu *vcpu)
+{
+    struct kvm_mp_state state = { .mp_state = KVM_MP_STATE_RUNNABLE };
+
+    return cpu_ioctl(vcpu, KVM_GET_MP_STATE, &state) != 0 ||
+           state.mp_state == KVM_MP_STATE_RUNNABLE;
+}
+
 int
 arch_debug_in_user(struct arch_vcpu *vcpu, bool *user)
 {
@@ -198,6 +209,10 @@ set_guest_debug(struct arch_vcpu *vcpu, const struct arch_debug *debug, unsigned
     if (debug->active) {
         to.control |= KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP;
         fill_points(debug, &to);
+        if (debug->strays && debug->npoints == 0) {
+            to.control |= KVM_GUESTDBG_USE_HW_BP;
+            to.arch.debugreg[7] = DR7_FIXED;
+        }
         if (debug->step)
             to.control |= KVM_GUESTDBG_SINGLESTEP |
                           (debug->quiet && blocks_irqs(vcpu) ? KVM_GUESTDBG_BLOCKIRQ : 0);
@@ -226,7 +241,23 @@ arch_debug_event(struct arch_vcpu *vcpu, const struct arch_debug *debug,
         event->point = (unsigned)__builtin_ctzll(hit);
     } else if (debug->step && (exit->dr6 & DR6_BS) != 0) {
         event->cause = ARCH_DEBUG_STEPPED;
+    } else if (debug->strays && (exit->dr6 & DR6_BS) != 0) {
+        event->cause = ARCH_DEBUG_STRAY;
     }
+}
+
+int
+arch_debug_forget_step(struct arch_vcpu *vcpu)
+{
+    struct kvm_regs regs;
+    int error = cpu_ioctl(vcpu, KVM_GET_REGS, &regs);
+
+    regs.rflags &= ~FLAGS_TF;
+    if (error == 0)
+        error = cpu_ioctl(vcpu, KVM_SET_REGS, &regs);
+    if (error == 0 && vcpu->host->sync_regs)
+        vcpu->run->s.regs.regs = regs;
+    return error;
 }
 
 int

@@ -94,6 +94,7 @@ struct arch_debug {
     bool active; /* breakpoint instructions, and all below */
     bool step;   /* after one instruction */
     bool quiet;  /* ... with interrupts waiting meanwhile, where KVM can do that */
+    bool strays; /* take step exceptions without a step too: see ARCH_DEBUG_STRAY */
     unsigned npoints;
     struct arch_debug_point points[ARCH_DEBUG_MAX_POINTS];
 };
@@ -106,7 +107,12 @@ enum arch_debug_cause {
     ARCH_DEBUG_STEPPED,
     ARCH_DEBUG_MET_INSTRUCTION, /* a breakpoint instruction, at `pc` */
     ARCH_DEBUG_MET_POINT,       /* one of the points: `point` */
-    ARCH_DEBUG_GUESTS           /* none of ours: an exception of the guest's own */
+    /*
+     * A step exception, but no step is set: an exception that was met by an earlier step has saved the
+     * trap flag, and its handler has returned.  (Or the guest steps by itself: nobody can tell.)
+     */
+    ARCH_DEBUG_STRAY,
+    ARCH_DEBUG_GUESTS /* none of ours: an exception of the guest's own */
 };
 
 struct arch_debug_event {
@@ -118,6 +124,9 @@ struct arch_debug_event {
 /* What KVM_EXIT_DEBUG means, with `debug` set. */
 void arch_debug_event(struct arch_vcpu *vcpu, const struct arch_debug *debug,
                       struct arch_debug_event *event);
+
+/* After KVM_EXIT_DEBUG: clear the trap flag, so that the guest runs on.  Returns 0, or -errno of KVM. */
+int arch_debug_forget_step(struct arch_vcpu *vcpu) __attribute__((warn_unused_result));
 
 /* After KVM_EXIT_DEBUG: hand the exception to the guest after all.  Returns 0, or -errno of KVM. */
 int arch_debug_reinject(struct arch_vcpu *vcpu, const struct arch_debug *debug,
@@ -135,6 +144,9 @@ struct arch_debug_abilities {
     struct arch_debug_ability kernel; /* ring 0 */
     struct arch_debug_ability user;   /* ring 3: a software KVM lets it run by itself */
 };
+
+/* Does it execute instructions, as far as KVM knows: is it neither halted nor waiting to be started? */
+bool arch_debug_executes(struct arch_vcpu *vcpu);
 
 /* Is the vCPU in ring 3?  Returns 0 or -errno of KVM. */
 int arch_debug_in_user(struct arch_vcpu *vcpu, bool *user) __attribute__((warn_unused_result));

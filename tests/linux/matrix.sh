@@ -1,0 +1,74 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# Each of Debian's kernels to a shell and off again, with 1 and 2 vCPUs, with as much memory as it
+# has and with half of that and swap, where it fills a file system in memory.
+
+# shellcheck source=tests/linux/guest.sh
+. "$(dirname "$0")/guest.sh"
+
+memory=256
+pages=$((memory * 256))
+
+# What became of the run; sets $why where it is not what it should be.
+judge() {
+    engine=$(report 'faults taken by the engine')
+    zero=$(report 'pages zero-filled, prefaulted ones included')
+    out=$(report 'pages written by pagers')
+    why=
+    if [ "$status" -ne 0 ]; then
+        why="exit status $status"
+    elif ! grep -q "^shell: .*, $1 processors" "$console"; then
+        why="no shell with $1 processors"
+    elif ! grep -q 'Power down' "$console"; then
+        why='no power-off'
+    elif grep -q '^<[0-3]>' "$console"; then
+        why=$(grep -m 1 '^<[0-3]>' "$console" | tr -d '\r')
+    elif ! grep -q "^$sum" "$console"; then
+        why='the file is not what was written'
+    elif [ "${zero:-0}" -eq 0 ] || [ "${zero:-0}" -gt "$((2 * pages))" ]; then
+        why="$zero pages of zeros"
+    elif [ "$2" != "$memory" ] && [ "${out:-0}" -eq 0 ]; then
+        why='nothing was paged out'
+    fi
+}
+
+# one KERNEL CPUS MB: a line of the table.
+one() {
+    swap=
+    [ "$3" -eq "$memory" ] || swap="--swap $work/swap"
+    begin=$(date +%s)
+    # shellcheck disable=SC2086 # words
+    start "$1" --stats --cpus "$2" --memory "${memory}M" --ram "$3M" $swap
+    await 1 ready
+    shell=$(($(date +%s) - begin))
+    say "$fill >/tmp/file; md5sum </tmp/file; dmesg -r | grep '^<[0-3]>'; poweroff -f"
+    finish
+    judge "$2" "$3"
+    printf '| %s | %s | %s MiB | %s | %s | %s | %s | %s | %s |\n' "$1" "$2" "$3" "$shell" \
+        "$(report 'run time' | cut -d . -f 1)" "$engine" "$(report 'messages')" "$zero" "${out:-0}"
+    if [ -z "$why" ]; then
+        pass "$1 with $2 vCPUs and $3 MiB comes to a shell and switches off"
+    else
+        fail "$1 with $2 vCPUs and $3 MiB" "$why"
+        tail -n 12 "$console"
+        head -n 3 "$work/report"
+    fi
+    rm -f "$work/swap"
+}
+
+# shellcheck disable=SC2016 # 80 MiB, by the shell here and by the guest's
+fill='yes vkvm | dd of=/tmp/part bs=1M count=1 iflag=fullblock 2>/dev/null; i=0; while [ $i -lt 80 ]; do cat /tmp/part; i=$((i + 1)); done'
+sum=$(eval "$fill" | md5sum)
+echo '| kernel | vCPUs | --ram | shell, s | run, ms | faults | messages | pages of zeros | pages out |'
+echo '|---|---|---|---|---|---|---|---|---|'
+only=${1#=}
+for kernel in ${only:-cloud-6.1 generic-6.1 cloud-6.12}; do
+    for cpus in 1 2; do
+        for ram in "$memory" $((memory / 2)); do
+            one "$kernel" "$cpus" "$ram"
+        done
+    done
+done
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
