@@ -29,6 +29,9 @@ SOAK_STEPS ?=
 UNIT_ARGS ?=
 BENCH_ARGS ?=
 LINT_STEPS ?=
+# What `make run` runs instead of vkernel, with which options of `vkvm run`.
+IMAGE ?=
+RUN_ARGS ?=
 # Where kvm-unit-tests is built, and which of its entries are compared with QEMU (all).
 KVM_UNIT_TESTS ?=
 KUT_ENTRIES ?=
@@ -54,11 +57,17 @@ UNIT_VMM_SRCS := $(BASE_FILES:%=vmm/base/%) $(ENGINE_FILES:%=vmm/vpagetable/%) \
 	$(PAGER_FILES:%=vmm/pager/%) $(X86_64_PURE_FILES:%=vmm/x86_64/%) $(BOOT_FILES:%=vmm/boot/%) \
 	$(CLI_FILES:%=vmm/cli/%) $(DEVICE_FILES:%=vmm/device/%) $(DOORBELL_PURE_FILES:%=vmm/doorbell/%) \
 	$(GDB_PURE_FILES:%=vmm/gdb/%) \
-	vmm/kvm/thread_ids.c vmm/kvm/uffd.c vmm/vm/guest_memory.c vmm/vm/machine.c vmm/vm/port_input.c
+	vmm/kvm/thread_ids.c vmm/kvm/uffd.c vmm/vm/guest_memory.c vmm/vm/machine.c vmm/vm/port_input.c \
+	vmm/vm/sandbox.c
 # ... and the rest.
 VMM_SRCS := $(sort $(UNIT_VMM_SRCS) $(KVM_FILES:%=vmm/kvm/%) $(X86_64_FILES:%=vmm/x86_64/%) \
 	$(VM_FILES:%=vmm/vm/%) $(DOORBELL_FILES:%=vmm/doorbell/%) $(GDB_FILES:%=vmm/gdb/%) \
 	$(CLI_KVM_FILES:%=vmm/cli/%))
+
+# A program of the build makes the sandbox's filters of a table, which the tests look at too.
+SANDBOX_TABLE_SRCS := vmm/vm/sandbox_table.c
+SANDBOX_TOOL_SRCS := tools/sandbox_filters.c $(SANDBOX_TABLE_SRCS)
+SANDBOX_NONE_SRCS := vmm/vm/sandbox_none.c
 
 UNIT_SRCS := $(UNIT_FILES:%=tests/unit/%)
 SANITIZER_SRCS := tests/unit/sanitizer.c
@@ -74,6 +83,8 @@ HOST_TEST_SRCS := $(HOST_TESTS:%=tests/kvm/%.c) $(wildcard tests/kvm/host_*.S)
 PTY_SRCS := tests/cli/pty.c
 HOST_CHECK_SRCS := tests/npt/host_check.c vmm/base/failure.c vmm/base/limits.c \
 	vmm/base/size_text.c vmm/kvm/kvm_host.c vmm/kvm/kvm_vm.c
+# What the NPT lane's init starts.
+LANE_HOLD_SRCS := tests/npt/lane_hold.c
 
 GUEST_LIB_SRCS := $(GUEST_LIB_FILES:%=guest/lib/%)
 GUEST_IMAGES := hello vkernel
@@ -83,17 +94,19 @@ GUEST_vkernel_SRCS := $(GUEST_vkernel_FILES:%=guest/vkernel/%)
 GUEST_TESTS := $(patsubst guest/tests/%.c,%,$(wildcard guest/tests/*.c))
 
 # Scripts and data the NPT lane needs besides the programs.
-TEST_FILES := docs/vkvm.1 tests/cli/boot.sh tests/cli/gdb.sh tests/cli/limits.sh tests/cli/odd.sh \
-	tests/cli/run.sh tests/cli/terminal.sh tests/cli/walk.sh tests/kvm/run.sh tests/kvm/tests.cfg tests/run.sh
+TEST_FILES := docs/vkvm.1 $(wildcard tests/cli/*.sh) tests/kvm/pcs.sh tests/kvm/run.sh tests/kvm/tests.cfg \
+	tests/run.sh
 
 # --------------------------------------------------------------- packages
 
 # What Debian 12 calls what is needed to build and test ...
 PACKAGES := gcc libc6-dev libelf-dev libfdt-dev libbsd-dev libxxhash-dev libzydis-dev \
-	libcriterion-dev acpica-tools gdb
+	libcriterion-dev acpica-tools device-tree-compiler gdb nbdkit
 # ... what is built in only where it is there, by pkg-config's names, and the packages with it ...
 OPTIONAL := liblz4 liblzma libzstd zlib
-OPTIONAL_PACKAGES := liblz4-dev liblzma-dev libzstd-dev zlib1g-dev pkg-config
+OPTIONAL_PACKAGES := liblz4-dev liblzma-dev libzstd-dev zlib1g-dev libnbd-dev libseccomp-dev pkg-config
+# ... of these, what only a program of the build is linked with ...
+BUILD_OPTIONAL := libseccomp
 # ... and to check the sources.  tests/npt/prepare.sh knows the NPT lane's.
 LINT_PACKAGES := clang clang-format clang-tidy cppcheck shellcheck mandoc
 
@@ -144,11 +157,13 @@ GUEST_LDLIBS := -lfdt
 # foo.c and foo.S may stand side by side: the suffix stays in the object's name.
 objs = $(1:%=$(O)/obj/%.o)
 
-VMM_OBJS := $(call objs,$(VMM_SRCS))
+MADE_OBJS := $(O)/obj/made/sandbox_filters.c.o
+VMM_OBJS := $(call objs,$(VMM_SRCS)) $(MADE_OBJS)
 MAIN_OBJ := $(call objs,$(MAIN_SRC))
-UNIT_OBJS := $(call objs,$(UNIT_SRCS) $(UNIT_VMM_SRCS))
+UNIT_OBJS := $(call objs,$(UNIT_SRCS) $(UNIT_VMM_SRCS) $(SANDBOX_TABLE_SRCS)) $(MADE_OBJS)
 BENCH_OBJS := $(call objs,$(BENCH_SRCS))
 HOST_CHECK_OBJS := $(call objs,$(HOST_CHECK_SRCS))
+LANE_HOLD_OBJS := $(call objs,$(LANE_HOLD_SRCS))
 PTY_OBJS := $(call objs,$(PTY_SRCS))
 ifneq ($(SAN),)
 SANITIZER_OBJS := $(call objs,$(SANITIZER_SRCS))
@@ -162,8 +177,9 @@ GUEST_BINS := $(GUEST_IMAGES:%=$(O)/guest/%.elf)
 GUEST_TEST_BINS := $(GUEST_TESTS:%=$(O)/guest/tests/%.elf)
 BENCH := $(O)/bench
 HOST_CHECK := $(O)/host_check
+LANE_HOLD := $(O)/lane_hold
 PTY := $(O)/tests/pty
-TEST_BINS := $(VKVM) $(HOST_CHECK) $(PTY) $(UNIT) $(HOST_TEST_BINS) $(GUEST_BINS) $(GUEST_TEST_BINS)
+TEST_BINS := $(VKVM) $(HOST_CHECK) $(LANE_HOLD) $(PTY) $(UNIT) $(HOST_TEST_BINS) $(GUEST_BINS) $(GUEST_TEST_BINS)
 
 all: $(VKVM) $(GUEST_BINS)
 
@@ -177,10 +193,11 @@ endif
 
 # Changed flags rebuild: every object depends on this file, which changes only
 # when what is written into it does.
-OPTIONAL_THERE = $(shell for name in $(OPTIONAL); do \
+there = $(shell for name in $(1); do \
 	pkg-config --exists "$$name" 2>/dev/null && echo "$$name"; done)
+OPTIONAL_THERE = $(call there,$(OPTIONAL))
 FLAGS_LINE = $(CC) | $(HOST_CPPFLAGS) $(HOST_CFLAGS) | $(HOST_LDFLAGS) $(HOST_LDLIBS) | \
-	$(GUEST_ALL_CFLAGS) $(GUEST_LDFLAGS) | $(OPTIONAL_THERE)
+	$(GUEST_ALL_CFLAGS) $(GUEST_LDFLAGS) | $(OPTIONAL_THERE) $(call there,$(BUILD_OPTIONAL))
 # What is optional is looked for when this runs: `make deps` comes before it.
 $(O)/flags: FORCE
 	@mkdir -p $(@D)
@@ -200,6 +217,25 @@ $(O)/obj/%.S.o: %.S $(O)/flags
 	$(call say,AS,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(HOST_CPPFLAGS) -g -c -o $@ $<
+
+# The sandbox's filters: made by a program, or none where libseccomp is not there.  The program runs
+# here and now, so no sanitizer of vkvm's is in it.
+$(O)/made/sandbox_filters.c: $(SANDBOX_TOOL_SRCS) $(SANDBOX_NONE_SRCS) vmm/vm/sandbox.h \
+		vmm/vm/sandbox_table.h vmm/vm/sandbox_filters.h $(O)/flags
+	$(call say,MAKE,$@)
+	@mkdir -p $(@D)
+	$(Q)if pkg-config --exists libseccomp 2>/dev/null; then \
+		$(CC) -I. $(STD) $(WARNINGS) $$(pkg-config --cflags libseccomp) $(CPPFLAGS) $(CFLAGS) \
+			$(LDFLAGS) -o $(@D)/sandbox_filters $(SANDBOX_TOOL_SRCS) $$(pkg-config --libs libseccomp) && \
+		$(@D)/sandbox_filters > $@; \
+	else \
+		cp $(SANDBOX_NONE_SRCS) $@; \
+	fi
+
+$(O)/obj/made/%.c.o: $(O)/made/%.c $(O)/flags
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(HOST_CPPFLAGS) $(HOST_CFLAGS) -c -o $@ $<
 
 $(O)/obj/guest/%.c.o: guest/%.c $(O)/flags
 	$(call say,GUESTCC,$<)
@@ -225,6 +261,9 @@ $(VKVM): $(MAIN_OBJ) $(VMM_OBJS) Makefile
 $(HOST_CHECK): $(HOST_CHECK_OBJS) Makefile
 	$(link) $(HOST_LDLIBS)
 
+$(LANE_HOLD): $(LANE_HOLD_OBJS) Makefile
+	$(link)
+
 $(PTY): $(PTY_OBJS) Makefile
 	$(link)
 
@@ -242,6 +281,8 @@ $(O)/tests/host_failure: $(call objs,tests/unit/alloc_failure.c)
 $(O)/tests/host_failure: HOST_LDFLAGS += $(WRAP_LDFLAGS)
 $(O)/tests/host_waiting: HOST_LDFLAGS += -Wl,--wrap=pthread_create
 $(O)/tests/host_life: HOST_LDFLAGS += -Wl,--wrap=ioctl
+$(O)/tests/host_disk: HOST_LDFLAGS += -Wl,--wrap=file_read_at
+$(O)/tests/host_stall: HOST_LDFLAGS += -Wl,--wrap=file_read_at -Wl,--wrap=preadv
 $(HOST_TEST_BINS): $(VMM_OBJS) $(SANITIZER_OBJS) Makefile
 	$(link) $(TEST_LDLIBS) $(HOST_LDLIBS)
 
@@ -271,8 +312,8 @@ deps:
 	@tests/deps.sh $(PACKAGES) $(OPTIONAL_PACKAGES) $(if $(findstring clang,$(CC)),clang)
 
 # These targets install what is missing before anything is compiled.
-INSTALLING := run test check-unit check-kvm check-cli check-suite test-npt run-npt npt bench soak \
-	kvm-unit-tests
+INSTALLING := run run-linux test test-linux check-unit check-kvm check-cli check-suite test-npt run-npt \
+	npt bench soak kvm-unit-tests
 ifneq ($(filter $(INSTALLING),$(MAKECMDGOALS)),)
 $(O)/flags: | deps
 endif
@@ -299,14 +340,26 @@ define here_or_lane
 	fi
 endef
 
-RUN_FILES := $(VKVM) $(HOST_CHECK) $(GUEST_BINS)
+RUN_FILES := $(VKVM) $(HOST_CHECK) $(LANE_HOLD) $(GUEST_BINS)
 LANE_RUN := build/vkvm run --stats build/guest/vkernel.elf
 LANE_TEST = env UNIT_ARGS='$(UNIT_ARGS)' VKVM_SOAK=$(LANE_SOAK) KVM_UNIT_TESTS=suite tests/run.sh \
 	-t $(LANE_TEST_SECONDS)
 HERE_TEST = UNIT_ARGS='$(UNIT_ARGS)' KVM_UNIT_TESTS='$(KVM_UNIT_TESTS)' tests/run.sh -b $(O)
 
+ifneq ($(IMAGE),)
+run: $(RUN_FILES)
+	@tests/image/run.sh -b $(O) -d $(NPT) -l '$(LANE_ARGS)' '$(IMAGE)' $(RUN_ARGS)
+else
 run: $(RUN_FILES)
 	$(call here_or_lane,$(RUN_FILES),$(VKVM) run --stats $(O)/guest/vkernel.elf,$(LANE_RUN))
+endif
+
+run-linux: $(RUN_FILES)
+	@tests/image/linux.sh -b $(O) -d $(NPT) -l '$(LANE_ARGS)' $(RUN_ARGS)
+
+# `make run-linux` as a newcomer types it, and what it must say.
+test-linux: $(RUN_FILES)
+	@tests/image/test.sh -b $(O) -d $(NPT)
 
 test: $(TEST_BINS)
 	$(call here_or_lane,$(TEST_BINS) $(TEST_FILES),$(HERE_TEST) unit cli kvm $(SUITE),\
@@ -357,8 +410,8 @@ bench: $(BENCH) $(VKVM) $(GUEST_BINS)
 
 # ------------------------------------------------------- sources, install
 
-ALL_SRCS := $(VMM_SRCS) $(MAIN_SRC) $(UNIT_SRCS) $(SANITIZER_SRCS) $(HOST_TEST_SRCS) \
-	$(HOST_RIG_SRCS) $(HOST_CHECK_SRCS) $(PTY_SRCS) $(BENCH_SRCS) $(GUEST_LIB_SRCS) \
+ALL_SRCS := $(VMM_SRCS) $(SANDBOX_TOOL_SRCS) $(SANDBOX_NONE_SRCS) $(MAIN_SRC) $(UNIT_SRCS) $(SANITIZER_SRCS) $(HOST_TEST_SRCS) \
+	$(HOST_RIG_SRCS) $(HOST_CHECK_SRCS) $(LANE_HOLD_SRCS) $(PTY_SRCS) $(BENCH_SRCS) $(GUEST_LIB_SRCS) \
 	$(GUEST_TESTS:%=guest/tests/%.c) \
 	$(foreach g,$(GUEST_IMAGES),$(GUEST_$(g)_SRCS))
 
@@ -371,7 +424,7 @@ lint: lint-deps
 
 format:
 	@tests/deps.sh clang-format
-	find vmm guest tests -name '*.[ch]' -exec $(CLANG_FORMAT) -i {} +
+	find vmm guest tests tools -name '*.[ch]' -exec $(CLANG_FORMAT) -i {} +
 
 install: all
 	$(INSTALL) -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/vkvm \
@@ -389,6 +442,7 @@ help:
 
 #h make            build vkvm and the guest images under build/
 #h make run        install what is missing, build, run the tiny guest kernel
+#h make run-linux  the same with Debian's kernel and a shell
 #h make test       install what is missing, build, run all tests
 #h
 #h make deps       install the packages needed to build and test (Debian)
@@ -396,6 +450,7 @@ help:
 #h make check-cli  the tests of the vkvm program
 #h make check-kvm  the tests under KVM
 #h make test-npt   all tests in the NPT lane: QEMU emulating a CPU with nested paging
+#h make test-linux one boot by make run-linux, and what it must say
 #h make run-npt    the tiny guest kernel in the NPT lane
 #h make soak       what takes minutes: hammering, repetitions, the lane whole
 #h make check-suite  what is quick of kvm-unit-tests, with KVM_UNIT_TESTS=DIRECTORY
@@ -415,13 +470,16 @@ help:
 #h BENCH_ARGS      rounds and groups of the benchmark, for example '15 touch fault'
 #h UNIT_ARGS       arguments of the unit tests, for example --filter='vpte/*'
 #h LINT_STEPS      which checks of tests/lint/run.sh (all)
-#h LANE_GROUPS     groups of tests that test-npt runs (unit cli kvm)
+#h LANE_GROUPS     groups of tests that test-npt runs (unit cli kvm), see tests/run.sh
 #h SOAK_STEPS      which steps of tests/soak.sh (all)
 #h KVM_UNIT_TESTS  where kvm-unit-tests is built; `make test` then runs what is quick of it
 #h KUT_ENTRIES, KUT_SECONDS  which entries (all), and how long each may take (40)
+#h IMAGE           what make run runs instead
+#h RUN_ARGS        options of vkvm run for make run IMAGE=... and make run-linux
+#h COMMANDS        what the shell of make run-linux does, instead of asking you
 #h LANE_ARGS       options of tests/npt/lane.sh, for example '-m 4096'
 
-.PHONY: all deps run test check-unit check-cli check-kvm check-suite kvm-unit-tests npt test-npt run-npt \
-	soak bench lint lint-deps format install clean help FORCE
+.PHONY: all deps run run-linux test test-linux check-unit check-cli check-kvm check-suite \
+	kvm-unit-tests npt test-npt run-npt soak bench lint lint-deps format install clean help FORCE
 
 -include $(shell find $(O)/obj -name '*.d' 2>/dev/null)

@@ -7,7 +7,7 @@
  *   -b  start the command in the background (`&`), and bring it to the foreground (`fg`) later
  *   -g  let it go on in the background (`bg`) when it stops for the first time, then `fg`
  *   -w  wait so many milliseconds before it is continued after its first stop
- *   -k  a key to press, by its code (3 is Ctrl-C)
+ *   -k  keys to press, by their codes (3 is Ctrl-C), with commas between them: all at once
  *   -s  a signal to send to the command, by its number
  *   -t  one to send to a thread of it that is not its first
  *
@@ -47,7 +47,7 @@
 
 struct action {
     char option; /* k, s, t */
-    int value;
+    const char *value;
 };
 
 struct session {
@@ -168,17 +168,33 @@ other_thread(const struct session *s)
     return thread;
 }
 
+/* All keys in one piece, as a paste comes. */
+static void
+press(const struct session *s, const char *codes)
+{
+    unsigned char keys[256];
+    ssize_t n = 0;
+    char *end;
+
+    for (const char *p = codes; n < (ssize_t)sizeof(keys); p = end + 1) {
+        keys[n++] = (unsigned char)strtoul(p, &end, 10);
+        if (*end != ',')
+            break;
+    }
+    check(write(s->master, keys, (size_t)n) == n, "write");
+}
+
 static void
 act(const struct session *s, const struct action *action)
 {
-    const unsigned char key = (unsigned char)action->value;
+    int signal = atoi(action->value);
 
     if (action->option == 'k')
-        check(write(s->master, &key, 1) == 1, "write");
+        press(s, action->value);
     else if (action->option == 's')
-        check(kill(s->command, action->value) == 0, "kill");
+        check(kill(s->command, signal) == 0, "kill");
     else
-        check(tgkill(s->command, other_thread(s), action->value) == 0, "tgkill");
+        check(tgkill(s->command, other_thread(s), signal) == 0, "tgkill");
 }
 
 /* Do the next action when line editing has gone off. */
@@ -305,7 +321,7 @@ take_option(struct session *s, int option)
     case 't':
         if (s->nactions == ACTIONS_MAX)
             return false;
-        s->actions[s->nactions++] = (struct action){ (char)option, atoi(optarg) };
+        s->actions[s->nactions++] = (struct action){ (char)option, optarg };
         return true;
     default:
         return false;

@@ -52,23 +52,23 @@ test_terminal() {
     elf keycrash "$await_key\\017\\013" # ud2, and there is no handler
     terminal 'a key reaches the guest at once, and its exit restores the terminal' 7 '' 120 \
         "$work/key"
-    terminal 'Ctrl-C restores the terminal' 130 'ended by signal 2' 3 "$work/spin"
-    terminal 'Ctrl-\ restores the terminal' 131 'ended by signal 3' 28 "$work/spin"
+    terminal 'Ctrl-C restores the terminal' 130 'ended by signal 2' 3 --escape none "$work/spin"
+    terminal 'Ctrl-\ restores the terminal' 131 'ended by signal 3' 28 --escape none "$work/spin"
     terminal 'a timeout restores the terminal' 124 '' '' --timeout 1 "$work/spin"
     terminal 'a guest that crashes restores the terminal' 70 '' 120 "$work/keycrash"
-    terminal 'a stopped run restores the terminal, and takes it again' 7 '' '26 120' "$work/key"
+    terminal 'a stopped run restores the terminal, and takes it again' 7 '' '26 120' --escape none "$work/key"
     terminal 'Ctrl-C after a stop restores the terminal' 130 'ended by signal 2' '26 26 3' \
-        "$work/spin"
+        --escape none "$work/spin"
     terminal 'a run in the background leaves the terminal alone until it comes forward' 7 '' \
         '-b 120' "$work/key"
     terminal 'a run sent on in the background takes the terminal when it comes forward' 7 '' \
-        '-g 26 120' "$work/key"
-    terminal 'a run from the background stops and goes on' 7 '' '-b -g 26 120' "$work/key"
+        '-g 1,122 120' "$work/key"
+    terminal 'a run from the background stops and goes on' 7 '' '-b -g 1,122 120' "$work/key"
     if [ -n "${VKVM_LANE:-}" ]; then
         skip 'time and signals of a terminal' 'the lane is slow, and they are the same there'
         return
     fi
-    terminal 'time spent stopped does not count for the timeout' 7 '' '-w2500 26 120' \
+    terminal 'time spent stopped does not count for the timeout' 7 '' '-w2500 1,122 120' \
         --timeout 2 "$work/key"
     test_terminal_signals
 }

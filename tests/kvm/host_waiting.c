@@ -273,6 +273,47 @@ a_failure_that_a_worker_records_kicks_its_vcpu_at_once(void)
     machine_close();
 }
 
+/* A thread that is no vCPU's reads the window's first page: a system call is an access by the kernel. */
+static void *
+read_as_a_foreigner(void *argument)
+{
+    int *error = argument, pipes[2];
+
+    MUST(pipe(pipes) == 0);
+    *error =
+        write(pipes[1], kvm_pmap_host_address(m.kp, gpa_from_u64(WINDOW_GPA)), 1) == 1 ? 0 : -errno;
+    close(pipes[0]);
+    close(pipes[1]);
+    return NULL;
+}
+
+/* Nobody knows whose failure that is: whoever needs the page faults again. */
+static void
+a_failure_of_a_foreign_fault_that_waited_kicks_no_vcpu(void)
+{
+    struct guest g[2];
+    pthread_t thread;
+    struct fault_service *service;
+    int error;
+
+    foreign = true;
+    service = disk_machine_open(g, 2, 1);
+    disk.fails = true;
+    atomic_store(&m.map.handles_loss, true);
+    MUST(pthread_create(&thread, NULL, read_as_a_foreigner, &error) == 0);
+    disk_await(1);
+    disk_set_slow(false);
+    pthread_join(thread, NULL);
+    CHECK(error == -EFAULT);
+    CHECK(fault_service_take_foreign(service));
+    for (unsigned i = 0; i < 2; i++)
+        guest_close(&g[i]);
+    fault_service_stop(service, NULL);
+    CHECK(kicks == 0 && stray_kicks == 0 && fatals == 0);
+    disk.fails = foreign = false;
+    machine_close();
+}
+
 static void
 a_vm_may_end_while_faults_wait(void)
 {
@@ -386,6 +427,7 @@ static const struct rig_test tests[] = {
     RIG_TEST(a_vcpu_that_needs_zeros_does_not_wait_for_a_page_that_is_busy),
     RIG_TEST(nobody_waits_for_what_is_read_ahead),
     RIG_TEST(a_failure_that_a_worker_records_kicks_its_vcpu_at_once),
+    RIG_TEST(a_failure_of_a_foreign_fault_that_waited_kicks_no_vcpu),
     RIG_TEST(a_vm_may_end_while_faults_wait),
     RIG_TEST(without_a_worker_the_fault_thread_waits_itself_and_says_so_once),
     RIG_TEST(with_fewer_fault_threads_than_wanted_the_vm_runs_and_says_so),

@@ -10,6 +10,8 @@
 static _Atomic unsigned fatals;
 static _Atomic unsigned suspects;
 static _Atomic unsigned kicks;
+static _Atomic unsigned stray_kicks; /* of a vCPU that there is not */
+static unsigned service_nvcpus;
 static _Atomic unsigned warnings;
 static char fatal_message[256];
 static bool foreign; /* the next service expects threads that are no vCPU's */
@@ -48,6 +50,7 @@ on_kick(void *context, unsigned vcpu)
 {
     (void)context;
     kicks += vcpu == 0;
+    stray_kicks += vcpu >= service_nvcpus;
 }
 
 static inline int
@@ -68,7 +71,8 @@ service_start(unsigned nvcpus, unsigned nthreads, enum fault_placement placement
         .kick = on_kick,
     };
 
-    fatals = suspects = warnings = kicks = 0;
+    fatals = suspects = warnings = kicks = stray_kicks = 0;
+    service_nvcpus = nvcpus;
     fatal_message[0] = '\0';
     return fault_service_start(&config, service);
 }

@@ -74,14 +74,14 @@ step_headers() {
 # With optimization: some warnings come from the optimizer.
 # shellcheck disable=SC2086
 step_warnings() {
-    sources vmm tests | each gcc $HOST_FLAGS -O2 -Werror -c -o /dev/null
+    sources vmm tests tools | each gcc $HOST_FLAGS -O2 -Werror -c -o /dev/null
     sources guest | each gcc $GUEST_FLAGS -O2 -Werror -c -o /dev/null
-    sources vmm tests | each clang $HOST_FLAGS -Wthread-safety -O2 -Werror -c -o /dev/null
+    sources vmm tests tools | each clang $HOST_FLAGS -Wthread-safety -O2 -Werror -c -o /dev/null
     sources guest | each clang $GUEST_FLAGS -O2 -Werror -c -o /dev/null
 }
 
 step_format() {
-    find vmm guest tests -name '*.[ch]' | sort | each clang-format --dry-run -Werror
+    find vmm guest tests tools -name '*.[ch]' | sort | each clang-format --dry-run -Werror
 }
 
 # clang-tidy wants its flags behind the file's name.
@@ -91,7 +91,7 @@ tidy() {
 }
 
 step_tidy() {
-    sources vmm tests | tidy "$HOST_FLAGS -Wthread-safety -include $here/errno.h"
+    sources vmm tests tools | tidy "$HOST_FLAGS -Wthread-safety -include $here/errno.h"
     sources guest | tidy "$GUEST_FLAGS"
 }
 
@@ -107,7 +107,7 @@ step_cppcheck() {
         --suppress=nullPointer --suppress=uninitvar --suppress=memleak \
         --suppress=arrayIndexOutOfBoundsCond --suppress=invalidFunctionArg \
         --suppress=comparePointers --suppress=constStatement -j "$jobs" \
-        -I. -D__x86_64__ -D_GNU_SOURCE vmm guest
+        -I. -D__x86_64__ -D_GNU_SOURCE vmm guest tools
 }
 
 step_shell() {

@@ -16,7 +16,7 @@ forgotten() {
 }
 
 known=" $* "
-for file in $(find vmm guest tests -name '*.c' -o -name '*.S' | sort); do
+for file in $(find vmm guest tests tools -name '*.c' -o -name '*.S' | sort); do
     case $known in
     *" $file "*) ;;
     *) forgotten "$file" 'in no sources.mk' ;;

@@ -6,7 +6,7 @@
 
 set -eu
 
-found=$(find Makefile .clang-format .clang-tidy .ci vmm guest tests docs -type f \
+found=$(find Makefile .clang-format .clang-tidy .ci vmm guest tests tools docs -type f \
     ! -name '*.md' ! -name '*.png' ! -name '*.svg' -exec sh -c '
     for file; do
         head -n 2 "$file" | grep -q "SPDX-License-Identifier: BSD-2-Clause" || echo "$file"

@@ -16,6 +16,10 @@ UNIT_FILES := \
 	test_call.c \
 	test_cpuid.c \
 	test_debug.c \
+	test_description.c \
+	test_description_damage.c \
+	test_disk.c \
+	test_escape.c \
 	test_event_loop.c \
 	test_fdt.c \
 	test_file_pager.c \
@@ -46,10 +50,15 @@ UNIT_FILES := \
 	test_property.c \
 	test_report.c \
 	test_serial.c \
+	test_sandbox.c \
 	test_swap_pager.c \
 	test_swap_pager_failure.c \
 	test_uffd.c \
 	test_unpack.c \
+	test_virtio_blk.c \
+	test_virtio_hostile.c \
+	test_virtio_mmio.c \
+	test_virtqueue.c \
 	test_vm_copy.c \
 	test_vm_fault.c \
 	test_vm_fault_chain.c \
@@ -88,6 +97,7 @@ UNIT_FILES := \
 	test_walk.c \
 	test_workers.c \
 	test_x86_walk.c \
+	virtio_rig.c \
 	vpte_model.c \
 	world.c \
 	x86_walk_model.c

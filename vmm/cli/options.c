@@ -8,8 +8,10 @@
  */
 #include "vmm/cli/options.h"
 
+#include "vmm/cli/disk_options.h"
 #include "vmm/cli/map_options.h"
 #include "vmm/cli/value.h"
+#include "vmm/device/escape.h"
 #include "vmm/gdb/gdb_listen.h"
 
 #include <errno.h>
@@ -42,12 +44,14 @@ set_memory(struct run_options *options, const char *value, struct failure *failu
 
     if (status == CLI_OK)
         machine_set_memory(&options->config.machine, size);
+    options->has_memory = true;
     return status;
 }
 
 static int
 set_cpus(struct run_options *options, const char *value, struct failure *failure)
 {
+    options->has_cpus = true;
     return value_count("--cpus", value, 1, MACHINE_MAX_VCPUS, &options->config.machine.nvcpus,
                        failure);
 }
@@ -55,26 +59,22 @@ set_cpus(struct run_options *options, const char *value, struct failure *failure
 static int
 set_cpu(struct run_options *options, const char *value, struct failure *failure)
 {
-    struct cpu_features *features = &options->config.features;
-    const char *equals = strchr(value, '=');
-    int feature;
-
-    if (equals == NULL || (strcmp(equals, "=on") != 0 && strcmp(equals, "=off") != 0))
+    switch (cpu_features_add(&options->config.features, value)) {
+    case 0:
+        return CLI_OK;
+    case -EINVAL:
         return failure_set(failure, CLI_USAGE,
                            "--cpu=" FAILURE_NAME " says neither on nor off: give FEATURE=on or "
                            "FEATURE=off",
                            value);
-    feature = cpu_feature_find(value, (size_t)(equals - value));
-    if (feature < 0)
+    case -ENOENT:
         return failure_set(failure, CLI_USAGE,
                            "--cpu=" FAILURE_NAME " is unknown: give a name as /proc/cpuinfo has it",
                            value);
-    if (features->n == CPU_FEATURE_CHOICES)
+    default:
         return failure_set(failure, CLI_USAGE, "--cpu is given more than %u times",
                            CPU_FEATURE_CHOICES);
-    features->choices[features->n].feature = (unsigned)feature;
-    features->choices[features->n++].on = strcmp(equals, "=on") == 0;
-    return CLI_OK;
+    }
 }
 
 static int
@@ -99,6 +99,30 @@ set_swap(struct run_options *options, const char *value, struct failure *failure
     if (*value == '\0')
         return failure_set(failure, CLI_USAGE, "--swap= has no name: give a file or block device");
     options->host.swap = value;
+    return CLI_OK;
+}
+
+static int
+set_disk(struct run_options *options, const char *value, struct failure *failure)
+{
+    return disk_options_add(&options->config.machine, value, failure);
+}
+
+static int
+set_dtb(struct run_options *options, const char *value, struct failure *failure)
+{
+    (void)failure;
+    options->dtb = value;
+    return CLI_OK;
+}
+
+static int
+set_dump_dtb(struct run_options *options, const char *value, struct failure *failure)
+{
+    if (*value == '\0')
+        return failure_set(failure, CLI_USAGE,
+                           "--dump-dtb= has no name: give a file, or - for standard output");
+    options->dump_dtb = value;
     return CLI_OK;
 }
 
@@ -209,6 +233,15 @@ set_no_fast_fault(struct run_options *options, const char *value, struct failure
 }
 
 static int
+set_no_sandbox(struct run_options *options, const char *value, struct failure *failure)
+{
+    (void)value;
+    (void)failure;
+    options->host.sandbox = false;
+    return CLI_OK;
+}
+
+static int
 set_fault_threads(struct run_options *options, const char *value, struct failure *failure)
 {
     return value_count("--fault-threads", value, 1, OPTIONS_FAULT_THREADS_MAX,
@@ -232,6 +265,30 @@ set_placement(struct run_options *options, const char *value, struct failure *fa
     }
     return failure_set(failure, CLI_USAGE,
                        "--placement=" FAILURE_NAME " is unknown: give auto, spin or block", value);
+}
+
+/* KEY is the character that is pressed with Ctrl, alone or as people write it: a, ^a, Ctrl-a. */
+static int
+set_escape(struct run_options *options, const char *value, struct failure *failure)
+{
+    const char *key = value;
+
+    options->config.escape = ESCAPE_NONE;
+    if (strcmp(value, "none") == 0)
+        return CLI_OK;
+    if (strncasecmp(key, "ctrl-", 5) == 0)
+        key += 5;
+    else if (key[0] == '^' && key[1] != '\0')
+        key++;
+    if (key[0] != '\0' && key[1] == '\0' &&
+        ((key[0] >= 'a' && key[0] <= 'z') || (key[0] >= 'A' && key[0] <= '_'))) {
+        options->config.escape = (uint8_t)(key[0] & 0x1f);
+        return CLI_OK;
+    }
+    return failure_set(failure, CLI_USAGE,
+                       "--escape=" FAILURE_NAME " is no key: give a letter or one of [\\]^_, "
+                       "which is pressed with Ctrl, or none",
+                       value);
 }
 
 static int
@@ -292,6 +349,12 @@ static const struct {
       "map a file at [A, A+S), where a window could be; may be repeated; what the\n"
       "guest writes goes to the file (shared) or stays in the VM (private);\n"
       "ro: the guest cannot write" },
+    { "dtb", required_argument, "FILE", set_dtb,
+      "the machine is what this device tree describes; what other options say goes\n"
+      "before it or is added to it" },
+    { "dump-dtb", required_argument, "FILE", set_dump_dtb,
+      "write the device tree that describes the machine to FILE, or - for standard\n"
+      "output, and run nothing" },
     { "fdt", required_argument, "FILE", set_fdt,
       "give the guest this device tree instead of the built one" },
     { "fdt-overlay", required_argument, "FILE", set_fdt_overlay,
@@ -301,6 +364,10 @@ static const struct {
     { "initrd", required_argument, "FILE", set_initrd, "the initial RAM disk of a kernel" },
     { "module", required_argument, "FILE[,ARGS]", set_module,
       "a module for a multiboot or PVH image; may be repeated" },
+    { "disk", required_argument, "FILE[,ro][,discard]", set_disk,
+      "a virtio disk for a kernel: a file or block device, or nbd://HOST[:PORT][/EXPORT],\n"
+      "nbd+unix:///[EXPORT]?socket=PATH; ro: it is only read, discard: what the guest\n"
+      "discards takes no room any more; may be repeated" },
     { "load", required_argument, "ADDRESS", set_load,
       "IMAGE is a file without headers, and belongs there" },
     { "entry", required_argument, "ADDRESS[,real|protected|long]", set_entry,
@@ -327,6 +394,12 @@ static const struct {
           OPTIONS_FAULT_THREADS_MAX) " (default: chosen)" },
     { "placement", required_argument, "auto|spin|block", set_placement,
       "how fault threads wait: spin on other cores, or block (default auto)" },
+    { "escape", required_argument, "KEY|none", set_escape,
+      "the escape key on a terminal, a letter that is pressed with Ctrl (default a):\n"
+      "Ctrl-a x ends the VM, Ctrl-a c is a monitor, Ctrl-a h help; none: Ctrl-C ends\n"
+      "the VM" },
+    { "no-sandbox", no_argument, "", set_no_sandbox,
+      "for debugging: let the threads make any system call" },
     { "help", no_argument, "", set_help, "print this help (also -h)" },
 };
 
@@ -373,9 +446,11 @@ set_defaults(struct run_options *options)
         .host = {
             .prefault_pages = VM_PREFAULT_DEFAULT,
             .fast_fault = true,
+            .sandbox = true,
         },
         .config = {
             .placement = FAULT_PLACE_AUTO,
+            .escape = OPTIONS_ESCAPE_DEFAULT,
         },
     };
     machine_init(&options->config.machine);
@@ -404,6 +479,9 @@ options_parse_run(int argc, char **argv, struct run_options *options, struct fai
     if (options->gdb_wait && options->gdb == NULL)
         return failure_set(failure, CLI_USAGE,
                            "--gdb-wait waits for ever without --gdb: say where gdb attaches");
+    if (options->dump_dtb != NULL && (options->json || options->stats || options->gdb != NULL))
+        return failure_set(failure, CLI_USAGE,
+                           "--dump-dtb runs nothing: leave --json, --stats and --gdb out");
     status = map_options_check(&options->config, failure);
     if (status == CLI_OK)
         status = boot_options_check(&options->boot, failure);

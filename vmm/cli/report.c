@@ -126,8 +126,11 @@ text_sum(FILE *to, const char *name, uint64_t total, uint64_t sum)
 static void
 text_end(FILE *to, const struct vm_outcome *outcome, int exit_status)
 {
-    fprintf(to, "vkvm report\n  ended by: %s, exit status %d\n", report_end_name(outcome->end),
-            exit_status);
+    if (outcome == NULL)
+        fputs("vkvm report\n  running\n", to);
+    else
+        fprintf(to, "vkvm report\n  ended by: %s, exit status %d\n", report_end_name(outcome->end),
+                exit_status);
 }
 
 static void

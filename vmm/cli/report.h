@@ -26,7 +26,7 @@ const char *report_end_name(enum vm_end end);
 /* The exit status that tells how a VM ended (docs/vkvm.1). */
 int report_exit_status(const struct vm_outcome *outcome);
 
-/* Print the report as text. */
+/* Print the report as text; outcome is NULL while the VM runs. */
 void report_text(FILE *to, const struct vm_outcome *outcome, int exit_status,
                  const struct vm_report *report);
 

@@ -3,6 +3,8 @@ CLI_FILES := \
 	boot_options.c \
 	cli.c \
 	cmd_walk.c \
+	disk_options.c \
+	dtb.c \
 	map_options.c \
 	options.c \
 	report.c \
@@ -13,4 +15,5 @@ CLI_FILES := \
 	walk_options.c
 # ... and the verbs that need KVM: the unit tests leave them out.
 CLI_KVM_FILES := \
-	cmd_run.c
+	cmd_run.c \
+	monitor.c

@@ -6,8 +6,11 @@
  */
 #include "vmm/device/terminal.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -15,9 +18,9 @@
 static struct terminal *_Atomic terminal_taken;
 
 void
-terminal_init(struct terminal *terminal, int fd)
+terminal_init(struct terminal *terminal, int fd, bool all_keys)
 {
-    *terminal = (struct terminal){ .fd = fd };
+    *terminal = (struct terminal){ .fd = fd, .all_keys = all_keys };
 }
 
 /* Safe in a signal handler. */
@@ -36,12 +39,16 @@ same_modes(const struct termios *a, const struct termios *b)
 }
 
 static struct termios
-raw_modes(const struct termios *modes)
+raw_modes(const struct termios *modes, bool all_keys)
 {
     struct termios raw = *modes;
 
     raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
     raw.c_iflag &= ~(tcflag_t)(ICRNL | INLCR | IGNCR);
+    if (all_keys) {
+        raw.c_lflag &= ~(tcflag_t)(ISIG | IEXTEN);
+        raw.c_iflag &= ~(tcflag_t)(IXON | ISTRIP | BRKINT | PARMRK);
+    }
     raw.c_cc[VMIN] = 1;
     raw.c_cc[VTIME] = 0;
     return raw;
@@ -72,7 +79,7 @@ terminal_take(struct terminal *terminal)
     if (!atomic_compare_exchange_strong(&terminal_taken, &nobody, terminal))
         return true;
     terminal->taken = true;
-    terminal->raw = raw_modes(&now);
+    terminal->raw = raw_modes(&now, terminal->all_keys);
     if (tcsetattr(terminal->fd, TCSANOW, &terminal->raw) == 0 &&
         tcgetattr(terminal->fd, &terminal->raw) == 0)
         return true;
@@ -90,6 +97,30 @@ terminal_restore(struct terminal *terminal)
     give_back(terminal);
 }
 
+int
+terminal_open_output(int fd)
+{
+    char path[32];
+    int own;
+
+    if (!isatty(fd))
+        return -ENOTTY;
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    own = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (own < 0)
+        own = open("/dev/tty", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    return own < 0 ? -errno : own;
+}
+
+void
+terminal_restore_now(void)
+{
+    struct terminal *terminal = atomic_load(&terminal_taken);
+
+    if (terminal != NULL && is_foreground(terminal))
+        (void)tcsetattr(terminal->fd, TCSANOW, &terminal->saved);
+}
+
 /*
  * Restore, and let the signal do what it does by default: an instruction that faulted does so
  * again; what was sent is sent again, and comes when this returns.
@@ -97,11 +128,8 @@ terminal_restore(struct terminal *terminal)
 static void
 on_fault(int signal, siginfo_t *info, void *context)
 {
-    struct terminal *terminal = atomic_load(&terminal_taken);
-
     (void)context;
-    if (terminal != NULL && is_foreground(terminal))
-        (void)tcsetattr(terminal->fd, TCSANOW, &terminal->saved);
+    terminal_restore_now();
     if (info->si_code <= 0)
         (void)raise(signal);
 }

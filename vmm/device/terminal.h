@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The terminal that the guest's console stands on, made "raw-ish" while a VM runs: no line editing,
- * no echo, but Ctrl-C and Ctrl-Z stay signals.
+ * no echo, but Ctrl-C and Ctrl-Z stay signals; or raw: they are keys like all others, of which an
+ * escape key leads out (escape.h).  What is written is treated as before.
  *
  * It is ours only while this process is in its foreground; in the background its modes are
  * somebody else's, and neither taking nor restoring touches them.  The caller's thread blocks
@@ -19,13 +20,14 @@
 
 struct terminal {
     int fd;               /* (c) borrowed */
+    bool all_keys;        /* (c) raw: no key makes a signal */
     bool taken;           /* the modes are ours */
     struct termios saved; /* while taken: what to restore */
     struct termios raw;   /* while taken: what we made of it */
 };
 
-/* `fd` need not be a terminal: then nothing is ever done. */
-void terminal_init(struct terminal *terminal, int fd);
+/* `fd` need not be a terminal: then nothing is ever done.  all_keys: raw, not raw-ish. */
+void terminal_init(struct terminal *terminal, int fd, bool all_keys);
 
 /*
  * Make the terminal raw-ish, if this process is in its foreground and no other struct terminal of
@@ -42,5 +44,15 @@ void terminal_restore(struct terminal *terminal);
  * the process ends as it would have.  Signals that have a handler already keep it.
  */
 void terminal_guard(void);
+
+/* As terminal_restore, of the terminal that is taken, whoever has it.  In a signal handler. */
+void terminal_restore_now(void);
+
+/*
+ * A descriptor of its own for what vkvm itself has to say on the terminal of descriptor `fd`; a
+ * write to it never waits.  Owns: the caller closes it.
+ * Returns it, or -errno: -ENOTTY when fd is no terminal.
+ */
+int terminal_open_output(int fd) __attribute__((warn_unused_result));
 
 #endif

@@ -17,16 +17,11 @@
  * leaves to be done when its vCPU goes on already (vm_fault_end), as soon as there are two vCPUs.
  * Where no worker is to be had the thread does all that itself.
  *
- * Foreign messages: where KVM hands a vCPU's fault to a thread of the kernel's, that thread asks for
- * write access whatever the vCPU wants, and its id is no vCPU's, or is one by accident, as it is of
- * another PID namespace.  So nothing is done on its word.  A page that is not mapped is mapped for
- * reading, which may do.  When the thread comes again because it wants to write, it is made to
- * fail: the page becomes inaccessible, the thread gives up, the vCPU makes its access itself, fails, and
- * its instruction tells what it needs (fault_service_take_foreign).  What no instruction tells of, as
- * the processor's own use of tables and stacks, comes a third time, and then it is a write.
+ * Foreign messages, of threads that are no vCPU's: fault_foreign.h.
  *
- * Locks: each vCPU's record has its mutex (`failure`, fault_vcpu.h); the report of the faults that
- * waited has one (`report`), innermost.  Neither is held while a fault is resolved.
+ * Locks: each vCPU's record has its mutex (`failure`, fault_vcpu.h); each fault thread's report has
+ * one (`thread`), and so has the report of the faults that waited (`report`), both innermost.  None
+ * is held while a fault is resolved.
  */
 #include "vmm/kvm/fault_service.h"
 
@@ -34,10 +29,10 @@
 #include "vmm/base/limits.h"
 #include "vmm/base/workers.h"
 #include "vmm/kvm/delay_line.h"
+#include "vmm/kvm/fault_foreign.h"
 #include "vmm/kvm/fault_reader.h"
 #include "vmm/kvm/fault_vcpu.h"
 #include "vmm/kvm/kvm_compat.h"
-#include "vmm/kvm/thread_ids.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -63,16 +58,14 @@
 /* Workers for each vCPU: one for the fault it waits for, one for what the fault before left. */
 #define WORKERS_PER_VCPU 2u
 
-/* How many pages are remembered that a foreign thread could not write. */
-#define FOREIGN_REFUSED 256u
-
 struct fault_thread {
     struct fault_service *service; /* (c) borrowed */
     unsigned index;                /* (c) */
     pthread_t thread;              /* (c) */
     _Atomic bool ending;           /* (a) */
     struct fault_reader reader;    /* the thread's own */
-    struct fault_report report;    /* the thread's own: messages answered without waiting */
+    struct vm_mutex lock;          /* thread: nobody but a reader of the report ever meets it */
+    struct fault_report report;    /* thread: messages answered without waiting */
 };
 
 struct fault_service {
@@ -84,16 +77,14 @@ struct fault_service {
     _Atomic bool fatal_said;            /* (a) */
     _Atomic unsigned nfailing;          /* (a) vCPUs whose failure waits to be taken */
     _Atomic bool warned;                /* (a) of a worker that could not be made */
-    /* (a) Pages, + 1, that a foreign write was refused for. */
-    _Atomic uint64_t refused[FOREIGN_REFUSED];
-    bool ids_tell;                /* (c) a message with a vCPU's thread id is that vCPU's */
-    struct fault_vcpu *vcpus;     /* (c) owned, config.nvcpus, then one for all foreign threads */
-    unsigned nthreads;            /* start's and stop's: threads made, or to be made */
-    _Atomic bool few_threads;     /* (a) fewer than vCPUs */
-    struct fault_thread *threads; /* (c) owned, nthreads */
-    struct workers *workers;      /* (c) owned */
-    struct vm_mutex lock;         /* report */
-    struct fault_report waited;   /* report: messages answered after waiting */
+    struct fault_foreign foreign;       /* see there */
+    struct fault_vcpu *vcpus;           /* (c) owned, config.nvcpus */
+    unsigned nthreads;                  /* start's and stop's: threads made, or to be made */
+    _Atomic bool few_threads;           /* (a) fewer than vCPUs */
+    struct fault_thread *threads;       /* (c) owned, nthreads */
+    struct workers *workers;            /* (c) owned */
+    struct vm_mutex lock;               /* report */
+    struct fault_report waited;         /* report: messages answered after waiting */
 };
 
 /* One message on its way to its answer. */
@@ -128,26 +119,19 @@ say_fatal(struct fault_service *service, const char *format, ...)
 
 /* --- vCPU records -------------------------------------------------------- */
 
-/* What is known of threads that are no vCPU's. */
-static struct fault_vcpu *
-foreign_record(struct fault_service *service)
-{
-    return &service->vcpus[service->config.nvcpus];
-}
-
 static struct fault_vcpu *
 vcpu_of_tid(struct fault_service *service, pid_t tid)
 {
     for (unsigned i = 0; i < service->config.nvcpus; i++)
         if (atomic_load_explicit(&service->vcpus[i].tid, memory_order_relaxed) == tid)
             return &service->vcpus[i];
-    return foreign_record(service);
+    return &service->foreign.record;
 }
 
 static bool
 is_foreign(const struct fault *fault)
 {
-    return fault->vcpu == foreign_record(fault->service);
+    return fault->vcpu == &fault->service->foreign.record;
 }
 
 /* The vCPU's fault was answered, by a mapping of that generation or FAULT_NO_MAPPING. */
@@ -284,12 +268,15 @@ count_message(struct fault_report *report, const struct fault *fault, enum answe
 /*
  * A failure was recorded by who does not look afterwards whether the vCPU comes for it: a worker,
  * or a fault thread that has more to do.  The fault threads may all sleep, and not look either.
+ * A foreign one is nobody's in particular: whoever needs the page faults there.
  */
 static void
 kick_failed(const struct fault *fault)
 {
     struct fault_service *service = fault->service;
 
+    if (is_foreign(fault))
+        return;
     service->config.kick(service->config.context, (unsigned)(fault->vcpu - service->vcpus));
 }
 
@@ -370,9 +357,9 @@ identify(struct fault *fault, const struct uffd_msg *msg)
     uint64_t writes = UFFD_PAGEFAULT_FLAG_WP;
 
     fault->vcpu = vcpu_of_tid(service, (pid_t)msg->arg.pagefault.feat.ptid);
-    fault->unknown = service->config.foreign && (is_foreign(fault) || !service->ids_tell);
+    fault->unknown = fault_foreign_is_unknown(&service->foreign, !is_foreign(fault));
     if (fault->unknown)
-        fault->vcpu = foreign_record(service);
+        fault->vcpu = &service->foreign.record;
     else
         writes |= UFFD_PAGEFAULT_FLAG_WRITE;
     fault->access = (fault->flags & writes) != 0 ? VM_PROT_WRITE : VM_PROT_READ;
@@ -380,43 +367,29 @@ identify(struct fault *fault, const struct uffd_msg *msg)
         fault->number = atomic_fetch_add(&fault->vcpu->messages, 1) + 1;
 }
 
-/* Is this a write that might be none, and was not refused just before? */
-static bool
-refuses(const struct fault *fault)
-{
-    uint64_t page = gpa_to_u64(fault->gpa) >> PAGE_SHIFT;
-    _Atomic uint64_t *refused = &fault->service->refused[page % FOREIGN_REFUSED];
-
-    if (!fault->unknown || fault->access != VM_PROT_WRITE)
-        return false;
-    return atomic_exchange(refused, page + 1) != page + 1;
-}
-
-/* A write that came after it was refused. */
-static void
-forget_refusal(const struct fault *fault)
-{
-    uint64_t page = gpa_to_u64(fault->gpa) >> PAGE_SHIFT;
-
-    if (fault->unknown && fault->access == VM_PROT_WRITE)
-        atomic_store(&fault->service->refused[page % FOREIGN_REFUSED], 0);
-}
-
 /* Begin to resolve the fault, or refuse it. */
 static void
 start(struct fault *fault)
 {
     fault->wakeups = kvm_pmap_wakeups(fault->service->config.kpmap, fault->gpa);
-    if (refuses(fault)) {
+    if (fault->unknown && fault->access == VM_PROT_WRITE &&
+        fault_foreign_refuses_write(&fault->service->foreign, fault->gpa)) {
         fault->result = VM_PROTECTION;
         fault->info = (struct vm_fault_info){ .result = VM_PROTECTION,
                                               .access = fault->access,
                                               .gpa = fault->gpa };
         return;
     }
-    forget_refusal(fault);
     fault->result = vm_fault_start(fault->service->config.map, fault->gpa, fault->access,
                                    VM_FAULT_BURST, &fault->info, &fault->rest);
+}
+
+static void
+count_answered(struct fault_thread *thread, const struct fault *fault, enum answer given)
+{
+    vm_mutex_lock(&thread->lock);
+    count_message(&thread->report, fault, given);
+    vm_mutex_unlock(&thread->lock);
 }
 
 static void
@@ -437,7 +410,7 @@ handle_message(struct fault_thread *thread, const struct uffd_msg *msg)
     identify(&fault, msg);
     start(&fault);
     if (fault.result != VM_RETRY)
-        count_message(&thread->report, &fault, answer(&fault));
+        count_answered(thread, &fault, answer(&fault));
     if (fault.rest != NULL)
         finish_somewhere(&fault);
 }
@@ -465,8 +438,12 @@ static void *
 thread_main(void *argument)
 {
     struct fault_thread *thread = argument;
-    int error = serve(thread);
+    const struct fault_service_config *config = &thread->service->config;
+    int error;
 
+    if (config->begins != NULL)
+        config->begins(config->context);
+    error = serve(thread);
     if (error != 0)
         say_fatal(thread->service, "fault thread %u ended: %s", thread->index,
                   limits_explain(error).text);
@@ -520,7 +497,8 @@ init_records(struct fault_service *service)
 {
     vm_mutex_init(&service->lock);
     histogram_init(&service->waited.latency);
-    for (unsigned i = 0; i <= service->config.nvcpus; i++)
+    fault_foreign_init(&service->foreign, service->config.foreign);
+    for (unsigned i = 0; i < service->config.nvcpus; i++)
         fault_vcpu_init(&service->vcpus[i]);
     for (unsigned i = 0; i < service->nthreads; i++) {
         struct fault_thread *thread = &service->threads[i];
@@ -529,6 +507,7 @@ init_records(struct fault_service *service)
         fault_reader_init(&thread->reader, service->config.kvm->uffd, service->stop_fd,
                           service->spin, &thread->ending, &service->nfailing);
         histogram_init(&thread->report.latency);
+        vm_mutex_init(&thread->lock);
     }
 }
 
@@ -591,8 +570,7 @@ service_alloc(const struct fault_service_config *config, struct fault_service **
     service->delay.epoll_fd = -1;
     service->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     error = service->stop_fd < 0 ? -errno : 0;
-    service->ids_tell = !config->foreign || thread_ids_are_unique(THREAD_IDS_NAMESPACE);
-    service->vcpus = calloc(config->nvcpus + 1, sizeof(service->vcpus[0]));
+    service->vcpus = calloc(config->nvcpus, sizeof(service->vcpus[0]));
     service->threads = calloc(service->nthreads, sizeof(service->threads[0]));
     if (error == 0 && (service->vcpus == NULL || service->threads == NULL))
         error = -ENOMEM;
@@ -637,13 +615,19 @@ report_add(struct fault_report *to, const struct fault_report *from)
     histogram_merge(&to->latency, &from->latency);
 }
 
-/* No thread is left that could count anything. */
-static void
-make_report(const struct fault_service *service, struct fault_report *report)
+void
+fault_service_report(struct fault_service *service, struct fault_report *report)
 {
+    vm_mutex_lock(&service->lock);
     *report = service->waited;
-    for (unsigned i = 0; i < service->nthreads; i++)
-        report_add(report, &service->threads[i].report);
+    vm_mutex_unlock(&service->lock);
+    for (unsigned i = 0; i < service->nthreads; i++) {
+        struct fault_thread *thread = &service->threads[i];
+
+        vm_mutex_lock(&thread->lock);
+        report_add(report, &thread->report);
+        vm_mutex_unlock(&thread->lock);
+    }
 }
 
 void
@@ -654,10 +638,11 @@ fault_service_stop(struct fault_service *service, struct fault_report *report)
     join_threads(service);
     workers_destroy(service->workers);
     service->workers = NULL;
-    for (unsigned i = 0; i <= service->config.nvcpus; i++)
+    for (unsigned i = 0; i < service->config.nvcpus; i++)
         (void)take_failure(service, &service->vcpus[i], 0, &info);
+    (void)take_failure(service, &service->foreign.record, 0, &info);
     if (report != NULL)
-        make_report(service, report);
+        fault_service_report(service, report);
     service_free(service);
 }
 
@@ -685,7 +670,7 @@ fault_service_take_foreign(struct fault_service *service)
 {
     struct vm_fault_info info;
 
-    return take_failure(service, foreign_record(service), 0, &info);
+    return take_failure(service, &service->foreign.record, 0, &info);
 }
 
 void

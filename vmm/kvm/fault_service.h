@@ -61,6 +61,8 @@ struct fault_service_config {
     /* There are fewer threads than there should be, and `error` says why: faults may have to wait for
      * each other.  `message` lives for ever.  From fault_service_start or a fault thread. */
     void (*warn)(void *context, const char *message, int error);
+    /* A fault thread begins.  From it; NULL = nobody is told. */
+    void (*begins)(void *context);
     void *context;
 };
 
@@ -86,6 +88,9 @@ struct fault_report {
  * *report, if not NULL: what the service did.
  */
 void fault_service_stop(struct fault_service *service, struct fault_report *report);
+
+/* The same while it runs: what was done up to now.  Any thread. */
+void fault_service_report(struct fault_service *service, struct fault_report *report);
 
 /* The calling thread is vCPU `index` from now on (its thread id is in the messages). */
 void fault_service_attach(struct fault_service *service, unsigned index);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 KVM_FILES := \
 	delay_line.c \
+	fault_foreign.c \
 	fault_reader.c \
 	fault_service.c \
 	fault_vcpu.c \

@@ -4,6 +4,7 @@
  */
 #include "vmm/vm/pageout_thread.h"
 
+#include "vmm/vm/sandbox.h"
 #include "vmm/vpagetable/vm_pageout.h"
 
 #include <signal.h>
@@ -11,7 +12,14 @@
 static void *
 thread_main(void *argument)
 {
-    vm_pageout_run(argument);
+    const struct pageout_thread *thread = argument;
+
+    int error = thread->confined ? sandbox_enter(SANDBOX_PAGEOUT) : 0;
+
+    if (error != 0)
+        thread->sys->pageout_error(thread->sys->pageout_error_context,
+                                   "page-out runs without its sandbox", error);
+    vm_pageout_run(thread->sys);
     return NULL;
 }
 
@@ -27,17 +35,17 @@ fill_signals(sigset_t *set)
 }
 
 int
-pageout_thread_start(struct vm_system *sys, struct pageout_thread *thread)
+pageout_thread_start(struct vm_system *sys, bool confined, struct pageout_thread *thread)
 {
     sigset_t blocked, saved;
     int error;
 
-    *thread = (struct pageout_thread){ .sys = sys };
+    *thread = (struct pageout_thread){ .sys = sys, .confined = confined };
     if (sys->ram_budget == UINT64_MAX)
         return 0;
     fill_signals(&blocked);
     (void)pthread_sigmask(SIG_SETMASK, &blocked, &saved);
-    error = pthread_create(&thread->thread, NULL, thread_main, sys);
+    error = pthread_create(&thread->thread, NULL, thread_main, thread);
     (void)pthread_sigmask(SIG_SETMASK, &saved, NULL);
     thread->running = error == 0;
     return -error;

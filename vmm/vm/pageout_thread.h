@@ -14,15 +14,17 @@ struct pageout_thread {
     struct vm_system *sys; /* borrowed */
     pthread_t thread;
     bool running;
+    bool confined; /* (c) in the sandbox */
 };
 
 /*
- * Start the thread, unless the system has no RAM budget and memory is never short.
- * It takes no signals but those that its own errors raise: the others are for whoever waits for
+ * Start the thread, unless the system has no RAM budget and memory is never short.  `confined`: in
+ * the sandbox (sandbox.h); when it cannot be, sys->pageout_error is told and it runs without.  It
+ * takes no signals but those that its own errors raise: the others are for whoever waits for
  * them.
  * Returns 0 or the negative errno of pthread_create; then there is nothing to stop.
  */
-int pageout_thread_start(struct vm_system *sys, struct pageout_thread *thread)
+int pageout_thread_start(struct vm_system *sys, bool confined, struct pageout_thread *thread)
     __attribute__((warn_unused_result));
 
 /* Stop the thread, for good, and wait until a scan under way is over. */

@@ -6,10 +6,14 @@ VM_FILES := \
 	pageout_thread.c \
 	pc.c \
 	port_input.c \
+	sandbox.c \
+	screen.c \
 	vcpu.c \
 	vcpu_exit.c \
 	vcpu_gate.c \
 	vm.c \
+	vm_disk.c \
 	vm_host.c \
+	vm_keys.c \
 	vm_parts.c \
 	vm_watch.c

@@ -232,6 +232,7 @@ thread_main(void *argument)
     timer_t timer;
     int error;
 
+    vm->ops->begins(vm->context);
     fault_service_attach(vm->service, vcpu->index);
     if (arch_vcpu_init(&vcpu->arch, &vm->start, &failure) != 0)
         vm->ops->end(vm->context, VCPU_END_FAILED, failure.message);

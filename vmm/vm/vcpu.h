@@ -43,6 +43,8 @@ enum vcpu_end_cause {
 
 /* What a vCPU needs of the VM around it; called by the vCPU's thread. */
 struct vcpu_ops {
+    /* The thread begins. */
+    void (*begins)(void *context);
     /* HLT: returns when the VM is ending; rests meanwhile when it is to pause. */
     void (*halt)(void *context, struct vcpu *vcpu);
     void (*end)(void *context, enum vcpu_end_cause cause, const char *message);
@@ -84,8 +86,8 @@ struct vcpu_last_input {
 };
 
 struct vcpu_counters {
-    uint64_t mmio;
-    uint64_t efault;
+    _Atomic uint64_t mmio;          /* (a) */
+    _Atomic uint64_t efault;        /* (a) */
     _Atomic uint64_t exceptions_pf; /* (a) */
     _Atomic uint64_t exceptions_ve; /* (a) */
 };
@@ -105,7 +107,7 @@ struct vcpu {
     struct vcpu_watch watch;       /* own: of checks */
     struct vcpu_watch interrupted; /* own: of signals that ended KVM_RUN */
     struct vcpu_watch refused;     /* own: entries that KVM refused without a reason */
-    uint64_t refused_at;           /* own: when KVM_RUN was entered again after the last one, ns */
+    uint64_t refused_at;           /* own: thread's time when KVM_RUN was entered after it, ns */
     uint64_t unexplained_rip;      /* own: last failure that the instruction did not explain */
     gpa_t unexplained_gpa;         /* own */
     struct vcpu_last_input last_input; /* own */

@@ -25,9 +25,10 @@
 
 /* Why the vCPUs of a VM pause: a bit each. */
 enum vcpu_pause {
-    VCPU_PAUSE_STOP = 0x1,    /* the process stops with its terminal (Ctrl-Z) */
-    VCPU_PAUSE_DEBUG = 0x2,   /* a debugger looks at the VM */
-    VCPU_PAUSE_SNAPSHOT = 0x4 /* its state is being saved or cloned */
+    VCPU_PAUSE_STOP = 0x1,     /* the process stops with its terminal (Ctrl-Z) */
+    VCPU_PAUSE_DEBUG = 0x2,    /* a debugger looks at the VM */
+    VCPU_PAUSE_SNAPSHOT = 0x4, /* its state is being saved or cloned */
+    VCPU_PAUSE_MONITOR = 0x8   /* somebody typed `pause` */
 };
 
 struct vcpu_gate {
@@ -43,6 +44,12 @@ struct vcpu_gate {
 /* `rested`, which may be NULL, must not sleep and takes no lock of the VM. */
 void vcpu_gate_init(struct vcpu_gate *gate, void (*rested)(void *context), void *context);
 void vcpu_gate_fini(struct vcpu_gate *gate);
+
+/*
+ * A thread that is no vCPU's, a device's, is about to do something that the guest can see, and
+ * counts as running until vcpu_gate_remove.  Waits while the gate is closed; without locks.
+ */
+void vcpu_gate_enter(struct vcpu_gate *gate);
 
 /* A thread that passes the gate is about to begin, or could not, or is gone. */
 void vcpu_gate_add(struct vcpu_gate *gate);

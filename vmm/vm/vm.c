@@ -177,6 +177,22 @@ vm_console_write(struct vm *vm, const void *bytes, size_t size)
                limits_explain(error).text);
 }
 
+void
+vm_confine(struct vm *vm, enum sandbox_thread kind)
+{
+    int error = vm->host->config.sandbox ? sandbox_enter(kind) : 0;
+
+    if (error != 0)
+        vm_end(vm, VM_END_FAILED, 0, "cannot confine a thread: %s: --no-sandbox runs without",
+               limits_explain(error).text);
+}
+
+static void
+on_vcpu_begins(void *context)
+{
+    vm_confine(context, SANDBOX_VCPU);
+}
+
 static void
 on_vcpu_end(void *context, enum vcpu_end_cause cause, const char *message)
 {
@@ -242,6 +258,7 @@ on_trap(void *context, struct vcpu *vcpu, bool in_place)
 }
 
 static const struct vcpu_ops vm_vcpu_ops = {
+    .begins = on_vcpu_begins,
     .halt = on_halt,
     .end = on_vcpu_end,
     .trap = on_trap,
@@ -279,6 +296,12 @@ on_warning(void *context, const char *message, int error)
     vm_warn_line(vm->config.warn, vm->config.warn_context, message, error);
 }
 
+static void
+on_fault_thread(void *context)
+{
+    vm_confine(context, SANDBOX_FAULT);
+}
+
 static int
 start_service(struct vm *vm)
 {
@@ -294,6 +317,7 @@ start_service(struct vm *vm)
         .suspect = on_suspect,
         .kick = on_kick,
         .warn = on_warning,
+        .begins = on_fault_thread,
         .context = vm,
     };
 
@@ -328,18 +352,20 @@ join_vcpus(struct vm *vm)
 static void
 run_vcpus(struct vm *vm, struct vm_watch *watch)
 {
-    uint64_t started = clock_now_ns();
     unsigned i;
     int error = 0;
 
+    vm->run_started_ns = clock_now_ns();
     for (i = 0; i < vm->config.machine.nvcpus && error == 0; i++)
         error = vcpu_start(&vm->vcpus[i]);
     if (error != 0)
         vm_end(vm, VM_END_FAILED, 0, "cannot start a vCPU thread: %s",
                limits_explain_thread(error).text);
+    vm_confine(vm, SANDBOX_LOOP);
     vm_watch_run(watch);
     join_vcpus(vm);
-    vm->run_ns = clock_now_ns() - started;
+    vm->run_ns = clock_now_ns() - vm->run_started_ns;
+    vm->run_started_ns = 0;
 }
 
 /* No guest instruction runs any more.  Nothing that may take long comes before this. */
@@ -376,6 +402,20 @@ write_files_back(struct vm *vm)
 }
 
 static int
+start_disks(struct vm *vm)
+{
+    return vm->disks == NULL ? 0 : vm_disks_start(vm->disks);
+}
+
+/* The VM has ended. */
+static void
+stop_disks(struct vm *vm)
+{
+    if (vm->disks != NULL)
+        vm_disks_stop(vm->disks);
+}
+
+static int
 start_debugger(struct vm *vm, struct vm_watch *watch)
 {
     const struct vm_debug_ops *debug = vm->config.debug;
@@ -405,19 +445,23 @@ vm_run(struct vm *vm, struct vm_outcome *outcome)
     if (error == 0)
         error = start_debugger(vm, &watch);
     if (error == 0)
+        error = start_disks(vm);
+    if (error == 0)
         error = start_service(vm);
     if (error == 0)
         run_vcpus(vm, &watch);
+    else
+        vm_end(vm, VM_END_FAILED, 0, "cannot start: %s", limits_explain_thread(error).text);
     finish_debugger(vm);
     /* A signal that comes from here on ends the process: what is left may take long. */
     vm_watch_fini(&watch);
-    if (error == 0) {
+    if (error == 0)
         tell_ended(vm);
+    stop_disks(vm);
+    if (error == 0) {
         kvm_pmap_abort(vm->kpmap);
         stop_service(vm);
         write_files_back(vm);
-    } else {
-        vm_end(vm, VM_END_FAILED, 0, "cannot start: %s", limits_explain_thread(error).text);
     }
     *outcome = vm->outcome;
 }
@@ -462,7 +506,7 @@ vm_report_get(struct vm *vm, struct vm_report *report)
     unsigned i = 0;
 
     memset(report, 0, sizeof(*report));
-    report->run_ns = vm->run_ns;
+    report->run_ns = vm->run_started_ns != 0 ? clock_now_ns() - vm->run_started_ns : vm->run_ns;
     report->create_ns = vm->create_ns;
     report->memory_size = machine_memory_size(&vm->config.machine);
     report->resident_pages = atomic_load(&vm->host->sys.resident_pages);
@@ -483,6 +527,8 @@ vm_report_get(struct vm *vm, struct vm_report *report)
     report->exits_console = count_exits(vm, MACHINE_CONSOLE);
     for (i = 0; i < vm->config.machine.nvcpus; i++)
         add_counters(&vm->vcpus[i].counters, report);
+    if (vm->shared.service != NULL)
+        fault_service_report(vm->shared.service, &vm->faults);
     report->faults = vm->faults;
     kvm_pmap_statistics(vm->kpmap, &report->pmap);
 }

@@ -16,6 +16,8 @@
 #include "vmm/vpagetable/vm_fault.h"
 #include "vmm/x86_64/arch.h"
 
+#include <stdio.h>
+
 struct vm;      /* vm_internal.h */
 struct vm_host; /* vm_host.h */
 
@@ -79,6 +81,8 @@ struct vm_config {
      */
     bool exact_faults;
     struct cpu_features features; /* of the processors, other than KVM offers them */
+    uint8_t
+        escape;    /* the escape key on a terminal, escape.h; ESCAPE_NONE: raw-ish instead of raw */
     bool detached; /* leaves the process's signals and terminal alone: another VM has them */
 
     const struct vm_guest_ops *guest; /* borrowed; NULL = the guest can make no calls */
@@ -92,6 +96,14 @@ struct vm_config {
      */
     void (*warn)(void *context, const char *message);
     void *warn_context; /* borrowed */
+
+    /*
+     * A line was typed in the monitor: carry it out and print to `to`.  In vm_run's thread, whose
+     * event loop it must not hold up.  Returns whether the next line is the monitor's too, or the
+     * keys are the guest's again.  NULL = there is no monitor.
+     */
+    bool (*monitor)(void *context, struct vm *vm, const char *line, FILE *to);
+    void *monitor_context; /* borrowed */
 
     /*
      * Told once, in vm_run's thread, when no guest instruction runs any more and the terminal is
@@ -146,7 +158,8 @@ int vm_set_start(struct vm *vm, const struct arch_start *start, struct failure *
  * Run until the VM ends; once per VM.  Then what the guest wrote to shared files is written back; a
  * failure makes VM_END_FAILED of VM_END_GUEST.
  *
- * Unless `detached`, standard input, if it is a terminal, is raw-ish meanwhile (terminal.h), and
+ * Unless `detached`, standard input, if it is a terminal, is raw or raw-ish meanwhile (terminal.h,
+ * vm_keys.h), and
  * signals that would end the process end the VM instead, those that a fault raises excepted;
  * SIGTSTP pauses the VM first.  While pages are written back at the end, a signal ends the process
  * again.  The calling thread must be one that receives signals, so other
@@ -176,6 +189,7 @@ int vm_pause_start(struct vm *vm, enum vcpu_pause reason) __attribute__((warn_un
 /* Take the reason back; the vCPUs run on when no other holds. */
 void vm_resume(struct vm *vm, enum vcpu_pause reason);
 
+/* After vm_run; or in its thread, while it runs (`monitor`): what was done up to now. */
 void vm_report_get(struct vm *vm, struct vm_report *report);
 
 void vm_destroy(struct vm *vm);

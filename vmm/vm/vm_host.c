@@ -9,6 +9,7 @@
 
 #include "vmm/base/limits.h"
 #include "vmm/pager/swap_pager.h"
+#include "vmm/vm/sandbox.h"
 #include "vmm/vm/vm_internal.h"
 
 #include <errno.h>
@@ -163,7 +164,7 @@ unmake_system(struct vm_host *host)
 static int
 make_pageout(struct vm_host *host, struct failure *failure)
 {
-    int error = pageout_thread_start(&host->sys, &host->pageout);
+    int error = pageout_thread_start(&host->sys, host->config.sandbox, &host->pageout);
 
     if (error != 0)
         return failure_set(failure, error, "cannot start the page-out thread: %s",
@@ -177,15 +178,31 @@ unmake_pageout(struct vm_host *host)
     pageout_thread_stop(&host->pageout);
 }
 
+/* Without filters the VMs run all the same, which is said. */
+static int
+make_sandbox(struct vm_host *host, struct failure *failure)
+{
+    (void)failure;
+    if (!host->config.sandbox || sandbox_prepare(&host->sandbox_failure) == 0)
+        return 0;
+    host->config.sandbox = false;
+    host_warn(host, host->sandbox_failure.message, 0);
+    return 0;
+}
+
+static void
+unmake_sandbox(struct vm_host *host)
+{
+    (void)host;
+}
+
 /* The parts in the order they are made; they go in the reverse order. */
 static const struct vm_host_part {
     int (*make)(struct vm_host *host, struct failure *failure);
     void (*unmake)(struct vm_host *host);
 } vm_host_parts[] = {
-    { make_kvm, unmake_kvm },
-    { make_swap, unmake_swap },
-    { make_system, unmake_system },
-    { make_pageout, unmake_pageout },
+    { make_sandbox, unmake_sandbox }, { make_kvm, unmake_kvm },         { make_swap, unmake_swap },
+    { make_system, unmake_system },   { make_pageout, unmake_pageout },
 };
 #define VM_HOST_PARTS (sizeof(vm_host_parts) / sizeof(vm_host_parts[0]))
 

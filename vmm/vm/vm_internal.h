@@ -13,19 +13,22 @@
 #include "vmm/vm/file_map.h"
 #include "vmm/vm/pageout_thread.h"
 #include "vmm/vm/pc.h"
+#include "vmm/vm/sandbox.h"
 #include "vmm/vm/vcpu.h"
 #include "vmm/vm/vm.h"
+#include "vmm/vm/vm_disk.h"
 #include "vmm/vm/vm_host.h"
 
 struct vm_host {
-    struct vm_host_config config;  /* (c) */
-    struct kvm_host kvm;           /* (c) owned */
-    struct swap_device *swap;      /* (c) owned; NULL = none */
-    struct vm_system sys;          /* owned */
-    struct pageout_thread pageout; /* (c) owned */
-    _Atomic unsigned nvms;         /* (a) */
-    _Atomic unsigned quiet;        /* (a) VMs that told what they lose and are about to go */
-    _Atomic(const char *) warned;  /* (a) borrowed: the last warning; NULL = none yet */
+    struct vm_host_config config;   /* (c) */
+    struct failure sandbox_failure; /* (c) why there is no sandbox */
+    struct kvm_host kvm;            /* (c) owned */
+    struct swap_device *swap;       /* (c) owned; NULL = none */
+    struct vm_system sys;           /* owned */
+    struct pageout_thread pageout;  /* (c) owned */
+    _Atomic unsigned nvms;          /* (a) */
+    _Atomic unsigned quiet;         /* (a) VMs that told what they lose and are about to go */
+    _Atomic(const char *) warned;   /* (a) borrowed: the last warning; NULL = none yet */
 };
 
 struct vm {
@@ -40,6 +43,7 @@ struct vm {
     struct vcpu *vcpus;      /* (c) owned, config.machine.nvcpus */
     struct bus bus;          /* owned */
     struct pc *pc;           /* (c) owned; NULL = the machine is no PC */
+    struct vm_disks *disks;  /* (c) owned; NULL = none */
     struct console console;  /* owned */
     void *guest;             /* (c) what config.guest made */
     struct vcpu_vm shared;   /* what the vCPUs see; its service is owned, while vm_run runs */
@@ -54,6 +58,7 @@ struct vm {
 
     uint64_t started_ns;        /* (c) when vm_create began */
     uint64_t create_ns;         /* (c) */
+    uint64_t run_started_ns;    /* vm_run's; 0 = not running */
     uint64_t run_ns;            /* vm_run's */
     struct fault_report faults; /* vm_run's */
 };
@@ -83,6 +88,9 @@ void vm_end_parked(struct vm *vm, unsigned cpu);
 
 /* Does the VM end, or is it to pause?  A call that takes long returns to the guest then. */
 bool vm_is_stopping(struct vm *vm);
+
+/* Confine the calling thread if that is wanted; a failure ends the VM. */
+void vm_confine(struct vm *vm, enum sandbox_thread kind);
 
 /* How many exceptions all vCPUs were given because of faults.  Any thread. */
 uint64_t vm_exceptions(struct vm *vm);

@@ -80,6 +80,7 @@ take_terminal(struct vm_watch *watch)
     if (watch->vm->config.detached)
         return;
     event_timer_set(watch->look, terminal_take(&watch->terminal) ? 0 : LOOK_NS, LOOK_NS);
+    vm_keys_look(&watch->keys);
 }
 
 static void
@@ -127,6 +128,7 @@ stop_process(struct vm_watch *watch)
     uint64_t left = time_left(watch);
 
     terminal_restore(&watch->terminal);
+    vm_keys_look(&watch->keys);
     stop_self();
     take_terminal(watch);
     if (watch->deadline != 0)
@@ -234,17 +236,20 @@ vm_watch_init(struct vm_watch *watch, struct vm *vm)
     int error;
 
     *watch = (struct vm_watch){ .vm = vm };
-    terminal_init(&watch->terminal, STDIN_FILENO);
+    terminal_init(&watch->terminal, STDIN_FILENO, vm_keys_wanted(vm, STDIN_FILENO));
     block_signals(watch, &signals);
     if (!vm->config.detached)
         terminal_guard();
     error = event_loop_create(&watch->loop);
+    if (error == 0)
+        error = vm_keys_init(&watch->keys, vm, &watch->terminal, watch->loop);
     return error == 0 ? add_sources(watch, &signals) : error;
 }
 
 void
 vm_watch_fini(struct vm_watch *watch)
 {
+    vm_keys_fini(&watch->keys);
     if (watch->loop != NULL)
         event_loop_destroy(watch->loop);
     unblock_signals(watch);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What ends or stops a VM from outside: signals, the time-out, the terminal's job control.  A
+ * What ends or stops a VM from outside: signals, the time-out, the terminal's job control and keys.  A
  * client of an event loop, which runs in vm_run's own thread.
  *
  * Signals and the terminal belong to the process.  One VM of a process watches them; the others
@@ -16,6 +16,7 @@
 
 #include "vmm/base/event_loop.h"
 #include "vmm/device/terminal.h"
+#include "vmm/vm/vm_keys.h"
 
 #include <signal.h>
 #include <stdbool.h>
@@ -29,6 +30,7 @@ struct vm_watch {
     struct event_source *timeout; /* the time-out's timer */
     struct event_source *look;    /* looks whether the terminal has become ours */
     struct terminal terminal;     /* standard input */
+    struct vm_keys keys;          /* what is typed there */
     uint64_t deadline;            /* of the time-out, ns; 0 = none */
     bool stopping;                /* SIGTSTP came: the process stops when the vCPUs rest */
     sigset_t saved_mask;          /* the thread's mask before */

@@ -124,6 +124,30 @@ cpu_feature_find(const char *name, size_t size)
     return -ENOENT;
 }
 
+const char *
+cpu_feature_name(unsigned feature)
+{
+    return features_table[feature].name;
+}
+
+int
+cpu_features_add(struct cpu_features *features, const char *text)
+{
+    const char *equals = strchr(text, '=');
+    int feature;
+
+    if (equals == NULL || (strcmp(equals, "=on") != 0 && strcmp(equals, "=off") != 0))
+        return -EINVAL;
+    feature = cpu_feature_find(text, (size_t)(equals - text));
+    if (feature < 0)
+        return -ENOENT;
+    if (features->n == CPU_FEATURE_CHOICES)
+        return -ENOSPC;
+    features->choices[features->n].feature = (unsigned)feature;
+    features->choices[features->n++].on = strcmp(equals, "=on") == 0;
+    return 0;
+}
+
 static uint32_t *
 register_of(struct kvm_cpuid_entry2 *entry, enum reg reg)
 {
