@@ -13,15 +13,6 @@
 #define PCI_ADDRESS 0
 #define PCI_RESET 1
 #define PCI_RESET_NOW 0x04
-#define PCI_DATA 4
-#define PCI_DATA_SIZE 4
-
-#define PCI_ENABLE 0x80000000u
-#define PCI_REGISTER 0xFCu
-
-/* A host bridge of no special kind. */
-#define BRIDGE_ID 0x00081B36u    /* device, vendor */
-#define BRIDGE_CLASS 0x06000000u /* at 8: class, subclass, interface, revision */
 
 int
 keyboard_access(void *device, const struct bus_access *access)
@@ -41,31 +32,10 @@ keyboard_access(void *device, const struct bus_access *access)
     return 0;
 }
 
-/* A double word of configuration space, where a device is; all others read as ones. */
-static bool
-read_config(uint32_t address, uint32_t *value)
-{
-    if ((address & ~PCI_REGISTER) != PCI_ENABLE)
-        return false;
-    switch (address & PCI_REGISTER) {
-    case 0:
-        *value = BRIDGE_ID;
-        break;
-    case 8:
-        *value = BRIDGE_CLASS;
-        break;
-    default:
-        *value = 0;
-        break;
-    }
-    return true;
-}
-
 int
 pci_ports_access(void *device, const struct bus_access *access)
 {
     struct pci_ports *ports = device;
-    uint32_t value;
 
     for (unsigned i = 0; i < access->count; i++) {
         if (access->offset == PCI_ADDRESS && access->size == 4 && access->write)
@@ -75,10 +45,6 @@ pci_ports_access(void *device, const struct bus_access *access)
         else if (access->offset == PCI_RESET && access->size == 1 && access->write &&
                  (access_value(access, i) & PCI_RESET_NOW) != 0)
             ports->power.request(ports->power.context, POWER_RESET, 0, "port 0xcf9");
-        else if (access->offset >= PCI_DATA && !access->write &&
-                 access->offset + access->size <= PCI_DATA + PCI_DATA_SIZE &&
-                 read_config(ports->address, &value))
-            access_answer(access, i, value >> 8 * (access->offset - PCI_DATA));
     }
     return 0;
 }

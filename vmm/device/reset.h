@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What is left of two chips of a PC when nobody needs more: the ways to reset it, and a PCI bus with
- * nothing on it.
+ * What is left of two chips of a PC when nobody needs more: the ways to reset it.
  *
  * The keyboard controller (0x60 to 0x64) has no keyboard: its status is 0, and command 0xFE resets
- * the machine.  Behind the PCI ports (0xCF8 to 0xCFF) is a host bridge, function 0 of device 0 of bus 0,
- * since Linux complains where it finds none; all else of configuration space reads as ones.  Between
- * them is the reset control register, 0xCF9.
- * Sources: Intel 8042 commands; PCI Local Bus Specification 3.0, 3.2.2.3.2 and 6.2.1; Intel PCH data
- * sheet, RST_CNT.
+ * the machine.  The PCI ports (0xCF8 to 0xCFF) have no bus behind them: all of configuration space
+ * reads as ones; between them is the reset control register, 0xCF9.
+ * Sources: Intel 8042 commands; PCI Local Bus Specification 3.0, 3.2.2.3.2; Intel PCH data sheet,
+ * RST_CNT.
  * Locks: the bus range's.
  */
 #ifndef RESET_H
