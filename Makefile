@@ -40,7 +40,7 @@ all:
 # ---------------------------------------------------------------- sources
 
 # Each folder's sources.mk names its files, one a line.
-SOURCE_FOLDERS := vmm/base vmm/vpagetable vmm/pager vmm/kvm vmm/x86_64 vmm/device vmm/trace vmm/vm vmm/boot \
+SOURCE_FOLDERS := vmm/base vmm/vpagetable vmm/pager vmm/kvm vmm/x86_64 vmm/device vmm/trace vmm/trace_tool vmm/vm vmm/boot \
 	vmm/doorbell vmm/gdb vmm/cli guest/lib guest/hello guest/vkernel tests/unit tests/bench
 include $(SOURCE_FOLDERS:%=%/sources.mk)
 
@@ -61,6 +61,13 @@ VMM_SRCS := $(sort $(UNIT_VMM_SRCS) $(KVM_FILES:%=vmm/kvm/%) $(X86_64_FILES:%=vm
 SANDBOX_TABLE_SRCS := vmm/vm/sandbox_table.c
 SANDBOX_TOOL_SRCS := tools/sandbox_filters.c $(SANDBOX_TABLE_SRCS)
 SANDBOX_NONE_SRCS := vmm/vm/sandbox_none.c
+
+# vkvm-trace, a program of its own: what it is made of, but for its main.
+TRACE_TOOL_MAIN_SRC := vmm/trace_tool/trace_main.c
+TRACE_TOOL_ONLY_SRCS := $(TRACE_TOOL_FILES:%=vmm/trace_tool/%) $(TRACE_READER_FILES:%=vmm/trace/%)
+TRACE_TOOL_SRCS := $(TRACE_TOOL_ONLY_SRCS) vmm/base/failure.c vmm/base/file.c vmm/base/histogram.c \
+	vmm/base/json.c vmm/base/limits.c vmm/cli/cli.c vmm/cli/value.c vmm/trace/trace_record.c vmm/base/size_text.c \
+	vmm/vpagetable/vm_types.c
 
 UNIT_SRCS := $(UNIT_FILES:%=tests/unit/%)
 SANITIZER_SRCS := tests/unit/sanitizer.c
@@ -128,6 +135,7 @@ HOST_CFLAGS := $(STD) $(WARNINGS) -pthread $(SAN_FLAGS) $(CFLAGS)
 HOST_LDFLAGS := -pthread $(SAN_FLAGS) $(LDFLAGS)
 # libfdt has no .pc file on Debian 12, so none is asked for.
 HOST_LDLIBS := -lelf -lfdt -lbsd -lxxhash -lZydis -lZycore @$(O)/optional.libs $(LDLIBS)
+TRACE_TOOL_LDLIBS := -lelf -lxxhash $(LDLIBS)
 TEST_LDLIBS := -lcriterion
 # Calls that tests make fail: tests/unit/alloc_failure.c.
 WRAPPED := malloc calloc realloc reallocarray free mmap madvise mprotect memfd_create ftruncate \
@@ -152,7 +160,9 @@ objs = $(1:%=$(O)/obj/%.o)
 MADE_OBJS := $(O)/obj/made/sandbox_filters.c.o
 VMM_OBJS := $(call objs,$(VMM_SRCS)) $(MADE_OBJS)
 MAIN_OBJ := $(call objs,$(MAIN_SRC))
-UNIT_OBJS := $(call objs,$(UNIT_SRCS) $(UNIT_VMM_SRCS) $(SANDBOX_TABLE_SRCS)) $(MADE_OBJS)
+UNIT_OBJS := $(call objs,$(UNIT_SRCS) $(UNIT_VMM_SRCS) $(TRACE_TOOL_ONLY_SRCS) $(SANDBOX_TABLE_SRCS)) \
+	$(MADE_OBJS)
+TRACE_TOOL_OBJS := $(call objs,$(TRACE_TOOL_MAIN_SRC) $(TRACE_TOOL_SRCS))
 BENCH_OBJS := $(call objs,$(BENCH_SRCS))
 HOST_CHECK_OBJS := $(call objs,$(HOST_CHECK_SRCS))
 PTY_OBJS := $(call objs,$(PTY_SRCS))
@@ -162,6 +172,7 @@ endif
 GUEST_LIB_OBJS := $(call objs,$(GUEST_LIB_SRCS))
 
 VKVM := $(O)/vkvm
+VKVM_TRACE := $(O)/vkvm-trace
 UNIT := $(O)/tests/unit
 HOST_TEST_BINS := $(HOST_TESTS:%=$(O)/tests/%)
 GUEST_BINS := $(GUEST_IMAGES:%=$(O)/guest/%.elf)
@@ -169,9 +180,9 @@ GUEST_TEST_BINS := $(GUEST_TESTS:%=$(O)/guest/tests/%.elf)
 BENCH := $(O)/bench
 HOST_CHECK := $(O)/host_check
 PTY := $(O)/tests/pty
-TEST_BINS := $(VKVM) $(HOST_CHECK) $(PTY) $(UNIT) $(HOST_TEST_BINS) $(GUEST_BINS) $(GUEST_TEST_BINS)
+TEST_BINS := $(VKVM) $(VKVM_TRACE) $(HOST_CHECK) $(PTY) $(UNIT) $(HOST_TEST_BINS) $(GUEST_BINS) $(GUEST_TEST_BINS)
 
-all: $(VKVM) $(GUEST_BINS)
+all: $(VKVM) $(VKVM_TRACE) $(GUEST_BINS)
 
 ifneq ($(V),)
 Q :=
@@ -247,6 +258,9 @@ endef
 
 $(VKVM): $(MAIN_OBJ) $(VMM_OBJS) Makefile
 	$(link) $(HOST_LDLIBS)
+
+$(VKVM_TRACE): $(TRACE_TOOL_OBJS) Makefile
+	$(link) $(TRACE_TOOL_LDLIBS)
 
 $(HOST_CHECK): $(HOST_CHECK_OBJS) Makefile
 	$(link) $(HOST_LDLIBS)
@@ -371,9 +385,10 @@ format:
 	find vmm guest tests tools -name '*.[ch]' -exec $(CLANG_FORMAT) -i {} +
 
 install: all
-	$(INSTALL) -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/vkvm \
+	$(INSTALL) -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/vkvm $(DESTDIR)$(PREFIX)/libexec/vkvm \
 		$(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/share/man/man1
 	$(INSTALL) -m 755 $(VKVM) $(DESTDIR)$(PREFIX)/bin/vkvm
+	$(INSTALL) -m 755 $(VKVM_TRACE) $(DESTDIR)$(PREFIX)/libexec/vkvm/vkvm-trace
 	$(INSTALL) -m 644 $(GUEST_BINS) $(DESTDIR)$(PREFIX)/lib/vkvm
 	$(INSTALL) -m 644 guest/include/vkvm_abi.h $(DESTDIR)$(PREFIX)/include/vkvm_abi.h
 	$(INSTALL) -m 644 docs/vkvm.1 $(DESTDIR)$(PREFIX)/share/man/man1/vkvm.1
