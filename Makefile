@@ -93,7 +93,7 @@ GUEST_TESTS := $(patsubst guest/tests/%.c,%,$(wildcard guest/tests/*.c))
 
 # Scripts and data the NPT lane needs besides the programs.
 TEST_FILES := docs/vkvm.1 tests/cli/boot.sh tests/cli/gdb.sh tests/cli/limits.sh tests/cli/monitor.sh \
-	tests/cli/odd.sh tests/cli/run.sh tests/cli/terminal.sh tests/cli/walk.sh tests/kvm/run.sh \
+	tests/cli/odd.sh tests/cli/record.sh tests/cli/run.sh tests/cli/terminal.sh tests/cli/walk.sh tests/kvm/run.sh \
 	tests/kvm/tests.cfg tests/run.sh
 
 # --------------------------------------------------------------- packages

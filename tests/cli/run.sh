@@ -504,6 +504,8 @@ test_guests() {
 . "$(dirname "$0")/gdb.sh"
 # shellcheck source=tests/cli/limits.sh
 . "$(dirname "$0")/limits.sh"
+# shellcheck source=tests/cli/record.sh
+. "$(dirname "$0")/record.sh"
 # shellcheck source=tests/cli/boot.sh
 . "$(dirname "$0")/boot.sh"
 
@@ -518,6 +520,7 @@ test_walk
 test_odd
 test_gdb_options
 test_escape_usage
+test_trace_usage
 test_boot
 if unusable=$("$build/host_check" 2>&1); then
     test_guests
@@ -528,6 +531,7 @@ if unusable=$("$build/host_check" 2>&1); then
     test_gdb
     test_monitor
     test_confinement
+    test_trace_runs
 else
     skip 'everything that runs a guest' "${unusable:-host_check failed}"
 fi

@@ -53,6 +53,7 @@ UNIT_FILES := \
 	test_uffd.c \
 	test_unpack.c \
 	test_trace_record.c \
+	test_trace_writer.c \
 	test_vm_copy.c \
 	test_vm_fault.c \
 	test_vm_fault_chain.c \
@@ -91,6 +92,7 @@ UNIT_FILES := \
 	test_walk.c \
 	test_workers.c \
 	test_x86_walk.c \
+	trace_scan.c \
 	vpte_model.c \
 	world.c \
 	x86_walk_model.c

@@ -33,7 +33,7 @@ static const struct {
 } kinds[] = {
     { SANDBOX_LOOP, "event loop's thread" }, { SANDBOX_VCPU, "vCPU thread" },
     { SANDBOX_FAULT, "fault thread" },       { SANDBOX_PAGEOUT, "page-out thread" },
-    { SANDBOX_DISK, "disk thread" },
+    { SANDBOX_DISK, "disk thread" },         { SANDBOX_TRACE, "trace thread" },
 };
 #define NKINDS (sizeof(kinds) / sizeof(kinds[0]))
 _Static_assert(NKINDS == SANDBOX_KINDS, "every kind");

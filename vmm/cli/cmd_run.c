@@ -260,6 +260,8 @@ create_vm(struct run *run)
     run->options.config.ended = on_ended;
     run->options.config.ended_context = run;
     run->options.config.monitor = monitor_line;
+    run->options.config.trace.program = "vkvm " VKVM_VERSION;
+    run->options.config.trace.image = run->options.image;
     if (vm_create(run->host, &run->options.config, &run->vm, &run->failure) == 0)
         return CLI_OK;
     run->vm = NULL;

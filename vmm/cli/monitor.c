@@ -40,6 +40,20 @@ do_stats(struct vm *vm, FILE *to)
 }
 
 static bool
+do_trace(struct vm *vm, FILE *to)
+{
+    bool on = vm_trace_switch(vm, true) == 0;
+
+    if (on)
+        fputs("tracing: `trace` again switches it off\n", to);
+    else if (vm_trace_switch(vm, false) == 0)
+        fputs("not tracing: `trace` again switches it on\n", to);
+    else
+        fputs("no file to trace to: run with --trace FILE, and --trace-off to begin later\n", to);
+    return true;
+}
+
+static bool
 do_quit(struct vm *vm, FILE *to)
 {
     (void)to;
@@ -57,6 +71,7 @@ static const struct {
     { "pause", do_pause, "no virtual CPU executes anything; devices and gdb are still served" },
     { "cont", do_cont, "go on, and give the keyboard back to the guest" },
     { "stats", do_stats, "what --stats prints, up to now" },
+    { "trace", do_trace, "switch the recording of faults on or off (--trace)" },
     { "help", do_help, "this list" },
     { "quit", do_quit, "end the VM" },
 };

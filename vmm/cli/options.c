@@ -285,6 +285,52 @@ set_gdb_wait(struct run_options *options, const char *value, struct failure *fai
 }
 
 static int
+set_trace(struct run_options *options, const char *value, struct failure *failure)
+{
+    if (*value == '\0')
+        return failure_set(failure, CLI_USAGE, "--trace= has no name: give a file");
+    options->config.trace.path = value;
+    return CLI_OK;
+}
+
+/* SIZE, or SIZE,first or SIZE,last. */
+static int
+set_trace_limit(struct run_options *options, const char *value, struct failure *failure)
+{
+    size_t size = strcspn(value, ",");
+    const char *keep = value[size] == '\0' ? "first" : value + size + 1;
+    char number[32];
+
+    if (strcmp(keep, "first") != 0 && strcmp(keep, "last") != 0)
+        return failure_set(failure, CLI_USAGE,
+                           "--trace-limit=" FAILURE_NAME " keeps neither the first nor the last "
+                           "records: give SIZE,first or SIZE,last",
+                           value);
+    options->config.trace.keep_last = strcmp(keep, "last") == 0;
+    snprintf(number, sizeof(number), "%.*s", (int)size, value);
+    return value_pages("--trace-limit", number, TRACE_LIMIT_MIN, OPTIONS_TRACE_LIMIT_MAX,
+                       &options->config.trace.limit, failure);
+}
+
+static int
+set_trace_regs(struct run_options *options, const char *value, struct failure *failure)
+{
+    (void)value;
+    (void)failure;
+    options->config.trace.registers = true;
+    return CLI_OK;
+}
+
+static int
+set_trace_off(struct run_options *options, const char *value, struct failure *failure)
+{
+    (void)value;
+    (void)failure;
+    options->config.trace.off = true;
+    return CLI_OK;
+}
+
+static int
 set_help(struct run_options *options, const char *value, struct failure *failure)
 {
     (void)value;
@@ -365,6 +411,15 @@ static const struct {
       "the escape key on a terminal, a letter that is pressed with Ctrl (default a):\n"
       "Ctrl-a x ends the VM, Ctrl-a c is a monitor, Ctrl-a h help; none: Ctrl-C ends\n"
       "the VM" },
+    { "trace", required_argument, "FILE", set_trace,
+      "record every fault in this file, for `vkvm trace`; SIGUSR1 switches that off and\n"
+      "on; implies --exact-faults" },
+    { "trace-limit", required_argument, "SIZE[,first|last]", set_trace_limit,
+      "most bytes of that file, 1M or more, and which records it keeps (default first)" },
+    { "trace-regs", no_argument, "", set_trace_regs,
+      "with --trace: record RIP, CPL, CR3 and the linear address of each vCPU's faults" },
+    { "trace-off", no_argument, "", set_trace_off,
+      "with --trace: recording begins with the first SIGUSR1" },
     { "no-sandbox", no_argument, "", set_no_sandbox,
       "for debugging: let the threads make any system call" },
     { "help", no_argument, "", set_help, "print this help (also -h)" },
@@ -446,6 +501,12 @@ options_parse_run(int argc, char **argv, struct run_options *options, struct fai
     if (options->gdb_wait && options->gdb == NULL)
         return failure_set(failure, CLI_USAGE,
                            "--gdb-wait waits for ever without --gdb: say where gdb attaches");
+    if (options->config.trace.path == NULL &&
+        (options->config.trace.limit != 0 || options->config.trace.off ||
+         options->config.trace.registers))
+        return failure_set(failure, CLI_USAGE,
+                           "--trace-limit, --trace-off and --trace-regs are of no use without "
+                           "--trace: say which file");
     status = map_options_check(&options->config, failure);
     if (status == CLI_OK)
         status = boot_options_check(&options->boot, failure);

@@ -7,6 +7,7 @@
 
 #include "vmm/cli/boot_options.h"
 #include "vmm/cli/cli.h"
+#include "vmm/trace/trace_writer.h"
 #include "vmm/vm/vm.h"
 #include "vmm/vm/vm_host.h"
 
@@ -16,6 +17,7 @@
 #define OPTIONS_MEMORY_DEFAULT ((uint64_t)64 << 20)
 #define OPTIONS_RAM_MIN ((uint64_t)1 << 20)
 #define OPTIONS_RAM_MAX ((uint64_t)1 << 40)
+#define OPTIONS_TRACE_LIMIT_MAX ((uint64_t)1 << 40)
 #define OPTIONS_ESCAPE_DEFAULT 0x01 /* Ctrl-a */
 #define OPTIONS_FAULT_THREADS_MAX 64
 

@@ -9,9 +9,11 @@
 #include "vmm/base/clock.h"
 #include "vmm/base/limits.h"
 #include "vmm/doorbell/doorbell_console.h"
+#include "vmm/doorbell/doorbell_trace.h"
 #include "vmm/doorbell/vmspace.h"
 #include "vmm/doorbell/wait.h"
 #include "vmm/vm/vm_internal.h"
+#include "vmm/vm/vm_trace.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -275,6 +277,19 @@ static const struct call_type call_types[VKVM_CALL_COUNT] = {
     [VKVM_CALL_CONSOLE_READ] = { call_unpack_console, run_console_read },
 };
 
+static int64_t
+run_call(const struct call_type *type, const struct caller *caller, uint64_t number,
+         const union call *call)
+{
+    bool traced = vm_trace_is_on(caller->vm);
+    uint64_t begun = traced ? clock_now_ns() : 0;
+    int64_t result = type->run(caller, call);
+
+    if (traced)
+        doorbell_trace_call(caller->vm, caller->cpu, number, call, begun, result);
+    return result;
+}
+
 /* Answer the call whose number and arguments are in the vCPU's registers. */
 static int
 answer(struct doorbell *doorbell, unsigned cpu)
@@ -294,7 +309,7 @@ answer(struct doorbell *doorbell, unsigned cpu)
 
         result = result_of(type->unpack(registers.argument, &call));
         if (result == 0)
-            result = type->run(&caller, &call);
+            result = run_call(type, &caller, registers.number, &call);
     }
     registers.result = (uint64_t)result;
     return arch_call_set(arch, &registers);

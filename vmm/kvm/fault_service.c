@@ -30,6 +30,7 @@
 #include "vmm/base/workers.h"
 #include "vmm/kvm/delay_line.h"
 #include "vmm/kvm/fault_foreign.h"
+#include "vmm/kvm/fault_placement.h"
 #include "vmm/kvm/fault_reader.h"
 #include "vmm/kvm/fault_vcpu.h"
 #include "vmm/kvm/kvm_compat.h"
@@ -51,9 +52,6 @@
 /* Entries of the delay line: enough for a zero-fill fault to end before its vCPU sleeps; what
  * others gave is in docs/hosts.md.  Each costs a fault some 20 ns. */
 #define DELAY_LENGTH 192u
-
-/* A fault thread that spins serves this many vCPUs. */
-#define VCPUS_PER_THREAD 4u
 
 /* Workers for each vCPU: one for the fault it waits for, one for what the fault before left. */
 #define WORKERS_PER_VCPU 2u
@@ -97,6 +95,7 @@ struct fault {
     vm_prot_t access;
     uint64_t flags;             /* the message's */
     void *lane;                 /* the trace's, of the thread that has the fault now */
+    uint64_t record;            /* the trace's number of it */
     bool unknown;               /* nobody knows which vCPU wants what */
     uint64_t read_at;           /* ns */
     uint64_t wakeups;           /* when it was read (kvm_pmap_wakeups) */
@@ -252,14 +251,8 @@ answer(const struct fault *fault)
 static void
 count_message(struct fault_report *report, const struct fault *fault, enum answer answer)
 {
-    report->messages++;
+    fault_report_count(report, fault_arrival(fault->flags));
     report->foreign += is_foreign(fault);
-    if ((fault->flags & UFFD_PAGEFAULT_FLAG_WP) != 0)
-        report->write_protect++;
-    else if ((fault->flags & UFFD_PAGEFAULT_FLAG_MINOR) != 0)
-        report->minor++;
-    else
-        report->missing++;
     report->resolved += answer == ANSWER_RESOLVED;
     report->failed += answer == ANSWER_FAILED && !fault->unknown;
     histogram_add(&report->latency, clock_now_ns() - fault->read_at);
@@ -284,21 +277,29 @@ kick_failed(const struct fault *fault)
 
 /* Whose fault it is, for a trace. */
 static struct vm_fault_origin
-origin_of(const struct fault *fault)
+origin_of(struct fault *fault)
 {
     struct vm_fault_origin origin = {
         .who = is_foreign(fault) ? VM_FAULT_BY_KERNEL : VM_FAULT_BY_VCPU,
-        .arrival = VM_FAULT_CAME_MISSING,
+        .arrival = fault_arrival(fault->flags),
         .lane = fault->lane,
+        .record = &fault->record,
     };
 
     if (!is_foreign(fault))
         origin.number = (unsigned)(fault->vcpu - fault->service->vcpus);
-    if ((fault->flags & UFFD_PAGEFAULT_FLAG_WP) != 0)
-        origin.arrival = VM_FAULT_CAME_PROTECTED;
-    else if ((fault->flags & UFFD_PAGEFAULT_FLAG_MINOR) != 0)
-        origin.arrival = VM_FAULT_CAME_MINOR;
     return origin;
+}
+
+/* The message has its answer: its vCPU may go on. */
+static void
+tell_answered(const struct fault *fault)
+{
+    const struct fault_service_config *config = &fault->service->config;
+
+    if (config->answered != NULL && !is_foreign(fault))
+        config->answered(config->context, (unsigned)(fault->vcpu - fault->service->vcpus),
+                         fault->record);
 }
 
 /* What is left of a fault, its answer included if it has none yet. */
@@ -311,6 +312,7 @@ finish(struct fault *fault)
         const struct vm_fault_origin origin = origin_of(fault);
         fault->result = vm_fault_resume(fault->rest, &origin, &fault->info);
         enum answer given = answer(fault);
+        tell_answered(fault);
         if (given == ANSWER_FAILED)
             kick_failed(fault);
         vm_mutex_lock(&service->lock);
@@ -424,6 +426,7 @@ handle_message(struct fault_thread *thread, const struct uffd_msg *msg)
     struct fault fault = { .service = service,
                            .flags = msg->arg.pagefault.flags,
                            .lane = thread->lane,
+                           .record = UINT64_MAX,
                            .read_at = clock_now_ns() };
 
     if (msg->event != UFFD_EVENT_PAGEFAULT)
@@ -434,9 +437,14 @@ handle_message(struct fault_thread *thread, const struct uffd_msg *msg)
         return;
     }
     identify(&fault, msg);
+    if (service->config.asked != NULL && !is_foreign(&fault))
+        service->config.asked(service->config.context, (unsigned)(fault.vcpu - service->vcpus),
+                              fault.gpa, fault.access);
     start(&fault);
-    if (fault.result != VM_RETRY)
+    if (fault.result != VM_RETRY) {
         count_answered(thread, &fault, answer(&fault));
+        tell_answered(&fault);
+    }
     if (fault.rest != NULL)
         finish_somewhere(&fault);
 }
@@ -539,36 +547,6 @@ init_records(struct fault_service *service)
     }
 }
 
-static unsigned
-count_cores(void)
-{
-    cpu_set_t set;
-
-    return sched_getaffinity(0, sizeof(set), &set) == 0 ? (unsigned)CPU_COUNT(&set) : 1;
-}
-
-/* Spinning takes a core that no vCPU needs. */
-static bool
-choose_spin(const struct fault_service_config *config, unsigned cores)
-{
-    return config->placement == FAULT_PLACE_SPIN ||
-           (config->placement == FAULT_PLACE_AUTO && cores > config->nvcpus);
-}
-
-/*
- * Threads that block cost nothing while they do, and with one for each vCPU a fault is
- * served on the core that the vCPU has just left.
- */
-static unsigned
-choose_nthreads(const struct fault_service_config *config, bool spin, unsigned cores)
-{
-    if (config->nthreads != 0)
-        return config->nthreads;
-    if (spin)
-        return (config->nvcpus + VCPUS_PER_THREAD - 1) / VCPUS_PER_THREAD;
-    return config->nvcpus < cores ? config->nvcpus : cores;
-}
-
 static void
 service_free(struct fault_service *service)
 {
@@ -586,14 +564,14 @@ static int
 service_alloc(const struct fault_service_config *config, struct fault_service **servicep)
 {
     struct fault_service *service = calloc(1, sizeof(*service));
-    unsigned cores = count_cores();
+    unsigned cores = fault_placement_cores();
     int error;
 
     if (service == NULL)
         return -ENOMEM;
     service->config = *config;
-    service->spin = choose_spin(config, cores);
-    service->nthreads = choose_nthreads(config, service->spin, cores);
+    service->spin = fault_placement_spins(config, cores);
+    service->nthreads = fault_placement_nthreads(config, service->spin, cores);
     service->few_threads = service->nthreads < config->nvcpus;
     service->delay.epoll_fd = -1;
     service->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -630,19 +608,6 @@ fault_service_start(const struct fault_service_config *config, struct fault_serv
     return 0;
 }
 
-static void
-report_add(struct fault_report *to, const struct fault_report *from)
-{
-    to->messages += from->messages;
-    to->missing += from->missing;
-    to->minor += from->minor;
-    to->write_protect += from->write_protect;
-    to->foreign += from->foreign;
-    to->resolved += from->resolved;
-    to->failed += from->failed;
-    histogram_merge(&to->latency, &from->latency);
-}
-
 void
 fault_service_report(struct fault_service *service, struct fault_report *report)
 {
@@ -653,7 +618,7 @@ fault_service_report(struct fault_service *service, struct fault_report *report)
         struct fault_thread *thread = &service->threads[i];
 
         vm_mutex_lock(&thread->lock);
-        report_add(report, &thread->report);
+        fault_report_add(report, &thread->report);
         vm_mutex_unlock(&thread->lock);
     }
 }

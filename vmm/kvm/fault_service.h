@@ -18,7 +18,7 @@
 #ifndef FAULT_SERVICE_H
 #define FAULT_SERVICE_H
 
-#include "vmm/base/histogram.h"
+#include "vmm/kvm/fault_report.h"
 #include "vmm/kvm/kvm_pmap.h"
 #include "vmm/vpagetable/vm_fault.h"
 
@@ -58,6 +58,13 @@ struct fault_service_config {
     /* A vCPU has not come for its failure, or nobody will look whether it does: make it leave
      * KVM_RUN, it asks then.  From a fault thread or a worker. */
     void (*kick)(void *context, unsigned vcpu);
+    /*
+     * A vCPU's message was read, and what it wants is about to be resolved; it has its answer, and
+     * `record` is what a trace calls it (UINT64_MAX: it does not).  Neither for foreign threads.
+     * From a fault thread or a worker; NULL = nobody wants to know.
+     */
+    void (*asked)(void *context, unsigned vcpu, gpa_t gpa, vm_prot_t access);
+    void (*answered)(void *context, unsigned vcpu, uint64_t record);
     /* The trace's lane of a fault thread, asked before it starts (vm_fault_origin); NULL = none. */
     void *(*lane)(void *context, unsigned thread);
     /* There are fewer threads than there should be, and `error` says why: faults may have to wait for
@@ -71,18 +78,6 @@ struct fault_service_config {
 /* Start the threads, as many of them as can be made.  Returns 0; -errno when not even one can. */
 int fault_service_start(const struct fault_service_config *config, struct fault_service **service)
     __attribute__((warn_unused_result));
-
-struct fault_report {
-    uint64_t messages; /* userfaultfd messages read */
-    uint64_t missing;  /* ... of these, by kind; they add up to messages */
-    uint64_t minor;
-    uint64_t write_protect;
-    uint64_t
-        foreign; /* ... and how many were of threads that are no vCPU's, for all that is known */
-    uint64_t resolved;        /* messages answered by a mapping */
-    uint64_t failed;          /* messages that became an exception */
-    struct histogram latency; /* ns from reading a message to its answer */
-};
 
 /*
  * Stop and join all threads; the vCPU threads must have ended.  Faults under way are finished: where

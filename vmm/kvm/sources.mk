@@ -2,7 +2,9 @@
 KVM_FILES := \
 	delay_line.c \
 	fault_foreign.c \
+	fault_placement.c \
 	fault_reader.c \
+	fault_report.c \
 	fault_service.c \
 	fault_vcpu.c \
 	irqchip.c \

@@ -28,11 +28,28 @@ compare_regions(const void *left, const void *right)
     return a->start < b->start ? -1 : a->start > b->start;
 }
 
-/* "0xSTART 0xEND NAME"; whatever else is left out. */
-static bool
-parse_region(const char *value, size_t size, struct trace_region *region)
+/* What a region is called: a word in every format. */
+static void
+name_region(struct trace_region *region, const char *key, const char *rest)
 {
-    char text[128];
+    const char *slash = strrchr(rest, '/');
+
+    if (strcmp(key, "file") == 0)
+        snprintf(region->name, sizeof(region->name), "file:%.*s", TRACE_REGION_NAME - 6,
+                 slash != NULL ? slash + 1 : rest);
+    else
+        snprintf(region->name, sizeof(region->name), "%s", key);
+    for (char *c = region->name; *c != '\0'; c++) {
+        if (*c <= ' ' || *c == ';' || *c == ',' || *c == '"' || *c >= 0x7f)
+            *c = '_';
+    }
+}
+
+/* "GPA+SIZE WORD"; whatever else is left out. */
+static bool
+parse_region(const char *key, const char *value, size_t size, struct trace_region *region)
+{
+    char text[4096];
     char *p;
 
     if (size >= sizeof(text))
@@ -40,38 +57,45 @@ parse_region(const char *value, size_t size, struct trace_region *region)
     memcpy(text, value, size);
     text[size] = '\0';
     region->start = strtoull(text, &p, 0);
-    region->end = strtoull(p, &p, 0);
-    while (*p == ' ')
-        p++;
-    snprintf(region->name, sizeof(region->name), "%.*s", TRACE_REGION_NAME - 1, p);
-    for (char *c = region->name; *c != '\0'; c++) {
-        if (*c <= ' ' || *c == ';' || *c == ',' || *c == '"' || *c >= 0x7f)
-            *c = '_'; /* a word in every format */
-    }
-    return region->start < region->end && region->name[0] != '\0';
+    if (p == text || *p != '+')
+        return false;
+    region->end = region->start + strtoull(p + 1, &p, 0);
+    name_region(region, key, p + (*p == ' '));
+    return region->start < region->end;
 }
 
 static int
-read_regions(struct trace_input *input)
+read_regions_of(struct trace_input *input, const char *key)
 {
     const char *text = trace_reader_text(input->reader);
     const char *value;
     ssize_t size;
 
-    while ((size = trace_text_find(text, "region", &value)) >= 0) {
+    while ((size = trace_text_find(text, key, &value)) >= 0) {
         struct trace_region *regions =
             reallocarray(input->regions, input->nregions + 1, sizeof(*regions));
 
         if (regions == NULL)
             return -ENOMEM;
         input->regions = regions;
-        if (parse_region(value, (size_t)size, &regions[input->nregions]))
+        if (parse_region(key, value, (size_t)size, &regions[input->nregions]))
             input->nregions++;
         text = value + size + (value[size] == '\n');
     }
+    return 0;
+}
+
+static int
+read_regions(struct trace_input *input)
+{
+    static const char *const keys[] = { "ram", "window", "file" };
+    int error = 0;
+
+    for (size_t i = 0; error == 0 && i < sizeof(keys) / sizeof(keys[0]); i++)
+        error = read_regions_of(input, keys[i]);
     if (input->nregions != 0)
         qsort(input->regions, input->nregions, sizeof(input->regions[0]), compare_regions);
-    return 0;
+    return error;
 }
 
 /* The last region that begins at or below gpa, if that has it. */

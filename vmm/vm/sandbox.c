@@ -36,7 +36,7 @@
 
 static const char *const kind_names[SANDBOX_KINDS] = {
     [SANDBOX_LOOP] = "event loop's", [SANDBOX_VCPU] = "vCPU", [SANDBOX_FAULT] = "fault",
-    [SANDBOX_PAGEOUT] = "page-out",  [SANDBOX_DISK] = "disk",
+    [SANDBOX_PAGEOUT] = "page-out",  [SANDBOX_DISK] = "disk", [SANDBOX_TRACE] = "trace",
 };
 
 /* NULL: the thread's filter is that of the thread that made it. */

@@ -11,8 +11,10 @@ VM_FILES := \
 	vcpu.c \
 	vcpu_exit.c \
 	vcpu_gate.c \
+	vcpu_registers.c \
 	vm.c \
 	vm_host.c \
 	vm_keys.c \
 	vm_parts.c \
+	vm_trace.c \
 	vm_watch.c

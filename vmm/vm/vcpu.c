@@ -207,6 +207,19 @@ prepare_run(struct vcpu *vcpu)
     return !vcpu_gate_stops(&vcpu->vm->gate, &vcpu->held) || pass_closed_gate(vcpu);
 }
 
+/* Has KVM_RUN returned only because a trace wanted the registers?  They are recorded, whatever. */
+static bool
+tell_registers(struct vcpu *vcpu, int error)
+{
+    struct arch_location location;
+    uint64_t record;
+
+    if (!vcpu_registers_take(vcpu, &location, &record))
+        return false;
+    vcpu->vm->ops->located(vcpu->vm->context, vcpu, &location, record);
+    return error == EINTR;
+}
+
 /* One KVM_RUN and its exit. */
 static void
 run_once(struct vcpu *vcpu)
@@ -219,7 +232,7 @@ run_once(struct vcpu *vcpu)
     error = ioctl(vcpu->fd, KVM_RUN, NULL) < 0 ? errno : 0;
     vcpu->incomplete =
         error == 0 && (run->exit_reason == KVM_EXIT_IO || run->exit_reason == KVM_EXIT_MMIO);
-    if (vcpu_vm_is_ending(vcpu->vm))
+    if (vcpu_vm_is_ending(vcpu->vm) || tell_registers(vcpu, error))
         return;
     if (error != 0)
         vcpu_handle_error(vcpu, error);

@@ -22,6 +22,7 @@
 #include "vmm/kvm/fault_service.h"
 #include "vmm/vm/port_input.h"
 #include "vmm/vm/vcpu_gate.h"
+#include "vmm/vm/vcpu_registers.h"
 #include "vmm/x86_64/arch.h"
 
 #include <pthread.h>
@@ -47,6 +48,9 @@ struct vcpu_ops {
     void (*begins)(void *context);
     /* The guest was handed a fault: arch.injected_* says how. */
     void (*injected)(void *context, const struct vcpu *vcpu, const struct vm_fault_info *info);
+    /* Where it was at the fault that a trace calls `record`. */
+    void (*located)(void *context, const struct vcpu *vcpu, const struct arch_location *location,
+                    uint64_t record);
     /* HLT: returns when the VM is ending; rests meanwhile when it is to pause. */
     void (*halt)(void *context, struct vcpu *vcpu);
     void (*end)(void *context, enum vcpu_end_cause cause, const char *message);
@@ -114,6 +118,7 @@ struct vcpu {
     gpa_t unexplained_gpa;         /* own */
     struct vcpu_last_input last_input; /* own */
     struct port_input input;           /* own */
+    struct vcpu_registers registers;   /* what a trace wants to know */
     struct vm_fault_origin origin;     /* (c) of what its instruction needs after an EFAULT */
     struct vcpu_counters counters;     /* own but for (a); anybody's when the thread has ended */
     struct vm_mutex sleep_lock;        /* sleep, innermost */

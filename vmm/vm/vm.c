@@ -15,6 +15,7 @@
 #include "vmm/pager/swap_pager.h"
 #include "vmm/vm/vm_internal.h"
 #include "vmm/vm/vm_parts.h"
+#include "vmm/vm/vm_trace.h"
 #include "vmm/vm/vm_watch.h"
 
 #include <errno.h>
@@ -259,6 +260,8 @@ on_trap(void *context, struct vcpu *vcpu, bool in_place)
 
 static const struct vcpu_ops vm_vcpu_ops = {
     .begins = on_vcpu_begins,
+    .injected = vm_trace_injected,
+    .located = vm_trace_located,
     .halt = on_halt,
     .end = on_vcpu_end,
     .trap = on_trap,
@@ -317,6 +320,9 @@ start_service(struct vm *vm)
         .suspect = on_suspect,
         .kick = on_kick,
         .warn = on_warning,
+        .asked = vm->config.trace.registers ? vm_trace_asked : NULL,
+        .answered = vm->config.trace.registers ? vm_trace_answered : NULL,
+        .lane = vm_trace_fault_lane,
         .begins = on_fault_thread,
         .context = vm,
     };
@@ -442,6 +448,7 @@ vm_run(struct vm *vm, struct vm_outcome *outcome)
         kvm_pmap_abort(vm->kpmap);
         stop_service(vm);
         write_files_back(vm);
+        vm_trace_finish(vm);
     } else {
         vm_end(vm, VM_END_FAILED, 0, "cannot start: %s", limits_explain_thread(error).text);
     }

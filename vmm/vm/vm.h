@@ -69,6 +69,17 @@ struct vm_outcome {
     char message[1024]; /* not GUEST: one line: cause and, where there is one, remedy */
 };
 
+/* A trace of the VM, docs/tracing.md. */
+struct vm_trace_config {
+    const char *path;    /* borrowed, as all names here: the file; NULL = no trace */
+    uint64_t limit;      /* bytes; 0 = none; else TRACE_LIMIT_MIN or more */
+    bool keep_last;      /* at the limit the oldest records go, else recording ends */
+    bool off;            /* not switched on yet */
+    bool registers;      /* record the vCPU's too, at each fault */
+    const char *program; /* for the file to tell: who made it ... */
+    const char *image;   /* ... and what ran; may be NULL */
+};
+
 struct vm_config {
     struct machine machine;
     unsigned timeout_ms; /* 0 = none */
@@ -76,7 +87,7 @@ struct vm_config {
     unsigned fault_threads; /* 0 = chosen */
     /*
      * A PC's every fault is to be reported as what it is, by the vCPU that made it, at the price of
-     * a guest that looks busy when it is idle.  Implied by a window.  Where KVM cannot do it `warn` is
+     * a guest that looks busy when it is idle.  Implied by a window and by a trace.  Where KVM cannot do it `warn` is
      * told, and faults may come from threads of the kernel's, with an access that is not known.
      */
     bool exact_faults;
@@ -84,6 +95,8 @@ struct vm_config {
     uint8_t
         escape;    /* the escape key on a terminal, escape.h; ESCAPE_NONE: raw-ish instead of raw */
     bool detached; /* leaves the process's signals and terminal alone: another VM has them */
+
+    struct vm_trace_config trace;
 
     const struct vm_guest_ops *guest; /* borrowed; NULL = the guest can make no calls */
     const struct vm_debug_ops *debug; /* borrowed; NULL = nobody debugs it */
@@ -188,6 +201,12 @@ int vm_pause_start(struct vm *vm, enum vcpu_pause reason) __attribute__((warn_un
 
 /* Take the reason back; the vCPUs run on when no other holds. */
 void vm_resume(struct vm *vm, enum vcpu_pause reason);
+
+/*
+ * Switch the recording of the VM's trace on or off.  In vm_run's thread, or when it does not run.
+ * Returns 0; -ENOENT: it has no trace; -EALREADY: it is so.
+ */
+int vm_trace_switch(struct vm *vm, bool on);
 
 /* After vm_run; or in its thread, while it runs (`monitor`): what was done up to now. */
 void vm_report_get(struct vm *vm, struct vm_report *report);

@@ -11,6 +11,7 @@
 #include "vmm/pager/swap_pager.h"
 #include "vmm/vm/sandbox.h"
 #include "vmm/vm/vm_internal.h"
+#include "vmm/vm/vm_trace.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -240,8 +241,10 @@ vm_host_create(const struct vm_host_config *config, struct vm_host **hostp, stru
     if (host == NULL)
         return failure_set(failure, -ENOMEM, "cannot prepare for VMs: %s", strerror(ENOMEM));
     host->config = *config;
+    vm_trace_host_init(host);
     error = make_parts(host, failure);
     if (error != 0) {
+        vm_trace_host_fini(host);
         free(host);
         return error;
     }
@@ -254,5 +257,6 @@ vm_host_destroy(struct vm_host *host)
 {
     assert(atomic_load(&host->nvms) == 0);
     unmake_first(host, VM_HOST_PARTS);
+    vm_trace_host_fini(host);
     free(host);
 }

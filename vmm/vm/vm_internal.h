@@ -3,13 +3,15 @@
  * What the files of a VM share with each other, and with what stands above it and is part of
  * the VM all the same (the guest's calls): struct vm_host and struct vm.
  *
- * Letters beside fields: (c) constant after vm_create, (a) atomic, `end` vm->end_lock, innermost.
+ * Letters beside fields: (c) constant after vm_create, (a) atomic, `end` vm->end_lock, innermost,
+ * `trace` host->trace_lock.
  */
 #ifndef VM_INTERNAL_H
 #define VM_INTERNAL_H
 
 #include "vmm/device/bus.h"
 #include "vmm/device/console.h"
+#include "vmm/trace/trace_writer.h"
 #include "vmm/vm/file_map.h"
 #include "vmm/vm/pageout_thread.h"
 #include "vmm/vm/pc.h"
@@ -17,17 +19,31 @@
 #include "vmm/vm/vcpu.h"
 #include "vmm/vm/vm.h"
 #include "vmm/vm/vm_host.h"
+#include "vmm/vpagetable/vm_fault_trace.h"
+#include "vmm/vpagetable/vm_pageout.h"
+
+/* A VM's trace (vm_trace.h). */
+struct vm_trace {
+    struct trace *writer;       /* (c) owned; NULL = the VM has none */
+    struct vm_fault_trace hook; /* (c) */
+    _Atomic bool on;            /* (a) */
+    LIST_ENTRY(vm_trace) link;  /* trace: while it is on */
+};
+LIST_HEAD(vm_trace_list, vm_trace);
 
 struct vm_host {
-    struct vm_host_config config;   /* (c) */
-    struct failure sandbox_failure; /* (c) why there is no sandbox */
-    struct kvm_host kvm;            /* (c) owned */
-    struct swap_device *swap;       /* (c) owned; NULL = none */
-    struct vm_system sys;           /* owned */
-    struct pageout_thread pageout;  /* (c) owned */
-    _Atomic unsigned nvms;          /* (a) */
-    _Atomic unsigned quiet;         /* (a) VMs that told what they lose and are about to go */
-    _Atomic(const char *) warned;   /* (a) borrowed: the last warning; NULL = none yet */
+    struct vm_host_config config;          /* (c) */
+    struct failure sandbox_failure;        /* (c) why there is no sandbox */
+    struct kvm_host kvm;                   /* (c) owned */
+    struct swap_device *swap;              /* (c) owned; NULL = none */
+    struct vm_system sys;                  /* owned */
+    struct pageout_thread pageout;         /* (c) owned */
+    struct vm_mutex trace_lock;            /* trace, innermost */
+    struct vm_trace_list traces;           /* trace: that are told of page-out */
+    struct vm_pageout_trace pageout_trace; /* (c) */
+    _Atomic unsigned nvms;                 /* (a) */
+    _Atomic unsigned quiet;       /* (a) VMs that told what they lose and are about to go */
+    _Atomic(const char *) warned; /* (a) borrowed: the last warning; NULL = none yet */
 };
 
 struct vm {
@@ -44,7 +60,8 @@ struct vm {
     struct pc *pc;           /* (c) owned; NULL = the machine is no PC */
     struct console console;  /* owned */
     void *guest;             /* (c) what config.guest made */
-    struct vcpu_vm shared;   /* what the vCPUs see; its service is owned, while vm_run runs */
+    struct vm_trace trace;
+    struct vcpu_vm shared; /* what the vCPUs see; its service is owned, while vm_run runs */
 
     bool lost_told; /* vm_run's: it is known that pages of a file are lost; counts in host->quiet */
 

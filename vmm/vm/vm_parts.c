@@ -8,6 +8,7 @@
 #include "guest/include/vkvm_abi.h"
 #include "vmm/base/limits.h"
 #include "vmm/vm/vm_internal.h"
+#include "vmm/vm/vm_trace.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -394,10 +395,10 @@ static const struct vm_part {
     int (*make)(struct vm *vm, struct failure *failure);
     void (*unmake)(struct vm *vm);
 } vm_parts[] = {
-    { make_rest, unmake_rest },   { make_kvm, unmake_kvm },      { make_pc, unmake_pc },
-    { make_kpmap, unmake_kpmap }, { make_pmap, unmake_pmap },    { make_memory, unmake_ram },
-    { make_files, unmake_files }, { make_vcpus, destroy_vcpus }, { make_bus, unmake_bus },
-    { make_guest, unmake_guest },
+    { make_rest, unmake_rest },   { make_kvm, unmake_kvm },           { make_pc, unmake_pc },
+    { make_kpmap, unmake_kpmap }, { make_pmap, unmake_pmap },         { make_memory, unmake_ram },
+    { make_files, unmake_files }, { make_vcpus, destroy_vcpus },      { make_bus, unmake_bus },
+    { make_guest, unmake_guest }, { vm_trace_make, vm_trace_unmake },
 };
 #define VM_PARTS (sizeof(vm_parts) / sizeof(vm_parts[0]))
 

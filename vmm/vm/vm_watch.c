@@ -6,6 +6,7 @@
 
 #include "vmm/base/clock.h"
 #include "vmm/vm/vm_internal.h"
+#include "vmm/vm/vm_trace.h"
 
 #include <errno.h>
 #include <string.h>
@@ -179,6 +180,8 @@ on_signal(void *context, int signal)
     } else if (signal == SIGCONT) {
         end_stop(watch);
         take_terminal(watch);
+    } else if (signal == SIGUSR1 && watch->vm->trace.writer != NULL) {
+        (void)vm_trace_switch(watch->vm, !vm_trace_is_on(watch->vm));
     } else {
         vm_end(watch->vm, VM_END_INTERRUPTED, signal, "ended by signal %d (%s)", signal,
                strsignal(signal));

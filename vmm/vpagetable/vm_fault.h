@@ -74,7 +74,8 @@ struct vm_fault_origin {
     enum vm_fault_who who;
     unsigned number; /* BY_VCPU: of the vCPU */
     enum vm_fault_arrival arrival;
-    void *lane; /* the trace's: where the calling thread's records go; NULL = it has none */
+    void *lane;       /* the trace's: where the calling thread's records go; NULL = it has none */
+    uint64_t *record; /* where a trace leaves its number of the fault; NULL = nowhere */
 };
 
 /*
@@ -107,8 +108,7 @@ struct vm_fault_rest; /* vm_fault_start.c: a fault that is not over, or left som
  */
 enum vm_result vm_fault_start(struct vm_map *map, gpa_t gpa, vm_prot_t access, unsigned flags,
                               const struct vm_fault_origin *origin, struct vm_fault_info *info,
-                              struct vm_fault_rest **rest)
-    __attribute__((warn_unused_result));
+                              struct vm_fault_rest **rest) __attribute__((warn_unused_result));
 
 /*
  * Go on with a fault whose start said VM_RETRY, once, in any thread.  Locks: none held; sleeps.
@@ -116,8 +116,7 @@ enum vm_result vm_fault_start(struct vm_map *map, gpa_t gpa, vm_prot_t access, u
  * Returns as vm_fault.  *info starts over.
  */
 enum vm_result vm_fault_resume(struct vm_fault_rest *rest, const struct vm_fault_origin *origin,
-                               struct vm_fault_info *info)
-    __attribute__((warn_unused_result));
+                               struct vm_fault_info *info) __attribute__((warn_unused_result));
 
 /* What nobody waits for: read on, collapse, let go of what was held.  Locks: none held; sleeps. */
 void vm_fault_end(struct vm_fault_rest *rest);

@@ -43,10 +43,10 @@ struct faultstate {
     struct vm_page **held;           /* vm_fault_page, object: where the held page goes */
     const struct fault_bytes *bytes; /* vm_map_read, vm_map_write: what to copy */
     /* vm_fault_set_place, once; object. */
-    struct vm_map *map;                 /* object: NULL */
-    gpa_t gpa;                          /* of the page; object: its index, as an address */
-    const struct vm_fault_trace *trace; /* borrowed; NULL = nobody traces it */
-    uint64_t begun;                     /* with a trace: what its `begin` returned */
+    struct vm_map *map;                   /* object: NULL */
+    gpa_t gpa;                            /* of the page; object: its index, as an address */
+    const struct vm_fault_trace *trace;   /* borrowed; NULL = nobody traces it */
+    uint64_t begun;                       /* with a trace: what its `begin` returned */
     const struct vm_fault_origin *origin; /* borrowed; NULL = the monitor.  vm_fault_resume: whose
                                              it is from now on */
     /* vm_fault_attempt, each time; object, once. */

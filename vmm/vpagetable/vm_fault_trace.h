@@ -29,15 +29,15 @@ enum fault_step {
 
 /* What became of a fault.  All of it is the fault's and valid during the call only. */
 struct vm_fault_record {
-    uint64_t begun;                   /* what `begin` returned */
+    uint64_t begun;                       /* what `begin` returned */
     const struct vm_fault_origin *origin; /* whose it is; NULL = the monitor's */
     const struct vm_fault_info *info;     /* address, access, result, and why */
-    unsigned flags;                   /* VM_FAULT_*: QUIET is the monitor's own look-up */
+    unsigned flags;                       /* VM_FAULT_*: QUIET is the monitor's own look-up */
     enum fault_step step;
-    const struct vpte_walk *walk;   /* entries, as read and as left, A and M set; NULL: no walk */
-    uint64_t object;                /* number of the entry's */
-    vm_pindex_t pindex;             /* of the page in it, after the walk */
-    unsigned depth;                 /* objects passed in the chain before the search ended */
+    const struct vpte_walk *walk; /* entries, as read and as left, A and M set; NULL: no walk */
+    uint64_t object;              /* number of the entry's */
+    vm_pindex_t pindex;           /* of the page in it, after the walk */
+    unsigned depth;               /* objects passed in the chain before the search ended */
     enum fault_kind kind;
     uint64_t slot;          /* of the page in the frame store */
     uint64_t source;        /* COW: of the page that was copied; else, or if that moved, `slot` */

@@ -28,6 +28,14 @@ struct arch_cpus {
     struct cpu_features features;
 };
 
+/* Where a vCPU is, for a trace. */
+struct arch_location {
+    uint64_t rip;
+    uint64_t cr3;
+    uint64_t linear; /* of the access; UINT64_MAX = the instruction does not tell */
+    unsigned cpl;
+};
+
 struct arch_vcpu {
     const struct kvm_host *host;  /* borrowed */
     const struct arch_cpus *cpus; /* borrowed */
@@ -188,5 +196,13 @@ void arch_vcpu_instruction(struct arch_vcpu *vcpu, struct vm_map *map, char *to,
 
 /* One line about a vCPU's state for a crash message: "rip 0x.. cs 0x.. cr2 0x..". */
 void arch_vcpu_describe(struct arch_vcpu *vcpu, char *to, size_t size);
+
+/*
+ * Where the vCPU is, between two instructions, and by which linear address the one at RIP makes
+ * that access to gpa.  Reads guest memory as vm_map_peek does.  By the vCPU's thread.
+ * Returns 0, or -errno of KVM.
+ */
+int arch_vcpu_locate(struct arch_vcpu *vcpu, struct vm_map *map, gpa_t gpa, vm_prot_t access,
+                     struct arch_location *location) __attribute__((warn_unused_result));
 
 #endif

@@ -415,3 +415,26 @@ arch_vcpu_instruction(struct arch_vcpu *vcpu, struct vm_map *map, char *to, size
                      sizeof(bytes));
     insn_name(&state.sregs, bytes, n, to, size);
 }
+
+int
+arch_vcpu_locate(struct arch_vcpu *vcpu, struct vm_map *map, gpa_t gpa, vm_prot_t access,
+                 struct arch_location *location)
+{
+    struct emulated_memory context = { vcpu, map };
+    struct vm_fault_info info = { .gpa = gpa, .access = access };
+    struct state state;
+    gva_t linear;
+    int error = state_get(vcpu, &state);
+
+    if (error != 0)
+        return error;
+    *location = (struct arch_location){
+        .rip = state.regs.rip,
+        .cr3 = state.sregs.cr3,
+        .linear = UINT64_MAX,
+        .cpl = state.sregs.ss.dpl,
+    };
+    if (find_linear(&context, &state, &info, &linear))
+        location->linear = gva_to_u64(linear);
+    return 0;
+}

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# shellcheck shell=sh disable=SC2034,SC2154 # part of run.sh
+#
+# Sourced by run.sh: --trace and its options, as far as the run is concerned.
+
+test_trace_usage() {
+    refused 'a trace without a name' 2 'no name: give a file' run --trace= "$work/exit"
+    refused 'a limit without a trace' 2 'no use without --trace' run --trace-limit=4M "$work/exit"
+    refused 'a trace that is off, and none' 2 'no use without --trace' run --trace-off "$work/exit"
+    refused 'a limit too small' 2 'give 1M to 1T' run --trace="$work/t" --trace-limit=4K "$work/exit"
+    refused 'a limit that keeps the middle' 2 'give SIZE,first or SIZE,last' \
+        run --trace="$work/t" --trace-limit=4M,mid "$work/exit"
+}
+
+test_trace_files() {
+    for file in /dev/null "$work" "$work/none/t"; do
+        refused "a trace to $(basename "$file")" 125 'trace .*: give --trace another file' \
+            run --trace="$file" "$guests/hello.elf"
+    done
+    : >"$work/t"
+    flock "$work/t" timeout -k 5 60 "$vkvm" run --trace="$work/t" "$guests/hello.elf" \
+        </dev/null >"$work/out" 2>"$work/err"
+    status=$?
+    judge 'a trace that another VM writes' 125 err '^vkvm: .*in use: another VM writes it'
+}
+
+# A disk that gets full: the guest does not notice.
+test_trace_full() {
+    mkdir "$work/disk"
+    if ! mount -t tmpfs -o size=96K tmpfs "$work/disk" 2>/dev/null; then
+        skip 'a trace on a full disk' 'a small disk cannot be mounted here'
+        return
+    fi
+    run run --trace="$work/disk/t" "$guests/vkernel.elf"
+    umount "$work/disk"
+    if [ "$(grep -c 'trace cannot be written.*No space left' "$work/err")" -ne 1 ]; then
+        fail 'a trace on a full disk' 'not exactly one line that says so'
+    else
+        judge 'a trace on a full disk does not end the run' 0 out 'passed'
+    fi
+}
+
+# SIGUSR1 ends a run without a trace, and switches a trace on and off.
+test_trace_signal() {
+    "$vkvm" run --trace="$work/t" --trace-off "$work/spin" </dev/null >"$work/out" 2>"$work/err" &
+    pid=$!
+    for _ in 1 2 3 4 5 6; do
+        sleep 0.2
+        kill -USR1 "$pid" 2>/dev/null
+    done
+    kill -TERM "$pid"
+    wait "$pid"
+    status=$?
+    judge 'SIGUSR1 does not end a run with a trace' 143 err 'ended by signal 15'
+}
+
+test_trace_runs() {
+    accepted 'hello with a trace' 0 '^hello' run --trace="$work/t" "$guests/hello.elf"
+    accepted 'hello with a trace of the last faults' 0 '^hello' \
+        run --trace="$work/t" --trace-limit=1M,last "$guests/hello.elf"
+    test_trace_files
+    test_trace_full
+    test_trace_signal
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A vCPU's registers at a fault, for its trace.
+ *
+ * A vCPU that waits for a page is inside KVM_RUN, where nobody can read its registers.  So it is
+ * kicked before the fault is resolved: the signal is pending when it is woken, or ends its wait,
+ * and either way KVM_RUN returns before the instruction is executed again.  The vCPU's thread then
+ * reads the registers, waits for the fault's answer, so that it does not ask again, and records them.
+ *
+ *     fault thread      vcpu_registers_ask -> kick ... resolve ... vcpu_registers_answer
+ *     vCPU's thread     KVM_RUN returns -> vcpu_registers_take: read, await the answer, record
+ *
+ * Locks: none; letters as in vcpu.h, `ask` the fault thread before it sets `state`.
+ */
+#ifndef VCPU_REGISTERS_H
+#define VCPU_REGISTERS_H
+
+#include "vmm/vpagetable/vm_fault.h"
+#include "vmm/x86_64/arch.h"
+
+struct vcpu;
+
+enum vcpu_registers_state {
+    VCPU_REGISTERS_NONE,
+    VCPU_REGISTERS_ASKED,
+    VCPU_REGISTERS_ANSWERED /* the fault has its answer */
+};
+
+struct vcpu_registers {
+    _Atomic unsigned state; /* (a) enum vcpu_registers_state */
+    gpa_t gpa;              /* ask */
+    vm_prot_t access;       /* ask */
+    uint64_t record;        /* the answer's */
+};
+
+/* The vCPU's fault is about to be resolved; its record is this.  From a fault thread or a worker. */
+void vcpu_registers_ask(struct vcpu *vcpu, gpa_t gpa, vm_prot_t access);
+void vcpu_registers_answer(struct vcpu *vcpu, uint64_t record);
+
+/*
+ * KVM_RUN returned: if somebody asked, read where the vCPU is and wait for the answer, or for the
+ * VM's end.  By the vCPU's thread.
+ * Returns true with *location and *record, the fault's.
+ */
+bool vcpu_registers_take(struct vcpu *vcpu, struct arch_location *location, uint64_t *record);
+
+#endif
