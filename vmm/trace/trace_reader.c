@@ -163,7 +163,9 @@ read_header(struct trace_reader *reader, const char *path, struct failure *failu
         memcmp(reader->header.magic, TRACE_MAGIC, 8) == 0)
         return refuse(path, -ENODATA, "is a trace cut off within its header: nothing can be read",
                       failure);
-    if (error != 0 && error != -ENODATA)
+    if (error == -ENODATA)
+        memset(&reader->header, 0, sizeof(reader->header)); /* what there is of it is no header */
+    else if (error != 0)
         return failure_set(failure, error, "cannot read " FAILURE_NAME ": %s", path,
                            strerror(-error));
     error = check_header(&reader->header, path, failure);

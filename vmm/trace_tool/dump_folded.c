@@ -34,7 +34,7 @@ folded_event(struct trace_dump *dump, const struct trace_event *event)
     char who[32], line[512];
     int length;
 
-    if (event->record.kind != TRACE_FAULT)
+    if (event->record.kind != TRACE_FAULT || trace_is_lookup(&event->record.fault))
         return 0;
     length = snprintf(line, sizeof(line), "%s;%s;%s;%s;%s", trace_event_who(event, who),
                       trace_event_mode(event), trace_input_region(dump->input, event->region),

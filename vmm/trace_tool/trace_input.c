@@ -118,7 +118,9 @@ find_region(const struct trace_input *input, uint64_t gpa)
 const char *
 trace_input_region(const struct trace_input *input, size_t region)
 {
-    return region < input->nregions ? input->regions[region].name : "other";
+    if (region < input->nregions)
+        return input->regions[region].name;
+    return region == input->nregions ? "other" : "window";
 }
 
 /* --- Registers ------------------------------------------------------------- */
@@ -362,13 +364,24 @@ tell_progress(struct trace_input *input)
     fprintf(stderr, "\rvkvm: %" PRIu64 " of %" PRIu64 " records\033[K\r", input->done, input->all);
 }
 
+/* Windows that the guest has made are not in the header; a fault says that it is in one. */
+static size_t
+region_of(const struct trace_input *input, const struct trace_event *event)
+{
+    uint64_t gpa;
+    size_t region = trace_event_gpa(event, &gpa) ? find_region(input, gpa) : input->nregions;
+
+    if (region == input->nregions && event->record.kind == TRACE_FAULT &&
+        event->record.fault.window)
+        return input->nregions + 1;
+    return region;
+}
+
 static void
 complete(const struct trace_input *input, struct trace_event *event)
 {
-    uint64_t gpa;
-
     event->time = event->record.time > input->started ? event->record.time - input->started : 0;
-    event->region = trace_event_gpa(event, &gpa) ? find_region(input, gpa) : input->nregions;
+    event->region = region_of(input, event);
     event->registers = event->record.kind == TRACE_REGISTERS ? &event->record.registers
                        : event->record.kind == TRACE_FAULT
                            ? find_registers(input, event->record.sequence)

@@ -34,8 +34,8 @@ struct trace_input {
 
 struct trace_event {
     struct trace_record record;
-    uint64_t time;                           /* ns since the recording's begin */
-    size_t region;                           /* its number; nregions = none of them */
+    uint64_t time; /* ns since the recording's begin */
+    size_t region; /* its number; nregions and above: trace_input_region */
     const struct trace_registers *registers; /* NULL = unknown */
     const char *symbol;                      /* NULL = unknown */
     uint64_t symbol_start;                   /* its address, where the guest has it */
@@ -57,7 +57,7 @@ int trace_input_next(struct trace_input *input, struct trace_event *event)
 /* Are only some records wanted? */
 bool trace_input_filtered(const struct trace_input *input);
 
-/* The region's name; "other" for none of them. */
+/* The region's name; beyond those of the header "other", or "window" for one that the guest made. */
 const char *trace_input_region(const struct trace_input *input, size_t region);
 
 /* Does the event have an address, and which. */
