@@ -103,7 +103,9 @@ PACKAGES := gcc libc6-dev libelf-dev libfdt-dev libbsd-dev libxxhash-dev libzydi
 	libcriterion-dev acpica-tools gdb
 # ... what is built in only where it is there, by pkg-config's names, and the packages with it ...
 OPTIONAL := liblz4 liblzma libzstd zlib
-OPTIONAL_PACKAGES := liblz4-dev liblzma-dev libzstd-dev zlib1g-dev libseccomp-dev pkg-config
+# ... and only in vkvm-trace ...
+TRACE_OPTIONAL := cairo
+OPTIONAL_PACKAGES := libcairo2-dev liblz4-dev liblzma-dev libzstd-dev zlib1g-dev libseccomp-dev pkg-config
 # ... of these, what only a program of the build is linked with ...
 BUILD_OPTIONAL := libseccomp
 # ... and to check the sources.  tests/npt/prepare.sh knows the NPT lane's.
@@ -135,7 +137,7 @@ HOST_CFLAGS := $(STD) $(WARNINGS) -pthread $(SAN_FLAGS) $(CFLAGS)
 HOST_LDFLAGS := -pthread $(SAN_FLAGS) $(LDFLAGS)
 # libfdt has no .pc file on Debian 12, so none is asked for.
 HOST_LDLIBS := -lelf -lfdt -lbsd -lxxhash -lZydis -lZycore @$(O)/optional.libs $(LDLIBS)
-TRACE_TOOL_LDLIBS := -lelf -lxxhash $(LDLIBS)
+TRACE_TOOL_LDLIBS := -lelf -lxxhash @$(O)/trace.libs $(LDLIBS)
 TEST_LDLIBS := -lcriterion
 # Calls that tests make fail: tests/unit/alloc_failure.c.
 WRAPPED := malloc calloc realloc reallocarray free mmap madvise mprotect memfd_create ftruncate \
@@ -197,15 +199,17 @@ endif
 there = $(shell for name in $(1); do \
 	pkg-config --exists "$$name" 2>/dev/null && echo "$$name"; done)
 OPTIONAL_THERE = $(call there,$(OPTIONAL))
+TRACE_OPTIONAL_THERE = $(call there,$(TRACE_OPTIONAL))
 FLAGS_LINE = $(CC) | $(HOST_CPPFLAGS) $(HOST_CFLAGS) | $(HOST_LDFLAGS) $(HOST_LDLIBS) | \
-	$(GUEST_ALL_CFLAGS) $(GUEST_LDFLAGS) | $(OPTIONAL_THERE) $(call there,$(BUILD_OPTIONAL))
+	$(GUEST_ALL_CFLAGS) $(GUEST_LDFLAGS) | $(OPTIONAL_THERE) $(call there,$(BUILD_OPTIONAL)) $(TRACE_OPTIONAL_THERE)
 # What is optional is looked for when this runs: `make deps` comes before it.
 $(O)/flags: FORCE
 	@mkdir -p $(@D)
-	@for name in $(OPTIONAL_THERE); do \
+	@for name in $(OPTIONAL_THERE) $(TRACE_OPTIONAL_THERE); do \
 		pkg-config --cflags "$$name"; echo "-DHAVE_$$name" | tr a-z A-Z; \
 	done > $(@D)/optional.cppflags
 	@for name in $(OPTIONAL_THERE); do pkg-config --libs "$$name"; done > $(@D)/optional.libs
+	@for name in $(TRACE_OPTIONAL_THERE); do pkg-config --libs "$$name"; done > $(@D)/trace.libs
 	@printf '%s\n' '$(subst ','\'',$(FLAGS_LINE))' > $@.new
 	@if cmp -s $@.new $@; then rm -f $@.new; else mv -f $@.new $@; fi
 
@@ -269,7 +273,7 @@ $(PTY): $(PTY_OBJS) Makefile
 	$(link)
 
 $(UNIT): $(UNIT_OBJS) $(SANITIZER_OBJS) Makefile
-	$(link) $(WRAP_LDFLAGS) $(UNIT_WRAP_LDFLAGS) $(TEST_LDLIBS) $(HOST_LDLIBS)
+	$(link) $(WRAP_LDFLAGS) $(UNIT_WRAP_LDFLAGS) $(TEST_LDLIBS) $(HOST_LDLIBS) @$(O)/trace.libs
 
 # A host test is tests/kvm/NAME.c with the assembly files tests/kvm/NAME*.S.
 host_test_objs = $(call objs,$(filter tests/kvm/$(1).c tests/kvm/$(1)%.S,$(HOST_TEST_SRCS)))

@@ -8,11 +8,18 @@ TRACE_TOOL_FILES := \
 	dump_perfetto.c \
 	dump_text.c \
 	tool_options.c \
+	trace_cairo.c \
+	trace_canon.c \
+	trace_diff.c \
 	trace_dump.c \
+	trace_grid.c \
+	trace_heatmap.c \
 	trace_input.c \
 	trace_report.c \
 	trace_report_json.c \
 	trace_report_text.c \
 	trace_symbols.c \
 	trace_tally.c \
-	trace_tracks.c
+	trace_top.c \
+	trace_tracks.c \
+	trace_wset.c

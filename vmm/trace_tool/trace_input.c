@@ -99,8 +99,8 @@ read_regions(struct trace_input *input)
 }
 
 /* The last region that begins at or below gpa, if that has it. */
-static size_t
-find_region(const struct trace_input *input, uint64_t gpa)
+size_t
+trace_input_region_at(const struct trace_input *input, uint64_t gpa)
 {
     size_t low = 0, high = input->nregions;
 
@@ -369,7 +369,8 @@ static size_t
 region_of(const struct trace_input *input, const struct trace_event *event)
 {
     uint64_t gpa;
-    size_t region = trace_event_gpa(event, &gpa) ? find_region(input, gpa) : input->nregions;
+    size_t region =
+        trace_event_gpa(event, &gpa) ? trace_input_region_at(input, gpa) : input->nregions;
 
     if (region == input->nregions && event->record.kind == TRACE_FAULT &&
         event->record.fault.window)

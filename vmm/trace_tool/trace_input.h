@@ -60,6 +60,9 @@ bool trace_input_filtered(const struct trace_input *input);
 /* The region's name; beyond those of the header "other", or "window" for one that the guest made. */
 const char *trace_input_region(const struct trace_input *input, size_t region);
 
+/* The number of the region that has the address. */
+size_t trace_input_region_at(const struct trace_input *input, uint64_t gpa);
+
 /* Does the event have an address, and which. */
 bool trace_event_gpa(const struct trace_event *event, uint64_t *gpa);
 

@@ -15,8 +15,8 @@
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 static const struct tool_verb *const verbs[] = {
-    &trace_report_verb,
-    &trace_dump_verb,
+    &trace_report_verb, &trace_dump_verb,  &trace_heatmap_verb, &trace_diff_verb,
+    &trace_wset_verb,   &trace_canon_verb, &trace_top_verb,
 };
 
 static const struct tool_verb *
