@@ -23,12 +23,16 @@ GUEST_CFLAGS ?= -O2 -g
 NPT ?= $(O)/npt
 LANE_ARGS ?=
 LANE_TEST_SECONDS ?= 300
-LANE_GROUPS ?= unit cli kvm
+LANE_GROUPS ?= unit cli kvm $(SUITE)
 LANE_SOAK ?=
 SOAK_STEPS ?=
 UNIT_ARGS ?=
 BENCH_ARGS ?=
 LINT_STEPS ?=
+# Where kvm-unit-tests is built, and which of its entries are compared with QEMU (all).
+KVM_UNIT_TESTS ?=
+KUT_ENTRIES ?=
+KUT_SECONDS ?= 40
 
 INSTALL ?= install
 CLANG_FORMAT ?= clang-format
@@ -81,8 +85,12 @@ HOST_RIG_SRCS := tests/kvm/kvm_rig.c
 HOST_TEST_SRCS := $(HOST_TESTS:%=tests/kvm/%.c) $(wildcard tests/kvm/host_*.S)
 # What the tests of the program need: a terminal.
 PTY_SRCS := tests/cli/pty.c
+# ... and a trace.
+TRACE_FILE_SRCS := tests/cli/trace_file.c vmm/trace/trace_record.c
 HOST_CHECK_SRCS := tests/npt/host_check.c vmm/base/failure.c vmm/base/limits.c \
 	vmm/base/size_text.c vmm/kvm/kvm_host.c vmm/kvm/kvm_vm.c
+# What the NPT lane's init starts.
+LANE_HOLD_SRCS := tests/npt/lane_hold.c
 
 GUEST_LIB_SRCS := $(GUEST_LIB_FILES:%=guest/lib/%)
 GUEST_IMAGES := hello vkernel
@@ -92,20 +100,20 @@ GUEST_vkernel_SRCS := $(GUEST_vkernel_FILES:%=guest/vkernel/%)
 GUEST_TESTS := $(patsubst guest/tests/%.c,%,$(wildcard guest/tests/*.c))
 
 # Scripts and data the NPT lane needs besides the programs.
-TEST_FILES := docs/vkvm.1 tests/cli/boot.sh tests/cli/gdb.sh tests/cli/limits.sh tests/cli/monitor.sh \
-	tests/cli/odd.sh tests/cli/record.sh tests/cli/run.sh tests/cli/terminal.sh tests/cli/walk.sh tests/kvm/run.sh \
-	tests/kvm/tests.cfg tests/run.sh
+TEST_FILES := docs/vkvm.1 $(wildcard tests/cli/*.sh) tests/kvm/pcs.sh tests/kvm/run.sh tests/kvm/tests.cfg \
+	tests/run.sh
 
 # --------------------------------------------------------------- packages
 
 # What Debian 12 calls what is needed to build and test ...
 PACKAGES := gcc libc6-dev libelf-dev libfdt-dev libbsd-dev libxxhash-dev libzydis-dev \
-	libcriterion-dev acpica-tools gdb
+	libcriterion-dev acpica-tools device-tree-compiler gdb nbdkit
 # ... what is built in only where it is there, by pkg-config's names, and the packages with it ...
 OPTIONAL := liblz4 liblzma libzstd zlib
 # ... and only in vkvm-trace ...
 TRACE_OPTIONAL := cairo
-OPTIONAL_PACKAGES := libcairo2-dev liblz4-dev liblzma-dev libzstd-dev zlib1g-dev libseccomp-dev pkg-config
+OPTIONAL_PACKAGES := libcairo2-dev liblz4-dev liblzma-dev libzstd-dev zlib1g-dev libnbd-dev systemtap-sdt-dev \
+	libseccomp-dev pkg-config
 # ... of these, what only a program of the build is linked with ...
 BUILD_OPTIONAL := libseccomp
 # ... and to check the sources.  tests/npt/prepare.sh knows the NPT lane's.
@@ -167,7 +175,9 @@ UNIT_OBJS := $(call objs,$(UNIT_SRCS) $(UNIT_VMM_SRCS) $(TRACE_TOOL_ONLY_SRCS) $
 TRACE_TOOL_OBJS := $(call objs,$(TRACE_TOOL_MAIN_SRC) $(TRACE_TOOL_SRCS))
 BENCH_OBJS := $(call objs,$(BENCH_SRCS))
 HOST_CHECK_OBJS := $(call objs,$(HOST_CHECK_SRCS))
+LANE_HOLD_OBJS := $(call objs,$(LANE_HOLD_SRCS))
 PTY_OBJS := $(call objs,$(PTY_SRCS))
+TRACE_FILE_OBJS := $(call objs,$(TRACE_FILE_SRCS))
 ifneq ($(SAN),)
 SANITIZER_OBJS := $(call objs,$(SANITIZER_SRCS))
 endif
@@ -181,8 +191,11 @@ GUEST_BINS := $(GUEST_IMAGES:%=$(O)/guest/%.elf)
 GUEST_TEST_BINS := $(GUEST_TESTS:%=$(O)/guest/tests/%.elf)
 BENCH := $(O)/bench
 HOST_CHECK := $(O)/host_check
+LANE_HOLD := $(O)/lane_hold
 PTY := $(O)/tests/pty
-TEST_BINS := $(VKVM) $(VKVM_TRACE) $(HOST_CHECK) $(PTY) $(UNIT) $(HOST_TEST_BINS) $(GUEST_BINS) $(GUEST_TEST_BINS)
+TRACE_FILE := $(O)/tests/trace_file
+TEST_BINS := $(VKVM) $(VKVM_TRACE) $(HOST_CHECK) $(LANE_HOLD) $(PTY) $(TRACE_FILE) $(UNIT) $(HOST_TEST_BINS) \
+	$(GUEST_BINS) $(GUEST_TEST_BINS)
 
 all: $(VKVM) $(VKVM_TRACE) $(GUEST_BINS)
 
@@ -269,7 +282,13 @@ $(VKVM_TRACE): $(TRACE_TOOL_OBJS) Makefile
 $(HOST_CHECK): $(HOST_CHECK_OBJS) Makefile
 	$(link) $(HOST_LDLIBS)
 
+$(LANE_HOLD): $(LANE_HOLD_OBJS) Makefile
+	$(link)
+
 $(PTY): $(PTY_OBJS) Makefile
+	$(link)
+
+$(TRACE_FILE): $(TRACE_FILE_OBJS) Makefile
 	$(link)
 
 $(UNIT): $(UNIT_OBJS) $(SANITIZER_OBJS) Makefile
@@ -286,6 +305,8 @@ $(O)/tests/host_failure: $(call objs,tests/unit/alloc_failure.c)
 $(O)/tests/host_failure: HOST_LDFLAGS += $(WRAP_LDFLAGS)
 $(O)/tests/host_waiting: HOST_LDFLAGS += -Wl,--wrap=pthread_create
 $(O)/tests/host_life: HOST_LDFLAGS += -Wl,--wrap=ioctl
+$(O)/tests/host_disk: HOST_LDFLAGS += -Wl,--wrap=file_read_at
+$(O)/tests/host_stall: HOST_LDFLAGS += -Wl,--wrap=file_read_at -Wl,--wrap=preadv
 $(HOST_TEST_BINS): $(VMM_OBJS) $(SANITIZER_OBJS) Makefile
 	$(link) $(TEST_LDLIBS) $(HOST_LDLIBS)
 
@@ -315,14 +336,23 @@ deps:
 	@tests/deps.sh $(PACKAGES) $(OPTIONAL_PACKAGES) $(if $(findstring clang,$(CC)),clang)
 
 # These targets install what is missing before anything is compiled.
-INSTALLING := run test check-unit check-kvm check-cli test-npt run-npt npt bench soak
+INSTALLING := run test check-unit check-kvm check-cli check-suite test-npt run-npt npt bench soak \
+	kvm-unit-tests
 ifneq ($(filter $(INSTALLING),$(MAKECMDGOALS)),)
 $(O)/flags: | deps
 endif
 
+# kvm-unit-tests is no part of the project: its images run where somebody says where they are.
+KUT := $(O)/kut
+ifneq ($(KVM_UNIT_TESTS),)
+SUITE := suite
+SUITE_ARCHIVE := tests/kut/archive.sh suite $(KVM_UNIT_TESTS) $(KUT)/suite.cpio
+LANE_SUITE := -a $(KUT)/suite.cpio
+endif
+
 # $(call lane,FILES,COMMAND): COMMAND, in the NPT lane, where $(O) is called build.
-lane = tests/npt/prepare.sh -d $(NPT) -b $(O) $(1) && \
-	tests/npt/lane.sh -d $(NPT) $(LANE_ARGS) -- $(2)
+lane = tests/npt/prepare.sh -d $(NPT) -b $(O) $(1) && $(if $(SUITE),$(SUITE_ARCHIVE) &&) \
+	tests/npt/lane.sh -d $(NPT) $(LANE_SUITE) $(LANE_ARGS) -- $(2)
 
 # $(call here_or_lane,FILES,COMMAND HERE,COMMAND IN THE LANE)
 define here_or_lane
@@ -334,17 +364,18 @@ define here_or_lane
 	fi
 endef
 
-RUN_FILES := $(VKVM) $(HOST_CHECK) $(GUEST_BINS)
+RUN_FILES := $(VKVM) $(HOST_CHECK) $(LANE_HOLD) $(GUEST_BINS)
 LANE_RUN := build/vkvm run --stats build/guest/vkernel.elf
-LANE_TEST = env UNIT_ARGS='$(UNIT_ARGS)' VKVM_SOAK=$(LANE_SOAK) tests/run.sh -t $(LANE_TEST_SECONDS)
-HERE_TEST = UNIT_ARGS='$(UNIT_ARGS)' tests/run.sh -b $(O)
+LANE_TEST = env UNIT_ARGS='$(UNIT_ARGS)' VKVM_SOAK=$(LANE_SOAK) KVM_UNIT_TESTS=suite tests/run.sh \
+	-t $(LANE_TEST_SECONDS)
+HERE_TEST = UNIT_ARGS='$(UNIT_ARGS)' KVM_UNIT_TESTS='$(KVM_UNIT_TESTS)' tests/run.sh -b $(O)
 
 run: $(RUN_FILES)
 	$(call here_or_lane,$(RUN_FILES),$(VKVM) run --stats $(O)/guest/vkernel.elf,$(LANE_RUN))
 
 test: $(TEST_BINS)
-	$(call here_or_lane,$(TEST_BINS) $(TEST_FILES),$(HERE_TEST) unit cli kvm,\
-		$(LANE_TEST) unit cli kvm)
+	$(call here_or_lane,$(TEST_BINS) $(TEST_FILES),$(HERE_TEST) unit cli kvm $(SUITE),\
+		$(LANE_TEST) unit cli kvm $(SUITE))
 
 check-unit: $(UNIT)
 	@$(HERE_TEST) unit
@@ -354,6 +385,25 @@ check-cli: $(TEST_BINS)
 
 check-kvm: $(TEST_BINS)
 	@$(HERE_TEST) kvm
+
+check-suite: $(RUN_FILES)
+	@$(HERE_TEST) suite
+
+# Both monitors on this host's KVM and in the lane.  A failed entry is a result, not an error.
+KUT_RUN := tests/kut/run.sh -t $(KUT_SECONDS)
+kvm-unit-tests: LANE_SUITE += -a $(KUT)/qemu.cpio -m 3072
+kvm-unit-tests: $(RUN_FILES)
+	@[ -n '$(KVM_UNIT_TESTS)' ] || { echo 'make kvm-unit-tests: say KVM_UNIT_TESTS=DIRECTORY, where' \
+		'it is built' >&2; exit 2; }
+	@tests/deps.sh qemu-system-x86 cpio
+	@mkdir -p $(KUT) && : >$(KUT)/native
+	@! $(HOST_CHECK) || \
+		$(KUT_RUN) -b $(O) -o $(KUT)/native $(KVM_UNIT_TESTS) vkvm qemu $(KUT_ENTRIES) || :
+	@tests/kut/archive.sh qemu $(KUT)/qemu.cpio
+	@{ $(call lane,$(RUN_FILES),env KUT_RUN='$(KUT_RUN)' tests/kut/lane.sh $(KUT_ENTRIES)); } | \
+		tee $(KUT)/lane.log || :
+	@tr -d '\r' <$(KUT)/lane.log | sed -n 's/^RESULT //p' >$(KUT)/lane
+	@tests/kut/table.sh $(KVM_UNIT_TESTS) $(KUT)/native $(KUT)/lane
 
 npt: $(TEST_BINS)
 	@tests/npt/prepare.sh -d $(NPT) -b $(O) $(TEST_BINS) $(TEST_FILES)
@@ -373,7 +423,7 @@ bench: $(BENCH) $(VKVM) $(GUEST_BINS)
 # ------------------------------------------------------- sources, install
 
 ALL_SRCS := $(VMM_SRCS) $(SANDBOX_TOOL_SRCS) $(SANDBOX_NONE_SRCS) $(MAIN_SRC) $(UNIT_SRCS) $(SANITIZER_SRCS) $(HOST_TEST_SRCS) \
-	$(HOST_RIG_SRCS) $(HOST_CHECK_SRCS) $(PTY_SRCS) $(BENCH_SRCS) $(GUEST_LIB_SRCS) \
+	$(HOST_RIG_SRCS) $(HOST_CHECK_SRCS) $(LANE_HOLD_SRCS) $(PTY_SRCS) tests/cli/trace_file.c $(BENCH_SRCS) $(GUEST_LIB_SRCS) \
 	$(GUEST_TESTS:%=guest/tests/%.c) \
 	$(foreach g,$(GUEST_IMAGES),$(GUEST_$(g)_SRCS))
 
@@ -414,6 +464,8 @@ help:
 #h make test-npt   all tests in the NPT lane: QEMU emulating a CPU with nested paging
 #h make run-npt    the tiny guest kernel in the NPT lane
 #h make soak       what takes minutes: hammering, repetitions, the lane whole
+#h make check-suite  what is quick of kvm-unit-tests, with KVM_UNIT_TESTS=DIRECTORY
+#h make kvm-unit-tests  all of it, here and in the lane, under vkvm and QEMU: the table of docs/kvm-unit-tests.md
 #h make bench      measure faults, walks and copies (docs/performance.md)
 #h make lint       check the sources
 #h make format     bring the sources into form
@@ -429,11 +481,13 @@ help:
 #h BENCH_ARGS      rounds and groups of the benchmark, for example '15 touch fault'
 #h UNIT_ARGS       arguments of the unit tests, for example --filter='vpte/*'
 #h LINT_STEPS      which checks of tests/lint/run.sh (all)
-#h LANE_GROUPS     groups of tests that test-npt runs (unit cli kvm)
+#h LANE_GROUPS     groups of tests that test-npt runs (unit cli kvm), see tests/run.sh
 #h SOAK_STEPS      which steps of tests/soak.sh (all)
+#h KVM_UNIT_TESTS  where kvm-unit-tests is built; `make test` then runs what is quick of it
+#h KUT_ENTRIES, KUT_SECONDS  which entries (all), and how long each may take (40)
 #h LANE_ARGS       options of tests/npt/lane.sh, for example '-m 4096'
 
-.PHONY: all deps run test check-unit check-cli check-kvm npt test-npt run-npt soak bench lint lint-deps format \
-	install clean help FORCE
+.PHONY: all deps run test check-unit check-cli check-kvm check-suite kvm-unit-tests npt test-npt run-npt \
+	soak bench lint lint-deps format install clean help FORCE
 
 -include $(shell find $(O)/obj -name '*.d' 2>/dev/null)

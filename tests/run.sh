@@ -8,6 +8,8 @@
 #   unit   the engine, the pagers and the command line's parts, with Criterion
 #   cli    the vkvm program from outside
 #   kvm    guests under KVM; needs a host that vkvm can use
+#   pcs    fifty PC guests in a row (make soak)
+#   suite  what is quick of kvm-unit-tests, which KVM_UNIT_TESTS says where it is built
 #
 #   -b  where the programs are (build)
 #   -t  longest time of one test of the group kvm (300)
@@ -22,7 +24,7 @@ build=build
 seconds=300
 
 usage() {
-    echo 'usage: run.sh [-b BUILD_DIRECTORY] [-t SECONDS] {unit|cli|kvm}...' >&2
+    echo 'usage: run.sh [-b BUILD_DIRECTORY] [-t SECONDS] {unit|cli|kvm|pcs|suite}...' >&2
     exit 2
 }
 
@@ -48,6 +50,8 @@ run_group() {
     unit) "$build/tests/unit" ${UNIT_ARGS:-} ;;
     cli) "$tests/cli/run.sh" -b "$build" ;;
     kvm) "$tests/kvm/run.sh" -b "$build" -t "$seconds" ;;
+    pcs) "$tests/kvm/pcs.sh" -b "$build" ;;
+    suite) "$tests/kut/run.sh" -b "$build" -q "$KVM_UNIT_TESTS" vkvm ;;
     *) usage ;;
     esac
 }

@@ -10,6 +10,7 @@
 #   property  a million random operations with each of three more seeds
 #   kvm       the guest tests' long lines, natively
 #   repeat    twenty times what once failed now and then
+#   pcs       fifty PC guests in a row in the NPT lane
 #   npt       all groups and the long lines in the NPT lane
 
 set -eu
@@ -43,11 +44,15 @@ step_repeat() {
     done
 }
 
+step_pcs() {
+    make test-npt LANE_GROUPS=pcs
+}
+
 step_npt() {
     make test-npt LANE_SOAK=yes
 }
 
-[ $# -gt 0 ] || set -- hammer property kvm repeat npt
+[ $# -gt 0 ] || set -- hammer property kvm repeat pcs npt
 for step; do
     start=$(date +%s)
     echo "=== soak: $step"

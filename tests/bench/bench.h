@@ -60,6 +60,7 @@ extern const struct bench_group bench_chain_group;
 extern const struct bench_group bench_memory_group;
 extern const struct bench_group bench_process_group;
 extern const struct bench_group bench_fork_group;
+extern const struct bench_group bench_trace_group;
 
 /* Where vkvm and guest/NAME.elf are, for the rows that run them; NULL = they are left out. */
 extern const char *bench_programs;

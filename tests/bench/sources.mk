@@ -9,6 +9,7 @@ BENCH_FILES := \
 	bench_process.c \
 	bench_scale.c \
 	bench_touch.c \
+	bench_trace.c \
 	bench_walk.c \
 	cores.c \
 	engine.c \

@@ -496,6 +496,8 @@ test_guests() {
 . "$(dirname "$0")/walk.sh"
 # shellcheck source=tests/cli/terminal.sh
 . "$(dirname "$0")/terminal.sh"
+# shellcheck source=tests/cli/dtb.sh
+. "$(dirname "$0")/dtb.sh"
 # shellcheck source=tests/cli/monitor.sh
 . "$(dirname "$0")/monitor.sh"
 # shellcheck source=tests/cli/odd.sh
@@ -506,8 +508,12 @@ test_guests() {
 . "$(dirname "$0")/limits.sh"
 # shellcheck source=tests/cli/record.sh
 . "$(dirname "$0")/record.sh"
+# shellcheck source=tests/cli/trace.sh
+. "$(dirname "$0")/trace.sh"
 # shellcheck source=tests/cli/boot.sh
 . "$(dirname "$0")/boot.sh"
+# shellcheck source=tests/cli/disk.sh
+. "$(dirname "$0")/disk.sh"
 
 good
 elf spin "$endless"
@@ -518,15 +524,20 @@ test_help
 test_json_without_vm
 test_walk
 test_odd
+test_dtb
 test_gdb_options
 test_escape_usage
 test_trace_usage
+test_trace
 test_boot
+test_disk
 if unusable=$("$build/host_check" 2>&1); then
     test_guests
     test_limits
     test_boot_guests
+    test_disk_guests
     test_odd_guests
+    test_dtb_guests
     test_terminal
     test_gdb
     test_monitor

@@ -4,14 +4,17 @@
 # Run a command in the NPT lane: a Debian kernel with KVM on AMD SVM and nested
 # paging, on QEMU's software CPU.  Needs no KVM here.
 #
-#   tests/npt/lane.sh [-d DIRECTORY] [-m MB] [-t SECONDS] [-k] [-s] -- COMMAND [ARGUMENT...]
+#   tests/npt/lane.sh [-d DIRECTORY] [-m MB] [-t SECONDS] [-a ARCHIVE.cpio]... [-k] [-s]
+#                     -- COMMAND [ARGUMENT...]
 #
 #   -d  where `make npt` put the kernel and the initramfs (build/npt)
 #   -m  memory of the machine (2048)
 #   -t  longest time it may take, boot included (3000)
+#   -a  one more archive (cpio, newc) unpacked in / of the machine, behind the
+#       cached one: files of the same name replace those; may be repeated
 #   -k  keep the files of this run, say where they are, and put QEMU's monitor there
-#   -s  translate in a single thread: slower, but right when the command makes
-#       the kernel patch itself, as enabling a tracepoint does (see init)
+#   -s  translate in a single thread: slower, but right when the command makes the
+#       kernel patch itself, which init keeps it from, or runs a guest that does
 #
 # The console is copied to standard output as it comes.  The exit status is the
 # command's; 124 after the time is up, 125 when the machine ended without
@@ -25,17 +28,33 @@ seconds=3000
 keep=
 monitor=none
 accel=tcg
+archives=
 
 usage() {
-    echo 'usage: lane.sh [-d DIRECTORY] [-m MB] [-t SECONDS] [-k] [-s] -- COMMAND [ARGUMENT...]' >&2
+    echo 'usage: lane.sh [-d DIRECTORY] [-m MB] [-t SECONDS] [-a ARCHIVE.cpio]... [-k] [-s] -- COMMAND [ARGUMENT...]' >&2
     exit 2
 }
 
-while getopts d:m:t:ks option; do
+# Words as one line that a shell reads back as the same words.
+quoted() {
+    for word; do
+        printf "'%s' " "$(printf '%s\n' "$word" | sed "s/'/'\\\\''/g")"
+    done
+    echo
+}
+
+while getopts d:m:t:a:ks option; do
     case $option in
     d) dir=$OPTARG ;;
     m) memory=$OPTARG ;;
     t) seconds=$OPTARG ;;
+    a)
+        if [ ! -r "$OPTARG" ]; then
+            echo "lane.sh: cannot read the archive $OPTARG" >&2
+            exit 2
+        fi
+        archives="$archives $(quoted "$OPTARG")"
+        ;;
     k) keep=yes ;;
     s) accel=tcg,thread=single ;;
     *) usage ;;
@@ -71,15 +90,17 @@ for word; do
 done >"$run/root/command"
 echo >>"$run/root/command"
 (cd "$run/root" && echo command | cpio -o -H newc -R 0:0 --quiet) >"$run/command.cpio"
-cat "$dir/initramfs" "$run/command.cpio" >"$run/initrd"
+eval "set -- $archives"
+cat "$dir/initramfs" "$@" "$run/command.cpio" >"$run/initrd"
 
 echo "lane: $(sed -n 's/^Package: //p' "$dir/kernel/version"), QEMU's software CPU with SVM and nested paging" >&2
 start=$(date +%s)
+# no_ipi_broadcast: else the kernel patches itself when the last processor has come on (see init).
 timeout -k 10 "$seconds" qemu-system-x86_64 \
     -accel "$accel" -cpu max -smp 3 -m "$memory" -nodefaults -display none -no-reboot \
     -serial stdio -serial "file:$run/status" -monitor "$monitor" \
     -kernel "$dir/kernel/vmlinuz" -initrd "$run/initrd" \
-    -append 'console=ttyS0 quiet panic=-1 oops=panic maxcpus=1' </dev/null &
+    -append 'console=ttyS0 quiet panic=-1 oops=panic maxcpus=1 no_ipi_broadcast=1' </dev/null &
 qemu=$!
 ended=0
 wait "$qemu" || ended=$?

@@ -16,6 +16,9 @@ UNIT_FILES := \
 	test_call.c \
 	test_cpuid.c \
 	test_debug.c \
+	test_description.c \
+	test_description_damage.c \
+	test_disk.c \
 	test_escape.c \
 	test_event_loop.c \
 	test_fdt.c \
@@ -56,6 +59,10 @@ UNIT_FILES := \
 	test_trace_record.c \
 	test_trace_report.c \
 	test_trace_writer.c \
+	test_virtio_blk.c \
+	test_virtio_hostile.c \
+	test_virtio_mmio.c \
+	test_virtqueue.c \
 	test_vm_copy.c \
 	test_vm_fault.c \
 	test_vm_fault_chain.c \
@@ -95,6 +102,7 @@ UNIT_FILES := \
 	test_workers.c \
 	test_x86_walk.c \
 	trace_scan.c \
+	virtio_rig.c \
 	vpte_model.c \
 	world.c \
 	x86_walk_model.c

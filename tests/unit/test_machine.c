@@ -125,6 +125,15 @@ Test(machine, what_cannot_be_is_refused_with_its_reason)
     REFUSED("no table format", machine.windows[0].format = NULL);
     REFUSED("cannot be", machine.devices[1].nports = 0);
     REFUSED("cannot be", (machine.devices[1].port = 0xffff, machine.devices[1].nports = 2));
+    REFUSED("larger than vpte32 can map", (machine.windows[0].format = &vpte32_format,
+                                           machine.windows[0].size = 5 * GIB, machine.nfiles = 0));
+    REFUSED("root has more than 32 bits",
+            (machine.windows[0].format = &vpte32_format, machine.windows[0].root = GIB << 2));
+    REFUSED("file 0: the offset", machine.files[0].offset = 1);
+    REFUSED("file 0: the offset", machine.files[0].offset = INT64_MAX & ~PAGE_MASK);
+    REFUSED("memory: the offset", machine.ram_file.offset = 1);
+    REFUSED("memory: the offset", machine.ram_file.offset = INT64_MAX & ~PAGE_MASK);
+    REFUSED("share line 7", (machine.devices[0].line = 7, machine.devices[1].line = 7));
     REFUSED("share ports", machine.devices[1].port = VKVM_PORT_DOORBELL + 3);
 }
 
@@ -173,6 +182,55 @@ Test(machine, what_cannot_be_in_a_pc_is_refused_with_its_reason)
     cr_expect(strstr(failure.message, "overlap") != NULL, "%s", failure.message);
 }
 
+static struct machine
+machine_with_disks(unsigned n)
+{
+    struct machine machine;
+
+    machine_init(&machine);
+    machine_set_memory(&machine, 4 * GIB);
+    machine.ndisks = n;
+    machine_make_pc(&machine);
+    return machine;
+}
+
+Test(machine, a_pc_shows_each_disk_by_registers_and_a_line_of_its_own)
+{
+    struct machine machine = machine_with_disks(MACHINE_MAX_DISKS);
+    const struct machine_device *first = machine_find_device(&machine, MACHINE_DISK);
+    struct failure failure;
+
+    cr_assert(first != NULL);
+    for (unsigned i = 0; i < MACHINE_MAX_DISKS; i++) {
+        cr_expect(eq(uint, first[i].disk, i));
+        cr_expect(eq(uint, first[i].line, 16 + i));
+        cr_expect(eq(u64, gpa_to_u64(first[i].start), 0xD0000000 + i * PAGE_SIZE));
+    }
+    cr_expect(eq(int, machine_check(&machine, 48, &failure), 0), "%s", failure.message);
+}
+
+#define REFUSED_DISKS(text, change)                                                        \
+    do {                                                                                   \
+        struct machine machine = machine_with_disks(2);                                    \
+        struct machine_device *first = &machine.devices[machine.ndevices - 2];             \
+        struct failure failure = { 0 };                                                    \
+                                                                                           \
+        change;                                                                            \
+        cr_expect(eq(int, machine_check(&machine, 48, &failure), -EINVAL), "%s", text);    \
+        cr_expect(strstr(failure.message, text) != NULL, "%s: %s", text, failure.message); \
+    } while (0)
+
+Test(machine, a_disk_that_is_not_shown_once_or_not_where_a_driver_finds_it_is_refused)
+{
+    REFUSED_DISKS("9 disks: the most is 8", (machine.ndisks = 9, first->disk = 0));
+    REFUSED_DISKS("shows disk 2 of 2", first->disk = 2);
+    REFUSED_DISKS("disk 0: 2 devices show it", first[1].disk = 0);
+    REFUSED_DISKS("disk 1: 0 devices show it", machine.ndevices--);
+    REFUSED_DISKS("below 4G", first[1].size = 2 * PAGE_SIZE);
+    REFUSED_DISKS("below 4G", first->start = gpa_from_u64(16 * GIB));
+    REFUSED_DISKS("only a PC has disks", machine.kind = MACHINE_VKERNEL);
+}
+
 Test(machine, a_device_is_found_by_its_kind)
 {
     struct machine machine = sound_machine();
@@ -180,4 +238,26 @@ Test(machine, a_device_is_found_by_its_kind)
     cr_expect(eq(uint, machine_find_device(&machine, MACHINE_CONSOLE)->port, VKVM_PORT_CONSOLE));
     machine.ndevices = 1;
     cr_expect(machine_find_device(&machine, MACHINE_CONSOLE) == NULL);
+}
+
+Test(machine, a_kind_of_machine_has_its_own_devices)
+{
+    cr_expect(machine_standard_device(MACHINE_VKERNEL, MACHINE_SERIAL) == NULL);
+    cr_expect(machine_standard_device(MACHINE_PC, MACHINE_DOORBELL) == NULL);
+    cr_expect(eq(uint, machine_standard_device(MACHINE_PC, MACHINE_SERIAL)->port, 0x3f8));
+}
+
+Test(machine, a_protection_is_letters_and_back)
+{
+    char text[4];
+
+    for (unsigned i = 1; i < 8; i++) {
+        vm_prot_t protection = VM_PROT_NONE;
+
+        machine_protection_text((vm_prot_t)i, text);
+        cr_assert(eq(int, machine_protection_find(text, &protection), 0));
+        cr_expect(eq(uint, protection, i));
+    }
+    cr_expect(eq(int, machine_protection_find("", &(vm_prot_t){ VM_PROT_NONE }), -EINVAL));
+    cr_expect(eq(int, machine_protection_find("rwz", &(vm_prot_t){ VM_PROT_NONE }), -EINVAL));
 }

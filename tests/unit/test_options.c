@@ -68,6 +68,33 @@ size_of(const char *text)
     return size;
 }
 
+Test(options, disks_come_in_their_order_with_what_they_may)
+{
+    struct run_options options;
+    struct failure failure;
+    const struct machine_disk *disks = options.config.machine.disks;
+
+    cr_assert(zero(int, PARSE(&options, &failure, "--disk", "root.img", "--disk",
+                              "nbd://host:1/a,ro", "--disk", "c,discard", "kernel")),
+              "%s", failure.message);
+    cr_assert(eq(uint, options.config.machine.ndisks, 3));
+    cr_expect(strcmp(disks[0].path, "root.img") == 0 && disks[0].path_size == 8);
+    cr_expect(disks[0].read_only == false && disks[0].discard == false);
+    cr_expect(disks[1].path_size == strlen("nbd://host:1/a") && disks[1].read_only);
+    cr_expect(disks[2].path_size == 1 && disks[2].discard);
+}
+
+Test(options, a_disk_that_cannot_be_is_refused)
+{
+    REFUSED("has no name", "--disk", ",ro", "kernel");
+    REFUSED("'rw' is unknown", "--disk", "a,ro,rw", "kernel");
+    REFUSED("'' is unknown", "--disk", "a,", "kernel");
+    REFUSED("give ro or discard", "--disk", "a,ro,discard", "kernel");
+    REFUSED("too many --disk: give at most 8", "--disk", "a", "--disk", "a", "--disk", "a",
+            "--disk", "a", "--disk", "a", "--disk", "a", "--disk", "a", "--disk", "a", "--disk",
+            "a", "kernel");
+}
+
 Test(options, a_size_is_decimal_or_hexadecimal_with_a_suffix)
 {
     cr_expect(eq(u64, size_of("0"), 0));
@@ -175,6 +202,22 @@ Test(options, an_image_alone_gets_the_defaults)
     cr_expect(not(options.json));
     cr_expect(not(options.help));
     cr_expect(options.fdt == NULL && options.fdt_overlay == NULL);
+    cr_expect(options.dtb == NULL && options.dump_dtb == NULL);
+    cr_expect(not(options.has_memory));
+    cr_expect(not(options.has_cpus));
+}
+
+Test(options, a_description_is_written_instead_of_a_run)
+{
+    struct run_options options;
+    struct failure failure;
+
+    cr_assert(eq(int, PARSE(&options, &failure, "--dump-dtb", "-", "image"), CLI_OK));
+    expect_text(options.dump_dtb, "-");
+    REFUSED("no name", "--dump-dtb=", "i");
+    REFUSED("runs nothing", "--dump-dtb=f", "--stats", "i");
+    REFUSED("runs nothing", "--json", "--dump-dtb=f", "i");
+    REFUSED("runs nothing", "--dump-dtb=f", "--gdb", "1234", "i");
 }
 
 Test(options, every_option_sets_its_field)
@@ -185,13 +228,15 @@ Test(options, every_option_sets_its_field)
         PARSE(&options, &failure, "--memory=128M", "--cpus", "3", "--ram", "8M", "--swap", "s",
               "--fdt", "tree", "--fdt-overlay", "over", "--timeout", "1.5", "--stats", "--json=out",
               "--prefault", "16", "--no-fast-fault", "--fault-threads", "2", "--placement", "spin",
-              "--cpu", "smap=off", "--cpu=nx=on", "--exact-faults", "image");
+              "--cpu", "smap=off", "--cpu=nx=on", "--exact-faults", "--dtb", "machine", "image");
 
     cr_assert(eq(int, status, CLI_OK), "%s", failure.message);
     cr_expect(eq(u64, machine_memory_size(&options.config.machine), 128ull << 20));
     cr_expect(eq(uint, options.config.machine.nvcpus, 3));
     cr_expect(eq(u64, options.host.ram_budget, 8ull << 20));
     expect_text(options.host.swap, "s");
+    cr_expect(options.has_memory && options.has_cpus);
+    expect_text(options.dtb, "machine");
     expect_text(options.fdt, "tree");
     expect_text(options.fdt_overlay, "over");
     cr_expect(eq(uint, options.config.timeout_ms, 1500));
@@ -383,7 +428,7 @@ Test(options, the_help_names_every_option_it_takes)
     static const char *const names[] = {
         "memory",    "cpus",  "ram",  "window",       "fdt",           "fdt-overlay",
         "timeout",   "stats", "json", "prefault",     "no-fast-fault", "fault-threads",
-        "placement", "help",  "cpu",  "exact-faults",
+        "placement", "help",  "cpu",  "exact-faults", "dtb",           "dump-dtb",
     };
     char *text = NULL, flag[40];
     size_t size;
@@ -404,45 +449,20 @@ static void
 random_word(char *word, size_t size)
 {
     static const char *const pieces[] = {
-        "--",
-        "-",
-        "memory",
-        "cpus",
-        "ram",
-        "window",
-        "fdt",
-        "-overlay",
-        "timeout",
-        "stats",
-        "json",
-        "prefault",
-        "no-fast-fault",
-        "placement",
-        "=",
-        ",",
-        "gpa=",
-        "size=",
-        "root=",
-        "prot=",
-        "format=",
-        "vpte32",
-        "vpte64",
-        "0x",
-        "1000000000",
-        "4096",
-        "4",
-        "M",
-        "G",
-        "T",
-        ".",
-        "rwx",
-        "image",
-        "\xff",
-        "\n",
-        "%s%n",
-        "99999999999999999999",
-        "-h",
-        "",
+        "--",        "-",        "memory",
+        "cpus",      "ram",      "window",
+        "fdt",       "dtb",      "dump-",
+        "-overlay",  "timeout",  "stats",
+        "json",      "prefault", "no-fast-fault",
+        "placement", "=",        ",",
+        "gpa=",      "size=",    "root=",
+        "prot=",     "format=",  "vpte32",
+        "vpte64",    "0x",       "1000000000",
+        "4096",      "4",        "M",
+        "G",         "T",        ".",
+        "rwx",       "image",    "\xff",
+        "\n",        "%s%n",     "99999999999999999999",
+        "-h",        "",
     };
 
     word[0] = '\0';

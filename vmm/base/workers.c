@@ -26,6 +26,8 @@ struct workers {
     unsigned nthreads;     /* pool */
     unsigned nfree;        /* pool */
     unsigned naccepted;    /* pool */
+    unsigned nalive;       /* pool: threads that are not at their end */
+    bool abandoned;        /* pool: the last of them frees the pool */
     pthread_t *threads;    /* pool: owned, room for max */
     struct job *accepted;  /* pool: owned, room for max */
 };
@@ -53,11 +55,22 @@ take(struct workers *workers, struct job *job)
     return taken;
 }
 
+static void
+workers_free(struct workers *workers)
+{
+    check(pthread_cond_destroy(&workers->wanted));
+    check(pthread_mutex_destroy(&workers->lock));
+    free(workers->threads);
+    free(workers->accepted);
+    free(workers);
+}
+
 static void *
 worker_main(void *argument)
 {
     struct workers *workers = argument;
     struct job job;
+    bool last;
 
     while (take(workers, &job)) {
         job.work(job.argument);
@@ -65,6 +78,11 @@ worker_main(void *argument)
         workers->nfree++;
         check(pthread_mutex_unlock(&workers->lock));
     }
+    check(pthread_mutex_lock(&workers->lock));
+    last = --workers->nalive == 0 && workers->abandoned;
+    check(pthread_mutex_unlock(&workers->lock));
+    if (last)
+        workers_free(workers);
     return NULL;
 }
 
@@ -82,6 +100,7 @@ have_free(struct workers *workers)
     if (error != 0)
         return -error;
     workers->nthreads++;
+    workers->nalive++;
     workers->nfree++;
     return 0;
 }
@@ -102,14 +121,6 @@ workers_begin(struct workers *workers, void (*work)(void *argument), void *argum
     return error;
 }
 
-static void
-workers_free(struct workers *workers)
-{
-    free(workers->threads);
-    free(workers->accepted);
-    free(workers);
-}
-
 int
 workers_create(unsigned max, struct workers **workersp)
 {
@@ -120,12 +131,12 @@ workers_create(unsigned max, struct workers **workersp)
     workers->max = max;
     workers->threads = calloc(max, sizeof(workers->threads[0]));
     workers->accepted = calloc(max, sizeof(workers->accepted[0]));
+    check(pthread_mutex_init(&workers->lock, NULL));
+    check(pthread_cond_init(&workers->wanted, NULL));
     if (workers->threads == NULL || workers->accepted == NULL) {
         workers_free(workers);
         return -ENOMEM;
     }
-    check(pthread_mutex_init(&workers->lock, NULL));
-    check(pthread_cond_init(&workers->wanted, NULL));
     *workersp = workers;
     return 0;
 }
@@ -145,7 +156,21 @@ workers_destroy(struct workers *workers)
     workers_stop(workers);
     for (unsigned i = 0; i < workers->nthreads; i++)
         check(pthread_join(workers->threads[i], NULL));
-    check(pthread_cond_destroy(&workers->wanted));
-    check(pthread_mutex_destroy(&workers->lock));
     workers_free(workers);
+}
+
+void
+workers_abandon(struct workers *workers)
+{
+    bool last;
+
+    workers_stop(workers);
+    check(pthread_mutex_lock(&workers->lock));
+    for (unsigned i = 0; i < workers->nthreads; i++)
+        check(pthread_detach(workers->threads[i]));
+    workers->abandoned = true;
+    last = workers->nalive == 0;
+    check(pthread_mutex_unlock(&workers->lock));
+    if (last)
+        workers_free(workers);
 }

@@ -26,6 +26,12 @@ void workers_stop(struct workers *workers);
 void workers_destroy(struct workers *workers);
 
 /*
+ * workers_stop, and wait for nothing: work under way goes on by itself, and the last of it frees
+ * the pool, which nobody else uses any more.
+ */
+void workers_abandon(struct workers *workers);
+
+/*
  * Have a worker call work(argument).  Any thread; does not sleep.
  * Returns 0; -EBUSY when all of them are busy, -ECANCELED after workers_stop, or what
  * pthread_create said of a new one (-EAGAIN, -ENOMEM: limits_explain_thread tells the cause):

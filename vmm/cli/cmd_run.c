@@ -11,6 +11,7 @@
 #include "vmm/boot/fdt.h"
 #include "vmm/boot/image.h"
 #include "vmm/boot/pc_start.h"
+#include "vmm/cli/dtb.h"
 #include "vmm/cli/monitor.h"
 #include "vmm/cli/options.h"
 #include "vmm/cli/report.h"
@@ -26,6 +27,8 @@
 /* One `vkvm run`. */
 struct run {
     struct run_options options;
+    struct dtb dtb; /* what --dtb names */
+    bool dumped;    /* the description is out, and nothing is to run */
     struct image image;
     struct vm_fdt fdt;
     gpa_t fdt_place;
@@ -41,6 +44,12 @@ struct run {
     struct vm_report report;
     struct failure failure;
 };
+
+static int
+read_dtb(struct run *run)
+{
+    return dtb_read(&run->dtb, &run->options, &run->failure);
+}
 
 static int
 check_files(struct run *run)
@@ -67,7 +76,8 @@ static int
 open_image(struct run *run)
 {
     struct machine *machine = &run->options.config.machine;
-    uint64_t size = machine_memory_size(machine);
+    uint64_t size =
+        machine->kind == MACHINE_PC ? machine_low_end(machine) : machine_memory_size(machine);
     const struct image_request request = {
         .path = run->options.image,
         .vkernel = { .memory = "--memory",
@@ -82,8 +92,8 @@ open_image(struct run *run)
     };
     int error = image_open(&request, &run->image, &run->failure);
 
-    if (error == 0 && image_wants_pc(&run->image))
-        machine_make_pc(machine);
+    if (error == 0)
+        error = dtb_make_kind(&run->options, image_wants_pc(&run->image), &run->failure);
     return cli_load_status(error);
 }
 
@@ -133,6 +143,13 @@ refuse_pc_options(struct run *run)
                          : boot->nmodules != 0  ? "--module"
                                                 : NULL;
 
+    if (run->options.config.machine.ndisks != 0)
+        return failure_set(&run->failure, CLI_USAGE,
+                           "--disk is for a PC's kernels, and " FAILURE_NAME
+                           " is an image of vkvm's own kind, whose machine has no interrupts: map "
+                           "the file into its memory by --map",
+                           run->options.image);
+
     if (option == NULL)
         return CLI_OK;
     return failure_set(&run->failure, CLI_USAGE,
@@ -155,7 +172,9 @@ make_pc_start(struct run *run)
         .initrd = options->boot.initrd,
         .nmodules = options->boot.nmodules,
         .modules = options->boot.modules,
-        .rsdp = ACPI_RSDP_GPA,
+        .rsdp = machine_find_device(&options->config.machine, MACHINE_ACPI_PM) == NULL
+                    ? 0
+                    : ACPI_RSDP_GPA,
     };
 
     if (options->fdt != NULL || options->fdt_overlay != NULL)
@@ -187,6 +206,15 @@ make_start(struct run *run)
         .info = run->fdt_place,
     };
     return status;
+}
+
+static int
+dump_dtb(struct run *run)
+{
+    if (run->options.dump_dtb == NULL)
+        return CLI_OK;
+    run->dumped = true;
+    return dtb_dump(&run->options, &run->failure);
 }
 
 static void
@@ -300,17 +328,18 @@ start_vm(struct run *run)
     return CLI_OK;
 }
 
-/* The steps of a run, in their order; the first that fails ends it. */
+/* The steps of a run, in their order; the first that fails ends it, as does a description's dump. */
 static int
 run_steps(struct run *run)
 {
     static int (*const steps[])(struct run *) = {
-        check_files, open_json,  open_image, make_start, open_gdb,
-        create_host, check_host, create_vm,  load_vm,    start_vm,
+        read_dtb, check_files, open_json,  open_image, make_start, dump_dtb,
+        open_gdb, create_host, check_host, create_vm,  load_vm,    start_vm,
     };
     int status = CLI_OK;
 
-    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]) && status == CLI_OK; i++)
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]) && status == CLI_OK && !run->dumped;
+         i++)
         status = steps[i](run);
     return status;
 }
@@ -350,7 +379,7 @@ conclude(struct run *run, int status)
         tell_end(run, &run->outcome);
         if (run->options.stats)
             report_text(stderr, &run->outcome, status, &run->report);
-    } else {
+    } else if (status != CLI_OK) {
         set_failed_outcome(run);
         cli_complain(run->failure.message);
     }
@@ -382,6 +411,7 @@ run_image(int argc, char **argv)
         vm_host_destroy(run.host);
     gdb_close(run.gdb);
     vm_fdt_fini(&run.fdt);
+    dtb_fini(&run.dtb);
     pc_start_close(&run.pc);
     image_close(&run.image);
     return status;

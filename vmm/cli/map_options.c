@@ -83,23 +83,13 @@ window_set_root(struct window_pieces *pieces, const char *value, struct failure 
 static int
 window_set_prot(struct window_pieces *pieces, const char *value, struct failure *failure)
 {
-    static const char letters[] = "rwx"; /* letter i is protection bit i */
-    vm_prot_t prot = VM_PROT_NONE;
-
-    for (const char *p = value; *p != '\0'; p++) {
-        const char *letter = strchr(letters, *p);
-
-        if (letter == NULL)
-            return failure_set(failure, CLI_USAGE,
-                               "--window prot=" FAILURE_NAME
-                               " is not a protection: give letters of rwx",
-                               value);
-        prot |= (vm_prot_t)(1u << (letter - letters));
-    }
-    if (prot == VM_PROT_NONE)
+    if (machine_protection_find(value, &pieces->window.protection) == 0)
+        return CLI_OK;
+    if (*value == '\0')
         return failure_set(failure, CLI_USAGE, "--window prot= is empty: give letters of rwx");
-    pieces->window.protection = prot;
-    return CLI_OK;
+    return failure_set(failure, CLI_USAGE,
+                       "--window prot=" FAILURE_NAME " is not a protection: give letters of rwx",
+                       value);
 }
 
 #define WINDOW_GPA 0
@@ -146,24 +136,15 @@ window_check(const struct window_pieces *pieces, const struct vm_config *config,
              struct failure *failure)
 {
     const struct machine_window *window = &pieces->window;
+    char name[600];
 
     if ((pieces->seen & 1u << WINDOW_GPA) == 0 || (pieces->seen & 1u << WINDOW_SIZE) == 0)
         return failure_set(failure, CLI_USAGE,
                            "--window " FAILURE_NAME " is incomplete: give gpa and size",
                            pieces->text);
-    if (window->size > VKVM_WINDOW_END - gpa_to_u64(window->start))
-        return failure_set(failure, CLI_USAGE,
-                           "--window " FAILURE_NAME " ends above 0x%llx: make it smaller",
-                           pieces->text, (unsigned long long)VKVM_WINDOW_END);
-    if (window->size > (uint64_t)1 << window->format->frame_end)
-        return failure_set(failure, CLI_USAGE,
-                           "--window " FAILURE_NAME " is larger than %s can map: make it smaller",
-                           pieces->text, window->format->name);
-    if ((window->root & ~(vpte_t)UINT32_MAX) != 0 && window->format->entry_size == 4)
-        return failure_set(failure, CLI_USAGE,
-                           "--window " FAILURE_NAME
-                           ": root has more than 32 bits: give a smaller one",
-                           pieces->text);
+    snprintf(name, sizeof(name), "--window " FAILURE_NAME, pieces->text);
+    if (machine_check_window(window, name, failure) != 0)
+        return CLI_USAGE;
     for (unsigned i = 0; i < config->machine.nwindows; i++) {
         const struct machine_window *other = &config->machine.windows[i];
 

@@ -8,6 +8,7 @@
  */
 #include "vmm/cli/options.h"
 
+#include "vmm/cli/disk_options.h"
 #include "vmm/cli/map_options.h"
 #include "vmm/cli/value.h"
 #include "vmm/device/escape.h"
@@ -43,12 +44,14 @@ set_memory(struct run_options *options, const char *value, struct failure *failu
 
     if (status == CLI_OK)
         machine_set_memory(&options->config.machine, size);
+    options->has_memory = true;
     return status;
 }
 
 static int
 set_cpus(struct run_options *options, const char *value, struct failure *failure)
 {
+    options->has_cpus = true;
     return value_count("--cpus", value, 1, MACHINE_MAX_VCPUS, &options->config.machine.nvcpus,
                        failure);
 }
@@ -56,26 +59,22 @@ set_cpus(struct run_options *options, const char *value, struct failure *failure
 static int
 set_cpu(struct run_options *options, const char *value, struct failure *failure)
 {
-    struct cpu_features *features = &options->config.features;
-    const char *equals = strchr(value, '=');
-    int feature;
-
-    if (equals == NULL || (strcmp(equals, "=on") != 0 && strcmp(equals, "=off") != 0))
+    switch (cpu_features_add(&options->config.features, value)) {
+    case 0:
+        return CLI_OK;
+    case -EINVAL:
         return failure_set(failure, CLI_USAGE,
                            "--cpu=" FAILURE_NAME " says neither on nor off: give FEATURE=on or "
                            "FEATURE=off",
                            value);
-    feature = cpu_feature_find(value, (size_t)(equals - value));
-    if (feature < 0)
+    case -ENOENT:
         return failure_set(failure, CLI_USAGE,
                            "--cpu=" FAILURE_NAME " is unknown: give a name as /proc/cpuinfo has it",
                            value);
-    if (features->n == CPU_FEATURE_CHOICES)
+    default:
         return failure_set(failure, CLI_USAGE, "--cpu is given more than %u times",
                            CPU_FEATURE_CHOICES);
-    features->choices[features->n].feature = (unsigned)feature;
-    features->choices[features->n++].on = strcmp(equals, "=on") == 0;
-    return CLI_OK;
+    }
 }
 
 static int
@@ -100,6 +99,30 @@ set_swap(struct run_options *options, const char *value, struct failure *failure
     if (*value == '\0')
         return failure_set(failure, CLI_USAGE, "--swap= has no name: give a file or block device");
     options->host.swap = value;
+    return CLI_OK;
+}
+
+static int
+set_disk(struct run_options *options, const char *value, struct failure *failure)
+{
+    return disk_options_add(&options->config.machine, value, failure);
+}
+
+static int
+set_dtb(struct run_options *options, const char *value, struct failure *failure)
+{
+    (void)failure;
+    options->dtb = value;
+    return CLI_OK;
+}
+
+static int
+set_dump_dtb(struct run_options *options, const char *value, struct failure *failure)
+{
+    if (*value == '\0')
+        return failure_set(failure, CLI_USAGE,
+                           "--dump-dtb= has no name: give a file, or - for standard output");
+    options->dump_dtb = value;
     return CLI_OK;
 }
 
@@ -372,6 +395,12 @@ static const struct {
       "map a file at [A, A+S), where a window could be; may be repeated; what the\n"
       "guest writes goes to the file (shared) or stays in the VM (private);\n"
       "ro: the guest cannot write" },
+    { "dtb", required_argument, "FILE", set_dtb,
+      "the machine is what this device tree describes; what other options say goes\n"
+      "before it or is added to it" },
+    { "dump-dtb", required_argument, "FILE", set_dump_dtb,
+      "write the device tree that describes the machine to FILE, or - for standard\n"
+      "output, and run nothing" },
     { "fdt", required_argument, "FILE", set_fdt,
       "give the guest this device tree instead of the built one" },
     { "fdt-overlay", required_argument, "FILE", set_fdt_overlay,
@@ -381,6 +410,10 @@ static const struct {
     { "initrd", required_argument, "FILE", set_initrd, "the initial RAM disk of a kernel" },
     { "module", required_argument, "FILE[,ARGS]", set_module,
       "a module for a multiboot or PVH image; may be repeated" },
+    { "disk", required_argument, "FILE[,ro][,discard]", set_disk,
+      "a virtio disk for a kernel: a file or block device, or nbd://HOST[:PORT][/EXPORT],\n"
+      "nbd+unix:///[EXPORT]?socket=PATH; ro: it is only read, discard: what the guest\n"
+      "discards takes no room any more; may be repeated" },
     { "load", required_argument, "ADDRESS", set_load,
       "IMAGE is a file without headers, and belongs there" },
     { "entry", required_argument, "ADDRESS[,real|protected|long]", set_entry,
@@ -507,6 +540,9 @@ options_parse_run(int argc, char **argv, struct run_options *options, struct fai
         return failure_set(failure, CLI_USAGE,
                            "--trace-limit, --trace-off and --trace-regs are of no use without "
                            "--trace: say which file");
+    if (options->dump_dtb != NULL && (options->json || options->stats || options->gdb != NULL))
+        return failure_set(failure, CLI_USAGE,
+                           "--dump-dtb runs nothing: leave --json, --stats and --gdb out");
     status = map_options_check(&options->config, failure);
     if (status == CLI_OK)
         status = boot_options_check(&options->boot, failure);

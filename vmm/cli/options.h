@@ -5,18 +5,19 @@
 #ifndef OPTIONS_H
 #define OPTIONS_H
 
+#include "vmm/boot/description.h"
 #include "vmm/cli/boot_options.h"
 #include "vmm/cli/cli.h"
 #include "vmm/trace/trace_writer.h"
 #include "vmm/vm/vm.h"
 #include "vmm/vm/vm_host.h"
 
-#define OPTIONS_MEMORY_MIN ((uint64_t)4 << 20)
+#define OPTIONS_MEMORY_MIN MACHINE_MEMORY_MIN
 #define OPTIONS_MEMORY_MAX MACHINE_MEMORY_MAX
 #define OPTIONS_IMAGE_MAX ((uint64_t)64 << 30) /* images lie below the windows */
 #define OPTIONS_MEMORY_DEFAULT ((uint64_t)64 << 20)
-#define OPTIONS_RAM_MIN ((uint64_t)1 << 20)
-#define OPTIONS_RAM_MAX ((uint64_t)1 << 40)
+#define OPTIONS_RAM_MIN DESCRIPTION_BUDGET_MIN
+#define OPTIONS_RAM_MAX DESCRIPTION_BUDGET_MAX
 #define OPTIONS_TRACE_LIMIT_MAX ((uint64_t)1 << 40)
 #define OPTIONS_ESCAPE_DEFAULT 0x01 /* Ctrl-a */
 #define OPTIONS_FAULT_THREADS_MAX 64
@@ -28,7 +29,11 @@ struct run_options {
     const char *image;      /* borrowed from argv, as all names here */
     char *const *arguments; /* what follows `--` */
     size_t narguments;
-    const char *fdt;         /* NULL = built */
+    const char *dtb;      /* describes the machine; NULL = the options do alone */
+    const char *dump_dtb; /* where the description goes, instead of a run; "-" = standard output */
+    bool has_memory;      /* --memory was given */
+    bool has_cpus;        /* --cpus was given */
+    const char *fdt;      /* the guest's; NULL = built */
     const char *fdt_overlay; /* NULL = none */
     const char *gdb;         /* where a debugger can attach; NULL = nowhere */
     bool gdb_wait;

@@ -7,6 +7,8 @@
  */
 #include "vmm/cli/run_files.h"
 
+#include "vmm/device/disk.h"
+
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
@@ -24,7 +26,7 @@ struct named_file {
 };
 
 struct named_files {
-    struct named_file list[6 + PC_START_MAX_MODULES + MACHINE_MAX_FILES];
+    struct named_file list[9 + PC_START_MAX_MODULES + MACHINE_MAX_FILES + MACHINE_MAX_DISKS];
     unsigned count;
 };
 
@@ -83,6 +85,27 @@ add_map(struct named_files *files, const struct machine_file *file)
                                           .mapped = true });
 }
 
+/* A server's disk is no file here. */
+static void
+add_disk(struct named_files *files, const struct machine_disk *disk)
+{
+    if (!disk_is_remote(disk->path))
+        add_file(files, &(struct named_file){ .use = "--disk",
+                                              .name = disk->path,
+                                              .size = disk->path_size,
+                                              .written = !disk->read_only });
+}
+
+/* Nobody else's: its object need not be the one of other mappings. */
+static void
+add_ram(struct named_files *files, const struct machine_file *file)
+{
+    add_file(files, &(struct named_file){ .use = "guest memory",
+                                          .name = file->path,
+                                          .size = file->path_size,
+                                          .written = true });
+}
+
 static bool
 is_same(const struct named_file *a, const struct named_file *b)
 {
@@ -118,6 +141,9 @@ run_files_check(const struct run_options *options, struct failure *failure)
     int status = CLI_OK;
 
     add_name(&files, "the image", options->image, false);
+    add_name(&files, "--dtb", options->dtb, false);
+    if (options->dump_dtb != NULL && strcmp(options->dump_dtb, "-") != 0)
+        add_name(&files, "--dump-dtb", options->dump_dtb, true);
     add_name(&files, "--fdt", options->fdt, false);
     add_name(&files, "--fdt-overlay", options->fdt_overlay, false);
     add_name(&files, "--initrd", options->boot.initrd, false);
@@ -125,8 +151,12 @@ run_files_check(const struct run_options *options, struct failure *failure)
         add_module(&files, &options->boot.modules[i]);
     add_name(&files, "--swap", options->host.swap, true);
     add_name(&files, "--json", options->json_file, true);
+    if (config->machine.ram_file.path != NULL)
+        add_ram(&files, &config->machine.ram_file);
     for (unsigned i = 0; i < config->machine.nfiles; i++)
         add_map(&files, &config->machine.files[i]);
+    for (unsigned i = 0; i < config->machine.ndisks; i++)
+        add_disk(&files, &config->machine.disks[i]);
     for (unsigned i = 0; i < files.count; i++) {
         for (unsigned j = 0; j < i && status == CLI_OK; j++)
             status = compare(&files.list[j], &files.list[i], failure);

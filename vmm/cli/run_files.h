@@ -6,7 +6,7 @@
 #include "vmm/cli/options.h"
 
 /*
- * A file that the run would write (swap, the JSON report, a shared mapping) must not be named
+ * A file that the run would write (swap, the JSON report, a shared mapping, a disk) must not be named
  * for anything else, or its contents are lost.  A file may be mapped several times while only
  * one of the mappings is written back.  Opens nothing; files that are not there are no error
  * here.

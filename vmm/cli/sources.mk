@@ -4,6 +4,8 @@ CLI_FILES := \
 	cli.c \
 	cmd_trace.c \
 	cmd_walk.c \
+	disk_options.c \
+	dtb.c \
 	map_options.c \
 	options.c \
 	report.c \

@@ -5,9 +5,16 @@ DEVICE_FILES := \
 	cmos.c \
 	console.c \
 	debug_exit.c \
+	disk.c \
+	disk_file.c \
+	disk_nbd.c \
 	escape.c \
 	fw_cfg.c \
 	reset.c \
 	serial.c \
 	terminal.c \
-	test_device.c
+	test_device.c \
+	virtio.c \
+	virtio_blk.c \
+	virtio_mmio.c \
+	virtqueue.c

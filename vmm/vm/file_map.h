@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Files in a VM's address space (--map): NORMAL entries over file pager objects.
+ * Files in a VM's address space (--map): NORMAL entries over file pager objects; and the file that
+ * RAM's own object may be over.
  *
  * A shared file's object is the entry's own, and what the guest writes is written back:
  * when memory gets short, by file_maps_sync, and at the end.  A private file lies
@@ -21,12 +22,23 @@ struct file_map {
 };
 
 struct file_maps {
-    unsigned count;                          /* (c) */
-    struct file_map maps[MACHINE_MAX_FILES]; /* (c) */
+    unsigned count;                              /* (c) */
+    struct file_map maps[MACHINE_MAX_FILES + 1]; /* (c) */
+    struct machine_file ram;                     /* (c) the first, where RAM is over a file */
 };
 
 /*
- * Map the files; `configs` stay as long as *maps.
+ * Make the object of RAM over the machine's ram_file, which must be as long as the memory that lies
+ * in it: less would be memory that cannot be read, and more the guest could reach as well.
+ * Returns 0 and *objectp, a reference of which is the caller's; -errno with *failure filled, and
+ * nothing is held.
+ */
+int file_maps_make_ram(struct file_maps *maps, struct vm_system *sys, const struct machine *machine,
+                       struct vm_object **objectp, struct failure *failure)
+    __attribute__((warn_unused_result));
+
+/*
+ * Map the files, besides RAM's; `configs` stay as long as *maps.
  * Returns 0; -errno with *failure filled, and what is mapped goes with the map and
  * file_maps_fini.
  */

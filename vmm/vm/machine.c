@@ -5,12 +5,17 @@
 #include "vmm/vm/machine.h"
 
 #include "guest/include/vkvm_abi.h"
+#include "vmm/device/virtio_mmio.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* Letter i is protection bit i. */
+static const char PROTECTION_LETTERS[] = "rwx";
 
 /* A range of guest-physical addresses, to be compared with all others. */
 struct place {
@@ -22,15 +27,46 @@ struct place {
 
 #define PLACES_MAX (MACHINE_MAX_RAM + MACHINE_MAX_WINDOWS + MACHINE_MAX_FILES + MACHINE_MAX_DEVICES)
 
+static const struct machine_device vkernel_devices[] = {
+    { .kind = MACHINE_DOORBELL, .port = VKVM_PORT_DOORBELL, .nports = 4 },
+    { .kind = MACHINE_CONSOLE, .port = VKVM_PORT_CONSOLE, .nports = 1 },
+};
+
+static const struct machine_device pc_devices[] = {
+    { .kind = MACHINE_SERIAL, .port = 0x3F8, .nports = 8, .line = 4 },
+    { .kind = MACHINE_CMOS, .port = 0x70, .nports = 2 },
+    { .kind = MACHINE_KEYBOARD, .port = 0x60, .nports = 5 },
+    { .kind = MACHINE_PCI_CONFIG, .port = 0xCF8, .nports = 8 },
+    { .kind = MACHINE_ACPI_PM, .port = 0x600, .nports = 12, .line = 9 },
+    { .kind = MACHINE_DEBUG_EXIT, .port = 0xF4, .nports = 4 },
+    { .kind = MACHINE_FW_CFG, .port = 0x510, .nports = 2 },
+    { .kind = MACHINE_TEST_PORTS, .port = 0xE0, .nports = 8 },
+    { .kind = MACHINE_TEST_LINES, .port = 0x2000, .nports = 24 },
+    { .kind = MACHINE_TEST_MEMORY, .start = { 0xFF000000 }, .size = 0x10000 },
+};
+
+const struct machine_device *
+machine_standard_device(enum machine_kind kind, enum machine_device_kind device)
+{
+    static const struct machine_device disk = { .kind = MACHINE_DISK, .size = VIRTIO_MMIO_SIZE };
+    const struct machine_device *devices = kind == MACHINE_PC ? pc_devices : vkernel_devices;
+    size_t n = kind == MACHINE_PC ? COUNT(pc_devices) : COUNT(vkernel_devices);
+
+    if (kind == MACHINE_PC && device == MACHINE_DISK)
+        return &disk;
+
+    for (size_t i = 0; i < n; i++) {
+        if (devices[i].kind == device)
+            return &devices[i];
+    }
+    return NULL;
+}
+
 void
 machine_init(struct machine *machine)
 {
-    *machine = (struct machine){
-        .nvcpus = 1,
-        .ndevices = 2,
-        .devices = { { .kind = MACHINE_DOORBELL, .port = VKVM_PORT_DOORBELL, .nports = 4 },
-                     { .kind = MACHINE_CONSOLE, .port = VKVM_PORT_CONSOLE, .nports = 1 } },
-    };
+    *machine = (struct machine){ .nvcpus = 1, .ndevices = COUNT(vkernel_devices) };
+    memcpy(machine->devices, vkernel_devices, sizeof(vkernel_devices));
 }
 
 uint64_t
@@ -70,27 +106,50 @@ machine_set_memory(struct machine *machine, uint64_t size)
     add_ram(machine, VKVM_RAM_HIGH_BASE, UINT64_MAX, &left);
 }
 
+static bool
+is_taken(const struct machine *machine, uint64_t start, unsigned line)
+{
+    for (unsigned i = 0; i < machine->ndevices; i++) {
+        const struct machine_device *device = &machine->devices[i];
+
+        if (device->line == line || (device->size != 0 && gpa_to_u64(device->start) == start))
+            return true;
+    }
+    return false;
+}
+
+void
+machine_show_disk(struct machine *machine, unsigned i)
+{
+    uint64_t start = MACHINE_PC_DISKS;
+    unsigned line = MACHINE_PC_DISK_LINE;
+
+    for (unsigned n = 1; n < MACHINE_MAX_DISKS && is_taken(machine, start, line); n++) {
+        start += VIRTIO_MMIO_SIZE;
+        line++;
+    }
+    machine->devices[machine->ndevices++] = (struct machine_device){
+        .kind = MACHINE_DISK,
+        .line = line,
+        .start = gpa_from_u64(start),
+        .size = VIRTIO_MMIO_SIZE,
+        .disk = i,
+    };
+}
+
 void
 machine_make_pc(struct machine *machine)
 {
-    static const struct machine_device devices[] = {
-        { .kind = MACHINE_SERIAL, .port = 0x3F8, .nports = 8, .line = 4 },
-        { .kind = MACHINE_CMOS, .port = 0x70, .nports = 2 },
-        { .kind = MACHINE_KEYBOARD, .port = 0x60, .nports = 5 },
-        { .kind = MACHINE_PCI_CONFIG, .port = 0xCF8, .nports = 8 },
-        { .kind = MACHINE_ACPI_PM, .port = 0x600, .nports = 12, .line = 9 },
-        { .kind = MACHINE_DEBUG_EXIT, .port = 0xF4, .nports = 4 },
-        { .kind = MACHINE_FW_CFG, .port = 0x510, .nports = 2 },
-        { .kind = MACHINE_TEST_PORTS, .port = 0xE0, .nports = 8 },
-        { .kind = MACHINE_TEST_LINES, .port = 0x2000, .nports = 24 },
-        { .kind = MACHINE_TEST_MEMORY, .start = { 0xFF000000 }, .size = 0x10000 },
-    };
     uint64_t size = machine_memory_size(machine);
 
+    _Static_assert(COUNT(pc_devices) + MACHINE_MAX_DISKS <= MACHINE_MAX_DEVICES, "room for all");
+    _Static_assert(MACHINE_PC_DISK_LINE + MACHINE_MAX_DISKS <= MACHINE_LINES, "a line for each");
     machine->kind = MACHINE_PC;
     machine->absent = BUS_ABSENT_ONES;
-    machine->ndevices = COUNT(devices);
-    memcpy(machine->devices, devices, sizeof(devices));
+    machine->ndevices = COUNT(pc_devices);
+    memcpy(machine->devices, pc_devices, sizeof(pc_devices));
+    for (unsigned i = 0; i < machine->ndisks; i++)
+        machine_show_disk(machine, i);
     machine_set_memory(machine, size);
 }
 
@@ -135,6 +194,36 @@ machine_find_device(const struct machine *machine, enum machine_device_kind kind
     return NULL;
 }
 
+void
+machine_protection_text(vm_prot_t protection, char text[4])
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < 3; i++) {
+        if ((protection & 1u << i) != 0)
+            text[n++] = PROTECTION_LETTERS[i];
+    }
+    text[n] = '\0';
+}
+
+int
+machine_protection_find(const char *text, vm_prot_t *protection)
+{
+    vm_prot_t found = VM_PROT_NONE;
+
+    for (const char *p = text; *p != '\0'; p++) {
+        const char *letter = strchr(PROTECTION_LETTERS, *p);
+
+        if (letter == NULL)
+            return -EINVAL;
+        found |= (vm_prot_t)(1u << (letter - PROTECTION_LETTERS));
+    }
+    if (found == VM_PROT_NONE)
+        return -EINVAL;
+    *protection = found;
+    return 0;
+}
+
 /* --- checking ------------------------------------------------------------- */
 
 static int
@@ -162,6 +251,8 @@ check_counts(const struct machine *machine, struct failure *failure)
         error = check_count("files", machine->nfiles, MACHINE_MAX_FILES, failure);
     if (error == 0)
         error = check_count("devices", machine->ndevices, MACHINE_MAX_DEVICES, failure);
+    if (error == 0)
+        error = check_count("disks", machine->ndisks, MACHINE_MAX_DISKS, failure);
     return error;
 }
 
@@ -292,9 +383,104 @@ check_devices(const struct machine *machine, struct failure *failure)
                 return failure_set(failure, -EINVAL, "devices %u and %u share ports: move one", j,
                                    i);
         }
+        for (unsigned j = 0; j < i; j++) {
+            if (device->line != 0 && device->line == machine->devices[j].line)
+                return failure_set(failure, -EINVAL,
+                                   "devices %u and %u share line %u: give each its own", j, i,
+                                   device->line);
+        }
         if (device->line >= MACHINE_LINES)
             return failure_set(failure, -EINVAL, "device %u: line %u: the last is %u", i,
                                device->line, MACHINE_LINES - 1);
+    }
+    return 0;
+}
+
+/* A driver finds a disk in the ACPI tables, which have 32 bits for its address (aml.h). */
+static int
+check_disk_device(const struct machine *machine, unsigned index, struct failure *failure)
+{
+    const struct machine_device *device = &machine->devices[index];
+
+    if (machine->kind != MACHINE_PC)
+        return failure_set(failure, -EINVAL, "device %u is a disk: only a PC has disks", index);
+    if (device->disk >= machine->ndisks)
+        return failure_set(failure, -EINVAL, "device %u shows disk %u of %u", index, device->disk,
+                           machine->ndisks);
+    if (device->size != VIRTIO_MMIO_SIZE || gpa_to_u64(device->start) >= MACHINE_PC_HOLE_END)
+        return failure_set(failure, -EINVAL,
+                           "device %u: a disk has 0x%x bytes of registers below 4G", index,
+                           VIRTIO_MMIO_SIZE);
+    if (device->line == 0)
+        return failure_set(failure, -EINVAL, "device %u: a disk needs an interrupt line", index);
+    return 0;
+}
+
+static int
+check_disks(const struct machine *machine, struct failure *failure)
+{
+    unsigned shown[MACHINE_MAX_DISKS] = { 0 };
+    int error = 0;
+
+    for (unsigned i = 0; i < machine->ndevices && error == 0; i++) {
+        if (machine->devices[i].kind != MACHINE_DISK)
+            continue;
+        error = check_disk_device(machine, i, failure);
+        if (error == 0)
+            shown[machine->devices[i].disk]++;
+    }
+    for (unsigned i = 0; i < machine->ndisks && error == 0; i++) {
+        if (shown[i] != 1)
+            error =
+                failure_set(failure, -EINVAL, "disk %u: %u devices show it, not one", i, shown[i]);
+    }
+    return error;
+}
+
+int
+machine_check_window(const struct machine_window *window, const char *name, struct failure *failure)
+{
+    if (window->format == NULL)
+        return failure_set(failure, -EINVAL, "%s: no table format: give one", name);
+    if (window->size > VKVM_WINDOW_END - gpa_to_u64(window->start))
+        return failure_set(failure, -EINVAL, "%s ends above 0x%" PRIx64 ": make it smaller", name,
+                           VKVM_WINDOW_END);
+    if (window->size > (uint64_t)1 << window->format->frame_end)
+        return failure_set(failure, -EINVAL, "%s is larger than %s can map: make it smaller", name,
+                           window->format->name);
+    if ((window->root & ~(vpte_t)UINT32_MAX) != 0 && window->format->entry_size == 4)
+        return failure_set(failure, -EINVAL, "%s: root has more than 32 bits: give a smaller one",
+                           name);
+    return 0;
+}
+
+static int
+check_windows(const struct machine *machine, struct failure *failure)
+{
+    char name[24];
+    int error = 0;
+
+    for (unsigned i = 0; i < machine->nwindows && error == 0; i++) {
+        snprintf(name, sizeof(name), "window %u", i);
+        error = machine_check_window(&machine->windows[i], name, failure);
+    }
+    return error;
+}
+
+static int
+check_file_offsets(const struct machine *machine, struct failure *failure)
+{
+    const struct machine_file *file = &machine->ram_file;
+    uint64_t size = machine_ram_pages(machine) << PAGE_SHIFT;
+
+    if ((file->offset & PAGE_MASK) != 0 || file->offset > INT64_MAX - size)
+        return failure_set(failure, -EINVAL,
+                           "memory: the offset into its file must be whole pages: give another");
+    for (unsigned i = 0; i < machine->nfiles; i++) {
+        file = &machine->files[i];
+        if ((file->offset & PAGE_MASK) != 0 || file->offset > INT64_MAX - file->size)
+            return failure_set(failure, -EINVAL,
+                               "file %u: the offset into it must be whole pages: give another", i);
     }
     return 0;
 }
@@ -306,11 +492,13 @@ machine_check(const struct machine *machine, unsigned physical_bits, struct fail
 
     if (error == 0)
         error = check_places(machine, physical_bits, failure);
-    for (unsigned i = 0; i < machine->nwindows && error == 0; i++) {
-        if (machine->windows[i].format == NULL)
-            error = failure_set(failure, -EINVAL, "window %u: no table format", i);
-    }
+    if (error == 0)
+        error = check_windows(machine, failure);
+    if (error == 0)
+        error = check_file_offsets(machine, failure);
     if (error == 0)
         error = check_devices(machine, failure);
+    if (error == 0)
+        error = check_disks(machine, failure);
     return error;
 }

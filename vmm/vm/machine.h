@@ -2,8 +2,9 @@
 /*
  * What a virtual machine consists of, as a description: RAM, vCPUs, windows, files, devices.
  *
- * Made once, from options, checked once (machine_check), and read by everybody who needs to
- * know: the parts of the VM, the bus, the device tree.  Nothing here owns anything.
+ * Made once, from options or a device tree (boot/description.h), checked once (machine_check), and
+ * read by everybody who needs to know: the parts of the VM, the bus, the device tree.  Nothing here
+ * owns anything.
  *
  * RAM is a list of ranges.  One object holds all of it, and the page index in that object is the
  * guest-physical page number, so a hole between ranges is a hole of the object.
@@ -20,6 +21,7 @@
 #define MACHINE_MAX_WINDOWS 64
 #define MACHINE_MAX_FILES 64
 #define MACHINE_MAX_DEVICES 32
+#define MACHINE_MAX_DISKS 8
 
 /* Which machine it is like. */
 enum machine_kind {
@@ -33,6 +35,10 @@ enum machine_kind {
 
 /* Interrupt lines of a PC: the inputs of its I/O APIC, of which the first 16 are the PICs' too. */
 #define MACHINE_LINES 24u
+
+/* A PC's disks: the first one's registers and its line, those of the others behind them. */
+#define MACHINE_PC_DISKS ((uint64_t)0xD0000000)
+#define MACHINE_PC_DISK_LINE 16u
 
 struct machine_ram {
     gpa_t start;
@@ -52,10 +58,19 @@ struct machine_window {
 struct machine_file {
     gpa_t start;      /* where a window could be; disjoint from windows and other files */
     uint64_t size;    /* bytes, whole pages */
+    uint64_t offset;  /* bytes of the file before it, whole pages */
     const char *path; /* borrowed: path_size bytes, which need not end in a NUL */
     size_t path_size;
     bool shared;    /* writes go to the file; else they stay in the VM */
     bool read_only; /* the guest cannot write */
+};
+
+/* A disk: a file, block device or server's export that a MACHINE_DISK shows (disk.h). */
+struct machine_disk {
+    const char *path; /* borrowed: path_size bytes, which need not end in a NUL */
+    size_t path_size;
+    bool read_only;
+    bool discard; /* what the guest discards is given back to the host */
 };
 
 enum machine_device_kind {
@@ -71,6 +86,7 @@ enum machine_device_kind {
     MACHINE_TEST_PORTS,  /* test_device.h */
     MACHINE_TEST_LINES,  /* test_device.h */
     MACHINE_TEST_MEMORY, /* test_device.h */
+    MACHINE_DISK,        /* virtio_mmio.h, virtio_blk.h */
 };
 
 /* A device has ports, memory, or both. */
@@ -81,33 +97,53 @@ struct machine_device {
     unsigned line;   /* interrupt line; 0 = none: line 0 is the timer's */
     gpa_t start;     /* of its memory */
     uint64_t size;   /* bytes, whole pages; 0 = none */
+    unsigned disk;   /* MACHINE_DISK: which of the disks it shows */
 };
 
 struct machine {
     enum machine_kind kind;
     unsigned nram;
     struct machine_ram ram[MACHINE_MAX_RAM]; /* sorted, disjoint */
-    unsigned nvcpus;                         /* 1 .. MACHINE_MAX_VCPUS; the APIC id is the index */
+    /* What RAM's object is over: the file's byte `offset` is address 0.  path NULL: zeros.  start and
+     * size are not used, and it is never read-only. */
+    struct machine_file ram_file;
+    unsigned nvcpus; /* 1 .. MACHINE_MAX_VCPUS; the APIC id is the index */
     unsigned nwindows;
     struct machine_window windows[MACHINE_MAX_WINDOWS];
     unsigned nfiles;
     struct machine_file files[MACHINE_MAX_FILES];
     unsigned ndevices;
     struct machine_device devices[MACHINE_MAX_DEVICES];
-    enum bus_absent absent; /* what an address is where nothing is mapped */
+    unsigned ndisks;
+    struct machine_disk disks[MACHINE_MAX_DISKS]; /* each is shown by one device */
+    enum bus_absent absent;                       /* what an address is where nothing is mapped */
 };
 
-/* The most that machine_set_memory takes: 1 TiB. */
+/* The least and the most that a user can ask for: room for what stands in low memory; 1 TiB. */
+#define MACHINE_MEMORY_MIN ((uint64_t)4 << 20)
 #define MACHINE_MEMORY_MAX ((uint64_t)1 << 40)
+
+/* Physical addresses no processor exceeds, for a check before there is one. */
+#define MACHINE_PHYSICAL_BITS_MAX 52u
 
 /* A machine with one vCPU, the doorbell and the console at the ports of vkvm_abi.h; no RAM. */
 void machine_init(struct machine *machine);
 
 /*
- * Make a PC of it: its devices, and its RAM laid out anew.  The number of vCPUs, windows and files
- * stay.
+ * Make a PC of it: its devices, one for each disk among them, and its RAM laid out anew.  The number
+ * of vCPUs, windows, files and disks stay.
  */
 void machine_make_pc(struct machine *machine);
+
+/* The device of that kind as a machine of that kind has it, or NULL if it has none. */
+const struct machine_device *machine_standard_device(enum machine_kind kind,
+                                                     enum machine_device_kind device);
+
+/*
+ * Give a PC the device that shows its disk i, at the first of the usual places and lines that is free.
+ * There is room for it as long as each disk has one device.
+ */
+void machine_show_disk(struct machine *machine, unsigned i);
 
 /*
  * Give the machine `size` bytes of RAM: from address 0 up to the windows, the rest from
@@ -119,10 +155,24 @@ void machine_set_memory(struct machine *machine, uint64_t size);
  * Is this a machine that can be?  physical_bits is the width of the guest processor's physical
  * addresses.
  * Returns 0; -EINVAL with *failure filled: no RAM, RAM or places that are no whole pages, out of
- * order, overlapping, where they must not be or beyond physical_bits; a number of anything above its
- * maximum; devices that share a port.
+ * order, overlapping, where they must not be or beyond physical_bits; a window that its format cannot
+ * map; a number of anything above its maximum; devices that share a port or a line; a disk that not
+ * exactly one device of a PC shows.
  */
 int machine_check(const struct machine *machine, unsigned physical_bits, struct failure *failure)
+    __attribute__((warn_unused_result));
+
+/*
+ * Can there be this window, whatever else the machine has?  `name` is what messages call it.
+ * Returns 0; -EINVAL with *failure filled: beyond the windows' end, larger than its format can map, a
+ * root that has too many bits for it.
+ */
+int machine_check_window(const struct machine_window *window, const char *name,
+                         struct failure *failure) __attribute__((warn_unused_result));
+
+/* Letters of rwx, as far as they hold; and back: -EINVAL for other letters or none. */
+void machine_protection_text(vm_prot_t protection, char text[4]);
+int machine_protection_find(const char *text, vm_prot_t *protection)
     __attribute__((warn_unused_result));
 
 /* Bytes of RAM. */

@@ -231,6 +231,12 @@ choose_exact_faults(struct pc *pc, struct failure *failure)
     return 0;
 }
 
+struct irq_line
+pc_line(struct pc *pc, unsigned line)
+{
+    return (struct irq_line){ irqchip_set_line, &pc->chip, line };
+}
+
 bool
 pc_has_exact_faults(const struct pc *pc)
 {
@@ -326,18 +332,37 @@ write_map(void *context, gpa_t gpa, const void *from, size_t size, struct vm_fau
     return vm_map_write(context, gpa, from, size, info);
 }
 
+/* Those that a driver finds in the tables.  Returns how many. */
+static unsigned
+list_disks(const struct machine *machine, struct acpi_device disks[MACHINE_MAX_DISKS])
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < machine->ndevices; i++) {
+        const struct machine_device *device = &machine->devices[i];
+
+        if (device->kind == MACHINE_DISK)
+            disks[n++] =
+                (struct acpi_device){ gpa_to_u64(device->start), device->size, device->line };
+    }
+    return n;
+}
+
 int
 pc_write_tables(struct pc *pc, struct failure *failure)
 {
-    const struct machine_device *pm = machine_find_device(&pc->vm->config.machine, MACHINE_ACPI_PM);
+    const struct machine *machine = &pc->vm->config.machine;
+    const struct machine_device *pm = machine_find_device(machine, MACHINE_ACPI_PM);
+    struct acpi_device disks[MACHINE_MAX_DISKS];
     uint8_t tables[ACPI_SIZE];
     const struct guest_memory memory = { .write = write_map, .context = &pc->vm->map };
-    struct acpi_config config = { .ncpus = pc->vm->config.machine.nvcpus };
+    struct acpi_config config = { .ncpus = machine->nvcpus, .devices = disks };
 
     if (pm == NULL)
         return 0;
     config.pm_port = pm->port;
     config.sci_line = pm->line;
+    config.ndevices = list_disks(machine, disks);
     return guest_memory_write(&memory, gpa_from_u64(ACPI_RSDP_GPA), tables,
                               acpi_build(&config, tables), "the ACPI tables", failure);
 }

@@ -11,6 +11,7 @@
 
 #include "vmm/base/event_loop.h"
 #include "vmm/base/failure.h"
+#include "vmm/device/irq.h"
 
 #include <stdbool.h>
 
@@ -27,12 +28,15 @@ int pc_create(struct vm *vm, struct pc **pc, struct failure *failure)
 /* Does KVM make none of its vCPUs' faults from another thread (vm_config.exact_faults)? */
 bool pc_has_exact_faults(const struct pc *pc);
 
+/* An interrupt line of the machine, for a device that is made elsewhere. */
+struct irq_line pc_line(struct pc *pc, unsigned line);
+
 /* No vCPU and no event loop runs any more. */
 void pc_destroy(struct pc *pc);
 
 /*
  * Put the devices of the machine description on the VM's bus.  What other machines have too (the
- * doorbell, the console) others put there.
+ * doorbell, the console), and the disks, others put there.
  * Returns 0, or -errno with *failure filled.
  */
 int pc_add_devices(struct pc *pc, struct failure *failure) __attribute__((warn_unused_result));

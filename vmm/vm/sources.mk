@@ -13,6 +13,7 @@ VM_FILES := \
 	vcpu_gate.c \
 	vcpu_registers.c \
 	vm.c \
+	vm_disk.c \
 	vm_host.c \
 	vm_keys.c \
 	vm_parts.c \

@@ -113,7 +113,7 @@ struct vcpu {
     struct vcpu_watch watch;       /* own: of checks */
     struct vcpu_watch interrupted; /* own: of signals that ended KVM_RUN */
     struct vcpu_watch refused;     /* own: entries that KVM refused without a reason */
-    uint64_t refused_at;           /* own: when KVM_RUN was entered again after the last one, ns */
+    uint64_t refused_at;           /* own: thread's time when KVM_RUN was entered after it, ns */
     uint64_t unexplained_rip;      /* own: last failure that the instruction did not explain */
     gpa_t unexplained_gpa;         /* own */
     struct vcpu_last_input last_input; /* own */

@@ -24,13 +24,16 @@
 #include <string.h>
 
 /*
- * KVM_RUN that comes back with nothing done is tried again: first at once, then with a pause, and
- * after REFUSED_MAX times in a row at one place, which take some seconds, the VM ends.  In a row:
- * a KVM_RUN that took longer than REFUSED_RUN_NS got somewhere before it failed.
+ * KVM_RUN that comes back with nothing done is tried again: first at once, then with pauses that
+ * double every REFUSED_STEP times, and after REFUSED_MAX times in a row at one place, which take
+ * some three seconds, the VM ends.  In a row: a KVM_RUN that took more than REFUSED_RUN_NS of the
+ * processor got somewhere before it failed.
  */
 #define REFUSED_QUICK 64u
-#define REFUSED_MAX 20000u
-#define REFUSED_PAUSE_NS 100000u
+#define REFUSED_STEP 16u
+#define REFUSED_DOUBLINGS 6u
+#define REFUSED_MAX 600u
+#define REFUSED_PAUSE_NS UINT64_C(100000)
 #define REFUSED_RUN_NS 1000000u
 
 /* What is worth trying again, and what helps if it is in vain. */
@@ -87,7 +90,7 @@ watch_position(struct vcpu *vcpu, struct vcpu_watch *watch)
 static unsigned
 count_refusal(struct vcpu *vcpu)
 {
-    if (clock_now_ns() - vcpu->refused_at > REFUSED_RUN_NS)
+    if (clock_thread_ns() - vcpu->refused_at > REFUSED_RUN_NS)
         vcpu->refused.same = 0;
     return watch_position(vcpu, &vcpu->refused);
 }
@@ -194,6 +197,14 @@ fail_access(struct vcpu *vcpu, const struct vm_fault_info *info, unsigned flags)
         end_undeliverable(vcpu, info, error);
 }
 
+static uint64_t
+refusal_pause_ns(unsigned same)
+{
+    unsigned doublings = (same - REFUSED_QUICK) / REFUSED_STEP;
+
+    return REFUSED_PAUSE_NS << (doublings < REFUSED_DOUBLINGS ? doublings : REFUSED_DOUBLINGS);
+}
+
 /* KVM_RUN failed and will be entered again, but not for ever. */
 static void
 retry_run(struct vcpu *vcpu, const struct refusal *refusal)
@@ -205,9 +216,9 @@ retry_run(struct vcpu *vcpu, const struct refusal *refusal)
                  strerror(refusal->error), refusal->remedy);
     } else if (same > REFUSED_QUICK) {
         vcpu_sleep_prepare(vcpu);
-        (void)vcpu_sleep(vcpu, clock_now_ns() + REFUSED_PAUSE_NS);
+        (void)vcpu_sleep(vcpu, clock_now_ns() + refusal_pause_ns(same));
     }
-    vcpu->refused_at = clock_now_ns();
+    vcpu->refused_at = clock_thread_ns();
 }
 
 /*
@@ -368,7 +379,7 @@ handle_emulation_failure(struct vcpu *vcpu)
         return;
     }
     if (error == 0 && count_refusal(vcpu) <= EMULATE_MAX) {
-        vcpu->refused_at = clock_now_ns();
+        vcpu->refused_at = clock_thread_ns();
         return;
     }
     arch_vcpu_instruction(&vcpu->arch, vcpu->vm->map, instruction, sizeof(instruction));

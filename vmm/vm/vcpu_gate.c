@@ -30,6 +30,16 @@ vcpu_gate_add(struct vcpu_gate *gate)
     vm_mutex_unlock(&gate->lock);
 }
 
+void
+vcpu_gate_enter(struct vcpu_gate *gate)
+{
+    vm_mutex_lock(&gate->lock);
+    while (vcpu_gate_is_closed(gate))
+        vm_cond_wait(&gate->changed, &gate->lock);
+    gate->nrunning++;
+    vm_mutex_unlock(&gate->lock);
+}
+
 /* One thread less runs.  Locked: `gate`. */
 static void
 leave_locked(struct vcpu_gate *gate)

@@ -45,6 +45,12 @@ struct vcpu_gate {
 void vcpu_gate_init(struct vcpu_gate *gate, void (*rested)(void *context), void *context);
 void vcpu_gate_fini(struct vcpu_gate *gate);
 
+/*
+ * A thread that is no vCPU's, a device's, is about to do something that the guest can see, and
+ * counts as running until vcpu_gate_remove.  Waits while the gate is closed; without locks.
+ */
+void vcpu_gate_enter(struct vcpu_gate *gate);
+
 /* A thread that passes the gate is about to begin, or could not, or is gone. */
 void vcpu_gate_add(struct vcpu_gate *gate);
 void vcpu_gate_remove(struct vcpu_gate *gate);

@@ -408,6 +408,20 @@ write_files_back(struct vm *vm)
 }
 
 static int
+start_disks(struct vm *vm)
+{
+    return vm->disks == NULL ? 0 : vm_disks_start(vm->disks);
+}
+
+/* The VM has ended. */
+static void
+stop_disks(struct vm *vm)
+{
+    if (vm->disks != NULL)
+        vm_disks_stop(vm->disks);
+}
+
+static int
 start_debugger(struct vm *vm, struct vm_watch *watch)
 {
     const struct vm_debug_ops *debug = vm->config.debug;
@@ -437,20 +451,24 @@ vm_run(struct vm *vm, struct vm_outcome *outcome)
     if (error == 0)
         error = start_debugger(vm, &watch);
     if (error == 0)
+        error = start_disks(vm);
+    if (error == 0)
         error = start_service(vm);
     if (error == 0)
         run_vcpus(vm, &watch);
+    else
+        vm_end(vm, VM_END_FAILED, 0, "cannot start: %s", limits_explain_thread(error).text);
     finish_debugger(vm);
     /* A signal that comes from here on ends the process: what is left may take long. */
     vm_watch_fini(&watch);
-    if (error == 0) {
+    if (error == 0)
         tell_ended(vm);
+    stop_disks(vm);
+    if (error == 0) {
         kvm_pmap_abort(vm->kpmap);
         stop_service(vm);
         write_files_back(vm);
         vm_trace_finish(vm);
-    } else {
-        vm_end(vm, VM_END_FAILED, 0, "cannot start: %s", limits_explain_thread(error).text);
     }
     *outcome = vm->outcome;
 }

@@ -18,6 +18,7 @@
 #include "vmm/vm/sandbox.h"
 #include "vmm/vm/vcpu.h"
 #include "vmm/vm/vm.h"
+#include "vmm/vm/vm_disk.h"
 #include "vmm/vm/vm_host.h"
 #include "vmm/vpagetable/vm_fault_trace.h"
 #include "vmm/vpagetable/vm_pageout.h"
@@ -58,6 +59,7 @@ struct vm {
     struct vcpu *vcpus;      /* (c) owned, config.machine.nvcpus */
     struct bus bus;          /* owned */
     struct pc *pc;           /* (c) owned; NULL = the machine is no PC */
+    struct vm_disks *disks;  /* (c) owned; NULL = none */
     struct console console;  /* owned */
     void *guest;             /* (c) what config.guest made */
     struct vm_trace trace;

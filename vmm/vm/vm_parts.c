@@ -95,20 +95,31 @@ make_pmap(struct vm *vm, struct failure *failure)
 }
 
 static int
+make_ram_object(struct vm *vm, struct failure *failure)
+{
+    const struct machine *machine = &vm->config.machine;
+    int error;
+
+    if (machine->ram_file.path != NULL)
+        return file_maps_make_ram(&vm->files, &vm->host->sys, machine, &vm->ram, failure);
+    error = vm_object_create_default(&vm->host->sys, machine_ram_pages(machine), &vm->ram);
+    if (error != 0)
+        return failure_set(failure, error, "cannot make %" PRIu64 " bytes of guest memory: %s",
+                           machine_memory_size(machine), limits_explain(error).text);
+    return 0;
+}
+
+static int
 make_ram(struct vm *vm, struct failure *failure)
 {
     int error;
 
     vm_map_init(&vm->map, &vm->host->sys, &vm->pmap);
     vm->map.stop = &vm->shared.ending;
-    error =
-        vm_object_create_default(&vm->host->sys, machine_ram_pages(&vm->config.machine), &vm->ram);
-    if (error != 0) {
+    error = make_ram_object(vm, failure);
+    if (error != 0)
         vm_map_fini(&vm->map);
-        return failure_set(failure, error, "cannot make %" PRIu64 " bytes of guest memory: %s",
-                           machine_memory_size(&vm->config.machine), limits_explain(error).text);
-    }
-    return 0;
+    return error;
 }
 
 /* Map all of RAM's object somewhere; the map counts a reference of its own. */
@@ -280,6 +291,7 @@ static void
 unmake_ram(struct vm *vm)
 {
     vm_map_fini(&vm->map);
+    file_maps_fini(&vm->files);
     vm_object_unref(vm->ram);
 }
 
@@ -360,6 +372,19 @@ unmake_bus(struct vm *vm)
 }
 
 static int
+make_disks(struct vm *vm, struct failure *failure)
+{
+    return vm->config.machine.ndisks == 0 ? 0 : vm_disks_create(vm, &vm->disks, failure);
+}
+
+static void
+unmake_disks(struct vm *vm)
+{
+    if (vm->disks != NULL)
+        vm_disks_destroy(vm->disks);
+}
+
+static int
 make_guest(struct vm *vm, struct failure *failure)
 {
     return vm->config.guest == NULL ? 0 : vm->config.guest->attach(vm, &vm->guest, failure);
@@ -395,10 +420,10 @@ static const struct vm_part {
     int (*make)(struct vm *vm, struct failure *failure);
     void (*unmake)(struct vm *vm);
 } vm_parts[] = {
-    { make_rest, unmake_rest },   { make_kvm, unmake_kvm },           { make_pc, unmake_pc },
-    { make_kpmap, unmake_kpmap }, { make_pmap, unmake_pmap },         { make_memory, unmake_ram },
-    { make_files, unmake_files }, { make_vcpus, destroy_vcpus },      { make_bus, unmake_bus },
-    { make_guest, unmake_guest }, { vm_trace_make, vm_trace_unmake },
+    { make_rest, unmake_rest },   { make_kvm, unmake_kvm },      { make_pc, unmake_pc },
+    { make_kpmap, unmake_kpmap }, { make_pmap, unmake_pmap },    { make_memory, unmake_ram },
+    { make_files, unmake_files }, { make_vcpus, destroy_vcpus }, { make_bus, unmake_bus },
+    { make_disks, unmake_disks }, { make_guest, unmake_guest },  { vm_trace_make, vm_trace_unmake },
 };
 #define VM_PARTS (sizeof(vm_parts) / sizeof(vm_parts[0]))
 

@@ -41,6 +41,7 @@
 #include "vmm/vpagetable/vm_fault_state.h"
 
 #include "vmm/vpagetable/vm_pager.h"
+#include "vmm/vpagetable/vm_probe.h"
 
 #include <errno.h>
 #include <string.h>
@@ -190,6 +191,7 @@ fault_copy(struct faultstate *fs)
         fault_copy_keep_frame(fs);
     else
         fault_copy_page(fs);
+    VM_PROBE3(copy, fs->gpa.value, source - fs->errand.sys->pages, fs->m - fs->errand.sys->pages);
     vm_page_dirty(fs->m);
     vm_mutex_lock(&object->lock);
     assert(!fs->keep_frame || source->hold_count == 0); /* a busy page gets no hold */
@@ -479,6 +481,7 @@ fault_over(struct faultstate *fs, enum vm_result result)
     fs->info->result = result;
     fs->info->hardfault = fs->errand.hardfault;
     fault_count(fs, result);
+    VM_PROBE4(fault_end, gpa_to_u64(fs->info->gpa), fs->access, result, fs->kind);
     if (fs->trace != NULL)
         vm_fault_trace_end(fs);
     return result;
@@ -528,6 +531,7 @@ vm_fault_set_place(struct faultstate *fs, struct vm_map *map, gpa_t gpa,
     fs->map = map;
     fs->gpa = gpa_trunc_page(gpa);
     fs->origin = origin;
+    VM_PROBE2(fault_begin, gpa.value, fs->access);
     fs->trace = atomic_load_explicit(&map->trace, memory_order_acquire);
     if (fs->trace != NULL)
         fs->begun = fs->trace->begin(fs->trace->context);

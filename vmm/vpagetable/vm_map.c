@@ -9,6 +9,7 @@
 #include "vmm/vpagetable/vm_map.h"
 
 #include "vmm/vpagetable/vm_map_entry.h"
+#include "vmm/vpagetable/vm_probe.h"
 
 #include <bsd/sys/queue.h>
 #include <errno.h>
@@ -571,6 +572,7 @@ vm_map_inval(struct vm_map *map, gpa_t start, gpa_t end)
 
     if (!vm_map_range_valid(start, end))
         return -EINVAL;
+    VM_PROBE2(inval, start.value, end.value);
     vm_rwlock_read_lock(&map->lock);
     if (vm_map_entries_cover(map, start, end)) {
         vm_map_interlock(map, &ilock, start, end);

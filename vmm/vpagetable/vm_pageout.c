@@ -23,6 +23,7 @@
 
 #include "vmm/vpagetable/pmap.h"
 #include "vmm/vpagetable/vm_pager.h"
+#include "vmm/vpagetable/vm_probe.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -459,7 +460,10 @@ trace_page(const struct scan *scan, const struct batch *batch, unsigned i, bool 
         .freed = freed,
     };
 
-    if (trace != NULL && (record.written || record.failed || freed))
+    if (!record.written && !record.failed && !freed)
+        return;
+    VM_PROBE3(pageout, record.object, record.pindex, record.written);
+    if (trace != NULL)
         trace->page(trace->context, &record);
 }
 

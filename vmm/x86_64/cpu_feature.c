@@ -109,6 +109,7 @@ static const struct feature {
     { "clzero", 0x80000008, 0, EBX, 0 },
     { "rdpru", 0x80000008, 0, EBX, 4 },
     { "wbnoinvd", 0x80000008, 0, EBX, 9 },
+    { "npt", 0x8000000A, 0, EDX, 0 },
 };
 #define FEATURES (sizeof(features_table) / sizeof(features_table[0]))
 
@@ -121,6 +122,30 @@ cpu_feature_find(const char *name, size_t size)
             return (int)i;
     }
     return -ENOENT;
+}
+
+const char *
+cpu_feature_name(unsigned feature)
+{
+    return features_table[feature].name;
+}
+
+int
+cpu_features_add(struct cpu_features *features, const char *text)
+{
+    const char *equals = strchr(text, '=');
+    int feature;
+
+    if (equals == NULL || (strcmp(equals, "=on") != 0 && strcmp(equals, "=off") != 0))
+        return -EINVAL;
+    feature = cpu_feature_find(text, (size_t)(equals - text));
+    if (feature < 0)
+        return -ENOENT;
+    if (features->n == CPU_FEATURE_CHOICES)
+        return -ENOSPC;
+    features->choices[features->n].feature = (unsigned)feature;
+    features->choices[features->n++].on = strcmp(equals, "=on") == 0;
+    return 0;
 }
 
 static uint32_t *

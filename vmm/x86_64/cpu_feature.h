@@ -30,6 +30,17 @@ struct cpu_features {
 /* The feature of that name.  Returns its number, or -ENOENT. */
 int cpu_feature_find(const char *name, size_t size) __attribute__((warn_unused_result));
 
+/* Its name. */
+const char *cpu_feature_name(unsigned feature);
+
+/*
+ * Add the choice of a text FEATURE=on or FEATURE=off.
+ * Returns 0; -EINVAL (it says neither), -ENOENT (unknown feature), -ENOSPC (CPU_FEATURE_CHOICES are
+ * there); *features is then unchanged.
+ */
+int cpu_features_add(struct cpu_features *features, const char *text)
+    __attribute__((warn_unused_result));
+
 /*
  * Is every feature that is to be there in this CPUID?
  * Returns 0; -ENOTSUP with *failure filled, which names the first one that is not.

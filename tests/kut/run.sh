@@ -1,0 +1,270 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# Run kvm-unit-tests' images under vkvm and under QEMU on the same KVM.
+#
+#   tests/kut/run.sh [-b BUILD_DIRECTORY] [-t SECONDS] [-o FILE] [-qv] DIRECTORY {vkvm|qemu}... [ENTRY...]
+#
+#   -b  where vkvm is (build)
+#   -t  longest time of an entry, where the suite itself gives no shorter one (40)
+#   -o  append a line for each result to FILE: entry|monitor|outcome|seconds|what it said
+#   -q  only the entries of quick.cfg, next to this script, that pass on this class of host
+#   -v  print what the images print
+#   DIRECTORY  where kvm-unit-tests was built; entries are those of its x86/unittests.cfg,
+#              all that it runs by default unless named
+#
+# An outcome is what the image itself writes to port 0xf4: pass, fail, skip, abort; or "reset" (it ended
+# in a triple fault, for example), "time" (not done in time), "kvm" (KVM could not emulate an
+# instruction), "n/a" (a condition of the suite's own is not met), or the monitor's exit status.
+# Exit status 0: of the entries that ran none failed.
+
+set -eu
+
+build=build
+seconds=40
+results=
+verbose=
+quick=
+here=$(dirname "$0")
+
+usage() {
+    echo 'usage: run.sh [-b BUILD_DIRECTORY] [-t SECONDS] [-o FILE] [-qv] DIRECTORY {vkvm|qemu}... [ENTRY...]' >&2
+    exit 2
+}
+
+while getopts b:t:o:qv option; do
+    case $option in
+    b) build=$OPTARG ;;
+    t) seconds=$OPTARG ;;
+    o) results=$OPTARG ;;
+    q) quick=yes ;;
+    v) verbose=yes ;;
+    *) usage ;;
+    esac
+done
+shift $((OPTIND - 1))
+[ $# -ge 2 ] || usage
+suite=$1
+shift
+if [ ! -f "$suite/x86/unittests.cfg" ] || [ ! -f "$suite/x86/smptest.flat" ]; then
+    echo "run.sh: $suite is no kvm-unit-tests built for x86: no x86/unittests.cfg or no x86/*.flat;" \
+        "in its directory run: ./configure && make" >&2
+    exit 2
+fi
+monitors=
+while [ $# -gt 0 ]; do
+    case $1 in
+    vkvm | qemu) monitors="$monitors $1" ;;
+    *) break ;;
+    esac
+    shift
+done
+[ -n "$monitors" ] || usage
+# Entries that pass in less than 3 seconds here.
+quick_entries() {
+    hosts=any
+    ! grep -qw 'vmx\|svm' /proc/cpuinfo || hosts='any\|hardware'
+    sed -n "s/^\([a-z][^ |]*\) *| *\($hosts\) *|.*/\1/p" "$here/quick.cfg" | tr '\n' ' '
+}
+
+wanted=" $* "
+[ -z "$quick" ] || wanted=" $(quick_entries)$* "
+
+PATH=$PATH:/usr/bin # not in the NPT lane's
+case $monitors in
+*qemu*)
+    if ! command -v qemu-system-x86_64 >/dev/null; then
+        echo 'run.sh: no qemu-system-x86_64 here; install: qemu-system-x86' >&2
+        exit 2
+    fi
+    ;;
+esac
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/vkvm-kut.XXXXXX")
+output=$work/output
+running=
+# shellcheck disable=SC2317 # called by the trap
+clean() {
+    [ -z "$running" ] || kill "$running" 2>/dev/null || :
+    rm -rf "$work"
+}
+trap clean EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+# Hundredths of a second.
+now() {
+    sed 's/\.\([0-9]*\) .*/\1/' /proc/uptime
+}
+
+# cpu_off QEMU-LIST: vkvm's options for what a list such as "qemu64,+umip,-pcid" takes away.  What it
+# adds is there if KVM offers it.
+cpu_off() {
+    for word in $(printf '%s' "$1" | tr ',' ' '); do
+        case $word in
+        -tsc-deadline) echo '--cpu tsc_deadline_timer=off' ;;
+        -x2apic | -pcid | -invpcid | -pku | -npt | -rdtscp | -xsave) echo "--cpu ${word#-}=off" ;;
+        esac
+    done
+}
+
+# vkvm_options CPUS QEMU-OPTIONS: vkvm run's for the same machine.
+# shellcheck disable=SC2086 # a list of words
+vkvm_options() {
+    memory=128M
+    printf '%s\n' "--cpus $1"
+    set -- $2
+    while [ $# -gt 0 ]; do
+        case $1 in
+        -m) memory=$(printf '%s' "$2" | sed -e 's/g$/G/' -e 's/\([0-9]\)$/\1M/') ;;
+        -cpu) cpu_off "$2" ;;
+        esac
+        shift
+    done
+    printf '%s\n' "--memory $memory"
+}
+
+# QEMU says that KVM gave up and waits for somebody to look: end it then.
+end_at_internal_error() {
+    while sleep 0.5; do
+        if grep -q 'KVM internal error' "$output"; then
+            kill "$1" 2>/dev/null || :
+            return
+        fi
+    done
+}
+
+# run COMMAND...: output to $output, exit status to $status.
+run() {
+    timeout -k 5 "$limit" "$@" </dev/null >"$output" 2>&1 &
+    running=$!
+    end_at_internal_error "$running" &
+    watching=$!
+    status=0
+    wait "$running" || status=$?
+    running=
+    kill "$watching" 2>/dev/null || :
+    case $status in
+    137 | 143) status=124 ;;
+    esac
+}
+
+# shellcheck disable=SC2046,SC2086 # lists of words
+run_vkvm() {
+    reset=75
+    run "$build/vkvm" run $(vkvm_options "$cpus" "$options") ${arguments:+--append "$arguments"} "$image"
+}
+
+# shellcheck disable=SC2086 # lists of words
+qemu() {
+    run qemu-system-x86_64 --no-reboot -nodefaults -global kvm-pit.lost_tick_policy=discard \
+        -device pc-testdev -device isa-debug-exit,iobase=0xf4,iosize=0x4 -display none \
+        -serial stdio -device pci-testdev -machine accel=kvm -kernel "$image" -smp "$cpus" \
+        ${arguments:+-append "$arguments"} $1
+}
+
+# QEMU 7.2 copies what KVM offers of IA32_ARCH_CAPABILITIES and stops when KVM does not take it back.
+run_qemu() {
+    reset=0
+    qemu "$options"
+    if grep -q 'failed to set MSR 0x10a' "$output"; then
+        qemu "$(printf '%s' "$options" | sed 's/-cpu \(max\|host\)/&,arch-capabilities=off/')"
+    fi
+}
+
+# The suite's condition: files and what they must hold.
+condition() {
+    for pair in $1; do
+        if [ ! -f "${pair%%=*}" ] || [ "$(cat "${pair%%=*}")" != "${pair#*=}" ]; then
+            echo "${pair%%=*} is not ${pair#*=}"
+            return 1
+        fi
+    done
+}
+
+outcome() {
+    case $status in
+    1) echo pass ;;
+    3) echo fail ;;
+    77) echo skip ;;
+    127) echo abort ;;
+    "$reset") echo reset ;;
+    *)
+        if grep -q 'KVM internal error\|KVM cannot emulate' "$output"; then
+            echo kvm
+        elif [ "$status" -eq 124 ]; then
+            echo time
+        else
+            echo "exit $status"
+        fi
+        ;;
+    esac
+}
+
+# What it said of itself: the summary, or the last line.
+said() {
+    tr -d '\r\000|' <"$output" >"$work/lines"
+    fails=$(grep -c '^FAIL' "$work/lines") || :
+    summary=$(sed -n 's/^SUMMARY: //p' "$work/lines" | tail -n 1)
+    [ "$fails" -eq 0 ] || [ -n "$summary" ] || summary="$fails FAIL lines"
+    if [ -n "$summary" ]; then
+        echo "$summary"
+    fi
+    if [ "$1" != pass ] && [ "$1" != fail ] && [ "$1" != skip ]; then
+        grep -v -e '^[[:space:]]*$' -e 'terminating on signal' -e 'ended by signal' "$work/lines" |
+            tail -n 1 | cut -c1-160
+    fi | tr '\n' ' '
+}
+
+# result MONITOR OUTCOME HUNDREDTHS SAID
+result() {
+    time=$(($3 / 100)).$(printf '%02d' $(($3 % 100)))
+    printf '%-36s %-5s %-8s %7s s  %s\n' "$entry" "$1" "$2" "$time" "$4"
+    [ -z "$results" ] || printf '%s|%s|%s|%s|%s\n' "$entry" "$1" "$2" "$time" "$4" >>"$results"
+    case $2 in
+    pass) passed=$((passed + 1)) ;;
+    skip | n/a) skipped=$((skipped + 1)) ;;
+    *) failed=$((failed + 1)) ;;
+    esac
+}
+
+# run_entry MONITOR
+run_entry() {
+    if ! why=$(condition "$check"); then
+        result "$1" n/a 0 "$why"
+        return
+    fi
+    start=$(now)
+    "run_$1"
+    took=$(($(now) - start))
+    verdict=$(outcome)
+    result "$1" "$verdict" "$took" "$(said "$verdict")"
+    [ -z "$verbose" ] || sed 's/^/    | /' "$output"
+}
+
+is_wanted() {
+    case $wanted in
+    '  ') case " $groups " in *' nodefault '*) return 1 ;; esac ;;
+    *" $entry "*) ;;
+    *) return 1 ;;
+    esac
+}
+
+passed=0
+failed=0
+skipped=0
+awk -f "$here/entries.awk" "$suite/x86/unittests.cfg" >"$work/entries"
+while IFS='|' read -r entry file cpus limit groups check arguments options <&3; do
+    is_wanted || continue
+    # shellcheck disable=SC2016 # the suite's text
+    arguments=$(printf '%s' "$arguments" | sed "s/\`date +%s\`/$(date +%s)/")
+    image=$suite/x86/$file
+    if [ -z "$limit" ] || [ "$limit" -gt "$seconds" ]; then
+        limit=$seconds
+    fi
+    for monitor in $monitors; do
+        run_entry "$monitor"
+    done
+done 3<"$work/entries"
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
