@@ -430,8 +430,8 @@ ALL_SRCS := $(VMM_SRCS) $(SANDBOX_TOOL_SRCS) $(SANDBOX_NONE_SRCS) $(MAIN_SRC) $(
 lint-deps:
 	@tests/deps.sh $(PACKAGES) $(OPTIONAL_PACKAGES) $(LINT_PACKAGES)
 
-lint: lint-deps
-	@SOURCES='$(ALL_SRCS)' HOST_FLAGS='-I. $(STD) $(COMMON_WARNINGS)' \
+lint: lint-deps $(VKVM)
+	@PROGRAM='$(VKVM)' SOURCES='$(ALL_SRCS)' HOST_FLAGS='-I. $(STD) $(COMMON_WARNINGS)' \
 		GUEST_FLAGS='-I. $(STD) $(COMMON_WARNINGS) $(GUEST_MACHINE)' tests/lint/run.sh $(LINT_STEPS)
 
 format:
