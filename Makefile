@@ -29,6 +29,9 @@ SOAK_STEPS ?=
 UNIT_ARGS ?=
 BENCH_ARGS ?=
 LINT_STEPS ?=
+# What `make run` runs instead of vkernel, with which options of `vkvm run`.
+IMAGE ?=
+RUN_ARGS ?=
 # Where kvm-unit-tests is built, and which of its entries are compared with QEMU (all).
 KVM_UNIT_TESTS ?=
 KUT_ENTRIES ?=
@@ -336,8 +339,8 @@ deps:
 	@tests/deps.sh $(PACKAGES) $(OPTIONAL_PACKAGES) $(if $(findstring clang,$(CC)),clang)
 
 # These targets install what is missing before anything is compiled.
-INSTALLING := run test check-unit check-kvm check-cli check-suite test-npt run-npt npt bench soak \
-	kvm-unit-tests
+INSTALLING := run run-linux test test-linux check-unit check-kvm check-cli check-suite test-npt run-npt \
+	npt bench soak kvm-unit-tests
 ifneq ($(filter $(INSTALLING),$(MAKECMDGOALS)),)
 $(O)/flags: | deps
 endif
@@ -370,8 +373,20 @@ LANE_TEST = env UNIT_ARGS='$(UNIT_ARGS)' VKVM_SOAK=$(LANE_SOAK) KVM_UNIT_TESTS=s
 	-t $(LANE_TEST_SECONDS)
 HERE_TEST = UNIT_ARGS='$(UNIT_ARGS)' KVM_UNIT_TESTS='$(KVM_UNIT_TESTS)' tests/run.sh -b $(O)
 
+ifneq ($(IMAGE),)
+run: $(RUN_FILES)
+	@tests/image/run.sh -b $(O) -d $(NPT) -l '$(LANE_ARGS)' '$(IMAGE)' $(RUN_ARGS)
+else
 run: $(RUN_FILES)
 	$(call here_or_lane,$(RUN_FILES),$(VKVM) run --stats $(O)/guest/vkernel.elf,$(LANE_RUN))
+endif
+
+run-linux: $(RUN_FILES)
+	@tests/image/linux.sh -b $(O) -d $(NPT) -l '$(LANE_ARGS)' $(RUN_ARGS)
+
+# `make run-linux` as a newcomer types it, and what it must say.
+test-linux: $(RUN_FILES)
+	@tests/image/test.sh -b $(O) -d $(NPT)
 
 test: $(TEST_BINS)
 	$(call here_or_lane,$(TEST_BINS) $(TEST_FILES),$(HERE_TEST) unit cli kvm $(SUITE),\
@@ -455,6 +470,7 @@ help:
 
 #h make            build vkvm and the guest images under build/
 #h make run        install what is missing, build, run the tiny guest kernel
+#h make run-linux  the same with Debian's kernel and a shell
 #h make test       install what is missing, build, run all tests
 #h
 #h make deps       install the packages needed to build and test (Debian)
@@ -462,6 +478,7 @@ help:
 #h make check-cli  the tests of the vkvm program
 #h make check-kvm  the tests under KVM
 #h make test-npt   all tests in the NPT lane: QEMU emulating a CPU with nested paging
+#h make test-linux one boot by make run-linux, and what it must say
 #h make run-npt    the tiny guest kernel in the NPT lane
 #h make soak       what takes minutes: hammering, repetitions, the lane whole
 #h make check-suite  what is quick of kvm-unit-tests, with KVM_UNIT_TESTS=DIRECTORY
@@ -485,9 +502,12 @@ help:
 #h SOAK_STEPS      which steps of tests/soak.sh (all)
 #h KVM_UNIT_TESTS  where kvm-unit-tests is built; `make test` then runs what is quick of it
 #h KUT_ENTRIES, KUT_SECONDS  which entries (all), and how long each may take (40)
+#h IMAGE           what make run runs instead
+#h RUN_ARGS        options of vkvm run for make run IMAGE=... and make run-linux
+#h COMMANDS        what the shell of make run-linux does, instead of asking you
 #h LANE_ARGS       options of tests/npt/lane.sh, for example '-m 4096'
 
-.PHONY: all deps run test check-unit check-cli check-kvm check-suite kvm-unit-tests npt test-npt run-npt \
-	soak bench lint lint-deps format install clean help FORCE
+.PHONY: all deps run run-linux test test-linux check-unit check-cli check-kvm check-suite \
+	kvm-unit-tests npt test-npt run-npt soak bench lint lint-deps format install clean help FORCE
 
 -include $(shell find $(O)/obj -name '*.d' 2>/dev/null)

@@ -8,6 +8,7 @@
 #include "vmm/cli/cmd_run.h"
 #include "vmm/cli/cmd_trace.h"
 #include "vmm/cli/cmd_walk.h"
+#include "vmm/vm/sandbox.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -79,6 +80,8 @@ run_version(int argc, char **argv)
     if (argc > 1)
         return usage_error("unexpected", argv[1]);
     printf("vkvm %s, guest ABI %d\n", VKVM_VERSION, VKVM_ABI_VERSION);
+    if (sandbox_absence() != NULL)
+        printf("no sandbox: %s\n", sandbox_absence());
     return CLI_OK;
 }
 

@@ -201,19 +201,21 @@ outcome() {
     esac
 }
 
-# What it said of itself: the summary, or the last line.
+# What it said of itself: the summary, and where that is no verdict the last line.
 said() {
     tr -d '\r\000|' <"$output" >"$work/lines"
     fails=$(grep -c '^FAIL' "$work/lines") || :
     summary=$(sed -n 's/^SUMMARY: //p' "$work/lines" | tail -n 1)
     [ "$fails" -eq 0 ] || [ -n "$summary" ] || summary="$fails FAIL lines"
-    if [ -n "$summary" ]; then
-        echo "$summary"
-    fi
-    if [ "$1" != pass ] && [ "$1" != fail ] && [ "$1" != skip ]; then
-        grep -v -e '^[[:space:]]*$' -e 'terminating on signal' -e 'ended by signal' "$work/lines" |
-            tail -n 1 | cut -c1-160
-    fi | tr '\n' ' '
+    last=
+    case $1 in
+    pass | fail | skip) ;;
+    *)
+        last=$(grep -v -e '^[[:space:]]*$' -e 'terminating on signal' -e 'ended by signal' "$work/lines" |
+            tail -n 1 | cut -c1-160) || :
+        ;;
+    esac
+    echo "$summary${summary:+${last:+; }}$last"
 }
 
 # result MONITOR OUTCOME HUNDREDTHS SAID

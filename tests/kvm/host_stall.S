@@ -56,6 +56,9 @@ input:  mov     $0x3fd, %edx
         je      5f
         cmp     $STALL_END, %al
         jne     8f
+1:      pause
+        cmpl    $0, STALL_READ
+        je      1b
         debug_exit 0
 2:      movl    $3, GUEST_RECORD
         jmp     input

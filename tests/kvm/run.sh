@@ -46,11 +46,12 @@ trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
-# pass NAME: and how many checks it made: PASS lines of a guest, tests of Criterion.
+# pass NAME: with how many checks it made (PASS lines of a guest, tests of Criterion), and how long
+# it took if that is worth a word.
 pass() {
     made=$(grep -c '^PASS' "$output") || :
     [ "$made" -gt 0 ] || made=$(sed -n 's/.*Synthesis: Tested: \([0-9]*\).*/\1/p' "$output")
-    echo "PASS $1${made:+ ($made checks)}"
+    echo "PASS $1${made:+ ($made checks)}${took:+ in $took s}"
     checks=$((checks + ${made:-0}))
     passed=$((passed + 1))
 }
@@ -82,10 +83,13 @@ trim() {
 # takes too long ends by SIGTERM or SIGKILL: 124 with one timeout, 143 or 137 with another.
 run() {
     status=0
+    start=$(date +%s)
     timeout -k 5 "$seconds" "$@" </dev/null >"$output" 2>&1 || status=$?
     case $status in
     137 | 143) status=124 ;;
     esac
+    took=$(($(date +%s) - start))
+    [ "$took" -ge 5 ] || took=''
 }
 
 # judge NAME EXPECTED-STATUS REGEX
@@ -157,6 +161,7 @@ test_lane() {
     elif grep -q ': text_poke' "$output"; then
         fail "$1" 'the kernel was patched, which can hang the emulator'
     else
+        took=''
         pass "$1"
     fi
 }

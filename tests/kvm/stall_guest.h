@@ -8,7 +8,7 @@
 #define STALL_DISK 'd'  /* notify the disk's device */
 #define STALL_EVICT 'e' /* write to STALL_EVICTED pages */
 #define STALL_SWAP 's'  /* start another processor, which reads STALL_PAGE */
-#define STALL_END '.'   /* end, without a word */
+#define STALL_END '.'   /* end, without a word, once the other processor has read */
 
 #define STALL_EVICTED 1024
 #define STALL_PAGE 0x50000

@@ -12,7 +12,6 @@ set -eu
 
 meta=linux-image-cloud-amd64
 modules='irqbypass kvm kvm-amd' # in the order of loading
-here=$(dirname "$0")
 dir=$1
 
 die() {
@@ -20,27 +19,38 @@ die() {
     exit 1
 }
 
+# Options of apt, a list of words: first it looks at the machine's package lists.
+# The empty user: apt need not change to one that cannot write here.
+apt='-q -o APT::Sandbox::User= -o Acquire::Retries=2 -o Acquire::http::Timeout=30'
+
 # The package that the meta package stands for, or nothing.
+# shellcheck disable=SC2086 # a list of words
 package_name() {
-    apt-cache depends --important "$meta" 2>/dev/null |
+    apt-cache $apt depends --important "$meta" 2>/dev/null |
         sed -n 's/^ *Depends: \(linux-image-.*-cloud-amd64\)$/\1/p' | head -n 1
 }
 
-# The empty user: apt need not change to one that cannot write here.
-get='apt-get download -q -o APT::Sandbox::User='
-
-# Download into the current directory.  Stale or absent lists: refresh, try again.
-download() {
+# Download into the current directory.
+# shellcheck disable=SC2086 # a list of words
+download_listed() {
     package=$(package_name)
-    if [ -n "$package" ] && $get "$package"; then
-        return 0
-    fi
-    "$deps" -u || return 1
-    package=$(package_name)
-    [ -n "$package" ] && $get "$package"
+    [ -n "$package" ] && apt-get $apt download "$package"
 }
 
-deps=$(cd "$here/.." && pwd)/deps.sh
+# Stale or absent lists: fetch some of our own from the machine's mirror.  That needs no rights, and
+# the machine's lists stay as they are.
+# shellcheck disable=SC2086 # a list of words
+download() {
+    if download_listed; then
+        return 0
+    fi
+    mkdir -p apt/lists/partial apt/cache/archives/partial
+    apt="$apt -o Dir::State::Lists=$PWD/apt/lists -o Dir::Cache=$PWD/apt/cache"
+    apt-get $apt update && download_listed
+}
+
+command -v apt-get >/dev/null 2>&1 || [ -n "${KERNEL_DEB:-}" ] ||
+    die "there is no apt here: give the package file of Debian's $meta with KERNEL_DEB=FILE"
 work=$dir.new
 rm -rf "$work"
 mkdir -p "$work/unpacked"
@@ -48,7 +58,9 @@ if [ -n "${KERNEL_DEB:-}" ]; then
     cp "$KERNEL_DEB" "$work/kernel.deb"
 else
     (cd "$work" && download) >&2 ||
-        die "cannot download $meta; give its package file with KERNEL_DEB=FILE"
+        die "cannot download $meta by apt, see above: is there a network, and Debian's mirror in apt's" \
+            "sources?  Or give its package file with KERNEL_DEB=FILE"
+    rm -rf "$work/apt"
     mv "$work"/linux-image-*.deb "$work/kernel.deb"
 fi
 

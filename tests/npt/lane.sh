@@ -4,14 +4,15 @@
 # Run a command in the NPT lane: a Debian kernel with KVM on AMD SVM and nested
 # paging, on QEMU's software CPU.  Needs no KVM here.
 #
-#   tests/npt/lane.sh [-d DIRECTORY] [-m MB] [-t SECONDS] [-a ARCHIVE.cpio]... [-k] [-s]
-#                     -- COMMAND [ARGUMENT...]
+#   tests/npt/lane.sh [-d DIRECTORY] [-m MB] [-t SECONDS] [-a ARCHIVE.cpio]...
+#                     [-i] [-k] [-s] -- COMMAND [ARGUMENT...]
 #
 #   -d  where `make npt` put the kernel and the initramfs (build/npt)
 #   -m  memory of the machine (2048)
-#   -t  longest time it may take, boot included (3000)
+#   -t  longest time it may take, boot included (3000); 0: no limit
 #   -a  one more archive (cpio, newc) unpacked in / of the machine, behind the
 #       cached one: files of the same name replace those; may be repeated
+#   -i  standard input is the lane's console; Ctrl-] and x switch the machine off
 #   -k  keep the files of this run, say where they are, and put QEMU's monitor there
 #   -s  translate in a single thread: slower, but right when the command makes the
 #       kernel patch itself, which init keeps it from, or runs a guest that does
@@ -29,9 +30,11 @@ keep=
 monitor=none
 accel=tcg
 archives=
+input=/dev/null
+serial=stdio
 
 usage() {
-    echo 'usage: lane.sh [-d DIRECTORY] [-m MB] [-t SECONDS] [-a ARCHIVE.cpio]... [-k] [-s] -- COMMAND [ARGUMENT...]' >&2
+    echo 'usage: lane.sh [-d DIRECTORY] [-m MB] [-t SECONDS] [-a ARCHIVE.cpio]... [-i] [-k] [-s] -- COMMAND [ARGUMENT...]' >&2
     exit 2
 }
 
@@ -43,7 +46,7 @@ quoted() {
     echo
 }
 
-while getopts d:m:t:a:ks option; do
+while getopts d:m:t:a:iks option; do
     case $option in
     d) dir=$OPTARG ;;
     m) memory=$OPTARG ;;
@@ -54,6 +57,10 @@ while getopts d:m:t:a:ks option; do
             exit 2
         fi
         archives="$archives $(quoted "$OPTARG")"
+        ;;
+    i)
+        input=/dev/fd/3
+        serial=mon:stdio
         ;;
     k) keep=yes ;;
     s) accel=tcg,thread=single ;;
@@ -95,19 +102,22 @@ cat "$dir/initramfs" "$@" "$run/command.cpio" >"$run/initrd"
 
 echo "lane: $(sed -n 's/^Package: //p' "$dir/kernel/version"), QEMU's software CPU with SVM and nested paging" >&2
 start=$(date +%s)
+exec 3<&0
 # no_ipi_broadcast: else the kernel patches itself when the last processor has come on (see init).
-timeout -k 10 "$seconds" qemu-system-x86_64 \
+# --foreground: it may read from the terminal.
+timeout --foreground -k 10 "$seconds" qemu-system-x86_64 \
     -accel "$accel" -cpu max -smp 3 -m "$memory" -nodefaults -display none -no-reboot \
-    -serial stdio -serial "file:$run/status" -monitor "$monitor" \
+    -serial "$serial" -echr 29 -serial "file:$run/status" -monitor "$monitor" \
     -kernel "$dir/kernel/vmlinuz" -initrd "$run/initrd" \
-    -append 'console=ttyS0 quiet panic=-1 oops=panic maxcpus=1 no_ipi_broadcast=1' </dev/null &
+    -append 'console=ttyS0 quiet panic=-1 oops=panic maxcpus=1 no_ipi_broadcast=1' <"$input" &
 qemu=$!
 ended=0
 wait "$qemu" || ended=$?
 qemu=
 
 status=$(tr -d '\r\n' <"$run/status")
-if [ "$ended" -eq 124 ] || [ $(($(date +%s) - start)) -ge "$seconds" ]; then
+if [ "$ended" -eq 124 ] ||
+    { [ "$seconds" -gt 0 ] && [ $(($(date +%s) - start)) -ge "$seconds" ]; }; then
     echo "lane.sh: not done after $seconds seconds" >&2
     exit 124
 fi

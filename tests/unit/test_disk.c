@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Disks that are files, and the names that are none. */
 #include "vmm/device/disk.h"
+#include "vmm/vm/sandbox.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -39,6 +41,49 @@ open_disk(const char *name, bool read_only, struct disk **diskp)
     const struct disk_config config = { name, read_only, true };
 
     return disk_open(&config, diskp, &failure);
+}
+
+/* A process of a thread of that kind does it to the disk. */
+static void
+expect_allowed(enum sandbox_thread kind, void (*use)(void))
+{
+    int status;
+    pid_t child = fork();
+
+    if (child == 0) {
+        if (sandbox_prepare(&failure) != 0 || sandbox_enter(kind) != 0)
+            _exit(1);
+        use();
+        _exit(0);
+    }
+    cr_assert(eq(int, waitpid(child, &status, 0), child));
+    cr_assert(zero(int, status));
+}
+
+static void
+use_disk(void)
+{
+    char bytes[512] = { 0x5a };
+
+    if (disk->ops->write(disk, bytes, 512, 512) != 0 || disk->ops->flush(disk) != 0 ||
+        disk->ops->read(disk, bytes, 512, 512) != 0 || disk->ops->zero(disk, 512, 512, true) != 0 ||
+        disk->ops->zero(disk, 512, 0, false) != 0 || disk->ops->discard(disk, 512, 512) != 0)
+        _exit(1);
+}
+
+static void
+close_disk(void)
+{
+    disk_close(disk);
+}
+
+Test(disk, a_confined_thread_uses_a_file_and_another_closes_it)
+{
+    make_file(8 * 512);
+    cr_assert(zero(int, open_disk(path, false, &disk)));
+    expect_allowed(SANDBOX_DISK, use_disk);
+    expect_allowed(SANDBOX_LOOP, close_disk);
+    disk_close(disk);
 }
 
 Test(disk, a_file_is_written_read_and_cleared)
@@ -107,13 +152,15 @@ start_server(const char *socket)
     return child;
 }
 
-Test(disk, a_disk_of_a_server_is_read_and_written_and_its_wait_can_be_ended)
+/* Open a disk of a server, whose end the caller sees to, or skip the test. */
+static pid_t
+open_disk_of_a_server(char socket[32])
 {
-    char name[64], socket[32], bytes[512];
+    char name[64];
     pid_t server;
     int error;
 
-    snprintf(socket, sizeof(socket), "/tmp/vkvm-nbd-%d", (int)getpid());
+    snprintf(socket, 32, "/tmp/vkvm-nbd-%d", (int)getpid());
     snprintf(name, sizeof(name), "nbd+unix:///?socket=%s", socket);
     server = start_server(socket);
     if (server == 0)
@@ -124,6 +171,26 @@ Test(disk, a_disk_of_a_server_is_read_and_written_and_its_wait_can_be_ended)
         cr_skip_test("%s", failure.message);
     }
     cr_assert(zero(int, error), "%s", failure.message);
+    return server;
+}
+
+Test(disk, a_confined_thread_uses_a_disk_of_a_server_and_another_closes_it)
+{
+    char socket[32];
+    pid_t server = open_disk_of_a_server(socket);
+
+    expect_allowed(SANDBOX_DISK, use_disk);
+    expect_allowed(SANDBOX_LOOP, close_disk);
+    kill(server, SIGKILL);
+    disk_close(disk);
+    unlink(socket);
+}
+
+Test(disk, a_disk_of_a_server_is_read_and_written_and_its_wait_can_be_ended)
+{
+    char socket[32], bytes[512];
+    pid_t server = open_disk_of_a_server(socket);
+
     cr_assert(disk->size == 1 << 20);
     memset(bytes, 0x5a, sizeof(bytes));
     cr_assert(zero(int, disk->ops->write(disk, bytes, 512, 512)));

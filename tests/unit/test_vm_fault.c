@@ -534,3 +534,53 @@ Test(vm_fault, a_backing_object_behind_a_pager_is_read_and_shown_read_only)
     cr_assert(eq(int, rig_touch(&rig, PAGE(25), VM_PROT_WRITE), VM_IO_ERROR));
     rig_fini(&rig);
 }
+
+/* --- ahead of the accesses ------------------------------------------------- */
+
+/* As a loader does. */
+static void
+load(struct rig *rig, unsigned start, unsigned end)
+{
+    struct vm_fault_info info;
+
+    for (uint64_t p = start; p < end; p++)
+        cr_assert(eq(int,
+                     vm_map_write(&rig->map, gpa_from_u64(p << PAGE_SHIFT), &p, sizeof(p), &info),
+                     VM_OK));
+}
+
+static void
+ahead(struct rig *rig, uint64_t start, uint64_t end)
+{
+    vm_fault_ahead(&rig->map, gpa_from_u64(start << PAGE_SHIFT), gpa_from_u64(end << PAGE_SHIFT));
+}
+
+Test(vm_fault, what_was_written_is_mapped_ahead_in_few_steps_and_counts_as_no_fault)
+{
+    struct rig rig;
+    uint64_t faults;
+
+    rig_init(&rig, 0);
+    load(&rig, 10, 1010);
+    faults = rig_meter(&rig, v_vm_faults);
+    ahead(&rig, 10, 1010);
+    cr_assert(eq(u64, fake_pmap_mapped(&rig.fake), 1000));
+    cr_assert(le(uint, rig.fake.enters, 20));
+    cr_assert(eq(u64, rig_meter(&rig, v_vm_faults), faults));
+    cr_assert(eq(int, rig_mapped(&rig, UINT64_C(500) << PAGE_SHIFT), VM_PROT_RW));
+    rig_fini(&rig);
+}
+
+Test(vm_fault, mapping_ahead_makes_no_page_and_ends_where_there_is_none)
+{
+    struct rig rig;
+
+    rig_init(&rig, 0);
+    load(&rig, 0, 20);
+    ahead(&rig, 0, 40);
+    ahead(&rig, 100, 140);
+    ahead(&rig, RIG_PAGES, RIG_PAGES + 10); /* nothing is mapped there */
+    cr_assert(eq(u64, fake_pmap_mapped(&rig.fake), 20));
+    cr_assert(eq(u64, rig.ram->resident_count, 20));
+    rig_fini(&rig);
+}

@@ -88,7 +88,8 @@ Test(vm_fault_start, a_read_that_fails_later_fails_the_fault_with_its_details)
 
     rig_init_pager(&rig, &pager);
     pager.result = VM_PAGER_ERROR;
-    cr_assert(eq(int, vm_fault_start(&rig.map, gpa, VM_PROT_READ, VM_FAULT_NORMAL, NULL, &info, &rest),
+    cr_assert(eq(int,
+                 vm_fault_start(&rig.map, gpa, VM_PROT_READ, VM_FAULT_NORMAL, NULL, &info, &rest),
                  VM_RETRY));
     memset(&info, 0xff, sizeof(info));
     expect_resumed(&rig, VM_IO_ERROR);
@@ -206,8 +207,8 @@ Test(vm_fault_start, while_another_thread_waits_for_the_pager_other_faults_go_on
     cr_assert(zero(int, pthread_create(&thread, NULL, resume_main, NULL)));
     rig_pager_wait_for(&pager, 1);
     cr_assert(eq(int,
-                 vm_fault_start(&rig.map, gpa_from_u64(PAGE(2000)), VM_PROT_WRITE, VM_FAULT_NORMAL, NULL,
-                                &rig_info, &other),
+                 vm_fault_start(&rig.map, gpa_from_u64(PAGE(2000)), VM_PROT_WRITE, VM_FAULT_NORMAL,
+                                NULL, &rig_info, &other),
                  VM_OK));
     cr_assert(eq(ptr, other, NULL));
     rig_pager_release(&pager);

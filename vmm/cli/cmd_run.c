@@ -18,6 +18,7 @@
 #include "vmm/cli/run_files.h"
 #include "vmm/doorbell/doorbell.h"
 #include "vmm/gdb/gdb.h"
+#include "vmm/vpagetable/vm_fault.h"
 #include "vmm/x86_64/arch.h"
 #include "vmm/x86_64/layout.h"
 
@@ -302,12 +303,25 @@ write_map(void *context, gpa_t gpa, const void *from, size_t size, struct vm_fau
     return vm_map_write(context, gpa, from, size, info);
 }
 
+/* A kernel runs over most of its image at once, and each few pages of it would be a message. */
+static void
+map_image(struct run *run)
+{
+    const struct image_segment *segment = run->image.segments;
+
+    for (unsigned i = 0; i < run->image.nsegments; i++, segment++)
+        vm_fault_ahead(vm_map_of(run->vm), gpa_trunc_page(segment->start),
+                       gpa_add(segment->start, segment->file_size));
+}
+
 static int
 load_vm(struct run *run)
 {
     const struct guest_memory memory = { .write = write_map, .context = vm_map_of(run->vm) };
     int error = image_load(&run->image, &memory, &run->failure);
 
+    if (error == 0 && image_wants_pc(&run->image))
+        map_image(run);
     image_close(&run->image);
     if (error == 0 && image_wants_pc(&run->image))
         error = pc_start_load(&run->pc, &memory, &run->failure);

@@ -142,7 +142,9 @@ trace_lane_peek(struct trace_lane *lane, struct trace_piece *piece)
         if (tail == lane->end)
             return false;
         piece->bytes = &lane->ring[tail % TRACE_LANE_SIZE];
-        piece->base = tail % TRACE_LANE_BLOCK == 0 ? (struct trace_cursor){ 0 } : lane->base;
+        piece->base = lane->base;
+        if (tail % TRACE_LANE_BLOCK == 0)
+            piece->base = (struct trace_cursor){ 0 };
         measure(piece, (block_end < lane->end ? block_end : lane->end) - tail);
         if (piece->nrecords != 0)
             return true;

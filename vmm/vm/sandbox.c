@@ -19,14 +19,14 @@
 #include <unistd.h>
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANDBOX_IS_OFF true
+#define SANITIZED true
 #elif defined(__has_feature)
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANDBOX_IS_OFF true
+#define SANITIZED true
 #endif
 #endif
-#ifndef SANDBOX_IS_OFF
-#define SANDBOX_IS_OFF false
+#ifndef SANITIZED
+#define SANITIZED false
 #endif
 
 /* vmm/cli/cli.h's status for what vkvm itself cannot do. */
@@ -102,6 +102,14 @@ on_refused(int signal, siginfo_t *info, void *context)
 
 /* --- entering --------------------------------------------------------------- */
 
+const char *
+sandbox_absence(void)
+{
+    if (SANITIZED)
+        return "built with a sanitizer";
+    return sandbox_filters[0].code == NULL ? "built without libseccomp" : NULL;
+}
+
 int
 sandbox_prepare(struct failure *failure)
 {
@@ -109,12 +117,8 @@ sandbox_prepare(struct failure *failure)
     struct sigaction action = { .sa_sigaction = on_refused,
                                 .sa_flags = SA_SIGINFO | (int)SA_RESETHAND };
 
-    if (SANDBOX_IS_OFF)
+    if (sandbox_absence() != NULL)
         return 0;
-    if (sandbox_filters[0].code == NULL)
-        return failure_set(failure, -ENOSYS,
-                           "no sandbox: vkvm is built without libseccomp; --no-sandbox keeps this "
-                           "line away");
     sigemptyset(&action.sa_mask);
     sigaddset(&action.sa_mask, SIGTTOU);
     if (syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &trap) != 0 ||
@@ -145,7 +149,7 @@ sandbox_enter(enum sandbox_thread kind)
     struct sock_filter code[SANDBOX_FILTER_MAX];
     struct sock_fprog program;
 
-    if (SANDBOX_IS_OFF)
+    if (sandbox_absence() != NULL)
         return 0;
     program = make_program(&sandbox_filters[kind], code);
     own_name = kind_names[kind];

@@ -10,7 +10,8 @@
  * A thread starts with the filter of the one that makes it, so its own kind's calls must be
  * among that one's.  docs/sandbox.md tells what is allowed and what is not kept out.
  *
- * Built with a sanitizer there is no sandbox: its runtime makes calls of its own.
+ * Built without libseccomp there is no sandbox, nor with a sanitizer, whose runtime makes calls of
+ * its own: sandbox_prepare and sandbox_enter do nothing then.
  */
 #ifndef SANDBOX_H
 #define SANDBOX_H
@@ -27,11 +28,13 @@ enum sandbox_thread {
     SANDBOX_KINDS
 };
 
+/* Why this program has no sandbox, in words ("built without libseccomp"); NULL: it has one. */
+const char *sandbox_absence(void);
+
 /*
  * Prepare the process: threads made from now on gain no rights, and a refused call is told.
  * Before the first thread is made.
- * Returns 0, or -errno with *failure filled, one line: there are no filters here (-ENOSYS), for the
- * kernel has none or libseccomp was not there to make them when vkvm was built.
+ * Returns 0, or -errno with *failure filled, one line: the kernel has no filters (-ENOSYS).
  */
 int sandbox_prepare(struct failure *failure) __attribute__((warn_unused_result));
 

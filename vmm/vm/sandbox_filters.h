@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The filters that tools/sandbox_filters.c made of the table of calls (sandbox_table.h) when vkvm was
- * built, and the names of system calls; without libseccomp, sandbox_none.c.
+ * built, and the names of system calls; without libseccomp it is sandbox_none.c.
  */
 #ifndef SANDBOX_FILTERS_H
 #define SANDBOX_FILTERS_H

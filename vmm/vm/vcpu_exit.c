@@ -467,6 +467,7 @@ vcpu_handle_exit(struct vcpu *vcpu)
         vcpu->vm->ops->halt(vcpu->vm->context, vcpu);
         break;
     case KVM_EXIT_INTR:
+    case KVM_EXIT_SET_TPR: /* a lower CR8 where there is no local APIC: nothing waits for it */
         break;
     case KVM_EXIT_DEBUG:
         if (!vcpu->vm->ops->trap(vcpu->vm->context, vcpu, false))

@@ -151,8 +151,9 @@ page_was_out(void *context, const struct vm_pageout_record *page)
     };
 
     vm_mutex_lock(&host->trace_lock);
-    LIST_FOREACH (trace, &host->traces, link)
+    LIST_FOREACH (trace, &host->traces, link) {
         trace_put(trace->writer, NULL, &record);
+    }
     vm_mutex_unlock(&host->trace_lock);
 }
 

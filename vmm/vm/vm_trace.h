@@ -37,16 +37,16 @@ bool vm_trace_is_on(struct vm *vm);
  */
 void vm_trace_put(struct vm *vm, unsigned cpu, struct trace_record *record);
 
-/* fault_service_config.lane */
-void *vm_trace_fault_lane(void *vm, unsigned thread);
+/* fault_service_config.lane; `context` is the VM here and below. */
+void *vm_trace_fault_lane(void *context, unsigned thread);
 
 /* fault_service_config.asked, answered: the vCPU's registers are wanted. */
-void vm_trace_asked(void *vm, unsigned cpu, gpa_t gpa, vm_prot_t access);
-void vm_trace_answered(void *vm, unsigned cpu, uint64_t record);
+void vm_trace_asked(void *context, unsigned cpu, gpa_t gpa, vm_prot_t access);
+void vm_trace_answered(void *context, unsigned cpu, uint64_t record);
 
 /* vcpu_ops.injected, located */
-void vm_trace_located(void *vm, const struct vcpu *vcpu, const struct arch_location *location,
-                      uint64_t record);
-void vm_trace_injected(void *vm, const struct vcpu *vcpu, const struct vm_fault_info *info);
+void vm_trace_located(void *context, const struct vcpu *vcpu, const struct arch_location *location,
+                      uint64_t fault);
+void vm_trace_injected(void *context, const struct vcpu *vcpu, const struct vm_fault_info *info);
 
 #endif

@@ -561,3 +561,32 @@ vm_fault(struct vm_map *map, gpa_t gpa, vm_prot_t access, unsigned flags,
 {
     return vm_fault_of(map, gpa, access, flags, NULL, info);
 }
+
+/* Is there a page that can be entered without making or reading one? */
+static bool
+fault_is_resident(struct vm_map *map, gpa_t gpa)
+{
+    struct vm_map_lookup lookup;
+    bool resident;
+
+    if (vm_map_lookup(map, gpa, VM_PROT_READ, &lookup) != VM_OK)
+        return false;
+    vm_mutex_lock(&lookup.object->lock);
+    resident = vm_page_lookup(lookup.object, lookup.pindex) != NULL;
+    vm_mutex_unlock(&lookup.object->lock);
+    vm_map_lookup_done(map);
+    return resident;
+}
+
+void
+vm_fault_ahead(struct vm_map *map, gpa_t start, gpa_t end)
+{
+    struct vm_fault_info info;
+
+    while (start.value < end.value && fault_is_resident(map, start)) {
+        if (vm_fault(map, start, VM_PROT_READ, VM_FAULT_BURST | VM_FAULT_QUIET, &info) != VM_OK ||
+            info.hardfault)
+            return;
+        start = gpa_add(start, (1 + (uint64_t)info.prefaulted) << PAGE_SHIFT);
+    }
+}

@@ -95,7 +95,15 @@ enum vm_result vm_fault_of(struct vm_map *map, gpa_t gpa, vm_prot_t access, unsi
     __attribute__((warn_unused_result));
 
 /*
- * The same in two parts, for a thread that has others waiting for it: start does what takes no
+ * Map what is resident from the page of start on, up to end, before anybody asks for it, in the runs of
+ * vm_prefault: what a loader wrote is what a guest touches first.  Best effort: ends at the first page that
+ * is not there, cannot be mapped or had to be read, since then memory is short.  Nothing counts as a fault.
+ * Locks: none held; sleeps.
+ */
+void vm_fault_ahead(struct vm_map *map, gpa_t start, gpa_t end);
+
+/*
+ * vm_fault in two parts, for a thread that has others waiting for it: start does what takes no
  * waiting, and leaves the rest, which can wait for a disk, to any other thread.
  */
 struct vm_fault_rest; /* vm_fault_start.c: a fault that is not over, or left something to be done */

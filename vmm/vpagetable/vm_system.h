@@ -117,10 +117,10 @@ struct vm_system {
     void (*pageout_error)(void *context, const char *message, int error); /* (c) */
     void *pageout_error_context;                                          /* (c) */
     struct vm_budget budget;
-    _Atomic uint64_t nobjects;        /* (a) made so far */
+    _Atomic uint64_t nobjects;                              /* (a) made so far */
     _Atomic(const struct vm_pageout_trace *) pageout_trace; /* (a) borrowed; NULL = not traced */
-    _Atomic uint64_t resident_pages;  /* (a) pages that belong to an object */
-    _Atomic uint64_t wired_pages;     /* (a) of these, wired ones */
+    _Atomic uint64_t resident_pages;                        /* (a) pages that belong to an object */
+    _Atomic uint64_t wired_pages;                           /* (a) of these, wired ones */
     _Atomic uint64_t *moved;          /* (c) owned, (a) words: bit per slot whose frame was moved */
     _Atomic uint64_t moved_slots;     /* (a) bits set in moved */
     struct vm_mutex moved_lock;       /* D: frames of FREE slots, and which of the moved ones are */

@@ -1,0 +1,58 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# Boot Debian's kernel to a shell under vkvm, here or in the NPT lane, and end with the fault report.
+#
+#   tests/image/linux.sh -b BUILD_DIRECTORY -d LANE_DIRECTORY [-l LANE_OPTIONS] [VKVM_OPTION...]
+#
+# With a terminal on standard input the shell is yours.  Otherwise it runs COMMANDS from the
+# environment, or what standard input says, or a few of its own, and the machine is switched off.
+
+set -eu
+
+usage() {
+    echo 'usage: linux.sh -b BUILD_DIRECTORY -d LANE_DIRECTORY [-l LANE_OPTIONS] [VKVM_OPTION...]' >&2
+    exit 2
+}
+
+[ -e /proc/self/fd/0 ] || exec </dev/null
+here=$(dirname "$0")
+build='' dir='' lane_options=''
+while getopts b:d:l: option; do
+    case $option in
+    b) build=$OPTARG ;;
+    d) dir=$OPTARG ;;
+    l) lane_options=$OPTARG ;;
+    *) usage ;;
+    esac
+done
+shift $((OPTIND - 1))
+if [ -z "$build" ] || [ -z "$dir" ]; then
+    usage
+fi
+
+"$here/../deps.sh" cpio busybox-static
+[ -f "$dir/kernel/version" ] || "$here/../npt/kernel.sh" "$dir/kernel"
+mkdir -p "$build/image"
+root=$build/image/root
+rm -rf "$root"
+for d in bin dev proc sys tmp; do
+    mkdir -p "$root/$d"
+done
+cp /bin/busybox "$root/bin/busybox"
+ln -s busybox "$root/bin/sh"
+cp "$here/init" "$root/init"
+
+if [ -n "${COMMANDS:-}" ]; then
+    printf '%s\n' "$COMMANDS" >"$root/commands"
+elif [ ! -t 0 ]; then
+    "$here/input.sh" >"$root/commands"
+    [ -s "$root/commands" ] || cat "$here/commands" >"$root/commands"
+fi
+[ ! -f "$root/commands" ] || exec </dev/null
+(cd "$root" && find . | cpio -o -H newc -R 0:0 --quiet) >"$build/image/initramfs"
+
+echo "vkvm: booting $(sed -n 's/^Package: //p' "$dir/kernel/version")" >&2
+exec "$here/run.sh" -b "$build" -d "$dir" -l "$lane_options" "$dir/kernel/vmlinuz" \
+    --memory 256M --initrd "$build/image/initramfs" --append 'console=ttyS0 quiet panic=-1' \
+    --stats "$@"

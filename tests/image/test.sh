@@ -1,0 +1,90 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# What `make run-linux` and `make run IMAGE=...` promise, with one boot of Debian's kernel.
+#
+#   tests/image/test.sh -b BUILD_DIRECTORY -d LANE_DIRECTORY
+
+set -eu
+
+here=$(dirname "$0")
+build='' dir=''
+while getopts b:d: option; do
+    case $option in
+    b) build=$OPTARG ;;
+    d) dir=$OPTARG ;;
+    *) build='' ;;
+    esac
+done
+if [ -z "$build" ] || [ -z "$dir" ]; then
+    echo 'usage: test.sh -b BUILD_DIRECTORY -d LANE_DIRECTORY' >&2
+    exit 2
+fi
+
+lane_seconds=300 # it takes some 30
+pages_min=10000  # 40 MiB: less than Linux needs to reach its shell
+passed=0
+failed=0
+work=$(mktemp -d "${TMPDIR:-/tmp}/vkvm-image.XXXXXX")
+output=$work/output
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+# check NAME CONDITION...: a command that must succeed.
+check() {
+    name=$1
+    shift
+    if "$@"; then
+        echo "PASS $name"
+        passed=$((passed + 1))
+    else
+        echo "FAIL $name"
+        sed 's/^/    | /' "$output"
+        failed=$((failed + 1))
+    fi
+}
+
+# run COMMAND...: its status to $status, what it says to $output, without the lane's carriage returns.
+run() {
+    status=0
+    "$@" </dev/null >"$work/raw" 2>&1 || status=$?
+    tr -d '\r' <"$work/raw" >"$output"
+}
+
+booted() {
+    [ "$status" -eq 0 ] && grep -qx 'the shell has 1 processor' "$output" &&
+        grep -q 'ended by: .*exit status 0' "$output"
+}
+
+filled() {
+    pages=$(sed -n 's/^ *pages zero-filled, prefaulted ones included *//p' "$output")
+    [ "${pages:-0}" -ge "$pages_min" ] && grep -q 'faults by kind: .*: adds up' "$output" &&
+        grep -q 'messages by kind: .*: adds up' "$output"
+}
+
+# says STATUS TEXT: the last line but make's.
+says() {
+    [ "$status" -eq "$1" ] && tail -n 1 "$output" | grep -q "$2"
+}
+
+# shellcheck disable=SC2016 # the guest expands it
+COMMANDS='echo "the shell has $(grep -c ^processor /proc/cpuinfo) processor"' \
+    run "$here/linux.sh" -b "$build" -d "$dir" -l "-t $lane_seconds"
+check debians_kernel_boots_to_a_shell_and_switches_off booted
+check its_memory_came_from_vm_fault filled
+
+run "$here/run.sh" -b "$build" -d "$dir" "$work/missing"
+check an_image_that_is_not_there_is_said_in_a_line says 127 'give one with IMAGE=FILE'
+
+mkdir "$work/lists"
+cat >"$work/apt.conf" <<END
+Dir::Etc::SourceList "/dev/null";
+Dir::Etc::SourceParts "/dev/null";
+Dir::State::Lists "$work/lists";
+END
+APT_CONFIG=$work/apt.conf run "$here/../npt/kernel.sh" "$work/kernel"
+check without_debians_kernel_a_line_says_what_to_do says 1 'KERNEL_DEB=FILE'
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
