@@ -47,7 +47,7 @@ all:
 # ---------------------------------------------------------------- sources
 
 # Each folder's sources.mk names its files, one a line.
-SOURCE_FOLDERS := vmm/base vmm/vpagetable vmm/pager vmm/kvm vmm/x86_64 vmm/device vmm/trace vmm/vm vmm/boot \
+SOURCE_FOLDERS := vmm/base vmm/vpagetable vmm/pager vmm/kvm vmm/x86_64 vmm/device vmm/trace vmm/trace_tool vmm/vm vmm/boot \
 	vmm/doorbell vmm/gdb vmm/cli guest/lib guest/hello guest/vkernel tests/unit tests/bench
 include $(SOURCE_FOLDERS:%=%/sources.mk)
 
@@ -69,6 +69,13 @@ SANDBOX_TABLE_SRCS := vmm/vm/sandbox_table.c
 SANDBOX_TOOL_SRCS := tools/sandbox_filters.c $(SANDBOX_TABLE_SRCS)
 SANDBOX_NONE_SRCS := vmm/vm/sandbox_none.c
 
+# vkvm-trace, a program of its own: what it is made of, but for its main.
+TRACE_TOOL_MAIN_SRC := vmm/trace_tool/trace_main.c
+TRACE_TOOL_ONLY_SRCS := $(TRACE_TOOL_FILES:%=vmm/trace_tool/%) $(TRACE_READER_FILES:%=vmm/trace/%)
+TRACE_TOOL_SRCS := $(TRACE_TOOL_ONLY_SRCS) vmm/base/failure.c vmm/base/file.c vmm/base/histogram.c \
+	vmm/base/json.c vmm/base/limits.c vmm/cli/cli.c vmm/cli/value.c vmm/trace/trace_record.c vmm/base/size_text.c \
+	vmm/vpagetable/vm_types.c
+
 UNIT_SRCS := $(UNIT_FILES:%=tests/unit/%)
 SANITIZER_SRCS := tests/unit/sanitizer.c
 BENCH_SRCS := $(BENCH_FILES:%=tests/bench/%)
@@ -81,6 +88,8 @@ HOST_RIG_SRCS := tests/kvm/kvm_rig.c
 HOST_TEST_SRCS := $(HOST_TESTS:%=tests/kvm/%.c) $(wildcard tests/kvm/host_*.S)
 # What the tests of the program need: a terminal.
 PTY_SRCS := tests/cli/pty.c
+# ... and a trace.
+TRACE_FILE_SRCS := tests/cli/trace_file.c vmm/trace/trace_record.c
 HOST_CHECK_SRCS := tests/npt/host_check.c vmm/base/failure.c vmm/base/limits.c \
 	vmm/base/size_text.c vmm/kvm/kvm_host.c vmm/kvm/kvm_vm.c
 # What the NPT lane's init starts.
@@ -104,7 +113,9 @@ PACKAGES := gcc libc6-dev libelf-dev libfdt-dev libbsd-dev libxxhash-dev libzydi
 	libcriterion-dev acpica-tools device-tree-compiler gdb nbdkit
 # ... what is built in only where it is there, by pkg-config's names, and the packages with it ...
 OPTIONAL := liblz4 liblzma libzstd zlib
-OPTIONAL_PACKAGES := liblz4-dev liblzma-dev libzstd-dev zlib1g-dev libnbd-dev systemtap-sdt-dev \
+# ... and only in vkvm-trace ...
+TRACE_OPTIONAL := cairo
+OPTIONAL_PACKAGES := libcairo2-dev liblz4-dev liblzma-dev libzstd-dev zlib1g-dev libnbd-dev systemtap-sdt-dev \
 	libseccomp-dev pkg-config
 # ... of these, what only a program of the build is linked with ...
 BUILD_OPTIONAL := libseccomp
@@ -137,6 +148,7 @@ HOST_CFLAGS := $(STD) $(WARNINGS) -pthread $(SAN_FLAGS) $(CFLAGS)
 HOST_LDFLAGS := -pthread $(SAN_FLAGS) $(LDFLAGS)
 # libfdt has no .pc file on Debian 12, so none is asked for.
 HOST_LDLIBS := -lelf -lfdt -lbsd -lxxhash -lZydis -lZycore @$(O)/optional.libs $(LDLIBS)
+TRACE_TOOL_LDLIBS := -lelf -lxxhash @$(O)/trace.libs $(LDLIBS)
 TEST_LDLIBS := -lcriterion
 # Calls that tests make fail: tests/unit/alloc_failure.c.
 WRAPPED := malloc calloc realloc reallocarray free mmap madvise mprotect memfd_create ftruncate \
@@ -161,17 +173,21 @@ objs = $(1:%=$(O)/obj/%.o)
 MADE_OBJS := $(O)/obj/made/sandbox_filters.c.o
 VMM_OBJS := $(call objs,$(VMM_SRCS)) $(MADE_OBJS)
 MAIN_OBJ := $(call objs,$(MAIN_SRC))
-UNIT_OBJS := $(call objs,$(UNIT_SRCS) $(UNIT_VMM_SRCS) $(SANDBOX_TABLE_SRCS)) $(MADE_OBJS)
+UNIT_OBJS := $(call objs,$(UNIT_SRCS) $(UNIT_VMM_SRCS) $(TRACE_TOOL_ONLY_SRCS) $(SANDBOX_TABLE_SRCS)) \
+	$(MADE_OBJS)
+TRACE_TOOL_OBJS := $(call objs,$(TRACE_TOOL_MAIN_SRC) $(TRACE_TOOL_SRCS))
 BENCH_OBJS := $(call objs,$(BENCH_SRCS))
 HOST_CHECK_OBJS := $(call objs,$(HOST_CHECK_SRCS))
 LANE_HOLD_OBJS := $(call objs,$(LANE_HOLD_SRCS))
 PTY_OBJS := $(call objs,$(PTY_SRCS))
+TRACE_FILE_OBJS := $(call objs,$(TRACE_FILE_SRCS))
 ifneq ($(SAN),)
 SANITIZER_OBJS := $(call objs,$(SANITIZER_SRCS))
 endif
 GUEST_LIB_OBJS := $(call objs,$(GUEST_LIB_SRCS))
 
 VKVM := $(O)/vkvm
+VKVM_TRACE := $(O)/vkvm-trace
 UNIT := $(O)/tests/unit
 HOST_TEST_BINS := $(HOST_TESTS:%=$(O)/tests/%)
 GUEST_BINS := $(GUEST_IMAGES:%=$(O)/guest/%.elf)
@@ -180,9 +196,11 @@ BENCH := $(O)/bench
 HOST_CHECK := $(O)/host_check
 LANE_HOLD := $(O)/lane_hold
 PTY := $(O)/tests/pty
-TEST_BINS := $(VKVM) $(HOST_CHECK) $(LANE_HOLD) $(PTY) $(UNIT) $(HOST_TEST_BINS) $(GUEST_BINS) $(GUEST_TEST_BINS)
+TRACE_FILE := $(O)/tests/trace_file
+TEST_BINS := $(VKVM) $(VKVM_TRACE) $(HOST_CHECK) $(LANE_HOLD) $(PTY) $(TRACE_FILE) $(UNIT) $(HOST_TEST_BINS) \
+	$(GUEST_BINS) $(GUEST_TEST_BINS)
 
-all: $(VKVM) $(GUEST_BINS)
+all: $(VKVM) $(VKVM_TRACE) $(GUEST_BINS)
 
 ifneq ($(V),)
 Q :=
@@ -197,15 +215,17 @@ endif
 there = $(shell for name in $(1); do \
 	pkg-config --exists "$$name" 2>/dev/null && echo "$$name"; done)
 OPTIONAL_THERE = $(call there,$(OPTIONAL))
+TRACE_OPTIONAL_THERE = $(call there,$(TRACE_OPTIONAL))
 FLAGS_LINE = $(CC) | $(HOST_CPPFLAGS) $(HOST_CFLAGS) | $(HOST_LDFLAGS) $(HOST_LDLIBS) | \
-	$(GUEST_ALL_CFLAGS) $(GUEST_LDFLAGS) | $(OPTIONAL_THERE) $(call there,$(BUILD_OPTIONAL))
+	$(GUEST_ALL_CFLAGS) $(GUEST_LDFLAGS) | $(OPTIONAL_THERE) $(call there,$(BUILD_OPTIONAL)) $(TRACE_OPTIONAL_THERE)
 # What is optional is looked for when this runs: `make deps` comes before it.
 $(O)/flags: FORCE
 	@mkdir -p $(@D)
-	@for name in $(OPTIONAL_THERE); do \
+	@for name in $(OPTIONAL_THERE) $(TRACE_OPTIONAL_THERE); do \
 		pkg-config --cflags "$$name"; echo "-DHAVE_$$name" | tr a-z A-Z; \
 	done > $(@D)/optional.cppflags
 	@for name in $(OPTIONAL_THERE); do pkg-config --libs "$$name"; done > $(@D)/optional.libs
+	@for name in $(TRACE_OPTIONAL_THERE); do pkg-config --libs "$$name"; done > $(@D)/trace.libs
 	@printf '%s\n' '$(subst ','\'',$(FLAGS_LINE))' > $@.new
 	@if cmp -s $@.new $@; then rm -f $@.new; else mv -f $@.new $@; fi
 
@@ -259,6 +279,9 @@ endef
 $(VKVM): $(MAIN_OBJ) $(VMM_OBJS) Makefile
 	$(link) $(HOST_LDLIBS)
 
+$(VKVM_TRACE): $(TRACE_TOOL_OBJS) Makefile
+	$(link) $(TRACE_TOOL_LDLIBS)
+
 $(HOST_CHECK): $(HOST_CHECK_OBJS) Makefile
 	$(link) $(HOST_LDLIBS)
 
@@ -268,8 +291,11 @@ $(LANE_HOLD): $(LANE_HOLD_OBJS) Makefile
 $(PTY): $(PTY_OBJS) Makefile
 	$(link)
 
+$(TRACE_FILE): $(TRACE_FILE_OBJS) Makefile
+	$(link)
+
 $(UNIT): $(UNIT_OBJS) $(SANITIZER_OBJS) Makefile
-	$(link) $(WRAP_LDFLAGS) $(UNIT_WRAP_LDFLAGS) $(TEST_LDLIBS) $(HOST_LDLIBS)
+	$(link) $(WRAP_LDFLAGS) $(UNIT_WRAP_LDFLAGS) $(TEST_LDLIBS) $(HOST_LDLIBS) @$(O)/trace.libs
 
 # A host test is tests/kvm/NAME.c with the assembly files tests/kvm/NAME*.S.
 host_test_objs = $(call objs,$(filter tests/kvm/$(1).c tests/kvm/$(1)%.S,$(HOST_TEST_SRCS)))
@@ -412,15 +438,15 @@ bench: $(BENCH) $(VKVM) $(GUEST_BINS)
 # ------------------------------------------------------- sources, install
 
 ALL_SRCS := $(VMM_SRCS) $(SANDBOX_TOOL_SRCS) $(SANDBOX_NONE_SRCS) $(MAIN_SRC) $(UNIT_SRCS) $(SANITIZER_SRCS) $(HOST_TEST_SRCS) \
-	$(HOST_RIG_SRCS) $(HOST_CHECK_SRCS) $(LANE_HOLD_SRCS) $(PTY_SRCS) $(BENCH_SRCS) $(GUEST_LIB_SRCS) \
+	$(HOST_RIG_SRCS) $(HOST_CHECK_SRCS) $(LANE_HOLD_SRCS) $(PTY_SRCS) tests/cli/trace_file.c $(BENCH_SRCS) $(GUEST_LIB_SRCS) \
 	$(GUEST_TESTS:%=guest/tests/%.c) \
 	$(foreach g,$(GUEST_IMAGES),$(GUEST_$(g)_SRCS))
 
 lint-deps:
 	@tests/deps.sh $(PACKAGES) $(OPTIONAL_PACKAGES) $(LINT_PACKAGES)
 
-lint: lint-deps
-	@SOURCES='$(ALL_SRCS)' HOST_FLAGS='-I. $(STD) $(COMMON_WARNINGS)' \
+lint: lint-deps $(VKVM)
+	@PROGRAM='$(VKVM)' SOURCES='$(ALL_SRCS)' HOST_FLAGS='-I. $(STD) $(COMMON_WARNINGS)' \
 		GUEST_FLAGS='-I. $(STD) $(COMMON_WARNINGS) $(GUEST_MACHINE)' tests/lint/run.sh $(LINT_STEPS)
 
 format:
@@ -428,9 +454,10 @@ format:
 	find vmm guest tests tools -name '*.[ch]' -exec $(CLANG_FORMAT) -i {} +
 
 install: all
-	$(INSTALL) -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/vkvm \
+	$(INSTALL) -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/vkvm $(DESTDIR)$(PREFIX)/libexec/vkvm \
 		$(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/share/man/man1
 	$(INSTALL) -m 755 $(VKVM) $(DESTDIR)$(PREFIX)/bin/vkvm
+	$(INSTALL) -m 755 $(VKVM_TRACE) $(DESTDIR)$(PREFIX)/libexec/vkvm/vkvm-trace
 	$(INSTALL) -m 644 $(GUEST_BINS) $(DESTDIR)$(PREFIX)/lib/vkvm
 	$(INSTALL) -m 644 guest/include/vkvm_abi.h $(DESTDIR)$(PREFIX)/include/vkvm_abi.h
 	$(INSTALL) -m 644 docs/vkvm.1 $(DESTDIR)$(PREFIX)/share/man/man1/vkvm.1

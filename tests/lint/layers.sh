@@ -27,6 +27,7 @@ vm          kvm x86_64 pager device trace abi
 boot        x86_64 vm/guest_memory.h vm/machine.h abi
 doorbell    vm x86_64 trace abi
 gdb         vm x86_64 trace
+trace_tool  trace cli/cli.h cli/value.h
 cli         boot doorbell gdb vm x86_64 kvm pager device trace abi
 '
 

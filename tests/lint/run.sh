@@ -3,13 +3,14 @@
 #
 # Check the sources.  `make lint` calls it with the compilers' flags.
 #
-#   SOURCES=... HOST_FLAGS=... GUEST_FLAGS=... tests/lint/run.sh [STEP...]
+#   PROGRAM=... SOURCES=... HOST_FLAGS=... GUEST_FLAGS=... tests/lint/run.sh [STEP...]
 #
 #   sources   the folders' sources.mk name every source, tests.cfg every test image
 #   spdx      every source names its licence
 #   seed      docs/seed.md names functions and tests that exist
 #   locks     each lock stands in docs/locking.md under one name, which is its own
 #   layers    the arrows between directories point down
+#   libraries vkvm is linked with what run needs
 #   headers   every header compiles alone, with gcc and with clang
 #   warnings  no source makes gcc or clang warn
 #   format    clang-format would change nothing
@@ -61,6 +62,10 @@ step_locks() {
 
 step_layers() {
     "$here/layers.sh"
+}
+
+step_libraries() {
+    "$here/libraries.sh" "$PROGRAM"
 }
 
 # shellcheck disable=SC2086 # flags are lists of words
@@ -118,7 +123,7 @@ step_manual() {
     mandoc -T lint -W warning docs/vkvm.1
 }
 
-[ $# -gt 0 ] || set -- sources spdx seed locks layers headers warnings format tidy cppcheck shell manual
+[ $# -gt 0 ] || set -- sources spdx seed locks layers libraries headers warnings format tidy cppcheck shell manual
 for step; do
     # Not as a condition: there, a failing command would not end the step.
     set +e

@@ -56,7 +56,9 @@ UNIT_FILES := \
 	test_swap_pager_failure.c \
 	test_uffd.c \
 	test_unpack.c \
+	test_trace_reader.c \
 	test_trace_record.c \
+	test_trace_report.c \
 	test_trace_writer.c \
 	test_virtio_blk.c \
 	test_virtio_hostile.c \

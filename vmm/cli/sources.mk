@@ -2,6 +2,7 @@
 CLI_FILES := \
 	boot_options.c \
 	cli.c \
+	cmd_trace.c \
 	cmd_walk.c \
 	disk_options.c \
 	dtb.c \

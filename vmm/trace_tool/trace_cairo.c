@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A heat map as a picture.  What draws it is cairo; without it this says so. */
+#include "vmm/cli/cli.h"
+#include "vmm/trace_tool/trace_heatmap.h"
+
+#ifdef HAVE_CAIRO
+
+#include <cairo-pdf.h>
+#include <cairo-svg.h>
+#include <cairo.h>
+#include <inttypes.h>
+#include <string.h>
+
+/* In points. */
+#define CELL_WIDTH 7.0
+#define CELL_HEIGHT 10.0
+#define GAP_HEIGHT 8.0
+#define LEFT 190.0
+#define RIGHT 20.0
+#define TOP 40.0
+#define BOTTOM 70.0
+#define FONT_SIZE 9.0
+#define LEGEND_STEPS 10u
+
+static cairo_status_t
+write_bytes(void *to, const unsigned char *bytes, unsigned size)
+{
+    return fwrite(bytes, 1, size, to) == size ? CAIRO_STATUS_SUCCESS : CAIRO_STATUS_WRITE_ERROR;
+}
+
+static double
+height_of(const struct trace_grid *grid)
+{
+    double height = grid->rows * CELL_HEIGHT;
+
+    for (unsigned r = 0; r < grid->rows; r++)
+        height += grid->row[r].gap ? GAP_HEIGHT : 0;
+    return height;
+}
+
+static void
+set_colour(cairo_t *cr, struct trace_colour c)
+{
+    cairo_set_source_rgb(cr, c.red / 255.0, c.green / 255.0, c.blue / 255.0);
+}
+
+static void
+draw_text(cairo_t *cr, double x, double y, const char *text)
+{
+    cairo_set_source_rgb(cr, 0, 0, 0);
+    cairo_move_to(cr, x, y);
+    cairo_show_text(cr, text);
+}
+
+/* The row's region where it begins, and its address. */
+static void
+draw_label(cairo_t *cr, const struct trace_grid *grid, unsigned r, double y)
+{
+    bool begins =
+        r == 0 || grid->row[r].gap || strcmp(grid->row[r].region, grid->row[r - 1].region) != 0;
+    char text[64];
+
+    if (begins)
+        draw_text(cr, 10, y + CELL_HEIGHT - 2, grid->row[r].region);
+    if (begins || r % 4 == 0) {
+        snprintf(text, sizeof(text), "0x%" PRIx64, grid->row[r].start);
+        draw_text(cr, 110, y + CELL_HEIGHT - 2, text);
+    }
+}
+
+static void
+draw_row(cairo_t *cr, const struct trace_grid *grid, enum trace_grid_kind kind, unsigned r,
+         double y)
+{
+    for (unsigned c = 0; c < grid->columns; c++) {
+        uint64_t cell = grid->cells[r * grid->columns + c];
+
+        if (cell == 0)
+            continue;
+        set_colour(cr, trace_heatmap_colour(grid, kind, cell));
+        cairo_rectangle(cr, LEFT + c * CELL_WIDTH, y, CELL_WIDTH, CELL_HEIGHT);
+        cairo_fill(cr);
+    }
+}
+
+/* A gap in the axis: memory that is left out. */
+static void
+draw_gap(cairo_t *cr, const struct trace_grid *grid, double y)
+{
+    const double dashes[] = { 2, 3 };
+
+    cairo_set_source_rgb(cr, 0.5, 0.5, 0.5);
+    cairo_set_line_width(cr, 0.7);
+    cairo_set_dash(cr, dashes, 2, 0);
+    cairo_move_to(cr, 10, y + GAP_HEIGHT / 2);
+    cairo_line_to(cr, LEFT + grid->columns * CELL_WIDTH, y + GAP_HEIGHT / 2);
+    cairo_stroke(cr);
+    cairo_set_dash(cr, NULL, 0, 0);
+}
+
+static void
+draw_axis(cairo_t *cr, const struct trace_grid *grid, double y)
+{
+    char text[32];
+
+    cairo_set_source_rgb(cr, 0, 0, 0);
+    cairo_set_line_width(cr, 0.7);
+    cairo_rectangle(cr, LEFT, TOP, grid->columns * CELL_WIDTH, y - TOP);
+    cairo_stroke(cr);
+    for (unsigned i = 0; i <= 4; i++) {
+        double at = (double)grid->start + (double)(grid->end - grid->start) * i / 4;
+
+        snprintf(text, sizeof(text), "%.4f s", at / 1e9);
+        draw_text(cr, LEFT + grid->columns * CELL_WIDTH * i / 4 - (i == 4 ? 35 : 0), y + 14, text);
+    }
+}
+
+static void
+draw_box(cairo_t *cr, struct trace_colour colour, double x, double y, const char *text)
+{
+    set_colour(cr, colour);
+    cairo_rectangle(cr, x, y, CELL_WIDTH * 1.5, CELL_HEIGHT);
+    cairo_fill(cr);
+    draw_text(cr, x + CELL_WIDTH * 1.5 + 3, y + CELL_HEIGHT - 2, text);
+}
+
+static void
+draw_legend(cairo_t *cr, const struct trace_grid *grid, enum trace_grid_kind kind, double y)
+{
+    char text[64];
+
+    if (kind == TRACE_GRID_OUTCOME) {
+        for (unsigned i = 0; i <= TRACE_RESOLUTION_COUNT; i++)
+            draw_box(cr, trace_heatmap_colour(grid, kind, i + 1), LEFT + i * 80.0, y,
+                     i < TRACE_RESOLUTION_COUNT ? trace_outcome_name(i) : "refused");
+        return;
+    }
+    for (unsigned i = 0; i < LEGEND_STEPS; i++) {
+        uint64_t cell = 1;
+
+        while (trace_grid_shade(grid, cell, LEGEND_STEPS) < i + 1 && cell <= grid->most / 2)
+            cell *= 2;
+        if (kind == TRACE_GRID_LATENCY)
+            snprintf(text, sizeof(text), "%.1f us", (double)cell / 1e3);
+        else
+            snprintf(text, sizeof(text), "%" PRIu64, cell);
+        draw_box(cr, trace_heatmap_colour(grid, kind, cell), LEFT + i * 68.0, y, text);
+    }
+}
+
+static void
+draw(cairo_t *cr, const struct trace_grid *grid, enum trace_grid_kind kind, const char *title,
+     double width, double height)
+{
+    static const char *const kinds[] = { "faults", "mean latency of faults", "outcome of faults" };
+    double y = TOP;
+    char text[256];
+
+    cairo_set_source_rgb(cr, 1, 1, 1);
+    cairo_rectangle(cr, 0, 0, width, height);
+    cairo_fill(cr);
+    cairo_select_font_face(cr, "sans-serif", CAIRO_FONT_SLANT_NORMAL, CAIRO_FONT_WEIGHT_NORMAL);
+    cairo_set_font_size(cr, FONT_SIZE + 2);
+    snprintf(text, sizeof(text), "%s by guest memory and time: %.180s", kinds[kind], title);
+    draw_text(cr, 10, 20, text);
+    cairo_set_font_size(cr, FONT_SIZE);
+    for (unsigned r = 0; r < grid->rows; r++) {
+        if (grid->row[r].gap) {
+            draw_gap(cr, grid, y);
+            y += GAP_HEIGHT;
+        }
+        draw_label(cr, grid, r, y);
+        draw_row(cr, grid, kind, r, y);
+        y += CELL_HEIGHT;
+    }
+    draw_axis(cr, grid, y);
+    draw_legend(cr, grid, kind, y + 30);
+}
+
+static cairo_surface_t *
+make_surface(FILE *to, const char *format, double width, double height)
+{
+    if (strcmp(format, "svg") == 0)
+        return cairo_svg_surface_create_for_stream(write_bytes, to, width, height);
+    if (strcmp(format, "pdf") == 0)
+        return cairo_pdf_surface_create_for_stream(write_bytes, to, width, height);
+    return cairo_image_surface_create(CAIRO_FORMAT_RGB24, (int)width, (int)height);
+}
+
+int
+trace_heatmap_draw(FILE *to, const struct trace_grid *grid, enum trace_grid_kind kind,
+                   const char *format, const char *title, struct failure *failure)
+{
+    double width = LEFT + grid->columns * CELL_WIDTH + RIGHT;
+    double height = TOP + height_of(grid) + BOTTOM;
+    cairo_surface_t *surface = make_surface(to, format, width, height);
+    cairo_t *cr = cairo_create(surface);
+    cairo_status_t status;
+
+    draw(cr, grid, kind, title, width, height);
+    status = cairo_status(cr);
+    cairo_destroy(cr);
+    if (status == CAIRO_STATUS_SUCCESS && strcmp(format, "png") == 0)
+        status = cairo_surface_write_to_png_stream(surface, write_bytes, to);
+    cairo_surface_finish(surface);
+    if (status == CAIRO_STATUS_SUCCESS)
+        status = cairo_surface_status(surface);
+    cairo_surface_destroy(surface);
+    if (status != CAIRO_STATUS_SUCCESS)
+        return failure_set(failure, CLI_FAILED, "cannot draw the picture: %s",
+                           cairo_status_to_string(status));
+    return CLI_OK;
+}
+
+#else
+
+int
+trace_heatmap_draw(FILE *to, const struct trace_grid *grid, enum trace_grid_kind kind,
+                   const char *format, const char *title, struct failure *failure)
+{
+    (void)to;
+    (void)grid;
+    (void)kind;
+    (void)title;
+    return failure_set(failure, CLI_FAILED,
+                       "--format=%s: built without cairo: use digits or blocks, or install "
+                       "libcairo2-dev and build again",
+                       format);
+}
+
+#endif

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * `vkvm trace top`: a trace that is being written, looked at once a second from another terminal.
+ * Each time the file is opened again and its newest second summed up.
+ */
+#include "vmm/trace_tool/trace_heatmap.h"
+#include "vmm/trace_tool/trace_report.h"
+
+#include <inttypes.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define SECOND 1000000000u
+#define MAP_HEIGHT 8u
+#define ROWS 5u
+
+static double
+us(uint64_t ns)
+{
+    return (double)ns / 1e3;
+}
+
+static void
+print_rates(FILE *to, const struct trace_input *input, const struct trace_sums *sums)
+{
+    const struct histogram *h = &sums->latency;
+    char scope[256];
+
+    trace_input_scope(input, scope, sizeof(scope));
+    fprintf(to, "vkvm trace top: %s\n", input->path);
+    fprintf(to, "%s\n", scope);
+    fprintf(to,
+            "in the last second: %" PRIu64 " faults, p50 %.1f us, p99 %.1f us, max %.1f us; "
+            "page-out %" PRIu64 "; came back %" PRIu64 "\n\n",
+            sums->faults, us(histogram_percentile(h, 50)), us(histogram_percentile(h, 99)),
+            us(h->max), sums->freed, sums->refaults.count);
+}
+
+static void
+print_dimension(FILE *to, const struct trace_input *input, struct trace_sums *sums,
+                enum trace_dimension dimension)
+{
+    struct trace_tally *tally = &sums->by[dimension];
+    char text[32];
+
+    trace_tally_sort(tally);
+    if (tally->count == 0 || (dimension == TRACE_BY_SYMBOL && input->nregisters == 0))
+        return;
+    fprintf(to, "%-24s %10s %10s\n", trace_dimension_name(dimension), "faults", "p99 us");
+    for (size_t i = 0; i < tally->count && i < ROWS; i++)
+        fprintf(to, "  %-22.22s %10" PRIu64 " %10.1f\n",
+                trace_row_name(input, dimension, &tally->rows[i], text), tally->rows[i].count,
+                us(histogram_percentile(tally->rows[i].latency, 99)));
+    putc('\n', to);
+}
+
+static int
+print_map(FILE *to, struct trace_input *input, const struct tool_options *options)
+{
+    struct trace_grid grid;
+    int error;
+
+    trace_reader_rewind(input->reader);
+    error = trace_grid_read(&grid, input, TRACE_GRID_COUNT, options->width, MAP_HEIGHT);
+    if (error == 0 && grid.rows != 0)
+        trace_heatmap_digits(to, &grid, TRACE_GRID_COUNT);
+    trace_grid_fini(&grid);
+    return error;
+}
+
+/* The file as it is now.  Returns CLI_OK and whether its VM has ended; else with *failure filled. */
+static int
+look(const struct tool_options *options, FILE *to, bool *ended, struct failure *failure)
+{
+    struct trace_sums *sums = malloc(sizeof(*sums));
+    struct trace_coverage coverage;
+    struct trace_input input;
+    int error, status;
+
+    if (sums == NULL)
+        return failure_set(failure, CLI_FAILED, "out of memory for a picture");
+    status = trace_input_open(&input, options, 0, failure);
+    if (status != CLI_OK) {
+        free(sums);
+        return status;
+    }
+    trace_reader_coverage(input.reader, &coverage);
+    *ended = coverage.ended;
+    if (coverage.last > coverage.first + SECOND && !input.filter.has_since) {
+        input.filter.has_since = true;
+        input.filter.since = coverage.last - coverage.first - SECOND;
+    }
+    trace_sums_init(sums);
+    error = trace_sums_read(sums, &input);
+    if (error == 0) {
+        print_rates(to, &input, sums);
+        print_dimension(to, &input, sums, TRACE_BY_OUTCOME);
+        print_dimension(to, &input, sums, TRACE_BY_SYMBOL);
+        error = print_map(to, &input, options);
+    }
+    /* A segment that is being written is no damage. */
+    if (error != 0)
+        status = failure_set(failure, CLI_FAILED, "out of memory for a picture");
+    trace_sums_fini(sums);
+    free(sums);
+    trace_input_close(&input);
+    return status;
+}
+
+/* Until the VM has ended, the rounds are over, or somebody presses the interrupt key. */
+static int
+run_top(const struct tool_options *options, FILE *to, struct failure *failure)
+{
+    bool ended = false;
+    int status = CLI_OK;
+
+    for (unsigned round = 1; status == CLI_OK; round++) {
+        if (isatty(fileno(to)))
+            fputs("\033[H\033[2J", to);
+        status = look(options, to, &ended, failure);
+        if (fflush(to) != 0 || ended || round == options->rounds)
+            break;
+        (void)poll(NULL, 0, 1000);
+    }
+    return status;
+}
+
+const struct tool_verb trace_top_verb = {
+    .name = "top",
+    .summary = "Show a trace that is being written, once a second",
+    .words = "FILE",
+    .bit = TOOL_TOP,
+    .nfiles = 1,
+    .run = run_top,
+};
