@@ -50,8 +50,11 @@ struct vm_debug_ops {
     /* By a vCPU's thread, without locks: vcpu_ops.trap.  It may call vm_pause_start. */
     bool (*trap)(void *debugger, unsigned cpu, bool in_place);
     /* By vm_run's thread: no vCPU runs any more, nor does the loop, which still exists; also after
-     * a start that failed or was not made. */
+     * a start that failed or was not made.  It waits for nothing of the VM's: a page that is being
+     * read from a slow disk holds up release only. */
     void (*finish)(void *debugger, const struct vm_outcome *outcome);
+    /* By vm_run's thread, after the end was told: let go of the VM.  May wait. */
+    void (*release)(void *debugger);
 };
 
 enum vm_end {
