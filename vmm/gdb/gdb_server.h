@@ -36,7 +36,7 @@ struct gdb_server {
     int listen_fd;                 /* (c) borrowed */
     struct event_loop *loop;       /* (c) borrowed; NULL = not started */
     struct event_source *listener; /* owned */
-    struct vm_mutex done_lock;     /* innermost: `done` may go while the worker works */
+    struct vm_mutex done_lock;     /* debugger: `done`, which may go while the worker works */
     struct event_source *done;     /* owned: woken by the worker */
     struct workers *workers;       /* owned */
     enum gdb_server_state state;
