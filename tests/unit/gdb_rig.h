@@ -36,6 +36,7 @@ struct gdb_rig {
     struct gdb_stop stop;
     pthread_t worker;  /* who read memory last */
     _Atomic bool slow; /* reads wait */
+    _Atomic unsigned reads;
     char command[256]; /* the last monitor command */
     struct gdb_session session;
 };
@@ -73,6 +74,7 @@ rig_read(void *context, unsigned cpu, uint64_t address, void *to, size_t size)
 
     (void)cpu;
     rig->worker = pthread_self();
+    atomic_fetch_add(&rig->reads, 1);
     while (atomic_load(&rig->slow))
         sched_yield();
     if (offset >= RIG_SIZE)

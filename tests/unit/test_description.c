@@ -365,6 +365,22 @@ Test(description, nodes_that_nobody_knows_are_refused)
     expect_node_refused("/chosen", "ones", "is unknown here");
 }
 
+Test(description, a_property_that_is_there_twice_is_refused)
+{
+    struct draft draft = { .fdt = { .data = calloc(1, TREE_SIZE), .size = TREE_SIZE } };
+    void *tree = draft.fdt.data;
+
+    cr_assert(tree != NULL);
+    cr_assert(eq(int, fdt_create(tree, (int)TREE_SIZE), 0));
+    cr_assert(eq(int, fdt_finish_reservemap(tree), 0));
+    fdt_begin_node(tree, "");
+    fdt_property_string(tree, "compatible", "vkvm,vm-1");
+    fdt_property_string(tree, "compatible", "vkvm,pc-1");
+    fdt_end_node(tree);
+    cr_assert(eq(int, fdt_finish(tree), 0));
+    expect_refused(&draft, WORDS("/ compatible", "is there twice: leave one out"));
+}
+
 Test(description, what_can_be_there_once_is_refused_twice)
 {
     struct description whole = full_description();

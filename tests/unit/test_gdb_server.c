@@ -313,6 +313,24 @@ Test(gdb_server, the_end_closes_the_connection_of_who_looks_at_a_stopped_machine
     expect_end(fd);
 }
 
+Test(gdb_server, the_end_does_not_wait_for_a_read_that_waits_for_a_page)
+{
+    int fd = connect_debugger();
+
+    ask(fd, "qC", "QC1");
+    atomic_store(&rig.slow, true);
+    send_packet(fd, "m1000,1");
+    expect(fd, "+");
+    until(atomic_load(&rig.reads) == 1);
+    stop_loop();
+    gdb_server_finish(&server, false, 7); /* would wait for ever */
+    expect_end(fd);
+    event_loop_destroy(loop);
+    atomic_store(&rig.slow, false);
+    gdb_server_fini(&server);
+    gdb_listen_close(&at);
+}
+
 /* --- where it listens ------------------------------------------------------------- */
 
 static struct failure failure;

@@ -153,10 +153,18 @@ finish(void *debugger, const struct vm_outcome *outcome)
 {
     struct gdb *gdb = debugger;
 
+    if (gdb->started)
+        gdb_server_finish(&gdb->server, outcome->end == VM_END_INTERRUPTED, exit_status(outcome));
+}
+
+static void
+release(void *debugger)
+{
+    struct gdb *gdb = debugger;
+
     if (!gdb->started)
         return;
     gdb->started = false;
-    gdb_server_finish(&gdb->server, outcome->end == VM_END_INTERRUPTED, exit_status(outcome));
     gdb_server_fini(&gdb->server);
     gdb_vm_fini(&gdb->target);
 }
@@ -167,4 +175,5 @@ const struct vm_debug_ops gdb_debug_ops = {
     .trap = trap,
     .look = look,
     .finish = finish,
+    .release = release,
 };

@@ -166,7 +166,10 @@ work(void *argument)
     else
         gdb_session_execute(&server->session, server->reader.data, server->reader.size);
     atomic_store(&server->finished, true);
-    event_wake(server->done);
+    vm_mutex_lock(&server->done_lock);
+    if (server->done != NULL) /* else the machine has ended */
+        event_wake(server->done);
+    vm_mutex_unlock(&server->done_lock);
 }
 
 /* Returns 0; -EAGAIN: try again, `done` will be called; another -errno: there is no worker. */
@@ -452,6 +455,8 @@ gdb_server_init(struct gdb_server *server, int listen_fd, const struct gdb_targe
         error = workers_create(WORKERS, &server->workers);
     if (error != 0)
         gdb_session_fini(&server->session);
+    else
+        vm_mutex_init(&server->done_lock);
     return error;
 }
 
@@ -482,32 +487,48 @@ send_rest(struct gdb_server *server)
     }
 }
 
+/* The worker finds no loop to wake any more. */
+static void
+remove_done(struct gdb_server *server)
+{
+    struct event_source *done;
+
+    vm_mutex_lock(&server->done_lock);
+    done = server->done;
+    server->done = NULL;
+    vm_mutex_unlock(&server->done_lock);
+    event_source_remove(done);
+}
+
+static void
+say_goodbye(struct gdb_server *server, bool signalled, unsigned status)
+{
+    if (!server->lost && all_sent(server))
+        begin_output(server, '\0');
+    gdb_session_ended(&server->session, signalled, status);
+    if (!server->lost)
+        send_rest(server);
+}
+
 void
 gdb_server_finish(struct gdb_server *server, bool signalled, unsigned status)
 {
-    workers_destroy(server->workers);
-    server->workers = NULL;
+    workers_stop(server->workers);
+    remove_done(server);
     if (server->state == GDB_SERVER_ATTACHED) {
-        if (server->busy) /* its answer comes too late */
-            server->lost = true;
-        if (!server->lost && all_sent(server))
-            begin_output(server, '\0');
-        gdb_session_ended(&server->session, signalled, status);
-        if (!server->lost)
-            send_rest(server);
+        if (!server->busy) /* else the session is the worker's, and its answer comes too late */
+            say_goodbye(server, signalled, status);
         close_connection(server);
     }
     drop_refused(server);
     event_source_remove(server->listener);
-    event_source_remove(server->done);
     server->listener = NULL;
-    server->done = NULL;
 }
 
 void
 gdb_server_fini(struct gdb_server *server)
 {
-    if (server->workers != NULL)
-        workers_destroy(server->workers);
+    workers_destroy(server->workers);
+    vm_mutex_fini(&server->done_lock);
     gdb_session_fini(&server->session);
 }

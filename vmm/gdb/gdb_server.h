@@ -9,8 +9,8 @@
  * the loop goes on meanwhile.  LEAVING takes away what the debugger set, which needs the same, and
  * lets the machine run.  A second debugger is told that there is one, and refused.
  *
- * Locks: none; everything happens in the loop's thread, but for the worker, who has the session
- * while `busy` is set.
+ * Locks: everything happens in the loop's thread, but for the worker, who has the session while
+ * `busy` is set, and wakes `done` with done_lock held.
  */
 #ifndef GDB_SERVER_H
 #define GDB_SERVER_H
@@ -18,6 +18,7 @@
 #include "vmm/base/event_loop.h"
 #include "vmm/base/workers.h"
 #include "vmm/gdb/gdb_session.h"
+#include "vmm/vpagetable/vm_lock.h"
 
 #include <stdatomic.h>
 
@@ -35,6 +36,7 @@ struct gdb_server {
     int listen_fd;                 /* (c) borrowed */
     struct event_loop *loop;       /* (c) borrowed; NULL = not started */
     struct event_source *listener; /* owned */
+    struct vm_mutex done_lock;     /* debugger: `done`, which may go while the worker works */
     struct event_source *done;     /* owned: woken by the worker */
     struct workers *workers;       /* owned */
     enum gdb_server_state state;
@@ -72,11 +74,12 @@ void gdb_server_rested(struct gdb_server *server);
 
 /*
  * The machine has ended, with that signal or exit status, and the loop does not run any more: tell
- * the debugger, for which there are 50 ms, and let go.  Sleeps until the worker is done.
+ * the debugger, for which there are 50 ms, and let go of it and the loop.  A worker whose read waits
+ * for a page goes on without them: its debugger sees the connection close, and gdb_server_fini waits.
  */
 void gdb_server_finish(struct gdb_server *server, bool signalled, unsigned status);
 
-/* After gdb_server_finish, or instead of a start. */
+/* After gdb_server_finish, or instead of a start.  Sleeps until the worker is done. */
 void gdb_server_fini(struct gdb_server *server);
 
 #endif

@@ -445,6 +445,13 @@ finish_debugger(struct vm *vm)
         vm->config.debug->finish(vm->config.debugger, &vm->outcome);
 }
 
+static void
+release_debugger(struct vm *vm)
+{
+    if (vm->config.debug != NULL)
+        vm->config.debug->release(vm->config.debugger);
+}
+
 void
 vm_run(struct vm *vm, struct vm_outcome *outcome)
 {
@@ -472,6 +479,7 @@ vm_run(struct vm *vm, struct vm_outcome *outcome)
     vm_watch_fini(&watch);
     if (error == 0)
         tell_ended(vm);
+    release_debugger(vm);
     stop_disks(vm);
     if (error == 0) {
         kvm_pmap_abort(vm->kpmap);

@@ -52,8 +52,11 @@ struct vm_debug_ops {
     /* The same; the debugger has asked for it by vcpu_request_debug. */
     void (*look)(void *debugger, unsigned cpu);
     /* By vm_run's thread: no vCPU runs any more, nor does the loop, which still exists; also after
-     * a start that failed or was not made. */
+     * a start that failed or was not made.  It waits for nothing of the VM's: a page that is being
+     * read from a slow disk holds up release only. */
     void (*finish)(void *debugger, const struct vm_outcome *outcome);
+    /* By vm_run's thread, after the end was told: let go of the VM.  May wait. */
+    void (*release)(void *debugger);
 };
 
 enum vm_end {
