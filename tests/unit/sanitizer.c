@@ -32,7 +32,7 @@ __tsan_default_options(void)
 const char *
 __lsan_default_suppressions(void)
 {
-    return "leak:libcriterion\n";
+    return "leak:libcriterion\nleak:libfontconfig\n";
 }
 /* NOLINTEND(bugprone-reserved-identifier) */
 
