@@ -279,7 +279,7 @@ endef
 $(VKVM): $(MAIN_OBJ) $(VMM_OBJS) Makefile
 	$(link) $(HOST_LDLIBS)
 
-$(VKVM_TRACE): $(TRACE_TOOL_OBJS) Makefile
+$(VKVM_TRACE): $(TRACE_TOOL_OBJS) $(SANITIZER_OBJS) Makefile
 	$(link) $(TRACE_TOOL_LDLIBS)
 
 $(HOST_CHECK): $(HOST_CHECK_OBJS) Makefile

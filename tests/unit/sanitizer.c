@@ -19,6 +19,7 @@
 
 /* The names are the sanitizers'.  NOLINTBEGIN(bugprone-reserved-identifier) */
 const char *__tsan_default_options(void);
+const char *__lsan_default_options(void);
 const char *__lsan_default_suppressions(void);
 
 /* A race must end the test process: Criterion has no other way to see it. */
@@ -28,11 +29,18 @@ __tsan_default_options(void)
     return "halt_on_error=1";
 }
 
-/* Criterion keeps some memory of its own to the end. */
+/* Programs whose standard error is compared print no list of what is suppressed. */
+const char *
+__lsan_default_options(void)
+{
+    return "print_suppressions=0";
+}
+
+/* Criterion keeps some memory of its own to the end, and so do the fonts of pictures. */
 const char *
 __lsan_default_suppressions(void)
 {
-    return "leak:libcriterion\n";
+    return "leak:libcriterion\nleak:libfontconfig\n";
 }
 /* NOLINTEND(bugprone-reserved-identifier) */
 
