@@ -51,7 +51,7 @@ one() {
         pass "$1 with $2 vCPUs and $3 MiB comes to a shell and switches off"
     else
         fail "$1 with $2 vCPUs and $3 MiB" "$why"
-        tail -n 12 "$console"
+        grep -m 1 -A 12 -e 'BUG' -e 'Oops' -e 'RIP:' "$console" || tail -n 12 "$console"
         head -n 3 "$work/report"
     fi
     rm -f "$work/swap"

@@ -196,6 +196,10 @@ gdb_walk_stop(struct gdb_vm *target)
     atomic_store(&target->walks, false);
 }
 
+/*
+ * A KVM that cannot step ring 3 emulates ring 0, and gives the guest a trap flag that is left over from
+ * a step: there the walk, once begun, does not end.
+ */
 void
 gdb_walk_start(struct gdb_vm *target)
 {
@@ -206,7 +210,7 @@ gdb_walk_start(struct gdb_vm *target)
     if (!must_walk(target))
         return;
     note_values(target);
-    target->trapped = collect(target, &traps);
+    target->trapped = target->abilities.user.step && collect(target, &traps);
     if (!target->trapped) {
         atomic_store(&target->walks, true);
         return;
