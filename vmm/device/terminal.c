@@ -109,7 +109,9 @@ terminal_open_output(int fd)
     own = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (own < 0)
         own = open("/dev/tty", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    return own < 0 ? -errno : own;
+    if (own < 0)
+        return -errno;
+    return own;
 }
 
 void

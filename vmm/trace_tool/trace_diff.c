@@ -6,6 +6,7 @@
 #include "vmm/base/json.h"
 #include "vmm/trace_tool/trace_report.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -205,6 +206,7 @@ diff_all(struct diff *diff)
 {
     int error = 0;
 
+    assert(diff->sides[0] != NULL && diff->sides[1] != NULL);
     if (diff->options->json) {
         json_init(&diff->json, diff->to);
         json_object(&diff->json, NULL);

@@ -73,7 +73,7 @@ trace_tally_add(struct trace_tally *tally, uint64_t key, uint64_t value)
     if (row == NULL) {
         struct histogram *latency = NULL;
 
-        if (tally->count == tally->room && !grow(tally))
+        if ((tally->rows == NULL || tally->count == tally->room) && !grow(tally))
             return NULL;
         if (tally->latencies) {
             latency = malloc(sizeof(*latency));
