@@ -17,6 +17,10 @@ test_trace_files() {
         refused "a trace to $(basename "$file")" 125 'trace .*: give --trace another file' \
             run --trace="$file" "$guests/hello.elf"
     done
+    if ! command -v flock >/dev/null; then
+        skip 'a trace that another VM writes' 'no flock here'
+        return
+    fi
     : >"$work/t"
     flock "$work/t" timeout -k 5 60 "$vkvm" run --trace="$work/t" "$guests/hello.elf" \
         </dev/null >"$work/out" 2>"$work/err"
@@ -24,19 +28,19 @@ test_trace_files() {
     judge 'a trace that another VM writes' 125 err '^vkvm: .*in use: another VM writes it'
 }
 
-# A disk that gets full: the guest does not notice.
+# A disk that has room for the header and no more: the guest does not notice.
 test_trace_full() {
     mkdir "$work/full"
-    if ! mount -t tmpfs -o size=96K tmpfs "$work/full" 2>/dev/null; then
+    if ! mount -t tmpfs -o size=4K tmpfs "$work/full" 2>/dev/null; then
         skip 'a trace on a full disk' 'a small disk cannot be mounted here'
         return
     fi
-    run run --trace="$work/full/t" "$guests/vkernel.elf"
+    run run --trace="$work/full/t" "$guests/hello.elf"
     umount "$work/full"
     if [ "$(grep -c 'trace cannot be written.*No space left' "$work/err")" -ne 1 ]; then
         fail 'a trace on a full disk' 'not exactly one line that says so'
     else
-        judge 'a trace on a full disk does not end the run' 0 out 'passed'
+        judge 'a trace on a full disk does not end the run' 0 out '^hello'
     fi
 }
 

@@ -40,6 +40,7 @@ struct attack {
 
 static struct virtio_rig rig;
 static uint8_t before[RIG_MEMORY];
+static struct vm_mutex bytes_lock; /* an attack may be over while the device still reads */
 static uint8_t bytes[SECTORS * DISK_SECTOR], bytes_before[sizeof(bytes)];
 static struct virtio_blk *blk;
 static struct workers *workers;
@@ -59,7 +60,9 @@ fake_read(struct disk *disk, void *to, size_t size, uint64_t offset)
 {
     (void)disk;
     check_range(size, offset);
+    vm_mutex_lock(&bytes_lock);
     memcpy(to, bytes + offset, size);
+    vm_mutex_unlock(&bytes_lock);
     return 0;
 }
 
@@ -68,7 +71,9 @@ fake_write(struct disk *disk, const void *from, size_t size, uint64_t offset)
 {
     (void)disk;
     check_range(size, offset);
+    vm_mutex_lock(&bytes_lock);
     memcpy(bytes + offset, from, size);
+    vm_mutex_unlock(&bytes_lock);
     return 0;
 }
 
@@ -85,7 +90,9 @@ fake_zero(struct disk *disk, uint64_t size, uint64_t offset, bool unmap)
     (void)disk;
     (void)unmap;
     check_range(size, offset);
+    vm_mutex_lock(&bytes_lock);
     memset(bytes + offset, 0, size);
+    vm_mutex_unlock(&bytes_lock);
     return 0;
 }
 
@@ -116,6 +123,7 @@ setup(void)
 
     virtio_rig_init(&rig, SIZE);
     rig.turns = true;
+    vm_mutex_init(&bytes_lock);
     config.memory = virtio_rig_memory(&rig);
     memset(bytes, 0x77, sizeof(bytes));
     cr_assert(zero(int, virtio_blk_create(&config, &blk)));
@@ -130,6 +138,7 @@ teardown(void)
     virtio_blk_destroy(blk);
     workers_destroy(workers);
     virtio_rig_fini(&rig);
+    vm_mutex_fini(&bytes_lock);
 }
 
 TestSuite(virtio_hostile, .init = setup, .fini = teardown, .timeout = 120);
@@ -165,7 +174,9 @@ lay_out(const struct attack *attack)
     for (unsigned i = 0; i < SIZE; i++)
         virtio_rig_set_word(&rig, RIG_DRIVER + 4 + 2 * i, attack->head);
     memcpy(before, rig.memory, RIG_MEMORY);
+    vm_mutex_lock(&bytes_lock);
     memcpy(bytes_before, bytes, sizeof(bytes));
+    vm_mutex_unlock(&bytes_lock);
     atomic_store(&rig.used, 0x10000u);
 }
 
@@ -234,8 +245,10 @@ check_harmless(const struct attack *attack)
     for (uint64_t i = 0; i < RIG_MEMORY; i++)
         cr_assert(rig.memory[i] == before[i] || may_change(attack, i),
                   "attack %u: guest memory at 0x%llx changed", nattacks, (unsigned long long)i);
+    vm_mutex_lock(&bytes_lock);
     cr_assert(writes || memcmp(bytes, bytes_before, sizeof(bytes)) == 0,
               "attack %u: the disk changed", nattacks);
+    vm_mutex_unlock(&bytes_lock);
 }
 
 static void
@@ -246,7 +259,9 @@ try_attack(const struct attack *attack)
     nattacks++;
     play(attack);
     check_harmless(attack);
+    vm_mutex_lock(&bytes_lock);
     memset(bytes, 0x77, sizeof(bytes));
+    vm_mutex_unlock(&bytes_lock);
     play(&good);
     cr_assert(rig.memory[STATUS] == VIRTIO_BLK_S_OK && rig.memory[DATA + 511] == 0x77,
               "attack %u: the device does not recover", nattacks);
