@@ -301,12 +301,17 @@ Test(virtio_blk, what_fails_in_the_disk_is_told_with_cause_and_remedy_but_not_fo
     end();
 }
 
-/* So a slow swap device keeps nobody waiting who pauses the VM.  The rig knows what a turn is. */
+/*
+ * So a slow swap device keeps nobody waiting who pauses the VM.  The rig knows what a turn is.  Where
+ * the rings are is known once a request was looked for.
+ */
 Test(virtio_blk, what_a_turn_needs_is_brought_in_before_it)
 {
     begin(false, 0);
-    offer(VIRTIO_BLK_T_OUT, 4, 1024, false);
-    cr_assert(eq(uint, answer(), VIRTIO_BLK_S_OK));
+    for (unsigned i = 0; i < 2; i++) {
+        offer(VIRTIO_BLK_T_OUT, 4, 1024, false);
+        cr_assert(eq(uint, answer(), VIRTIO_BLK_S_OK));
+    }
     end();
     cr_expect(virtio_rig_fetched(&rig, DATA, 1024) && !virtio_rig_fetched(&rig, DATA, 1025));
     cr_expect(virtio_rig_fetched(&rig, STATUS, 1));
