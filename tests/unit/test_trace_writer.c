@@ -80,10 +80,13 @@ Test(trace_lane, a_full_lane_counts_what_it_loses_and_keeps_the_rest)
     cr_expect(eq(u64, atomic_load(&lane->lost), 400000 - kept));
     while (trace_lane_peek(lane, &piece)) {
         taken += piece.nrecords;
-        trace_lane_take(lane, &piece);
+        (void)trace_lane_take(lane, &piece);
     }
     cr_expect(eq(u64, taken, kept));
     cr_expect(trace_lane_put(lane, &record), "there is room again");
+    cr_expect(trace_lane_peek(lane, &piece) && trace_lane_put(lane, &record));
+    cr_expect(trace_lane_take(lane, &piece) == false, "what came meanwhile is for the next time");
+    cr_expect(trace_lane_peek(lane, &piece) && piece.nrecords == 1);
     free(ring);
     free(lane);
 }
@@ -138,7 +141,7 @@ Test(trace_lane, what_one_thread_puts_another_takes_in_order, .timeout = 120)
             done += (uint32_t)n;
         }
         cr_assert(done == piece.size);
-        trace_lane_take(pair.lane, &piece);
+        (void)trace_lane_take(pair.lane, &piece);
     }
     pthread_join(thread, NULL);
     cr_expect(trace_lane_peek(pair.lane, &piece) == false);

@@ -153,11 +153,12 @@ trace_lane_peek(struct trace_lane *lane, struct trace_piece *piece)
     }
 }
 
-void
+bool
 trace_lane_take(struct trace_lane *lane, const struct trace_piece *piece)
 {
     uint64_t tail = atomic_load_explicit(&lane->tail, memory_order_relaxed) + piece->size;
 
     lane->base = lane->end_cursor;
     atomic_store_explicit(&lane->tail, tail, memory_order_release);
+    return tail != lane->end;
 }

@@ -72,8 +72,12 @@ bool trace_lane_put(struct trace_lane *lane, const struct trace_record *record);
  */
 bool trace_lane_peek(struct trace_lane *lane, struct trace_piece *piece);
 
-/* Done with the piece: its room is the putter's again. */
-void trace_lane_take(struct trace_lane *lane, const struct trace_piece *piece);
+/*
+ * Done with the piece: its room is the putter's again.
+ * Returns whether there is more of what was there when trace_lane_peek last looked how far the putter
+ * is.  Who goes on no longer than that comes to an end however fast records are put.
+ */
+bool trace_lane_take(struct trace_lane *lane, const struct trace_piece *piece);
 
 /* Make a lane without a thread the caller's, or fail; give it back. */
 bool trace_lane_acquire(struct trace_lane *lane);

@@ -200,19 +200,20 @@ write_piece(struct trace *trace, unsigned index, const struct trace_piece *piece
     return true;
 }
 
-/* Returns whether there was anything. */
+/* Write what the lane has now: no other lane waits for what is put meanwhile.  Returns whether there
+ * was anything. */
 static bool
 write_lane(struct trace *trace, unsigned index)
 {
     struct trace_lane *lane = &trace->lanes[index];
     struct trace_piece piece;
-    bool any = false;
+    bool any = false, more = true;
 
-    while (trace_lane_peek(lane, &piece)) {
+    while (more && trace_lane_peek(lane, &piece)) {
         any = true;
         if (trace->full || !write_piece(trace, index, &piece, false))
             trace->dropped[index] += piece.nrecords;
-        trace_lane_take(lane, &piece);
+        more = trace_lane_take(lane, &piece);
     }
     return any;
 }
