@@ -43,12 +43,12 @@ add_trailer(size_t size, uint32_t claimed)
 }
 
 static int
-unpack_packed(size_t size, int *memfd, uint64_t *unpacked, struct failure *failure)
+unpack_packed(size_t size, struct unpacked *unpacked, struct failure *failure)
 {
     int fd = memfd_create("packed", MFD_CLOEXEC), error;
 
     cr_assert(eq(i64, write(fd, packed, size), (ssize_t)size));
-    error = unpack(fd, 0, size, memfd, unpacked, failure);
+    error = unpack(fd, 0, size, unpacked, failure);
     close(fd);
     return error;
 }
@@ -56,28 +56,25 @@ unpack_packed(size_t size, int *memfd, uint64_t *unpacked, struct failure *failu
 static void
 expect_plain(size_t size)
 {
-    static uint8_t out[PLAIN_SIZE];
     struct failure failure = { 0 };
-    uint64_t unpacked;
-    int memfd;
+    struct unpacked unpacked;
 
-    cr_assert(eq(int, unpack_packed(size, &memfd, &unpacked, &failure), 0), "%s", failure.message);
-    cr_expect(eq(u64, unpacked, PLAIN_SIZE));
-    cr_assert(eq(i64, read(memfd, out, PLAIN_SIZE), PLAIN_SIZE));
-    cr_expect(memcmp(out, plain, PLAIN_SIZE) == 0);
-    close(memfd);
+    cr_assert(eq(int, unpack_packed(size, &unpacked, &failure), 0), "%s", failure.message);
+    cr_assert(eq(u64, unpacked.size, PLAIN_SIZE));
+    cr_expect(memcmp(unpacked.bytes, plain, PLAIN_SIZE) == 0);
+    unpacked_free(&unpacked);
 }
 
 static void
 expect_damaged(size_t size)
 {
     struct failure failure = { 0 };
-    uint64_t unpacked;
-    int memfd, error = unpack_packed(size, &memfd, &unpacked, &failure);
+    struct unpacked unpacked;
+    int error = unpack_packed(size, &unpacked, &failure);
 
     cr_expect(eq(int, error, -ENOEXEC), "%s", failure.message);
     if (error == 0)
-        close(memfd);
+        unpacked_free(&unpacked);
 }
 
 /* `size` compressed bytes: sound, cut short, with a wrong size behind them. */
@@ -116,24 +113,62 @@ Test(unpack, zstd_gives_back_what_went_in)
 #endif
 
 #ifdef HAVE_LIBLZ4
-/* Two blocks, as a kernel of more than 8 MiB has. */
+#define LZ4_BLOCK ((size_t)8 << 20)
+
+/* One block behind its size, at packed + at; returns where it ends. */
+static size_t
+add_lz4_block(const uint8_t *from, size_t size, size_t at)
+{
+    uint32_t n = (uint32_t)LZ4_compress_default((const char *)from, (char *)packed + at + sizeof(n),
+                                                (int)size, (int)(PACKED_MAX - at - sizeof(n)));
+
+    memcpy(packed + at, &n, sizeof(n));
+    return at + sizeof(n) + n;
+}
+
+static size_t
+begin_lz4(void)
+{
+    memcpy(packed, "\x02\x21\x4c\x18", 4);
+    return 4;
+}
+
 Test(unpack, lz4_gives_back_what_went_in)
 {
-    const uint32_t magic = 0x184C2102;
-    size_t at = sizeof(magic);
+    fill_plain();
+    check_method(add_lz4_block(plain, PLAIN_SIZE, begin_lz4()));
+}
+
+/* As a kernel of more than 8 MiB has. */
+Test(unpack, lz4_blocks_come_where_they_belong)
+{
+    size_t size = 2 * LZ4_BLOCK + PLAIN_SIZE, at = begin_lz4();
+    uint8_t *big = malloc(size);
+    struct failure failure = { 0 };
+    struct unpacked unpacked;
+
+    cr_assert(big != NULL);
+    for (size_t i = 0; i < size; i++)
+        big[i] = (uint8_t)(i >> 16);
+    for (size_t done = 0; done < size; done += LZ4_BLOCK)
+        at = add_lz4_block(big + done, size - done < LZ4_BLOCK ? size - done : LZ4_BLOCK, at);
+    at = add_trailer(at, (uint32_t)size);
+    cr_assert(eq(int, unpack_packed(at, &unpacked, &failure), 0), "%s", failure.message);
+    cr_expect(memcmp(unpacked.bytes, big, size) == 0);
+    unpacked_free(&unpacked);
+    packed[8] ^= 0x80; /* of the first block's data */
+    expect_damaged(at);
+    free(big);
+}
+
+Test(unpack, lz4_blocks_that_are_not_full_are_damaged)
+{
+    size_t at;
 
     fill_plain();
-    memcpy(packed, &magic, sizeof(magic));
-    for (size_t done = 0; done < PLAIN_SIZE; done += PLAIN_SIZE / 2) {
-        uint32_t size =
-            (uint32_t)LZ4_compress_default((const char *)plain + done,
-                                           (char *)packed + at + sizeof(size), PLAIN_SIZE / 2,
-                                           (int)(PACKED_MAX - at - sizeof(size)));
-
-        memcpy(packed + at, &size, sizeof(size));
-        at += sizeof(size) + size;
-    }
-    check_method(at);
+    at = add_lz4_block(plain, PLAIN_SIZE / 2, begin_lz4());
+    at = add_lz4_block(plain + PLAIN_SIZE / 2, PLAIN_SIZE / 2, at);
+    expect_damaged(add_trailer(at, PLAIN_SIZE));
 }
 #endif
 

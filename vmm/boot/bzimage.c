@@ -197,18 +197,25 @@ open_classic(struct image_check *check, const struct bzimage *bz)
     return error;
 }
 
-/* The payload, as an image of its own in `inner`; its file is a memfd. */
+static int
+unpack_payload(const struct image *from, const struct bzimage *bz, struct unpacked *to,
+               struct failure *failure)
+{
+    if (from->unpacked.bytes != NULL)
+        return unpack_bytes(from->unpacked.bytes + bz->payload, bz->payload_size, to, failure);
+    return unpack(from->fd, bz->payload, bz->payload_size, to, failure);
+}
+
+/* The payload, as an image of its own in `inner`; its bytes are in memory. */
 static int
 open_payload(const struct image_check *outer, const struct bzimage *bz, struct image_check *inner)
 {
     struct image *image = inner->image;
-    uint64_t size;
-    int error =
-        unpack(outer->image->fd, bz->payload, bz->payload_size, &image->fd, &size, inner->failure);
+    int error = unpack_payload(outer->image, bz, &image->unpacked, inner->failure);
 
     if (error != 0)
         return error;
-    error = image_check_file(inner, size);
+    error = image_check_file(inner, image->unpacked.size);
     if (error == 0 && !elf_format.probe(inner))
         error = failure_set(inner->failure, -ENOEXEC,
                             "what comes out is not an ELF file: copy it "
@@ -243,7 +250,8 @@ open_unpacked(struct image_check *check, const struct bzimage *bz)
                  failure.message);
         return error;
     }
-    close(check->image->fd);
+    unpacked_free(&check->image->unpacked);
+    image.fd = check->image->fd;
     image.format = check->image->format;
     image.command_line_max = check->image->command_line_max;
     image.linux_kernel = true;

@@ -282,6 +282,14 @@ probe(const struct image_check *check)
     return image_head_is(check, 0, ELFMAG, SELFMAG);
 }
 
+static Elf *
+open_libelf(const struct image *image)
+{
+    if (image->unpacked.bytes != NULL)
+        return elf_memory((char *)image->unpacked.bytes, image->unpacked.size);
+    return elf_begin(image->fd, ELF_C_READ, NULL);
+}
+
 static int
 open_elf(struct image_check *check)
 {
@@ -289,7 +297,7 @@ open_elf(struct image_check *check)
     int error;
 
     (void)elf_version(EV_CURRENT); /* required before elf_begin; cannot fail for EV_CURRENT */
-    elf.elf = elf_begin(check->image->fd, ELF_C_READ, NULL);
+    elf.elf = open_libelf(check->image);
     if (elf.elf == NULL)
         return IMAGE_REFUSE(check, "cannot be read as ELF: %s: copy or link it again",
                             elf_errmsg(-1));

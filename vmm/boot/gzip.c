@@ -5,32 +5,27 @@
 #include "vmm/boot/image_format.h"
 #include "vmm/boot/unpack.h"
 
-#include <unistd.h>
-
 static bool
 probe(const struct image_check *check)
 {
     return check->head_size >= UNPACK_MAGIC_SIZE && unpack_method(check->head) != NULL;
 }
 
-/* From here on the image is the memfd. */
+/* From here on the image is what comes out. */
 static int
 open_gzip(struct image_check *check)
 {
     struct failure failure;
-    uint64_t size;
-    int memfd, error;
+    int error;
 
     /* The others do not say in the file how much comes out. */
     if (!image_head_is(check, 0, "\x1f\x8b", 2))
         return IMAGE_REFUSE(check, "is compressed with %s: unpack it, and give what comes out",
                             unpack_method(check->head));
-    error = unpack(check->image->fd, 0, check->file_size, &memfd, &size, &failure);
+    error = unpack(check->image->fd, 0, check->file_size, &check->image->unpacked, &failure);
     if (error != 0)
         return IMAGE_REFUSE(check, "cannot be unpacked: %s", failure.message);
-    close(check->image->fd);
-    check->image->fd = memfd;
-    error = image_check_file(check, size);
+    error = image_check_file(check, check->image->unpacked.size);
     if (error == 0)
         error = image_check_plain(check);
     return error;

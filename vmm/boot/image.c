@@ -170,6 +170,16 @@ image_check_plain(struct image_check *check)
     return open_known(check, &gzip_format);
 }
 
+/* From the file, or from what came out of it.  As file_read_at. */
+static int
+read_image(const struct image *image, void *to, size_t size, uint64_t offset)
+{
+    if (image->unpacked.bytes == NULL)
+        return file_read_at(image->fd, to, size, offset);
+    memcpy(to, image->unpacked.bytes + offset, size);
+    return 0;
+}
+
 int
 image_check_file(struct image_check *check, uint64_t size)
 {
@@ -179,7 +189,7 @@ image_check_file(struct image_check *check, uint64_t size)
     check->file_size = size;
     check->head_size = head_size;
     memset(check->head + head_size, 0, IMAGE_HEAD_SIZE - head_size);
-    error = file_read_at(check->image->fd, check->head, head_size, 0);
+    error = read_image(check->image, check->head, head_size, 0);
     if (error != 0)
         return IMAGE_REFUSE(check, "cannot be read: %s: copy it again",
                             error == -ENODATA ? "it became shorter" : strerror(-error));
@@ -220,6 +230,7 @@ image_close(struct image *image)
     if (image->fd >= 0)
         close(image->fd);
     image->fd = -1;
+    unpacked_free(&image->unpacked);
 }
 
 bool
@@ -240,8 +251,16 @@ image_overlaps(const struct image *image, gpa_t start, uint64_t size)
 /* --- Loading ----------------------------------------------------------------- */
 
 static int
-load_segment(const struct image *image, const struct image_segment *segment, void *buffer,
-             const struct guest_memory *memory, struct failure *failure)
+load_unpacked(const struct image *image, const struct image_segment *segment,
+              const struct guest_memory *memory, struct failure *failure)
+{
+    return guest_memory_write(memory, segment->start, image->unpacked.bytes + segment->offset,
+                              segment->file_size, "the image", failure);
+}
+
+static int
+load_from_file(const struct image *image, const struct image_segment *segment, void *buffer,
+               const struct guest_memory *memory, struct failure *failure)
 {
     uint64_t done = 0;
 
@@ -271,8 +290,12 @@ image_load(const struct image *image, const struct guest_memory *memory, struct 
 
     if (buffer == NULL)
         return failure_set(failure, -ENOMEM, "out of memory: no room to read the image");
-    for (unsigned i = 0; i < image->nsegments && status == 0; i++)
-        status = load_segment(image, &image->segments[i], buffer, memory, failure);
+    for (unsigned i = 0; i < image->nsegments && status == 0; i++) {
+        if (image->unpacked.bytes != NULL)
+            status = load_unpacked(image, &image->segments[i], memory, failure);
+        else
+            status = load_from_file(image, &image->segments[i], buffer, memory, failure);
+    }
     free(buffer);
     return status;
 }

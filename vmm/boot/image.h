@@ -13,6 +13,7 @@
 #define IMAGE_H
 
 #include "vmm/base/failure.h"
+#include "vmm/boot/unpack.h"
 #include "vmm/vm/guest_memory.h"
 #include "vmm/x86_64/arch.h"
 
@@ -39,7 +40,8 @@ struct image_segment {
 };
 
 struct image {
-    int fd; /* owned: the file, or a memfd of what was unpacked from it */
+    int fd;                   /* owned: the file */
+    struct unpacked unpacked; /* owned: what came out of it, and is the image then */
     const char *format;
     enum arch_protocol protocol;
     gpa_t entry;

@@ -3,9 +3,9 @@
  * Unpacking with zlib, liblzma, liblz4 and libzstd.
  *
  * A method is a row of the table: how its data begins, and the function of the library that has
- * it.  All sizes are known before: the data lies in a buffer, the result is a memfd of the size
- * that the data claims, whose pages are all there before the first byte is unpacked, so that a
- * lack of memory is an error and not a signal.
+ * it.  All sizes are known before: the data lies in a buffer, the result in memory of the size that
+ * the data claims, whose pages are all there before the first byte is unpacked, so that a lack of
+ * memory is an error and not a signal.
  *
  * Sources: Linux Documentation/x86/boot.rst (payload_offset), scripts/Makefile.lib (size_append);
  * LZ4 frame format, "legacy frame"; RFC 1952.
@@ -14,9 +14,10 @@
 
 #include "vmm/base/file.h"
 #include "vmm/base/limits.h"
+#include "vmm/base/workers.h"
 
 #include <errno.h>
-#include <fcntl.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -93,27 +94,89 @@ unpack_xz(const struct packed *p)
 #endif
 
 #ifdef HAVE_LIBLZ4
-/* The legacy frame: a magic number, then blocks, each behind its size. */
+/*
+ * The legacy frame: a magic number, then blocks, each behind its size.  What comes out of a block
+ * is LZ4_BLOCK_SIZE bytes, or what is left of them: so where it belongs is known, and threads take
+ * one block after the other.
+ */
+#define LZ4_BLOCK_SIZE ((size_t)8 << 20)
+#define LZ4_MAX_BLOCKS (UNPACK_MAX / LZ4_BLOCK_SIZE)
+#define LZ4_MAX_THREADS 8
+
+struct lz4_frame {
+    const struct packed *packed;
+    size_t nblocks;
+    struct {
+        size_t from, size; /* in packed->from */
+    } blocks[LZ4_MAX_BLOCKS];
+    _Atomic size_t next;  /* block that nobody has taken */
+    _Atomic bool damaged; /* one of them */
+};
+
+/* Find the blocks; false: they are not what the sizes say. */
+static bool
+lz4_survey(const struct packed *p, struct lz4_frame *frame)
+{
+    size_t at = sizeof(uint32_t), size;
+
+    frame->packed = p;
+    while (p->from_size - at >= sizeof(uint32_t)) {
+        size = get_u32(p->from + at);
+        at += sizeof(uint32_t);
+        if (size > p->from_size - at || frame->nblocks == LZ4_MAX_BLOCKS)
+            return false;
+        frame->blocks[frame->nblocks].from = at;
+        frame->blocks[frame->nblocks++].size = size;
+        at += size;
+    }
+    return frame->nblocks == (p->to_size + LZ4_BLOCK_SIZE - 1) / LZ4_BLOCK_SIZE;
+}
+
+static bool
+lz4_unpack_block(const struct lz4_frame *frame, size_t block)
+{
+    const struct packed *p = frame->packed;
+    size_t to = block * LZ4_BLOCK_SIZE, left = p->to_size - to;
+    size_t size = left < LZ4_BLOCK_SIZE ? left : LZ4_BLOCK_SIZE;
+
+    return LZ4_decompress_safe((const char *)p->from + frame->blocks[block].from,
+                               (char *)p->to + to, (int)frame->blocks[block].size,
+                               (int)size) == (int)size;
+}
+
+static void
+lz4_unpack_blocks(void *argument)
+{
+    struct lz4_frame *frame = argument;
+    size_t block;
+
+    while ((block = atomic_fetch_add(&frame->next, 1)) < frame->nblocks) {
+        if (!lz4_unpack_block(frame, block))
+            atomic_store(&frame->damaged, true);
+    }
+}
+
+/* Without threads it takes longer, no more. */
 static bool
 unpack_lz4(const struct packed *p)
 {
-    size_t in = sizeof(uint32_t), out = 0;
+    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+    struct lz4_frame frame = { 0 };
+    struct workers *workers;
 
-    while (p->from_size - in >= sizeof(uint32_t)) {
-        size_t size = get_u32(p->from + in);
-        int n;
-
-        in += sizeof(uint32_t);
-        if (size > p->from_size - in)
-            return false;
-        n = LZ4_decompress_safe((const char *)p->from + in, (char *)p->to + out, (int)size,
-                                (int)(p->to_size - out));
-        if (n < 0)
-            return false;
-        in += size;
-        out += (size_t)n;
+    if (!lz4_survey(p, &frame))
+        return false;
+    if (cpus > LZ4_MAX_THREADS)
+        cpus = LZ4_MAX_THREADS;
+    if (frame.nblocks > 1 && cpus > 1 && workers_create((unsigned)cpus - 1, &workers) == 0) {
+        while (workers_begin(workers, lz4_unpack_blocks, &frame) == 0)
+            ;
+        lz4_unpack_blocks(&frame);
+        workers_destroy(workers);
+    } else {
+        lz4_unpack_blocks(&frame);
     }
-    return out == p->to_size;
+    return !atomic_load(&frame.damaged);
 }
 #else
 #define unpack_lz4 NULL
@@ -168,63 +231,65 @@ unpack_method(const uint8_t magic[UNPACK_MAGIC_SIZE])
 
 /* --- The result --------------------------------------------------------------- */
 
+/* Room for the result, all of it there. */
 static int
-no_room(int error, uint64_t size, struct failure *failure)
+create_result(uint64_t size, struct unpacked *unpacked, struct failure *failure)
 {
-    return failure_set(failure, error, "there is no room for the %llu MiB that come out of it: %s",
-                       (unsigned long long)(size >> 20), limits_explain(error).text);
-}
+    void *bytes = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    int error = bytes == MAP_FAILED ? -errno : 0;
 
-/* A memfd of that size, all of it there, mapped. */
-static int
-create_result(uint64_t size, int *memfd, uint8_t **to, struct failure *failure)
-{
-    int fd = memfd_create("vkvm-image", MFD_CLOEXEC);
-    int error;
-    void *map;
-
-    if (fd < 0)
-        return no_room(-errno, size, failure);
-    if (fallocate(fd, 0, 0, (off_t)size) != 0) {
-        error = -errno;
-        close(fd);
-        return no_room(error, size, failure);
+    if (error == 0) {
+        (void)madvise(bytes, size, MADV_HUGEPAGE); /* faster, where there are huge pages */
+        /* Linux before 5.14 does not know it. */
+        if (madvise(bytes, size, MADV_POPULATE_WRITE) != 0 && errno != EINVAL) {
+            error = -errno;
+            munmap(bytes, size);
+        }
     }
-    map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (map == MAP_FAILED) {
-        error = -errno;
-        close(fd);
-        return no_room(error, size, failure);
-    }
-    *memfd = fd;
-    *to = map;
+    if (error != 0)
+        return failure_set(failure, error,
+                           "there is no room for the %llu MiB that come out of it: %s",
+                           (unsigned long long)(size >> 20), limits_explain(error).text);
+    *unpacked = (struct unpacked){ .bytes = bytes, .size = size };
     return 0;
 }
 
-static int
-unpack_to_memfd(const struct method *method, struct packed *packed, int *memfd,
-                struct failure *failure)
+void
+unpacked_free(struct unpacked *unpacked)
 {
-    int fd = -1, error = create_result(packed->to_size, &fd, &packed->to, failure);
-    bool done;
+    if (unpacked->bytes != NULL)
+        munmap(unpacked->bytes, unpacked->size);
+    *unpacked = (struct unpacked){ 0 };
+}
+
+static int
+unpack_by(const struct method *method, struct packed *packed, struct unpacked *unpacked,
+          struct failure *failure)
+{
+    int error = create_result(packed->to_size, unpacked, failure);
 
     if (error != 0)
         return error;
-    done = method->unpack(packed);
-    munmap(packed->to, packed->to_size);
-    if (!done) {
-        close(fd);
-        return failure_set(failure, -ENOEXEC, "its %s data is damaged: copy it again",
-                           method->name);
-    }
-    *memfd = fd;
-    return 0;
+    packed->to = unpacked->bytes;
+    if (method->unpack(packed))
+        return 0;
+    unpacked_free(unpacked);
+    return failure_set(failure, -ENOEXEC, "its %s data is damaged: copy it again", method->name);
 }
 
-/* `bytes`, of which there are at least UNPACK_MAGIC_SIZE. */
 static int
-unpack_bytes(const uint8_t *bytes, size_t size, int *memfd, uint64_t *unpacked,
-             struct failure *failure)
+check_size(uint64_t size, struct failure *failure)
+{
+    if (size >= UNPACK_MAGIC_SIZE + TRAILER_SIZE && size <= UNPACK_MAX)
+        return 0;
+    return failure_set(failure, -ENOEXEC, "it has %llu compressed bytes: copy it again",
+                       (unsigned long long)size);
+}
+
+/* Bytes of a size that is checked. */
+static int
+unpack_checked(const uint8_t *bytes, size_t size, struct unpacked *unpacked,
+               struct failure *failure)
 {
     const struct method *method = find_method(bytes);
     struct packed packed = {
@@ -232,7 +297,6 @@ unpack_bytes(const uint8_t *bytes, size_t size, int *memfd, uint64_t *unpacked,
         .from_size = size - TRAILER_SIZE,
         .to_size = get_u32(bytes + size - TRAILER_SIZE),
     };
-    int error;
 
     if (method == NULL)
         return failure_set(failure, -ENOTSUP,
@@ -252,22 +316,25 @@ unpack_bytes(const uint8_t *bytes, size_t size, int *memfd, uint64_t *unpacked,
         return failure_set(failure, -ENOEXEC,
                            "its %s data says that %zu bytes come out of it: copy it again",
                            method->name, packed.to_size);
-    error = unpack_to_memfd(method, &packed, memfd, failure);
-    if (error == 0)
-        *unpacked = packed.to_size;
-    return error;
+    return unpack_by(method, &packed, unpacked, failure);
 }
 
 int
-unpack(int fd, uint64_t offset, uint64_t size, int *memfd, uint64_t *unpacked,
-       struct failure *failure)
+unpack_bytes(const uint8_t *bytes, size_t size, struct unpacked *unpacked, struct failure *failure)
+{
+    int error = check_size(size, failure);
+
+    return error != 0 ? error : unpack_checked(bytes, size, unpacked, failure);
+}
+
+int
+unpack(int fd, uint64_t offset, uint64_t size, struct unpacked *unpacked, struct failure *failure)
 {
     uint8_t *bytes;
-    int error;
+    int error = check_size(size, failure);
 
-    if (size < UNPACK_MAGIC_SIZE + TRAILER_SIZE || size > UNPACK_MAX)
-        return failure_set(failure, -ENOEXEC, "it has %llu compressed bytes: copy it again",
-                           (unsigned long long)size);
+    if (error != 0)
+        return error;
     bytes = malloc(size);
     if (bytes == NULL)
         return failure_set(failure, -ENOMEM, "there is no memory to read it");
@@ -276,7 +343,7 @@ unpack(int fd, uint64_t offset, uint64_t size, int *memfd, uint64_t *unpacked,
         error = failure_set(failure, -ENOEXEC, "it cannot be read: %s: copy it again",
                             error == -ENODATA ? "it became shorter" : strerror(-error));
     else
-        error = unpack_bytes(bytes, size, memfd, unpacked, failure);
+        error = unpack_checked(bytes, size, unpacked, failure);
     free(bytes);
     return error;
 }
