@@ -373,6 +373,57 @@ pmap_page_protect(struct vm_page *m, vm_prot_t prot)
     vm_page_flag_clear(m, VM_PAGE_WRITEABLE);
 }
 
+/* How many of the pages, from the first on, are mapped one behind the other from the slot on. */
+static unsigned
+count_run(const struct vm_system *sys, struct pmap_chunk *chunk, unsigned slot,
+          struct vm_page *const *m, unsigned npages) VM_REQUIRES(chunk->lock)
+{
+    unsigned run = 0;
+
+    while (run < npages && slot + run < chunk->npages &&
+           pte_page(sys, pte_load(chunk, slot + run)) == m[run])
+        run++;
+    return run;
+}
+
+/* Drop the first page's mapping at the place a link names, and those of its followers behind it. */
+static void
+where_drop_run(struct vm_system *sys, struct vm_page *const *m, unsigned npages, uint64_t where)
+    VM_REQUIRES_SHARED(sys->pmaps_lock)
+{
+    struct pmap *pmap = pv_where_pmap(sys, where);
+    uint64_t page = pv_where_page(where);
+    struct pmap_window *w;
+    struct pmap_chunk *chunk;
+    unsigned slot;
+
+    vm_rwlock_read_lock(&pmap->windows_lock);
+    chunk = where_chunk(pmap, page, &w);
+    if (chunk != NULL) {
+        slot = pmap_chunk_slot(chunk, page);
+        vm_mutex_lock(&chunk->lock);
+        pmap_chunk_drop(w, chunk, slot, count_run(sys, chunk, slot, m, npages));
+        vm_mutex_unlock(&chunk->lock);
+    }
+    vm_rwlock_read_unlock(&pmap->windows_lock);
+}
+
+void
+pmap_pages_unmap(struct vm_page *const *m, unsigned npages)
+{
+    for (unsigned i = 0; i < npages; i++) {
+        struct vm_system *sys = m[i]->object->sys;
+        uint64_t where;
+
+        vm_rwlock_read_lock(&sys->pmaps_lock);
+        where = pv_next(sys, m[i], 0);
+        if (where != 0)
+            where_drop_run(sys, &m[i], npages - i, where);
+        vm_rwlock_read_unlock(&sys->pmaps_lock);
+        pmap_page_protect(m[i], VM_PROT_NONE); /* its other places */
+    }
+}
+
 void
 pmap_page_moved(struct vm_page *from, struct vm_page *to)
 {

@@ -270,8 +270,7 @@ vm_deactivate_behind(struct vm_object *object, vm_pindex_t pindex)
     vm_mutex_unlock(&object->lock);
     if (count == 0)
         return;
-    for (unsigned i = 0; i < count; i++)
-        pmap_page_protect(run[i], VM_PROT_NONE);
+    pmap_pages_unmap(run, count);
     vm_mutex_lock(&object->lock);
     for (unsigned i = 0; i < count; i++)
         behind_settle(run[i]);
