@@ -149,6 +149,27 @@ CHECKED_TEST(pmap, a_mapping_that_came_back_or_grew_has_another_generation)
 #undef EXPECT_ANOTHER
 }
 
+/* Across a chunk's border, with one that is mapped elsewhere too and one that is not mapped. */
+CHECKED_TEST(pmap, pages_that_follow_each_other_are_unmapped_by_one_operation_in_each_chunk)
+{
+    struct vm_page *m[20];
+
+    cr_assert(enter_run(natural_at(BORDER - 12), BORDER - 12, 20, VM_PROT_RW, 0, NULL) == 0);
+    cr_assert(enter(foreign_at(3), page(BORDER - 4), VM_PROT_READ) == 0);
+    pmap_remove(&pmap, natural_at(BORDER - 7), natural_at(BORDER - 6));
+    for (unsigned i = 0; i < 20; i++)
+        m[i] = page(BORDER - 12 + i);
+    fake.removes = 0;
+    pmap_pages_unmap(m, 16);
+    for (unsigned i = 0; i < 16; i++)
+        cr_expect(maps_nothing(natural_at(BORDER - 12 + i)), "%u", i);
+    cr_expect(maps_nothing(foreign_at(3)));
+    for (unsigned i = 16; i < 20; i++)
+        cr_expect(maps(natural_at(BORDER - 12 + i), m[i], VM_PROT_RW), "%u", i);
+    /* Before the gap, behind it, in the other chunk; and elsewhere. */
+    cr_expect(fake.removes == 4, "%u", fake.removes);
+}
+
 /* The fake insists on it: where another frame is mapped, enter aborts. */
 CHECKED_TEST(pmap, another_page_loses_its_mapping_first_and_need_not_be_busy)
 {

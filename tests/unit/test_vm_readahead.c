@@ -506,6 +506,20 @@ Test(vm_readahead, what_is_busy_held_or_wired_is_not_let_go_of)
     rig_fini(&rig);
 }
 
+Test(vm_readahead, what_a_stream_lets_go_of_is_unmapped_by_one_operation_in_a_chunk)
+{
+    struct rig_pager pager;
+    struct rig rig;
+
+    rig_init_pager(&rig, &pager);
+    fill(&rig, 101);
+    rig.fake.removes = 0;
+    vm_deactivate_behind(rig.ram, 100); /* 69 to 84 */
+    cr_expect(eq(uint, rig.fake.removes, 1));
+    cr_expect(unmapped(&rig, 69) && unmapped(&rig, 84));
+    rig_fini(&rig);
+}
+
 Test(vm_readahead, letting_go_ends_at_the_first_page_that_is_absent_and_at_page_0)
 {
     struct rig_pager pager;

@@ -312,27 +312,44 @@ struct where_change {
     vm_prot_t prot;     /* ... they are dropped (VM_PROT_NONE) or write-protected */
 };
 
-/* Change the mapping of m in the chunk's slot. */
+/* How many of the pages, from the first on, are mapped one behind the other from the slot on. */
+static unsigned
+slot_run(const struct vm_system *sys, struct pmap_chunk *chunk, unsigned slot,
+         struct vm_page *const *m, unsigned npages) VM_REQUIRES(chunk->lock)
+{
+    unsigned run = 0;
+
+    while (run < npages && slot + run < chunk->npages &&
+           pte_page(sys, pte_load(chunk, slot + run)) == m[run])
+        run++;
+    return run;
+}
+
+/*
+ * Change the mapping of m[0] in the chunk's slot.  If it is dropped, those of its followers
+ * right behind it are too.
+ */
 static void
-slot_change(struct pmap_window *w, struct pmap_chunk *chunk, unsigned slot, struct vm_page *m,
-            uint64_t where, const struct where_change *change) VM_REQUIRES(chunk->lock)
+slot_change(struct pmap_window *w, struct pmap_chunk *chunk, unsigned slot,
+            struct vm_page *const *m, unsigned npages, uint64_t where,
+            const struct where_change *change) VM_REQUIRES(chunk->lock)
 {
     struct vm_system *sys = w->pmap->sys;
     pmap_pte_t pte = pte_load(chunk, slot);
 
     if (change->to != NULL) {
-        pv_move(sys, m, change->to, where);
+        pv_move(sys, m[0], change->to, where);
         pte_store(chunk, slot, pte_make(sys, change->to, pte_prot(pte), (pte & PTE_FOREIGN) != 0));
     } else if (change->prot == VM_PROT_NONE) {
-        pmap_chunk_drop(w, chunk, slot, 1);
+        pmap_chunk_drop(w, chunk, slot, slot_run(sys, chunk, slot, m, npages));
     } else {
         pmap_chunk_protect(w, chunk, slot, 1);
     }
 }
 
-/* Change the mapping of m at the place a link names, if it is still there. */
+/* Change the mapping of m[0] at the place a link names, if it is still there. */
 static void
-where_change(struct vm_system *sys, struct vm_page *m, uint64_t where,
+where_change(struct vm_system *sys, struct vm_page *const *m, unsigned npages, uint64_t where,
              const struct where_change *change) VM_REQUIRES_SHARED(sys->pmaps_lock)
 {
     struct pmap *pmap = pv_where_pmap(sys, where);
@@ -346,31 +363,46 @@ where_change(struct vm_system *sys, struct vm_page *m, uint64_t where,
     if (chunk != NULL) {
         slot = pmap_chunk_slot(chunk, page);
         vm_mutex_lock(&chunk->lock);
-        if (pte_page(sys, pte_load(chunk, slot)) == m)
-            slot_change(w, chunk, slot, m, where, change);
+        if (pte_page(sys, pte_load(chunk, slot)) == m[0])
+            slot_change(w, chunk, slot, m, npages, where, change);
         vm_mutex_unlock(&chunk->lock);
     }
     vm_rwlock_read_unlock(&pmap->windows_lock);
 }
 
 /*
+ * All mappings of m[0], and where it is unmapped those of its followers right behind it.
+ *
  * P comes before V, so a link is read under V, then its chunk is locked and asked
  * whether the link still holds.  Going by order of place visits every link once:
  * the page is busy and gets no new ones (3).
  */
+static void
+page_change(struct vm_page *const *m, unsigned npages, vm_prot_t prot)
+{
+    const struct where_change change = { .prot = prot };
+    struct vm_system *sys = m[0]->object->sys;
+    uint64_t where;
+
+    vm_rwlock_read_lock(&sys->pmaps_lock);
+    for (where = pv_next(sys, m[0], 0); where != 0; where = pv_next(sys, m[0], where))
+        where_change(sys, m, npages, where, &change);
+    vm_rwlock_read_unlock(&sys->pmaps_lock);
+    vm_page_flag_clear(m[0], VM_PAGE_WRITEABLE);
+}
+
 void
 pmap_page_protect(struct vm_page *m, vm_prot_t prot)
 {
-    const struct where_change change = { .prot = prot };
-    struct vm_system *sys = m->object->sys;
-    uint64_t where;
-
     assert(prot == VM_PROT_NONE || prot == VM_PROT_READ);
-    vm_rwlock_read_lock(&sys->pmaps_lock);
-    for (where = pv_next(sys, m, 0); where != 0; where = pv_next(sys, m, where))
-        where_change(sys, m, where, &change);
-    vm_rwlock_read_unlock(&sys->pmaps_lock);
-    vm_page_flag_clear(m, VM_PAGE_WRITEABLE);
+    page_change(&m, 1, prot);
+}
+
+void
+pmap_pages_unmap(struct vm_page *const *m, unsigned npages)
+{
+    for (unsigned i = 0; i < npages; i++)
+        page_change(&m[i], npages - i, VM_PROT_NONE);
 }
 
 void
@@ -382,7 +414,7 @@ pmap_page_moved(struct vm_page *from, struct vm_page *to)
     assert(pv_none(to));
     vm_rwlock_read_lock(&sys->pmaps_lock);
     for (where = pv_next(sys, from, 0); where != 0; where = pv_next(sys, from, where))
-        where_change(sys, from, where, &(struct where_change){ .to = to });
+        where_change(sys, &from, 1, where, &(struct where_change){ .to = to });
     vm_rwlock_read_unlock(&sys->pmaps_lock);
 }
 
@@ -393,7 +425,7 @@ pmap_mapping_moved(struct pmap *pmap, gpa_t gpa, struct vm_page *from, struct vm
 
     assert(pv_none(to));
     vm_rwlock_read_lock(&sys->pmaps_lock);
-    where_change(sys, from, pv_where(pmap, gpa.value >> PAGE_SHIFT),
+    where_change(sys, &from, 1, pv_where(pmap, gpa.value >> PAGE_SHIFT),
                  &(struct where_change){ .to = to });
     vm_rwlock_read_unlock(&sys->pmaps_lock);
 }

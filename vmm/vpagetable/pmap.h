@@ -236,6 +236,14 @@ int pmap_write_protect_until(struct pmap *pmap, gpa_t start, gpa_t end, const _A
  */
 void pmap_page_protect(struct vm_page *m, vm_prot_t prot);
 
+/*
+ * pmap_page_protect with VM_PROT_NONE for several busy pages.  Those that follow each other in `m`
+ * and in a chunk of a window go by one operation, which costs the machine hardly more than for one
+ * page: so `m` is best ascending by page index.
+ * Locks: as pmap_page_protect.
+ */
+void pmap_pages_unmap(struct vm_page *const *m, unsigned npages);
+
 /* Is the page mapped anywhere? */
 bool pmap_page_is_mapped(struct vm_page *m);
 

@@ -188,10 +188,7 @@ object_free_pages(struct vm_object *object, const _Atomic bool *stop) VM_REQUIRE
         vm_cond_wait_until(&object->busy, &object->lock, stop);
     while ((count = free_collect(object, &pindex, run, stop)) != 0) {
         vm_mutex_unlock(&object->lock);
-        for (unsigned i = 0; i < count; i++) {
-            if (pmap_page_is_mapped(run[i]))
-                pmap_page_protect(run[i], VM_PROT_NONE);
-        }
+        pmap_pages_unmap(run, count);
         vm_mutex_lock(&object->lock);
         vm_page_free_run(run, count);
     }

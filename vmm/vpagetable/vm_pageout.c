@@ -262,14 +262,11 @@ page_may_be_written(const struct scan *scan, const struct batch *batch, unsigned
 static void
 batch_unmap(const struct scan *scan, struct batch *batch)
 {
-    for (unsigned i = 0; i < batch->count; i++) {
-        struct vm_page *m = batch->m[i];
-
-        batch->mapped[i] = pmap_page_is_mapped(m);
-        if (batch->mapped[i])
-            pmap_page_protect(m, VM_PROT_NONE);
-        batch->zero[i] = page_may_be_written(scan, batch, i) && vm_page_is_zero(m);
-    }
+    for (unsigned i = 0; i < batch->count; i++)
+        batch->mapped[i] = pmap_page_is_mapped(batch->m[i]);
+    pmap_pages_unmap(batch->m, batch->count);
+    for (unsigned i = 0; i < batch->count; i++)
+        batch->zero[i] = page_may_be_written(scan, batch, i) && vm_page_is_zero(batch->m[i]);
 }
 
 /* --- Verdicts, with O held and the pages unmapped ------------------------ */

@@ -219,21 +219,23 @@ vm_readahead_read(struct vm_readahead *ra, struct vm_map_meter *meter, bool hold
 /* --- What a stream left behind ------------------------------------------- */
 
 /*
- * Busy the pages to let go of.  A page that is not busy is valid, so that the seed's
+ * Busy the pages to let go of, ascending.  A page that is not busy is valid, so that the seed's
  * end at the first page that is not valid is one at the first that is not resident.
  */
 static unsigned
 behind_collect(struct vm_object *object, vm_pindex_t pindex, struct vm_page **run)
     VM_REQUIRES(object->lock)
 {
+    vm_pindex_t newest = pindex - VM_DEACTIVATE_BEHIND;
+    unsigned npages = 0;
     unsigned count = 0;
 
-    for (unsigned i = 0; i < VM_DEACTIVATE_BEHIND; i++) {
-        /* Before page 0 the index wraps around, to where no object has a page. */
-        struct vm_page *m = vm_page_lookup(object, pindex - VM_DEACTIVATE_BEHIND - i);
+    /* Before page 0 the index wraps around, to where no object has a page. */
+    while (npages < VM_DEACTIVATE_BEHIND && vm_page_lookup(object, newest - npages) != NULL)
+        npages++;
+    while (npages-- > 0) {
+        struct vm_page *m = vm_page_lookup(object, newest - npages);
 
-        if (m == NULL)
-            break;
         if (vm_page_flag_test(m, VM_PAGE_BUSY) || m->hold_count != 0 || m->wire_count != 0)
             continue;
         vm_page_busy(m);
@@ -270,8 +272,7 @@ vm_deactivate_behind(struct vm_object *object, vm_pindex_t pindex)
     vm_mutex_unlock(&object->lock);
     if (count == 0)
         return;
-    for (unsigned i = 0; i < count; i++)
-        pmap_page_protect(run[i], VM_PROT_NONE);
+    pmap_pages_unmap(run, count);
     vm_mutex_lock(&object->lock);
     for (unsigned i = 0; i < count; i++)
         behind_settle(run[i]);

@@ -179,10 +179,7 @@ collapse_free(struct vm_object *object, struct vm_object *backing, const struct 
     vm_object_pip_add(backing);
     vm_mutex_unlock(&backing->lock);
     vm_mutex_unlock(&object->lock);
-    for (unsigned i = 0; i < run->count; i++) {
-        if (pmap_page_is_mapped(run->m[i]))
-            pmap_page_protect(run->m[i], VM_PROT_NONE);
-    }
+    pmap_pages_unmap(run->m, run->count);
     vm_mutex_lock(&object->lock);
     vm_mutex_lock(&backing->lock);
     collapse_free_pages(run);
