@@ -57,6 +57,7 @@ UNIT_FILES := \
 	test_uffd.c \
 	test_unpack.c \
 	test_trace_canon.c \
+	test_trace_grid.c \
 	test_trace_reader.c \
 	test_trace_record.c \
 	test_trace_report.c \
