@@ -9,6 +9,7 @@
 #   hammer    everything at once for two minutes, and one minute under the thread sanitizer
 #   property  a million random operations with each of three more seeds
 #   kvm       the guest tests' long lines, natively
+#   killed    fifty traces whose VMs are killed at any moment
 #   repeat    twenty times what once failed now and then
 #   pcs       fifty PC guests in a row in the NPT lane
 #   npt       all groups and the long lines in the NPT lane
@@ -38,6 +39,10 @@ step_kvm() {
     VKVM_SOAK=yes make check-kvm
 }
 
+step_killed() {
+    VKVM_KILLS=50 tests/cli/run.sh trace_killed
+}
+
 step_repeat() {
     for i in $(seq 20); do
         echo "repeat: $i of 20"
@@ -57,7 +62,7 @@ step_linux() {
     make npt && tests/linux/run.sh gdb matrix=cloud-6.1 matrix=generic-6.1 matrix=cloud-6.12 faults
 }
 
-[ $# -gt 0 ] || set -- hammer property kvm repeat pcs npt linux
+[ $# -gt 0 ] || set -- hammer property kvm killed repeat pcs npt linux
 for step; do
     start=$(date +%s)
     echo "=== soak: $step"

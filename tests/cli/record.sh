@@ -58,6 +58,45 @@ test_trace_signal() {
     judge 'SIGUSR1 does not end a run with a trace' 143 err 'ended by signal 15'
 }
 
+# A number of milliseconds below 1000, by chance.
+any_ms() {
+    od -An -N2 -tu2 /dev/urandom | awk '{ printf "%03d", $1 % 1000 }'
+}
+
+# killed ROUND: what a VM that is killed at some moment leaves can be read.  Sets $why where not.
+killed() {
+    rm -f "$work/killed"
+    "$vkvm" run --trace="$work/killed" --trace-regs "$guests/vkernel.elf" >/dev/null 2>&1 </dev/null &
+    pid=$!
+    until [ -s "$work/killed" ] || ! kill -0 "$pid" 2>/dev/null; do
+        sleep 0.01
+    done
+    sleep "0.$(any_ms)"
+    kill -9 "$pid"
+    wait "$pid" 2>/dev/null
+    [ $? -eq 137 ] || return 0 # it was quicker
+    run trace report "$work/killed"
+    if [ "$status" -ne 0 ] && ! grep -q 'records could be read' "$work/err"; then
+        why="exit status $status: $(head -n 1 "$work/err")"
+    elif ! grep -q "the VM's end is not in the file" "$work/out"; then
+        why="round $1: $(head -n 2 "$work/out" | tail -n 1)"
+    fi
+}
+
+# VKVM_KILLS: how often; tests/soak.sh has more of them.
+test_trace_killed() {
+    why=
+    for round in $(seq "${VKVM_KILLS:-10}"); do
+        killed "$round"
+        [ -z "$why" ] || break
+    done
+    if [ -z "$why" ]; then
+        pass 'the trace of a VM that is killed at any moment can be read'
+    else
+        fail 'the trace of a VM that is killed at any moment can be read' "$why"
+    fi
+}
+
 test_trace_runs() {
     accepted 'hello with a trace' 0 '^hello' run --trace="$work/t" "$guests/hello.elf"
     accepted 'hello with a trace of the last faults' 0 '^hello' \
@@ -65,4 +104,5 @@ test_trace_runs() {
     test_trace_files
     test_trace_full
     test_trace_signal
+    test_trace_killed
 }

@@ -4,9 +4,10 @@
 # Run the vkvm program from outside: bad input of every kind must give its exit
 # status and exactly one line on standard error; good input must run.
 #
-#   tests/cli/run.sh [-b BUILD_DIRECTORY]
+#   tests/cli/run.sh [-b BUILD_DIRECTORY] [PART...]
 #
 #   -b  where the programs are (build)
+#   PART    trace_killed, for example: what test_trace_killed tests, and no more
 #   VKVM    the program to test (BUILD_DIRECTORY/vkvm)
 #   GUESTS  where hello.elf is (BUILD_DIRECTORY/guest)
 #
@@ -20,11 +21,12 @@ while getopts b: option; do
     case $option in
     b) build=$OPTARG ;;
     *)
-        echo 'usage: run.sh [-b BUILD_DIRECTORY]' >&2
+        echo 'usage: run.sh [-b BUILD_DIRECTORY] [PART...]' >&2
         exit 2
         ;;
     esac
 done
+shift $((OPTIND - 1))
 
 vkvm=${VKVM:-$build/vkvm}
 guests=${GUESTS:-$build/guest}
@@ -515,36 +517,46 @@ test_guests() {
 # shellcheck source=tests/cli/disk.sh
 . "$(dirname "$0")/disk.sh"
 
+all() {
+    test_usage
+    test_files
+    test_images
+    test_help
+    test_json_without_vm
+    test_walk
+    test_odd
+    test_dtb
+    test_gdb_options
+    test_escape_usage
+    test_trace_usage
+    test_trace
+    test_boot
+    test_disk
+    if unusable=$("$build/host_check" 2>&1); then
+        test_guests
+        test_limits
+        test_boot_guests
+        test_disk_guests
+        test_odd_guests
+        test_dtb_guests
+        test_terminal
+        test_gdb
+        test_monitor
+        test_confinement
+        test_trace_runs
+    else
+        skip 'everything that runs a guest' "${unusable:-host_check failed}"
+    fi
+}
+
 good
 elf spin "$endless"
-test_usage
-test_files
-test_images
-test_help
-test_json_without_vm
-test_walk
-test_odd
-test_dtb
-test_gdb_options
-test_escape_usage
-test_trace_usage
-test_trace
-test_boot
-test_disk
-if unusable=$("$build/host_check" 2>&1); then
-    test_guests
-    test_limits
-    test_boot_guests
-    test_disk_guests
-    test_odd_guests
-    test_dtb_guests
-    test_terminal
-    test_gdb
-    test_monitor
-    test_confinement
-    test_trace_runs
+if [ $# -eq 0 ]; then
+    all
 else
-    skip 'everything that runs a guest' "${unusable:-host_check failed}"
+    for part; do
+        "test_$part"
+    done
 fi
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]

@@ -146,6 +146,14 @@ test_trace_viewers() {
     fi
     run trace dump --format=perfetto --output="$work/perfetto" "$work/whole"
     written 'dump for Perfetto' "$work/perfetto"
+    if command -v python3 >/dev/null; then
+        python3 "$(dirname "$0")/../trace/perfetto.py" "$work/perfetto" >"$work/out" 2>"$work/err"
+        status=$?
+        judge "Perfetto's slices have ends, and names that were interned before" 0 out \
+            '^7 slices, 2 moments, 2 counts$'
+    else
+        skip "Perfetto's slices have ends, and names that were interned before" 'no python3'
+    fi
     if command -v protoc >/dev/null; then
         protoc --decode_raw <"$work/perfetto" >"$work/out" 2>"$work/err"
         status=$?

@@ -85,7 +85,7 @@ main(int argc, char **argv)
 
     if (argc < 2)
         return 2;
-    trace_rig_init(&rig, "program=vkvm\nvcpus=2\nram=0x0+0x100000\nlstar=0xffffffff81000040\n", 0);
+    trace_rig_init(&rig, "program=vkvm\nvcpus=2\nram=0x0+0x100000\n", 0);
     put_first();
     second = rig.at;
     put_second();
@@ -93,7 +93,8 @@ main(int argc, char **argv)
     if (strcmp(variant, "changed") == 0)
         trace_rig_records(&rig, 1, &more, 1, 0);
     trace_rig_text(&rig, "v_vm_faults=6\nv_kind_zero_fill=3\nv_kind_page_in=1\nv_kind_cow=1\n"
-                         "v_kind_failed=1\nv_majflt=1\nv_pageout=1\nv_dfree=1\n");
+                         "v_kind_failed=1\nv_majflt=1\nv_pageout=1\nv_dfree=1\n"
+                         "lstar=0xffffffff81000040\n");
     if (strcmp(variant, "damaged") == 0)
         rig.bytes[second + sizeof(struct trace_segment)] ^= 0x10;
     if (strcmp(variant, "cut") == 0)

@@ -56,9 +56,13 @@ UNIT_FILES := \
 	test_swap_pager_failure.c \
 	test_uffd.c \
 	test_unpack.c \
+	test_trace_canon.c \
+	test_trace_grid.c \
 	test_trace_reader.c \
 	test_trace_record.c \
 	test_trace_report.c \
+	test_trace_symbols.c \
+	test_trace_tracks.c \
 	test_trace_writer.c \
 	test_virtio_blk.c \
 	test_virtio_hostile.c \

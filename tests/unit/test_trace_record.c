@@ -123,6 +123,9 @@ make_others(struct dice *dice, struct trace_record *record)
     case TRACE_LOST:
         record->lost.count = any(dice);
         break;
+    case TRACE_ENTRY:
+        record->entry.lstar = any(dice);
+        break;
     case TRACE_FAULT:
     case TRACE_KINDS:
         break;
@@ -248,6 +251,9 @@ expect_same(const struct trace_record *a, const struct trace_record *b)
         break;
     case TRACE_LOST:
         SAME(lost.count);
+        break;
+    case TRACE_ENTRY:
+        SAME(entry.lstar);
         break;
     case TRACE_KINDS:
         break;

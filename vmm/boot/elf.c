@@ -120,6 +120,14 @@ take_pvh(struct elf_image *elf, const char *description, size_t size)
     elf->has_pvh = true;
 }
 
+/* One that is longer is cut. */
+static void
+take_build_id(struct image *image, const char *description, size_t size)
+{
+    image->build_id_size = size < IMAGE_BUILD_ID_MAX ? size : IMAGE_BUILD_ID_MAX;
+    memcpy(image->build_id, description, image->build_id_size);
+}
+
 /*
  * The C library's start files of a program for Linux bring NT_GNU_ABI_TAG (Linux Standard Base,
  * "Linux ABI note section"), and no kernel has it.
@@ -131,6 +139,9 @@ take_note(struct elf_image *elf, const GElf_Nhdr *note, const char *name, const 
         take_pvh(elf, description, note->n_descsz);
     else if (is_note(note, name, NOTE_LINUX, sizeof(NOTE_LINUX)))
         elf->is_linux = true;
+    else if (is_note(note, name, ELF_NOTE_GNU, sizeof(ELF_NOTE_GNU)) &&
+             note->n_type == NT_GNU_BUILD_ID)
+        take_build_id(elf->check->image, description, note->n_descsz);
     else if (is_note(note, name, NOTE_GO, sizeof(NOTE_GO)) ||
              (is_note(note, name, ELF_NOTE_GNU, sizeof(ELF_NOTE_GNU)) &&
               note->n_type == NT_GNU_ABI_TAG))

@@ -31,6 +31,9 @@
 #define IMAGE_FIRMWARE_START 0xA0000u
 #define IMAGE_FIRMWARE_END 0x100000u
 
+/* Most bytes of a build id that are told: SHA-1 has 20. */
+#define IMAGE_BUILD_ID_MAX 32u
+
 /* Bytes [start, start + size) of guest-physical memory. */
 struct image_segment {
     gpa_t start;
@@ -48,6 +51,8 @@ struct image {
     bool linux_kernel; /* an operating system that expects a whole processor */
     unsigned nsegments;
     struct image_segment segments[IMAGE_MAX_SEGMENTS]; /* sorted by start, disjoint */
+    uint8_t build_id[IMAGE_BUILD_ID_MAX];              /* an ELF file's, by its linker */
+    size_t build_id_size;                              /* bytes; 0 = it has none */
     uint64_t command_line_max;                         /* bytes; 0 = no limit of the image's */
     uint64_t initrd_max;                               /* highest address it may reach; 0 = any */
     /* ARCH_PROTOCOL_LINUX*: from IMAGE_LINUX_HEADER on, zeros behind what the image has. */

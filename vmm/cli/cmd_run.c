@@ -291,6 +291,8 @@ create_vm(struct run *run)
     run->options.config.monitor = monitor_line;
     run->options.config.trace.program = "vkvm " VKVM_VERSION;
     run->options.config.trace.image = run->options.image;
+    run->options.config.trace.build_id = run->image.build_id;
+    run->options.config.trace.build_id_size = run->image.build_id_size;
     if (vm_create(run->host, &run->options.config, &run->vm, &run->failure) == 0)
         return CLI_OK;
     run->vm = NULL;

@@ -8,7 +8,7 @@ static const char *const kind_names[] = {
     [TRACE_FAULT] = "fault",     [TRACE_EXCEPTION] = "exception", [TRACE_REGISTERS] = "registers",
     [TRACE_PAGEOUT] = "pageout", [TRACE_INVAL] = "inval",         [TRACE_SETMAP] = "setmap",
     [TRACE_COPY] = "copy",       [TRACE_VMSPACE] = "vmspace",     [TRACE_SWITCH] = "switch",
-    [TRACE_LOST] = "lost",
+    [TRACE_LOST] = "lost",       [TRACE_ENTRY] = "entry",
 };
 
 static const char *const who_names[] = {

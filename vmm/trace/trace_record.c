@@ -378,6 +378,9 @@ put_body(struct writer *w, const struct trace_record *record)
     case TRACE_LOST:
         put(w, record->lost.count);
         break;
+    case TRACE_ENTRY:
+        put(w, record->entry.lstar);
+        break;
     case TRACE_KINDS:
         break;
     }
@@ -412,6 +415,9 @@ get_body(struct reader *r, struct trace_record *record)
         break;
     case TRACE_LOST:
         record->lost.count = get(r);
+        break;
+    case TRACE_ENTRY:
+        record->entry.lstar = get(r);
         break;
     case TRACE_KINDS:
         break;

@@ -34,6 +34,7 @@ enum trace_kind {
     TRACE_VMSPACE, /* a vmspace call */
     TRACE_SWITCH,  /* recording was switched on or off */
     TRACE_LOST,    /* records of this lane that found no room */
+    TRACE_ENTRY,   /* where the guest's SYSCALL goes: a moved kernel is found by it */
     TRACE_KINDS
 };
 
@@ -171,6 +172,9 @@ struct trace_record {
         struct {
             uint64_t count;
         } lost;
+        struct {
+            uint64_t lstar; /* MSR_LSTAR */
+        } entry;
     };
 };
 

@@ -143,6 +143,9 @@ json_others(struct json *json, const struct trace_event *event)
     case TRACE_LOST:
         json_u64(json, "count", record->lost.count);
         break;
+    case TRACE_ENTRY:
+        json_u64(json, "lstar", record->entry.lstar);
+        break;
     case TRACE_INVAL:
     case TRACE_SETMAP:
     case TRACE_COPY:

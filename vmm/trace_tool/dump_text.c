@@ -112,6 +112,9 @@ text_others(FILE *to, const struct trace_event *event)
     case TRACE_LOST:
         fprintf(to, " count=%" PRIu64, record->lost.count);
         break;
+    case TRACE_ENTRY:
+        fprintf(to, " lstar=0x%" PRIx64, record->entry.lstar);
+        break;
     case TRACE_INVAL:
     case TRACE_SETMAP:
     case TRACE_COPY:

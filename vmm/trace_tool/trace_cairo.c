@@ -20,7 +20,12 @@
 #define TOP 40.0
 #define BOTTOM 70.0
 #define FONT_SIZE 9.0
+#define LETTER_SIZE 6.5
+#define EDGE 0.3
 #define LEGEND_STEPS 10u
+
+/* Below this sum of its parts a colour is dark, and letters on it are white. */
+#define DARK 200
 
 static cairo_status_t
 write_bytes(void *to, const unsigned char *bytes, unsigned size)
@@ -68,6 +73,35 @@ draw_label(cairo_t *cr, const struct trace_grid *grid, unsigned r, double y)
     }
 }
 
+/* Its edge keeps the lightest shade apart from the paper. */
+static void
+draw_cell(cairo_t *cr, struct trace_colour colour, double x, double y, double width)
+{
+    set_colour(cr, colour);
+    cairo_rectangle(cr, x, y, width, CELL_HEIGHT);
+    cairo_fill_preserve(cr);
+    cairo_set_source_rgb(cr, 0.35, 0.35, 0.35);
+    cairo_set_line_width(cr, EDGE);
+    cairo_stroke(cr);
+}
+
+/* An outcome's letter, for who sees no colours. */
+static void
+draw_letter(cairo_t *cr, struct trace_colour colour, uint64_t cell, double x, double y,
+            double width)
+{
+    const char text[] = { trace_heatmap_letter(cell), '\0' };
+    bool dark = colour.red + colour.green + colour.blue < DARK;
+    cairo_text_extents_t extents;
+
+    cairo_set_font_size(cr, LETTER_SIZE);
+    cairo_text_extents(cr, text, &extents);
+    cairo_set_source_rgb(cr, dark, dark, dark);
+    cairo_move_to(cr, x + (width - extents.x_advance) / 2, y + CELL_HEIGHT - 2.5);
+    cairo_show_text(cr, text);
+    cairo_set_font_size(cr, FONT_SIZE);
+}
+
 static void
 draw_row(cairo_t *cr, const struct trace_grid *grid, enum trace_grid_kind kind, unsigned r,
          double y)
@@ -75,11 +109,14 @@ draw_row(cairo_t *cr, const struct trace_grid *grid, enum trace_grid_kind kind, 
     for (unsigned c = 0; c < grid->columns; c++) {
         uint64_t cell = grid->cells[r * grid->columns + c];
 
+        struct trace_colour colour;
+
         if (cell == 0)
             continue;
-        set_colour(cr, trace_heatmap_colour(grid, kind, cell));
-        cairo_rectangle(cr, LEFT + c * CELL_WIDTH, y, CELL_WIDTH, CELL_HEIGHT);
-        cairo_fill(cr);
+        colour = trace_heatmap_colour(grid, kind, cell);
+        draw_cell(cr, colour, LEFT + c * CELL_WIDTH, y, CELL_WIDTH);
+        if (kind == TRACE_GRID_OUTCOME)
+            draw_letter(cr, colour, cell, LEFT + c * CELL_WIDTH, y, CELL_WIDTH);
     }
 }
 
@@ -118,33 +155,39 @@ draw_axis(cairo_t *cr, const struct trace_grid *grid, double y)
 static void
 draw_box(cairo_t *cr, struct trace_colour colour, double x, double y, const char *text)
 {
-    set_colour(cr, colour);
-    cairo_rectangle(cr, x, y, CELL_WIDTH * 1.5, CELL_HEIGHT);
-    cairo_fill(cr);
+    draw_cell(cr, colour, x, y, CELL_WIDTH * 1.5);
     draw_text(cr, x + CELL_WIDTH * 1.5 + 3, y + CELL_HEIGHT - 2, text);
 }
 
 static void
+draw_outcomes(cairo_t *cr, const struct trace_grid *grid, double y)
+{
+    for (unsigned i = 0; i <= TRACE_RESOLUTION_COUNT; i++) {
+        struct trace_colour colour = trace_heatmap_colour(grid, TRACE_GRID_OUTCOME, i + 1);
+
+        draw_box(cr, colour, LEFT + i * 80.0, y,
+                 i < TRACE_RESOLUTION_COUNT ? trace_outcome_name(i) : "refused");
+        draw_letter(cr, colour, i + 1, LEFT + i * 80.0, y, CELL_WIDTH * 1.5);
+    }
+}
+
+/* From the least up, twice as much each time, one box for each shade. */
+static void
 draw_legend(cairo_t *cr, const struct trace_grid *grid, enum trace_grid_kind kind, double y)
 {
+    unsigned shown = 0, shade, boxes = 0;
     char text[64];
 
-    if (kind == TRACE_GRID_OUTCOME) {
-        for (unsigned i = 0; i <= TRACE_RESOLUTION_COUNT; i++)
-            draw_box(cr, trace_heatmap_colour(grid, kind, i + 1), LEFT + i * 80.0, y,
-                     i < TRACE_RESOLUTION_COUNT ? trace_outcome_name(i) : "refused");
-        return;
-    }
-    for (unsigned i = 0; i < LEGEND_STEPS; i++) {
-        uint64_t cell = 1;
-
-        while (trace_grid_shade(grid, cell, LEGEND_STEPS) < i + 1 && cell <= grid->most / 2)
-            cell *= 2;
+    for (uint64_t cell = grid->least; cell != 0 && cell <= grid->most; cell *= 2) {
+        shade = trace_grid_shade(grid, cell, LEGEND_STEPS);
+        if (shade == shown)
+            continue;
+        shown = shade;
         if (kind == TRACE_GRID_LATENCY)
             snprintf(text, sizeof(text), "%.1f us", (double)cell / 1e3);
         else
             snprintf(text, sizeof(text), "%" PRIu64, cell);
-        draw_box(cr, trace_heatmap_colour(grid, kind, cell), LEFT + i * 68.0, y, text);
+        draw_box(cr, trace_heatmap_colour(grid, kind, cell), LEFT + boxes++ * 68.0, y, text);
     }
 }
 
@@ -174,7 +217,10 @@ draw(cairo_t *cr, const struct trace_grid *grid, enum trace_grid_kind kind, cons
         y += CELL_HEIGHT;
     }
     draw_axis(cr, grid, y);
-    draw_legend(cr, grid, kind, y + 30);
+    if (kind == TRACE_GRID_OUTCOME)
+        draw_outcomes(cr, grid, y + 30);
+    else
+        draw_legend(cr, grid, kind, y + 30);
 }
 
 static cairo_surface_t *

@@ -225,6 +225,18 @@ fill_outcome(struct trace_grid *grid, const struct points *points)
     return 0;
 }
 
+static void
+find_range(struct trace_grid *grid)
+{
+    for (size_t i = 0; i < (size_t)grid->rows * grid->columns; i++) {
+        uint64_t cell = grid->cells[i];
+
+        grid->most = cell > grid->most ? cell : grid->most;
+        if (cell != 0 && (grid->least == 0 || cell < grid->least))
+            grid->least = cell;
+    }
+}
+
 static int
 fill(struct trace_grid *grid, const struct points *points, enum trace_grid_kind kind)
 {
@@ -240,8 +252,7 @@ fill(struct trace_grid *grid, const struct points *points, enum trace_grid_kind 
     else
         for (size_t i = 0; i < points->count; i++)
             grid->cells[cell_of(grid, &points->list[i])]++;
-    for (size_t i = 0; i < (size_t)grid->rows * grid->columns; i++)
-        grid->most = grid->cells[i] > grid->most ? grid->cells[i] : grid->most;
+    find_range(grid);
     return error;
 }
 
@@ -257,16 +268,25 @@ find_times(struct trace_grid *grid, const struct points *points)
     }
 }
 
-/* A row has the name of what was touched in it; the windows of guests are in no header. */
+/*
+ * A row has the name of what was touched in it; the windows of guests are in no header.  Where nothing
+ * was touched and the header knows nothing it is more of what is below: stretches begin with a page
+ * that was touched.
+ */
 static void
 name_rows(struct trace_grid *grid, const struct points *points, const struct trace_input *input)
 {
-    for (unsigned i = 0; i < grid->rows; i++)
-        grid->row[i].region =
-            trace_input_region(input, trace_input_region_at(input, grid->row[i].start));
     for (size_t i = 0; i < points->count; i++)
         grid->row[row_of(grid, points->list[i].page)].region =
             trace_input_region(input, points->list[i].region);
+    for (unsigned i = 0; i < grid->rows; i++) {
+        size_t region = trace_input_region_at(input, grid->row[i].start);
+
+        if (grid->row[i].region == NULL)
+            grid->row[i].region = region < input->nregions || i == 0
+                                      ? trace_input_region(input, region)
+                                      : grid->row[i - 1].region;
+    }
 }
 
 int
@@ -308,15 +328,22 @@ trace_grid_kind_of(const char *name)
                                           : TRACE_GRID_COUNT;
 }
 
+static unsigned
+bits_of(uint64_t cell)
+{
+    return 63 - (unsigned)__builtin_clzll(cell);
+}
+
 /* Bits are steps: a shade darker is twice as many when there are enough shades. */
 unsigned
 trace_grid_shade(const struct trace_grid *grid, uint64_t cell, unsigned steps)
 {
-    unsigned bits, all;
+    unsigned bits, all, least;
 
     if (cell == 0)
         return 0;
-    bits = 63 - (unsigned)__builtin_clzll(cell);
-    all = 63 - (unsigned)__builtin_clzll(grid->most);
+    least = bits_of(grid->least);
+    bits = bits_of(cell) - least;
+    all = bits_of(grid->most) - least;
     return all == 0 ? steps : 1 + bits * (steps - 1) / all;
 }

@@ -24,7 +24,7 @@ struct trace_grid {
     unsigned rows, columns;
     struct trace_grid_row *row; /* owned */
     uint64_t *cells;            /* owned: [row * columns + column]; 0 = nothing */
-    uint64_t most;              /* the largest cell */
+    uint64_t least, most;       /* the smallest cell that is not 0, and the largest */
     uint64_t start, end;        /* ns from the recording's begin */
     uint64_t faults;
 };
@@ -41,7 +41,7 @@ void trace_grid_fini(struct trace_grid *grid);
 /* The kind of that name, one of count, latency and outcome. */
 enum trace_grid_kind trace_grid_kind_of(const char *name);
 
-/* A cell as one of `steps` shades, on a logarithmic scale; 0 = nothing. */
+/* A cell as one of `steps` shades, on a logarithmic scale from `least` to `most`; 0 = nothing. */
 unsigned trace_grid_shade(const struct trace_grid *grid, uint64_t cell, unsigned steps);
 
 #endif

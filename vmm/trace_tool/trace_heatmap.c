@@ -67,11 +67,12 @@ print_scale(FILE *to, const struct trace_grid *grid, enum trace_grid_kind kind)
             (double)grid->end / 1e9);
     if (kind == TRACE_GRID_OUTCOME)
         fputs("r resident  z zero-fill  c copy  m move  f file-read  s swap-in  X refused\n", to);
+    else if (kind == TRACE_GRID_LATENCY)
+        fprintf(to, "mean latency from %.3f to %.3f us, each step the same factor\n",
+                (double)grid->least / 1e3, (double)grid->most / 1e3);
     else
-        fprintf(to, "%s from 1 to %.3f%s, each step the same factor\n",
-                kind == TRACE_GRID_LATENCY ? "mean latency" : "faults",
-                kind == TRACE_GRID_LATENCY ? (double)grid->most / 1e3 : (double)grid->most,
-                kind == TRACE_GRID_LATENCY ? " us" : "");
+        fprintf(to, "faults from %" PRIu64 " to %" PRIu64 ", each step the same factor\n",
+                grid->least, grid->most);
 }
 
 void

@@ -164,6 +164,8 @@ read_registers(struct trace_input *input)
             error = found;
         else if (record.kind == TRACE_REGISTERS && record.registers.fault != TRACE_NONE)
             error = keep_registers(input, &room, &record.registers);
+        else if (record.kind == TRACE_ENTRY)
+            input->lstar = record.entry.lstar;
     }
     if (input->nregisters != 0)
         qsort(input->registers, input->nregisters, sizeof(input->registers[0]), compare_registers);
@@ -198,15 +200,33 @@ find_registers(const struct trace_input *input, uint64_t fault)
 static uint64_t
 symbol_offset(const struct trace_input *input, const struct tool_options *options)
 {
-    uint64_t lstar = 0, entry;
+    uint64_t lstar = input->lstar, entry;
 
     if (options->has_kaslr)
         return options->kaslr;
-    if ((trace_text_number(trace_reader_last_words(input->reader), "lstar", &lstar) ||
-         trace_text_number(trace_reader_text(input->reader), "lstar", &lstar)) &&
-        trace_symbols_address(input->symbols, "entry_SYSCALL_64", &entry))
+    if (lstar == 0)
+        (void)trace_text_number(trace_reader_last_words(input->reader), "lstar", &lstar);
+    if (lstar != 0 && trace_symbols_address(input->symbols, "entry_SYSCALL_64", &entry))
         return lstar - entry;
     return 0;
+}
+
+/* Symbols of another build than the one that ran are worse than none. */
+static int
+check_build(const struct trace_input *input, const char *path, struct failure *failure)
+{
+    const char *found = trace_symbols_build_id(input->symbols);
+    const char *ran;
+    ssize_t size = trace_text_find(trace_reader_text(input->reader), "build_id", &ran);
+
+    if (size <= 0 || found[0] == '\0' ||
+        (strlen(found) == (size_t)size && memcmp(found, ran, (size_t)size) == 0))
+        return 0;
+    return failure_set(failure, -EPROTO,
+                       FAILURE_NAME
+                       " is another build (%.12s...) than what ran (%.12s...): give the "
+                       "symbols of that one",
+                       path, found, ran);
 }
 
 /*
@@ -234,8 +254,13 @@ read_symbols(struct trace_input *input, const struct tool_options *options, stru
         return 0;
     error =
         trace_symbols_load(path, &input->symbols, options->symbols != NULL ? failure : &ignored);
-    if (error != 0)
+    if (error == 0)
+        error = check_build(input, path, options->symbols != NULL ? failure : &ignored);
+    if (error != 0) {
+        trace_symbols_free(input->symbols);
+        input->symbols = NULL;
         return options->symbols != NULL ? error : 0;
+    }
     trace_symbols_move(input->symbols, symbol_offset(input, options));
     return 0;
 }

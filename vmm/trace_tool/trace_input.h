@@ -25,6 +25,7 @@ struct trace_input {
     struct trace_registers *registers; /* owned: by fault */
     size_t nregisters;
     struct trace_symbols *symbols; /* owned; NULL = none */
+    uint64_t lstar;                /* as a record has it; 0 = none does */
     uint64_t started;              /* what times are counted from */
     const char *path;              /* borrowed */
     /* Progress, for a terminal. */

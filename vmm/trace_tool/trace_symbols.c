@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <gelf.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -22,6 +23,9 @@
 /* What Debian's System.map has instead of symbols. */
 #define PLACEHOLDER "The real System.map is in the "
 
+/* Bytes of a build id that are told; a trace has as many. */
+#define BUILD_ID_MAX 32u
+
 struct symbol {
     uint64_t start;
     uint64_t size; /* 0 = unknown */
@@ -33,6 +37,7 @@ struct trace_symbols {
     size_t count;
     size_t room;
     uint64_t offset;
+    char build_id[2 * BUILD_ID_MAX + 1]; /* hexadecimal; "" = not known */
 };
 
 static int
@@ -94,6 +99,28 @@ read_table(struct trace_symbols *symbols, Elf *elf, Elf_Scn *section, const GElf
     return error;
 }
 
+static void
+take_build_id(struct trace_symbols *symbols, const uint8_t *bytes, size_t size)
+{
+    for (size_t i = 0; i < size && i < BUILD_ID_MAX; i++)
+        snprintf(&symbols->build_id[2 * i], 3, "%02x", bytes[i]);
+}
+
+static void
+read_notes(struct trace_symbols *symbols, Elf_Scn *section)
+{
+    Elf_Data *notes = elf_getdata(section, NULL);
+    size_t at = 0, next, name, description;
+    GElf_Nhdr note;
+
+    for (; notes != NULL && (next = gelf_getnote(notes, at, &note, &name, &description)) > 0;
+         at = next) {
+        if (note.n_type == NT_GNU_BUILD_ID && note.n_namesz == sizeof(ELF_NOTE_GNU) &&
+            memcmp((const char *)notes->d_buf + name, ELF_NOTE_GNU, sizeof(ELF_NOTE_GNU)) == 0)
+            take_build_id(symbols, (const uint8_t *)notes->d_buf + description, note.n_descsz);
+    }
+}
+
 static int
 read_elf(struct trace_symbols *symbols, int fd)
 {
@@ -110,8 +137,12 @@ read_elf(struct trace_symbols *symbols, int fd)
         return -EPROTO;
     }
     while (error == 0 && (section = elf_nextscn(elf, section)) != NULL) {
-        if (gelf_getshdr(section, &header) != NULL && header.sh_type == SHT_SYMTAB)
+        if (gelf_getshdr(section, &header) == NULL)
+            continue;
+        if (header.sh_type == SHT_SYMTAB)
             error = read_table(symbols, elf, section, &header);
+        else if (header.sh_type == SHT_NOTE)
+            read_notes(symbols, section);
     }
     elf_end(elf);
     return error;
@@ -279,6 +310,12 @@ trace_symbols_address(const struct trace_symbols *symbols, const char *name, uin
         }
     }
     return false;
+}
+
+const char *
+trace_symbols_build_id(const struct trace_symbols *symbols)
+{
+    return symbols->build_id;
 }
 
 const char *

@@ -30,6 +30,9 @@ void trace_symbols_move(struct trace_symbols *symbols, uint64_t offset);
 bool trace_symbols_address(const struct trace_symbols *symbols, const char *name,
                            uint64_t *address);
 
+/* Which build the file is, in hexadecimal; "" if it does not say. */
+const char *trace_symbols_build_id(const struct trace_symbols *symbols);
+
 /* The symbol that has the guest's address.  Returns its name and *start; NULL: none. */
 const char *trace_symbols_find(const struct trace_symbols *symbols, uint64_t address,
                                uint64_t *start);

@@ -49,7 +49,7 @@ struct vcpu_ops {
     /* The guest was handed a fault: arch.injected_* says how. */
     void (*injected)(void *context, const struct vcpu *vcpu, const struct vm_fault_info *info);
     /* Where it was at the fault that a trace calls `record`. */
-    void (*located)(void *context, const struct vcpu *vcpu, const struct arch_location *location,
+    void (*located)(void *context, struct vcpu *vcpu, const struct arch_location *location,
                     uint64_t record);
     /* HLT: returns when the VM is ending; rests meanwhile when it is to pause. */
     void (*halt)(void *context, struct vcpu *vcpu);

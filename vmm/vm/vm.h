@@ -76,13 +76,15 @@ struct vm_outcome {
 
 /* A trace of the VM, docs/tracing.md. */
 struct vm_trace_config {
-    const char *path;    /* borrowed, as all names here: the file; NULL = no trace */
-    uint64_t limit;      /* bytes; 0 = none; else TRACE_LIMIT_MIN or more */
-    bool keep_last;      /* at the limit the oldest records go, else recording ends */
-    bool off;            /* not switched on yet */
-    bool registers;      /* record the vCPU's too, at each fault */
-    const char *program; /* for the file to tell: who made it ... */
-    const char *image;   /* ... and what ran; may be NULL */
+    const char *path;        /* borrowed, as all names here: the file; NULL = no trace */
+    uint64_t limit;          /* bytes; 0 = none; else TRACE_LIMIT_MIN or more */
+    bool keep_last;          /* at the limit the oldest records go, else recording ends */
+    bool off;                /* not switched on yet */
+    bool registers;          /* record the vCPU's too, at each fault */
+    const char *program;     /* for the file to tell: who made it ... */
+    const char *image;       /* ... and what ran; may be NULL */
+    const uint8_t *build_id; /* of what ran, as its linker has it; may be NULL */
+    size_t build_id_size;
 };
 
 struct vm_config {

@@ -28,6 +28,7 @@ struct vm_trace {
     struct trace *writer;       /* (c) owned; NULL = the VM has none */
     struct vm_fault_trace hook; /* (c) */
     _Atomic bool on;            /* (a) */
+    _Atomic bool entry_told;    /* (a) where the guest's SYSCALL goes is recorded */
     LIST_ENTRY(vm_trace) link;  /* trace: while it is on */
 };
 LIST_HEAD(vm_trace_list, vm_trace);

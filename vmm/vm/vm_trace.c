@@ -252,6 +252,17 @@ print_files(FILE *to, const struct machine *machine)
 }
 
 static void
+print_build_id(FILE *to, const struct vm_trace_config *trace)
+{
+    if (trace->build_id_size == 0)
+        return;
+    fputs("build_id=", to);
+    for (size_t i = 0; i < trace->build_id_size; i++)
+        fprintf(to, "%02x", trace->build_id[i]);
+    fputc('\n', to);
+}
+
+static void
 print_host(FILE *to)
 {
     struct utsname host;
@@ -273,6 +284,7 @@ make_header(const struct vm *vm)
     print_name(to, "program=", vm->config.trace.program, strlen(vm->config.trace.program));
     if (vm->config.trace.image != NULL)
         print_name(to, "image=", vm->config.trace.image, strlen(vm->config.trace.image));
+    print_build_id(to, &vm->config.trace);
     fprintf(to, "exact=%d\n", vm->pc == NULL || pc_has_exact_faults(vm->pc));
     print_host(to);
     print_machine(to, &vm->config.machine);
@@ -303,6 +315,15 @@ print_numbers(FILE *to, const struct vm_report *report)
             "\nexceptions_ve=%" PRIu64 "\nrun_ns=%" PRIu64 "\n",
             report->exits_mmio, report->exits_efault, report->exceptions_pf, report->exceptions_ve,
             report->run_ns);
+}
+
+static void
+print_entry(FILE *to, struct vm *vm)
+{
+    uint64_t lstar = arch_vcpu_syscall_entry(&vm->vcpus[0].arch);
+
+    if (lstar != 0)
+        fprintf(to, "lstar=0x%" PRIx64 "\n", lstar);
 }
 
 /* --- Life ------------------------------------------------------------------ */
@@ -389,6 +410,7 @@ vm_trace_finish(struct vm *vm)
     to = open_memstream(&text, &size);
     if (to != NULL) {
         print_numbers(to, &report);
+        print_entry(to, vm);
         (void)fclose(to);
     }
     trace_finish(vm->trace.writer, text != NULL ? text : "");
@@ -434,8 +456,21 @@ vm_trace_answered(void *context, unsigned cpu, uint64_t record)
     vcpu_registers_answer(&vm->vcpus[cpu], record);
 }
 
+/* A Linux that has moved itself says by this where it is: once, as soon as it is known. */
+static void
+tell_entry(struct vm *vm, struct vcpu *vcpu)
+{
+    struct trace_record record = { .kind = TRACE_ENTRY, .time = clock_now_ns() };
+
+    if (atomic_load_explicit(&vm->trace.entry_told, memory_order_relaxed))
+        return;
+    record.entry.lstar = arch_vcpu_syscall_entry(&vcpu->arch);
+    if (record.entry.lstar != 0 && !atomic_exchange(&vm->trace.entry_told, true))
+        vm_trace_put(vm, vcpu->index, &record);
+}
+
 void
-vm_trace_located(void *context, const struct vcpu *vcpu, const struct arch_location *location,
+vm_trace_located(void *context, struct vcpu *vcpu, const struct arch_location *location,
                  uint64_t fault)
 {
     struct trace_record record = {
@@ -448,6 +483,7 @@ vm_trace_located(void *context, const struct vcpu *vcpu, const struct arch_locat
                        .cpl = location->cpl },
     };
 
+    tell_entry(context, vcpu);
     vm_trace_put(context, vcpu->index, &record);
 }
 

@@ -45,7 +45,7 @@ void vm_trace_asked(void *context, unsigned cpu, gpa_t gpa, vm_prot_t access);
 void vm_trace_answered(void *context, unsigned cpu, uint64_t record);
 
 /* vcpu_ops.injected, located */
-void vm_trace_located(void *context, const struct vcpu *vcpu, const struct arch_location *location,
+void vm_trace_located(void *context, struct vcpu *vcpu, const struct arch_location *location,
                       uint64_t fault);
 void vm_trace_injected(void *context, const struct vcpu *vcpu, const struct vm_fault_info *info);
 

@@ -205,4 +205,10 @@ void arch_vcpu_describe(struct arch_vcpu *vcpu, char *to, size_t size);
 int arch_vcpu_locate(struct arch_vcpu *vcpu, struct vm_map *map, gpa_t gpa, vm_prot_t access,
                      struct arch_location *location) __attribute__((warn_unused_result));
 
+/*
+ * Where the guest's SYSCALL goes (MSR_LSTAR).  By the vCPU's thread, or once that has ended.
+ * Returns 0 while the guest has not said so, or where KVM does not tell.
+ */
+uint64_t arch_vcpu_syscall_entry(struct arch_vcpu *vcpu);
+
 #endif

@@ -18,6 +18,7 @@
 
 #define MSR_MISC_ENABLE 0x1A0u
 #define MISC_ENABLE_FAST_STRINGS 1u
+#define MSR_LSTAR 0xC0000082u
 
 #define CPU_SYNC_FIELDS (KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS)
 
@@ -164,6 +165,18 @@ cpu_init_msrs(struct arch_vcpu *vcpu)
         n = ioctl(vcpu->fd, KVM_SET_MSRS, msrs);
     }
     return n < 0 ? -errno : 0;
+}
+
+uint64_t
+arch_vcpu_syscall_entry(struct arch_vcpu *vcpu)
+{
+    _Alignas(struct kvm_msrs)
+        uint8_t room[sizeof(struct kvm_msrs) + sizeof(struct kvm_msr_entry)] = { 0 };
+    struct kvm_msrs *msrs = (void *)room;
+
+    msrs->nmsrs = 1;
+    msrs->entries[0].index = MSR_LSTAR;
+    return ioctl(vcpu->fd, KVM_GET_MSRS, msrs) == 1 ? msrs->entries[0].data : 0;
 }
 
 /* A PC's vCPU beyond the first: KVM has it wait for INIT and SIPI, which give it its registers. */
