@@ -74,6 +74,11 @@ if [ ! -f "$dir/initramfs" ] || [ ! -f "$dir/kernel/vmlinuz" ]; then
     exit 2
 fi
 
+if ! command -v qemu-system-x86_64 >/dev/null 2>&1; then
+    echo "lane.sh: there is no qemu-system-x86_64 in PATH; install Debian's qemu-system-x86" >&2
+    exit 127
+fi
+
 run=$(mktemp -d "${TMPDIR:-/tmp}/vkvm-lane.XXXXXX")
 qemu=
 # shellcheck disable=SC2317 # called by the trap
