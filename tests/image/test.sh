@@ -80,6 +80,9 @@ check an_image_that_is_not_there_is_said_in_a_line says 127 'give an image with 
 run "$here/run.sh" -b "$build" -d "$dir" "$work"
 check a_directory_is_no_image says 127 'is a directory'
 
+run env PATH="$work" /bin/sh "$here/../npt/lane.sh" -d "$dir" -- true
+check without_qemu_a_line_says_what_to_install says 127 "install Debian's qemu-system-x86"
+
 mkdir "$work/lists"
 cat >"$work/apt.conf" <<END
 Dir::Etc::SourceList "/dev/null";
