@@ -26,6 +26,8 @@
 #define RFLAGS_STATUS 0x8c4u /* OF, SF, ZF, PF */
 #define RFLAGS_COMPARED (RFLAGS_ARITHMETIC | RFLAGS_DF)
 
+#define CPUID_1_ECX_CX16 (1u << 13)
+
 #define PF_GATE_IST (TRAP_PF * 16 + 4)
 
 /* Flags of a kind. */
@@ -43,6 +45,7 @@
 #define RING0 0x1000u      /* ring 3 may not use ports that wide */
 #define QEMU_LOSES 0x2000u /* QEMU's software CPU loses a flag or more when it faults in it */
 #define PUSHES_RF 0x800u   /* RF, as it is after a fault, on some hosts */
+#define NEEDS_CX16 0x4000u /* the processor may lack it */
 
 /*
  * id, what goes before, the instruction, bytes it writes, bytes of an element of a string, the
@@ -94,7 +97,7 @@
     X(lock_cmpxchg, "", "lock cmpxchgq %rcx,(%rbx)", 8, 0, BX, RESTORES | MATCHES | LOCKED) \
     X(cmpxchg8b, "", "cmpxchg8b (%rdi)", 8, 0, DI, RESTORES | MATCHES | PAIR)               \
     X(cmpxchg8b_fails, "", "cmpxchg8b (%rdi)", 8, 0, DI, RESTORES | MAY_PASS)               \
-    X(cmpxchg16b, "", "cmpxchg16b (%rdi)", 16, 0, DI, ALIGNED | RING3)                      \
+    X(cmpxchg16b, "", "cmpxchg16b (%rdi)", 16, 0, DI, ALIGNED | RING3 | NEEDS_CX16)         \
     X(setc, "", "setc (%rbx)", 1, 0, BX, 0)                                                 \
     X(push, "", "pushq %rax", 8, 0, SP, 0)                                                  \
     X(push_immediate, "", "pushq $-3", 8, 0, SP, 0)                                         \
@@ -569,6 +572,15 @@ is_qemu(void)
     return leaves >= 13 && signature == 0x60fb1;
 }
 
+static bool
+has_cmpxchg16b(void)
+{
+    uint32_t leaf = 1, b, c, d;
+
+    __asm__ volatile("cpuid" : "+a"(leaf), "=b"(b), "=c"(c), "=d"(d));
+    return (c & CPUID_1_ECX_CX16) != 0;
+}
+
 int
 guest_main(void)
 {
@@ -576,7 +588,8 @@ guest_main(void)
 
     ring = (unsigned)fdt_argument_number("ring", 3);
     init();
-    left_out = (ring == 3 ? RING0 : RING3) | (is_qemu() ? QEMU_LOSES : 0);
+    left_out = (ring == 3 ? RING0 : RING3) | (is_qemu() ? QEMU_LOSES : 0) |
+               (has_cmpxchg16b() ? 0 : NEEDS_CX16);
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
         if ((kinds[i].flags & left_out) == 0)
             test_kind(&kinds[i]);

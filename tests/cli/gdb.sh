@@ -236,20 +236,17 @@ watch main_ready
 continue
 kill
 SCRIPT
-    debugged 'a watchpoint that there cannot be is refused' 0 'Could not insert|does not support' \
-        --gdb-wait "$guests/hello.elf" <<'SCRIPT'
-rwatch *(long *)0x300000
-continue
-SCRIPT
     if grep -q '^ring 0.*watchpoints yes' "$work/abilities"; then
         skip 'a watched read that KVM cannot watch is refused' "this host's KVM can"
-    else
-        debugged 'a watched read that KVM cannot watch is refused' 0 'Could not insert' \
-            --gdb-wait "$guests/hello.elf" <<'SCRIPT'
-awatch *(long *)0x300000
+        return
+    fi
+    for watch in rwatch awatch; do
+        debugged "a watched read that KVM cannot watch is refused: $watch" 0 'Could not insert' \
+            --gdb-wait "$guests/hello.elf" <<SCRIPT
+$watch *(long *)0x300000
 continue
 SCRIPT
-    fi
+    done
 }
 
 # Others would see it: the file keeps its bytes.

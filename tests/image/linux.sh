@@ -10,26 +10,10 @@
 
 set -eu
 
-usage() {
-    echo 'usage: linux.sh -b BUILD_DIRECTORY -d LANE_DIRECTORY [-l LANE_OPTIONS] [VKVM_OPTION...]' >&2
-    exit 2
-}
-
 [ -e /proc/self/fd/0 ] || exec </dev/null
-here=$(dirname "$0")
-build='' dir='' lane_options=''
-while getopts b:d:l: option; do
-    case $option in
-    b) build=$OPTARG ;;
-    d) dir=$OPTARG ;;
-    l) lane_options=$OPTARG ;;
-    *) usage ;;
-    esac
-done
-shift $((OPTIND - 1))
-if [ -z "$build" ] || [ -z "$dir" ]; then
-    usage
-fi
+arguments='[VKVM_OPTION...]'
+# shellcheck source=tests/image/options.sh
+. "$(dirname "$0")/options.sh"
 
 "$here/../deps.sh" cpio busybox-static
 [ -f "$dir/kernel/version" ] || "$here/../npt/kernel.sh" "$dir/kernel"

@@ -12,32 +12,23 @@
 
 set -eu
 
-usage() {
-    echo 'usage: run.sh -b BUILD_DIRECTORY -d LANE_DIRECTORY [-l LANE_OPTIONS] IMAGE [ARGUMENT...]' >&2
-    exit 2
-}
-
 [ -e /proc/self/fd/0 ] || exec </dev/null
-here=$(dirname "$0")
-build='' dir='' lane_options=''
-while getopts b:d:l: option; do
-    case $option in
-    b) build=$OPTARG ;;
-    d) dir=$OPTARG ;;
-    l) lane_options=$OPTARG ;;
-    *) usage ;;
-    esac
-done
-shift $((OPTIND - 1))
-if [ -z "$build" ] || [ -z "$dir" ] || [ $# -eq 0 ]; then
-    usage
-fi
+arguments='IMAGE [ARGUMENT...]'
+# shellcheck source=tests/image/options.sh
+. "$(dirname "$0")/options.sh"
+[ $# -gt 0 ] || usage
 image=$1
 shift
-if [ ! -f "$image" ]; then
-    echo "vkvm: there is no image '$image': give one with IMAGE=FILE" >&2
+
+refuse() {
+    echo "vkvm: $1: give an image with IMAGE=FILE" >&2
     exit 127
-fi
+}
+
+[ -e "$image" ] || refuse "there is no image '$image'"
+[ ! -d "$image" ] || refuse "'$image' is a directory"
+[ -f "$image" ] || refuse "'$image' is not a file"
+[ -r "$image" ] || refuse "the image '$image' cannot be read"
 
 # The options come before the image, what follows "--" behind it.
 quote() {
@@ -56,37 +47,53 @@ for word; do
 done
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/vkvm-run.XXXXXX")
+child=
+# A signal ends the child, and its end is waited for: it may have a terminal to put in order.
+# shellcheck disable=SC2317 # called by the traps
+stop() {
+    if [ -n "$child" ]; then
+        kill "$child" 2>/dev/null || :
+        wait "$child" || :
+    fi
+    exit "$1"
+}
 trap 'rm -rf "$work"' EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM HUP
+trap 'stop 130' INT
+trap 'stop 143' TERM HUP
+exec 3<&0
 
-native() {
-    eval "\"\$build/vkvm\" run $options $(quote "$image") $words"
+# run COMMAND...: as a child, because a shell that runs a command itself heeds signals only when that has
+# ended.
+run() {
+    "$@" <&3 3<&- &
+    child=$!
+    status=0
+    wait "$child" || status=$?
+    child=
 }
 
-# What only a second stage can run is refused before it begins, in a line with the reason.
-# shellcheck disable=SC2094 # written by tee, then read
+native="\"\$build/vkvm\" run $options $(quote "$image") $words"
+
+# What only a second stage can run is refused before it begins, or when KVM meets an instruction that it does
+# not know, in a line with the reason.
+# shellcheck disable=SC2094,SC2317 # written by tee, then read; called by eval
 native_if_possible() {
-    {
-        { native 2>&1 >&3 3>&- || echo $? >"$work/status"; } | tee "$work/refusal" >&2
-    } 3>&1
-    ! grep -q "which this host's KVM cannot run" "$work/refusal"
+    mkfifo "$work/errors"
+    tee "$work/refusal" <"$work/errors" >&2 &
+    copying=$!
+    run "$@" 2>"$work/errors"
+    wait "$copying"
+    ! grep -q -e "which this host's KVM cannot run" -e 'KVM cannot emulate the instruction' "$work/refusal"
 }
 
 if ! why=$("$build/host_check"); then
     echo "vkvm: ${why:-this host cannot run guests}; using the NPT lane instead" >&2
 elif grep -qE '^flags.* (vmx|svm)( |$)' /proc/cpuinfo; then
     rm -rf "$work"
-    trap - EXIT
-    status=0
-    native || status=$?
+    eval "exec $native 3<&-"
+elif eval "native_if_possible $native"; then
     exit "$status"
 else
-    status=0
-    echo 0 >"$work/status"
-    if native_if_possible; then
-        exit "$(cat "$work/status")"
-    fi
     echo 'vkvm: using the NPT lane instead' >&2
 fi
 
@@ -112,7 +119,8 @@ take_parts() {
     done
 }
 
-"$here/../npt/prepare.sh" -d "$dir" -b "$build" "$build/vkvm" "$build/host_check" "$build/lane_hold"
+run "$here/../npt/prepare.sh" -d "$dir" -b "$build" "$build/vkvm" "$build/host_check" "$build/lane_hold"
+[ "$status" -eq 0 ] || exit "$status"
 mkdir "$work/root"
 mkdir -p "$work/root/files"
 take "$image"
@@ -124,13 +132,12 @@ if [ -t 0 ]; then
     input=/dev/ttyS0
     echo 'vkvm: Ctrl-] and x end the lane' >&2
 else
-    "$here/input.sh" >"$work/root/input"
+    run "$here/input.sh" >"$work/root/input"
     input=/input
 fi
 (cd "$work/root" && find . | cpio -o -H newc -R 0:0 --quiet) >"$work/files.cpio"
 
-status=0
 # shellcheck disable=SC2086 # a list of words
-"$here/../npt/lane.sh" -d "$dir" -a "$work/files.cpio" $lane_options -- \
-    sh -c "cp -r /files/. / && rm -r /files && exec setsid -c build/vkvm run $options $(quote "$image") $words <$input" || status=$?
+run "$here/../npt/lane.sh" -d "$dir" -a "$work/files.cpio" $lane_options -- \
+    sh -c "cp -r /files/. / && rm -r /files && exec setsid -c build/vkvm run $options $(quote "$image") $words <$input"
 exit "$status"

@@ -7,19 +7,9 @@
 
 set -eu
 
-here=$(dirname "$0")
-build='' dir=''
-while getopts b:d: option; do
-    case $option in
-    b) build=$OPTARG ;;
-    d) dir=$OPTARG ;;
-    *) build='' ;;
-    esac
-done
-if [ -z "$build" ] || [ -z "$dir" ]; then
-    echo 'usage: test.sh -b BUILD_DIRECTORY -d LANE_DIRECTORY' >&2
-    exit 2
-fi
+arguments=
+# shellcheck source=tests/image/options.sh
+. "$(dirname "$0")/options.sh"
 
 lane_seconds=300 # it takes some 30
 pages_min=10000  # 40 MiB: less than Linux needs to reach its shell
@@ -74,8 +64,24 @@ COMMANDS='echo "the shell has $(grep -c ^processor /proc/cpuinfo) processor"' \
 check debians_kernel_boots_to_a_shell_and_switches_off booted
 check its_memory_came_from_vm_fault filled
 
+# Where a signal waited for the lane's end, that would be the end of its time, with status 124.
+COMMANDS='sleep 1000' "$here/linux.sh" -b "$build" -d "$dir" -l "-t $lane_seconds" </dev/null >"$output" 2>&1 &
+linux=$!
+while ! grep -q 'QEMU' "$output" && kill -0 "$linux" 2>/dev/null; do
+    sleep 0.2
+done
+kill "$linux"
+status=0
+wait "$linux" || status=$?
+check a_signal_ends_the_lane_at_once [ "$status" -eq 143 ]
+
 run "$here/run.sh" -b "$build" -d "$dir" "$work/missing"
-check an_image_that_is_not_there_is_said_in_a_line says 127 'give one with IMAGE=FILE'
+check an_image_that_is_not_there_is_said_in_a_line says 127 'give an image with IMAGE=FILE'
+run "$here/run.sh" -b "$build" -d "$dir" "$work"
+check a_directory_is_no_image says 127 'is a directory'
+
+run env PATH="$work" /bin/sh "$here/../npt/lane.sh" -d "$dir" -- true
+check without_qemu_a_line_says_what_to_install says 127 "install Debian's qemu-system-x86"
 
 mkdir "$work/lists"
 cat >"$work/apt.conf" <<END

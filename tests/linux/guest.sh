@@ -25,10 +25,10 @@ start() {
     : >"$console"
     rm -f "$work/input"
     mkfifo "$work/input"
-    sleep 100000 >"$work/input" & # keeps it open
+    sleep 100000 <>"$work/input" & # keeps it open both ways: nobody waits there when the guest is gone
     holder=$!
-    build/vkvm run --timeout "${seconds:-120}" --append "console=ttyS0 ${quiet-quiet}" --initrd linux/initramfs \
-        "$@" "linux/$kernel" <"$work/input" >"$console" 2>"$work/report" &
+    build/vkvm run --timeout "${seconds:-120}" --append "console=ttyS0 ${quiet-quiet}" \
+        --initrd "${initrd:-linux/initramfs}" "$@" "linux/$kernel" <"$work/input" >"$console" 2>"$work/report" &
     guest=$!
 }
 

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 #
 # Put Debian's kernels into a directory, unchanged: cloud-6.1, generic-6.1, cloud-6.12, each beside its
-# version.
+# version and an initramfs with what it needs for a root file system on a virtio disk: its modules, numbered
+# in the order of loading, in /modules.
 #
 #   tests/linux/kernels.sh DIRECTORY
 #
@@ -13,6 +14,7 @@
 set -eu
 
 release=bookworm
+modules='crc16 crc32c_generic mbcache jbd2 ext4 virtio virtio_ring virtio_mmio virtio_blk' # in this order
 dir=$1
 
 die() {
@@ -39,9 +41,26 @@ apt_here() {
         -o Dir::Etc::SourceParts=- -o Acquire::Retries=3 "$@"
 }
 
+# pack_modules TREE OUTPUT: what is not built into the kernel.
+pack_modules() {
+    n=10
+    mkdir "$work/initramfs" "$work/initramfs/modules"
+    for module in $modules; do
+        file=$(find "$1" -name "$module.ko" -o -name "$module.ko.xz")
+        n=$((n + 1))
+        case $file in
+        '') ;;
+        *.xz) xz -dc "$file" >"$work/initramfs/modules/$n-$module.ko" ;;
+        *) cp "$file" "$work/initramfs/modules/$n-$module.ko" ;;
+        esac
+    done
+    (cd "$work/initramfs" && find . | LC_ALL=C sort | cpio -o -H newc -R 0:0 --quiet) >"$2"
+    rm -r "$work/initramfs"
+}
+
 # fetch NAME META RELEASE: the kernel that the meta package of the release stands for.
 fetch() {
-    [ ! -f "$dir/$1" ] || return 0
+    [ ! -f "$dir/$1.modules" ] || return 0
     version=$(apt_here apt-cache madison "$2" | awk -F '|' -v of="$3/main" \
         '{ gsub(/ /, "", $2) } index($3, of) { print $2; exit }')
     [ -n "$version" ] || die "the mirror's $3 has no $2"
@@ -49,16 +68,18 @@ fetch() {
         sed -n 's/^Depends: \(linux-image-[^ ,]*\).*/\1/p' | head -n 1)
     [ -n "$package" ] || die "$2 $version depends on no kernel"
     (cd "$work" && apt_here apt-get download "$package/$3") >&2 || die "cannot download $package"
-    dpkg-deb --fsys-tarfile "$work/$package"_*.deb | tar -x -C "$work" --wildcards './boot/vmlinuz-*'
+    dpkg-deb -x "$work/$package"_*.deb "$work/unpacked"
     dpkg-deb -f "$work/$package"_*.deb Version >"$dir/$1.version"
-    mv "$work"/boot/vmlinuz-* "$dir/$1"
-    rm -f "$work/$package"_*.deb
+    mv "$work"/unpacked/boot/vmlinuz-* "$dir/$1"
+    pack_modules "$work/unpacked" "$dir/$1.modules"
+    rm -r "$work/unpacked" "$work/$package"_*.deb
 }
 
 mkdir -p "$dir"
 work=$(mktemp -d "${TMPDIR:-/tmp}/vkvm-kernels.XXXXXX")
 trap 'rm -rf "$work"' EXIT
-if [ ! -f "$dir/cloud-6.1" ] || [ ! -f "$dir/generic-6.1" ] || [ ! -f "$dir/cloud-6.12" ]; then
+if [ ! -f "$dir/cloud-6.1.modules" ] || [ ! -f "$dir/generic-6.1.modules" ] ||
+    [ ! -f "$dir/cloud-6.12.modules" ]; then
     mkdir -p "$work/lists/partial" "$work/cache/archives/partial"
     sources >"$work/sources.list"
     [ -s "$work/sources.list" ] || die "this machine's apt has no source of Debian $release"

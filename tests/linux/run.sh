@@ -6,7 +6,8 @@
 #   tests/linux/run.sh [-d DIRECTORY] [-b BUILD_DIRECTORY] STEP[=ARGUMENT]...
 #
 #   gdb     gdb itself on a running kernel: gdb.sh
-#   matrix  each kernel to a shell and off again, as a table: matrix.sh; =KERNEL for one only
+#   matrix  each kernel to a shell and off again, as a table: matrix.sh; =KERNEL for one only, =KERNEL,CPUS
+#           with that many vCPUs
 #   faults  --exact-faults and without: faults.sh
 #
 #   -d  where `make npt` put the lane (build/npt)
@@ -57,7 +58,7 @@ pack() {
     mkdir -p "$root/vkvm/linux"
     add_program "$build/vkvm" /vkvm/build
     "$here/kernels.sh" "$build/linux"
-    "$here/initramfs.sh" "$root/vkvm/linux/initramfs"
+    "$here/initramfs.sh" "$root/vkvm/linux/initramfs" "$root/vkvm/linux/root.gz"
     cp "$build"/linux/*-6.* "$here"/*.sh "$root/vkvm/linux/"
     add_gdb
     (cd "$root" && find . | LC_ALL=C sort | cpio -o -H newc -R 0:0 --quiet) >"$build/linux/archive.cpio"

@@ -74,6 +74,11 @@ if [ ! -f "$dir/initramfs" ] || [ ! -f "$dir/kernel/vmlinuz" ]; then
     exit 2
 fi
 
+if ! command -v qemu-system-x86_64 >/dev/null 2>&1; then
+    echo "lane.sh: there is no qemu-system-x86_64 in PATH; install Debian's qemu-system-x86" >&2
+    exit 127
+fi
+
 run=$(mktemp -d "${TMPDIR:-/tmp}/vkvm-lane.XXXXXX")
 qemu=
 # shellcheck disable=SC2317 # called by the trap
@@ -104,9 +109,11 @@ echo "lane: $(sed -n 's/^Package: //p' "$dir/kernel/version"), QEMU's software C
 start=$(date +%s)
 exec 3<&0
 # no_ipi_broadcast: else the kernel patches itself when the last processor has come on (see init).
+# -cx16: QEMU 7.2 leaves an operand's bits in the flags behind cmpxchg16b, and Linux 6.12 as a guest
+# dies of that (docs/hosts.md).
 # --foreground: it may read from the terminal.
 timeout --foreground -k 10 "$seconds" qemu-system-x86_64 \
-    -accel "$accel" -cpu max -smp 3 -m "$memory" -nodefaults -display none -no-reboot \
+    -accel "$accel" -cpu max,-cx16 -smp 3 -m "$memory" -nodefaults -display none -no-reboot \
     -serial "$serial" -echr 29 -serial "file:$run/status" -monitor "$monitor" \
     -kernel "$dir/kernel/vmlinuz" -initrd "$run/initrd" \
     -append 'console=ttyS0 quiet panic=-1 oops=panic maxcpus=1 no_ipi_broadcast=1' <"$input" &

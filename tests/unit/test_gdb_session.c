@@ -199,6 +199,14 @@ Test(gdb_session, points_are_set_and_taken_away)
     answers("Z1,1000,1", "E.too many");
 }
 
+Test(gdb_session, watching_reads_alone_is_not_known_so_gdb_watches_accesses)
+{
+    answers("Z3,1000,8", "");
+    answers("z3,1000,8", "");
+    cr_assert(zero(uint, rig.npoints));
+    answers("Z4,1000,8", "OK");
+}
+
 Test(gdb_session, vcont_gives_each_vcpu_the_leftmost_action_that_names_it)
 {
     answers("vCont?", "vCont;c;C;s;S;t");

@@ -314,7 +314,10 @@ write_memory(struct gdb_session *session, const char *packet, size_t packet_size
 
 /* --- points ------------------------------------------------------------------------- */
 
-/* Z, z: "KIND,ADDRESS,SIZE", perhaps with conditions behind it, which nobody offered. */
+/*
+ * Z, z: "KIND,ADDRESS,SIZE", perhaps with conditions behind it, which nobody offered.  Watching reads alone is
+ * "not known", as the processor cannot: gdb then asks to watch accesses, and passes over the writes itself.
+ */
 static void
 change_point(struct gdb_session *session, const char *packet, size_t packet_size)
 {
@@ -325,7 +328,7 @@ change_point(struct gdb_session *session, const char *packet, size_t packet_size
     int error;
 
     if (packet_size < 4 || packet[1] < '0' || packet[1] > '4' || packet[2] != ',' ||
-        !parse_range(&text, &address, &size)) {
+        packet[1] - '0' == GDB_POINT_READ || !parse_range(&text, &address, &size)) {
         gdb_reply_text(session, "");
         return;
     }

@@ -228,8 +228,6 @@ insert(void *context, unsigned cpu, enum gdb_point kind, uint64_t address, uint6
 
     if (kind == GDB_POINT_SOFTWARE)
         return insert_software(target, cpu, address, why);
-    if (kind == GDB_POINT_READ)
-        return refuse(why, -EOPNOTSUPP, "the processor watches reads only with writes: use awatch");
     if (!can_stop_at(target, kind))
         return refuse(why, -EOPNOTSUPP,
                       kind == GDB_POINT_HARDWARE
