@@ -508,6 +508,8 @@ test_guests() {
 . "$(dirname "$0")/gdb.sh"
 # shellcheck source=tests/cli/limits.sh
 . "$(dirname "$0")/limits.sh"
+# shellcheck source=tests/cli/inject.sh
+. "$(dirname "$0")/inject.sh"
 # shellcheck source=tests/cli/record.sh
 . "$(dirname "$0")/record.sh"
 # shellcheck source=tests/cli/trace.sh
@@ -528,6 +530,7 @@ all() {
     test_dtb
     test_gdb_options
     test_escape_usage
+    test_inject_usage
     test_trace_usage
     test_trace
     test_boot
@@ -543,6 +546,7 @@ all() {
         test_gdb
         test_monitor
         test_confinement
+        test_inject_runs
         test_trace_runs
     else
         skip 'everything that runs a guest' "${unusable:-host_check failed}"

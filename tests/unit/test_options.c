@@ -576,3 +576,79 @@ Test(options, what_is_not_a_map_is_refused)
     REFUSED("overlaps", "--map", "gpa=0x1000000000,size=8K,file=x,shared", "--window",
             "gpa=0x1000001000,size=4K", "i");
 }
+
+Test(options, injected_faults_come_in_their_order_with_what_they_may)
+{
+    struct run_options options;
+    struct failure failure;
+    const struct vm_inject_rule *rules = options.config.inject.rules;
+
+    cr_assert(zero(int,
+                   PARSE(&options, &failure, "--inject", "gpa=0x1000-0x3000,access=w,nth=3,do=eio",
+                         "--inject", "do=delay:5ms,nth=4+,gpa=1M-2M", "--inject",
+                         "gpa=0-4K,do=deny", "a")),
+              "%s", failure.message);
+    cr_assert(eq(uint, options.config.inject.nrules, 3));
+    cr_expect(rules[0].start.value == 0x1000 && rules[0].end.value == 0x3000);
+    cr_expect(rules[0].access == VM_PROT_WRITE && rules[0].action == VM_INJECT_ERROR);
+    cr_expect(rules[0].nth == 3 && !rules[0].on);
+    expect_text(rules[0].text, "gpa=0x1000-0x3000,access=w,nth=3,do=eio");
+    cr_expect(rules[1].start.value == 1 << 20 && rules[1].access == VM_PROT_ALL);
+    cr_expect(rules[1].nth == 4 && rules[1].on && rules[1].delay == 5000);
+    cr_expect(rules[1].action == VM_INJECT_DELAY && rules[2].action == VM_INJECT_DENY);
+    cr_expect(rules[2].nth == 1 && rules[2].on);
+}
+
+Test(options, delays_have_units_and_an_end)
+{
+    static const struct {
+        const char *text;
+        unsigned microseconds;
+    } delays[] = { { "1us", 1 }, { "7ms", 7000 }, { "60s", VM_INJECT_DELAY_MAX } };
+    struct run_options options;
+    struct failure failure;
+    char value[64];
+
+    for (size_t i = 0; i < sizeof(delays) / sizeof(delays[0]); i++) {
+        snprintf(value, sizeof(value), "gpa=0-4K,do=delay:%s", delays[i].text);
+        cr_assert(zero(int, PARSE(&options, &failure, "--inject", value, "a")), "%s", value);
+        cr_expect(eq(uint, options.config.inject.rules[0].delay, delays[i].microseconds));
+    }
+    REFUSED("'delay:61s' is no delay", "--inject", "gpa=0-4K,do=delay:61s", "a");
+    REFUSED("'delay:0ms' is no delay", "--inject", "gpa=0-4K,do=delay:0ms", "a");
+    REFUSED("'delay:5' is no delay", "--inject", "gpa=0-4K,do=delay:5", "a");
+    REFUSED("'delay:' is no delay", "--inject", "gpa=0-4K,do=delay:", "a");
+    REFUSED("is no delay", "--inject", "gpa=0-4K,do=delay:000000000000000000000000000000001s", "a");
+}
+
+Test(options, a_fault_that_cannot_be_injected_is_refused)
+{
+    REFUSED("'' has no '='", "--inject", "", "a");
+    REFUSED("is incomplete", "--inject", "gpa=0-4K", "a");
+    REFUSED("is incomplete", "--inject", "do=eio", "a");
+    REFUSED("'page'= is unknown", "--inject", "page=1,do=eio", "a");
+    REFUSED("two do=", "--inject", "gpa=0-4K,do=eio,do=deny", "a");
+    REFUSED("'4096' is no range", "--inject", "gpa=4096,do=eio", "a");
+    REFUSED("gpa=0-100 is not possible", "--inject", "gpa=0-100,do=eio", "a");
+    REFUSED("gpa=8-4K is not possible", "--inject", "gpa=8-4K,do=eio", "a");
+    REFUSED("gpa=4K-4K is empty", "--inject", "gpa=4K-4K,do=eio", "a");
+    REFUSED("access='z' is no access", "--inject", "gpa=0-4K,access=z,do=eio", "a");
+    REFUSED("nth='0' is no place", "--inject", "gpa=0-4K,nth=0,do=eio", "a");
+    REFUSED("is no place", "--inject", "gpa=0-4K,nth=+,do=eio", "a");
+    REFUSED("do='hang' is unknown", "--inject", "gpa=0-4K,do=hang", "a");
+    REFUSED("--inject out", "--dump-dtb", "-", "--inject", "gpa=0-4K,do=eio", "a");
+}
+
+Test(options, one_injected_fault_too_many_is_refused)
+{
+    const char *words[2 * VM_INJECT_RULES + 4];
+    size_t n = 0;
+
+    for (unsigned i = 0; i <= VM_INJECT_RULES; i++) {
+        words[n++] = "--inject";
+        words[n++] = "gpa=0-4K,do=eio";
+    }
+    words[n++] = "a";
+    words[n] = NULL;
+    expect_refused("too many --inject: give at most 16", words);
+}

@@ -231,8 +231,24 @@ Test(trace_reader, what_is_no_trace_is_refused)
     rig->bytes[0] = 'V';
     refused(rig->size, -EPROTO, "no trace");
     rig->bytes[0] = 'v';
-    rig->bytes[8] = 2;
-    refused(rig->size, -ENOTSUP, "format 2");
+    rig->bytes[8] = TRACE_VERSION + 1;
+    refused(rig->size, -ENOTSUP, "reads up to 2");
+    rig->bytes[8] = 0;
+    refused(rig->size, -ENOTSUP, "format 0");
+}
+
+Test(trace_reader, a_trace_of_the_first_format_is_read)
+{
+    struct trace_header header;
+
+    memcpy(&header, rig->bytes, sizeof(header));
+    header.version = 1;
+    header.checksum = 0;
+    header.checksum =
+        trace_rig_checksum(&header, sizeof(header), rig->bytes + sizeof(header), header.text_size);
+    memcpy(rig->bytes, &header, sizeof(header));
+    put_faults(0, 0, 1, 10);
+    cr_assert_eq(read_in_order(open_whole()), 10);
 }
 
 Test(trace_reader, a_segment_that_is_whole_but_holds_no_records_is_counted)

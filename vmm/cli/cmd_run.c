@@ -23,6 +23,7 @@
 #include "vmm/x86_64/layout.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
 /* One `vkvm run`. */
@@ -386,6 +387,24 @@ write_json(struct run *run, int status)
     return CLI_OK;
 }
 
+/* A rule that nothing came to has tested nothing. */
+static void
+tell_idle_rules(const struct vm_report *report)
+{
+    struct failure failure = { .message = "" };
+
+    for (unsigned i = 0; i < report->ninjections; i++) {
+        const struct vm_injection_report *rule = &report->injections[i];
+
+        if (rule->injected != 0)
+            continue;
+        failure_set(&failure, CLI_OK,
+                    "--inject " FAILURE_NAME " did nothing: %" PRIu64 " faults were of that kind",
+                    rule->text, rule->matched);
+        cli_complain(failure.message);
+    }
+}
+
 /* The one line of error, the reports; returns the exit status. */
 static int
 conclude(struct run *run, int status)
@@ -393,6 +412,7 @@ conclude(struct run *run, int status)
     if (run->started) {
         status = report_exit_status(&run->outcome);
         tell_end(run, &run->outcome);
+        tell_idle_rules(&run->report);
         if (run->options.stats)
             report_text(stderr, &run->outcome, status, &run->report);
     } else if (status != CLI_OK) {

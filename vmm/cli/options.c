@@ -9,6 +9,7 @@
 #include "vmm/cli/options.h"
 
 #include "vmm/cli/disk_options.h"
+#include "vmm/cli/inject_options.h"
 #include "vmm/cli/map_options.h"
 #include "vmm/cli/value.h"
 #include "vmm/device/escape.h"
@@ -33,6 +34,12 @@ static int
 set_map(struct run_options *options, const char *value, struct failure *failure)
 {
     return map_options_file(&options->config, value, failure);
+}
+
+static int
+set_inject(struct run_options *options, const char *value, struct failure *failure)
+{
+    return inject_options_add(&options->config.inject, value, failure);
 }
 
 static int
@@ -453,6 +460,11 @@ static const struct {
       "with --trace: record RIP, CPL, CR3 and the linear address of each vCPU's faults" },
     { "trace-off", no_argument, "", set_trace_off,
       "with --trace: recording begins with the first SIGUSR1" },
+    { "inject", required_argument, "gpa=A-B[,access=rwx][,nth=N[+]],do=eio|delay:T|deny",
+      set_inject,
+      "what happens to accesses of the guest to [A, B), to the Nth fault of that kind\n"
+      "or from it on (N+, default 1+): it fails as an unreadable file does (eio), is\n"
+      "refused (deny), or takes T longer, 5ms, 200us or 1s; may be repeated" },
     { "no-sandbox", no_argument, "", set_no_sandbox,
       "for debugging: let the threads make any system call" },
     { "help", no_argument, "", set_help, "print this help (also -h)" },
@@ -540,9 +552,11 @@ options_parse_run(int argc, char **argv, struct run_options *options, struct fai
         return failure_set(failure, CLI_USAGE,
                            "--trace-limit, --trace-off and --trace-regs are of no use without "
                            "--trace: say which file");
-    if (options->dump_dtb != NULL && (options->json || options->stats || options->gdb != NULL))
-        return failure_set(failure, CLI_USAGE,
-                           "--dump-dtb runs nothing: leave --json, --stats and --gdb out");
+    if (options->dump_dtb != NULL && (options->json || options->stats || options->gdb != NULL ||
+                                      options->config.inject.nrules != 0))
+        return failure_set(
+            failure, CLI_USAGE,
+            "--dump-dtb runs nothing: leave --json, --stats, --gdb and --inject out");
     status = map_options_check(&options->config, failure);
     if (status == CLI_OK)
         status = boot_options_check(&options->boot, failure);

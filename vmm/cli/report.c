@@ -199,6 +199,20 @@ text_exits(FILE *to, const struct vm_report *report)
 }
 
 static void
+text_injections(FILE *to, const struct vm_report *report)
+{
+    if (report->ninjections == 0)
+        return;
+    fputs("injected faults: of those that a rule was about\n", to);
+    for (unsigned i = 0; i < report->ninjections; i++) {
+        const struct vm_injection_report *rule = &report->injections[i];
+
+        fprintf(to, "  %s: %" PRIu64 " of %" PRIu64 "\n", rule->text, rule->injected,
+                rule->matched);
+    }
+}
+
+static void
 text_pmap(FILE *to, const struct kvm_pmap_statistics *pmap)
 {
     fputs("mappings\n", to);
@@ -222,6 +236,7 @@ report_text(FILE *to, const struct vm_outcome *outcome, int exit_status,
     text_messages(to, &report->faults, &sums);
     text_latency(to, &report->faults.latency);
     text_exits(to, report);
+    text_injections(to, report);
     text_pmap(to, &report->pmap);
 }
 
@@ -307,6 +322,20 @@ json_exits(struct json *json, const struct vm_report *report)
 }
 
 static void
+json_injections(struct json *json, const struct vm_report *report)
+{
+    json_array(json, "injections");
+    for (unsigned i = 0; i < report->ninjections; i++) {
+        json_object(json, NULL);
+        json_string(json, "rule", report->injections[i].text);
+        json_u64(json, "matched", report->injections[i].matched);
+        json_u64(json, "injected", report->injections[i].injected);
+        json_end(json);
+    }
+    json_end(json);
+}
+
+static void
 json_pmap(struct json *json, const struct kvm_pmap_statistics *pmap)
 {
     json_object(json, "pmap");
@@ -336,6 +365,7 @@ report_json(FILE *to, const struct vm_outcome *outcome, int exit_status,
         json_bool(&json, "adds_up", sums.add_up);
         json_latency(&json, &report->faults.latency);
         json_exits(&json, report);
+        json_injections(&json, report);
         json_pmap(&json, &report->pmap);
     }
     json_end(&json);

@@ -6,6 +6,7 @@ CLI_FILES := \
 	cmd_walk.c \
 	disk_options.c \
 	dtb.c \
+	inject_options.c \
 	map_options.c \
 	options.c \
 	report.c \

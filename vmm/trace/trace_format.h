@@ -17,7 +17,7 @@
 #include <stdint.h>
 
 #define TRACE_MAGIC "vkvmtrc"
-#define TRACE_VERSION 1u
+#define TRACE_VERSION 2u /* of what is written; any from 1 on is read */
 #define TRACE_CHUNK 65536u
 #define TRACE_SEGMENT_MAGIC 0x47455376u /* "vSEG" */
 

@@ -122,9 +122,9 @@ check_header(const struct trace_header *header, const char *path, struct failure
     if (memcmp(header->magic, TRACE_MAGIC, sizeof(header->magic)) != 0)
         return refuse(path, -EPROTO, "is no trace: give a file that vkvm run --trace has written",
                       failure);
-    if (header->version != TRACE_VERSION)
+    if (header->version == 0 || header->version > TRACE_VERSION)
         return failure_set(failure, -ENOTSUP,
-                           FAILURE_NAME " is a trace of format %u, and this vkvm reads %u: "
+                           FAILURE_NAME " is a trace of format %u, and this vkvm reads up to %u: "
                                         "read it with the vkvm that wrote it",
                            path, header->version, TRACE_VERSION);
     return 0;

@@ -67,6 +67,7 @@ json_fault(struct json *json, const struct trace_input *input, const struct trac
     json_string(json, "step", trace_step_name(fault->step));
     json_u64(json, "flags", fault->flags);
     json_u64(json, "entry_prot", fault->entry_prot);
+    json_bool(json, "injected", (fault->flags & VM_FAULT_INJECTED) != 0);
     json_bool(json, "hard", fault->hardfault);
     json_u64(json, "prefaulted", fault->prefaulted);
     json_page(json, fault);

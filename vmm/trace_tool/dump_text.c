@@ -51,6 +51,8 @@ text_fault(FILE *to, const struct trace_input *input, const struct trace_event *
                 fault->depth);
     if (fault->step >= FAULT_STEP_PAGE)
         fprintf(to, " slot=%" PRIu64, fault->slot);
+    if ((fault->flags & VM_FAULT_INJECTED) != 0)
+        fputs(" injected=1", to);
     if (fault->hardfault)
         fputs(" hard=1", to);
     if (fault->prefaulted != 0)

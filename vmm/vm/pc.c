@@ -214,7 +214,8 @@ choose_exact_faults(struct pc *pc, struct failure *failure)
     const struct vm_config *config = &pc->vm->config;
     int error;
 
-    if (!config->exact_faults && config->machine.nwindows == 0 && config->trace.path == NULL)
+    if (!config->exact_faults && config->machine.nwindows == 0 && config->trace.path == NULL &&
+        config->inject.nrules == 0)
         return 0;
     error = irqchip_keep_halted(&pc->vm->kvm);
     pc->exact_faults = error == 0;

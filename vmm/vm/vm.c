@@ -515,6 +515,23 @@ vm_exceptions(struct vm *vm)
     return exceptions;
 }
 
+static void
+add_injections(struct vm *vm, struct vm_report *report)
+{
+    struct vm_inject *inject = &vm->config.inject;
+
+    report->ninjections = inject->nrules;
+    for (unsigned i = 0; i < inject->nrules; i++) {
+        struct vm_inject_rule *rule = &inject->rules[i];
+
+        report->injections[i] = (struct vm_injection_report){
+            .text = rule->text,
+            .matched = atomic_load(&rule->matched),
+            .injected = atomic_load(&rule->injected),
+        };
+    }
+}
+
 /* How often the guest accessed the first device of that kind. */
 static uint64_t
 count_exits(const struct vm *vm, enum machine_device_kind kind)
@@ -551,6 +568,7 @@ vm_report_get(struct vm *vm, struct vm_report *report)
     report->exits_console = count_exits(vm, MACHINE_CONSOLE);
     for (i = 0; i < vm->config.machine.nvcpus; i++)
         add_counters(&vm->vcpus[i].counters, report);
+    add_injections(vm, report);
     if (vm->shared.service != NULL)
         fault_service_report(vm->shared.service, &vm->faults);
     report->faults = vm->faults;

@@ -14,6 +14,7 @@
 #include "vmm/vm/machine.h"
 #include "vmm/vm/vcpu_gate.h"
 #include "vmm/vpagetable/vm_fault.h"
+#include "vmm/vpagetable/vm_inject.h"
 #include "vmm/x86_64/arch.h"
 
 #include <stdio.h>
@@ -94,7 +95,7 @@ struct vm_config {
     unsigned fault_threads; /* 0 = chosen */
     /*
      * A PC's every fault is to be reported as what it is, by the vCPU that made it, at the price of
-     * a guest that looks busy when it is idle.  Implied by a window and by a trace.  Where KVM cannot do it `warn` is
+     * a guest that looks busy when it is idle.  Implied by a window, by a trace and by injected faults.  Where KVM cannot do it `warn` is
      * told, and faults may come from threads of the kernel's, with an access that is not known.
      */
     bool exact_faults;
@@ -104,6 +105,7 @@ struct vm_config {
     bool detached; /* leaves the process's signals and terminal alone: another VM has them */
 
     struct vm_trace_config trace;
+    struct vm_inject inject; /* faults that are to happen; nrules 0 = none */
 
     const struct vm_guest_ops *guest; /* borrowed; NULL = the guest can make no calls */
     const struct vm_debug_ops *debug; /* borrowed; NULL = nobody debugs it */
@@ -134,6 +136,13 @@ struct vm_config {
     void *ended_context; /* borrowed */
 };
 
+/* What became of a rule of vm_config.inject. */
+struct vm_injection_report {
+    const char *text; /* borrowed from the rule */
+    uint64_t matched;
+    uint64_t injected;
+};
+
 struct vm_report {
     uint64_t run_ns;    /* first KVM_RUN to the end */
     uint64_t create_ns; /* vm_create */
@@ -151,6 +160,8 @@ struct vm_report {
     uint64_t exceptions_pf; /* injected */
     uint64_t exceptions_ve;
     uint64_t meter[64]; /* in the order of VM_METER_FIELDS: the VM's, then the host's */
+    unsigned ninjections;
+    struct vm_injection_report injections[VM_INJECT_RULES];
     struct fault_report faults;
     struct kvm_pmap_statistics pmap;
 };

@@ -116,6 +116,8 @@ make_ram(struct vm *vm, struct failure *failure)
 
     vm_map_init(&vm->map, &vm->host->sys, &vm->pmap);
     vm->map.stop = &vm->shared.ending;
+    if (vm->config.inject.nrules != 0)
+        vm->map.inject = &vm->config.inject;
     error = make_ram_object(vm, failure);
     if (error != 0)
         vm_map_fini(&vm->map);

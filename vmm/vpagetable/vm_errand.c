@@ -193,6 +193,15 @@ vm_errand_leave_memory(struct vm_errand *errand)
     return errand->exhausted ? VM_HOST_FAILURE : errand_pend_memory(errand, 0);
 }
 
+enum vm_result
+vm_errand_leave_delay(struct vm_errand *errand, unsigned delay)
+{
+    assert(errand->kind == VM_ERRAND_NONE);
+    errand->kind = VM_ERRAND_DELAY;
+    errand->delay = delay;
+    return VM_RETRY;
+}
+
 /* Entry i is not needed any more; its hold and reference become the caller's. */
 static struct vm_errand_page
 errand_page_remove(struct vm_errand *errand, unsigned i)
@@ -293,6 +302,29 @@ errand_page_in(struct vm_errand *errand)
     errand->hardfault = true;
 }
 
+/* At most a second. */
+static void
+errand_sleep(unsigned microseconds)
+{
+    const struct timespec delay = { .tv_nsec = (long)microseconds * 1000 };
+
+    nanosleep(&delay, NULL);
+}
+
+/* Be slow, in portions: the VM may end meanwhile. */
+static void
+errand_delay(const struct vm_errand *errand)
+{
+    unsigned left = errand->delay;
+
+    while (left != 0 && !vm_stopped(errand->stop)) {
+        unsigned portion = left < VM_STOP_POLL ? left : VM_STOP_POLL;
+
+        errand_sleep(portion);
+        left -= portion;
+    }
+}
+
 /*
  * Wait for memory: as the first waiter, with what the errands brought; else without
  * it, or else two faults could keep each other waiting.
@@ -303,9 +335,7 @@ errand_memory(struct vm_errand *errand)
     struct vm_system *sys = errand->sys;
 
     if (errand->delay != 0) {
-        const struct timespec delay = { .tv_nsec = (long)errand->delay * 1000 };
-
-        nanosleep(&delay, NULL);
+        errand_sleep(errand->delay);
         vm_meter_add(errand->meter, v_pflimit, 1);
         return;
     }
@@ -349,6 +379,8 @@ vm_errand_run(struct vm_errand *errand)
         errand_page_in(errand);
     else if (kind == VM_ERRAND_MEMORY)
         errand_memory(errand);
+    else if (kind == VM_ERRAND_DELAY)
+        errand_delay(errand);
     errand->waited[kind]++;
     errand->kind = VM_ERRAND_NONE;
 }

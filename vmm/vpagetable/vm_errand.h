@@ -32,9 +32,10 @@ enum vm_errand_kind {
     VM_ERRAND_NONE,    /* nothing to wait for: just start over */
     VM_ERRAND_WAIT,    /* the page is busy or being freed */
     VM_ERRAND_PAGE_IN, /* the pager has the page */
-    VM_ERRAND_MEMORY   /* the RAM budget is short, or the fault is one too many */
+    VM_ERRAND_MEMORY,  /* the RAM budget is short, or the fault is one too many */
+    VM_ERRAND_DELAY    /* it is to be slow (vm_inject.h) */
 };
-#define VM_ERRAND_KINDS 4
+#define VM_ERRAND_KINDS 5
 
 /* What errands brought. */
 struct vm_errand_page {
@@ -68,7 +69,7 @@ struct vm_errand {
     bool first;                       /* it is the one that may wait for memory with pages held */
     bool exhausted;                   /* its last wait ended because nothing can be freed */
     bool limited;                     /* vm_fault_ratelimit had its say */
-    unsigned delay; /* MEMORY: just sleep so long, microseconds; 0 = wait for memory */
+    unsigned delay; /* DELAY: sleep so long, microseconds; MEMORY: the same, 0 = wait for memory */
     struct vm_errand_stream stream;
     struct vm_object *collapse; /* counted: its chain can perhaps be made shorter; NULL = none */
     unsigned holding;           /* pages that the fault's caller holds */
@@ -115,6 +116,9 @@ enum vm_result vm_errand_admit(struct vm_errand *errand);
  * Returns VM_RETRY; VM_HOST_FAILURE when the fault waited before and nothing can be freed.
  */
 enum vm_result vm_errand_leave_memory(struct vm_errand *errand);
+
+/* Note that the fault is to be slow, by so many microseconds.  Returns VM_RETRY. */
+enum vm_result vm_errand_leave_delay(struct vm_errand *errand, unsigned delay);
 
 /* Hold a valid page for the rest of the fault.  Locks: O held, and no page is being waited for. */
 void vm_errand_keep(struct vm_errand *errand, struct vm_object *object, struct vm_page *m)

@@ -5,6 +5,7 @@
  *
  *   vm_fault_attempt                         M shared from lookup to the end
  *     vm_map_lookup
+ *     vm_fault_inject                        with a table of rules only
  *     vm_map_interlock                       I; VPAGETABLE only
  *     vm_fault_resolve
  *       fault_choose                         O of the first object
@@ -62,6 +63,8 @@ fault_protection(const struct faultstate *fs) VM_REQUIRES(fs->first_object->lock
         return vpte_walk_writable(&fs->walk) ? VM_PROT_RW : VM_PROT_READ;
     if (fs->access == VM_PROT_WRITE)
         return VM_PROT_RW;
+    if ((fs->flags & VM_FAULT_SINGLE) != 0) /* a write is to be seen */
+        return VM_PROT_READ;
     return vm_prefault_prot(entry, fs->m);
 }
 
@@ -405,10 +408,10 @@ vm_fault_attempt(struct faultstate *fs)
     fs->first_object = fs->lookup.object;
     fs->object_number = fs->first_object->number;
     fs->window = NULL;
-    if (vm_fault_is_vpagetable(fs))
-        result = fault_resolve_interlocked(fs);
-    else
-        result = vm_fault_resolve(fs);
+    if (fs->inject != NULL)
+        result = vm_fault_inject(fs);
+    if (result == VM_OK)
+        result = vm_fault_is_vpagetable(fs) ? fault_resolve_interlocked(fs) : vm_fault_resolve(fs);
     vm_map_lookup_done(fs->map);
     return result;
 }
@@ -531,6 +534,7 @@ vm_fault_set_place(struct faultstate *fs, struct vm_map *map, gpa_t gpa,
     fs->map = map;
     fs->gpa = gpa_trunc_page(gpa);
     fs->origin = origin;
+    fs->inject = map->inject;
     VM_PROBE2(fault_begin, gpa.value, fs->access);
     fs->trace = atomic_load_explicit(&map->trace, memory_order_acquire);
     if (fs->trace != NULL)
@@ -583,6 +587,8 @@ vm_fault_ahead(struct vm_map *map, gpa_t start, gpa_t end)
 {
     struct vm_fault_info info;
 
+    if (map->inject != NULL) /* each of these pages is to be a fault */
+        return;
     while (start.value < end.value && fault_is_resident(map, start)) {
         if (vm_fault(map, start, VM_PROT_READ, VM_FAULT_BURST | VM_FAULT_QUIET, &info) != VM_OK ||
             info.hardfault)

@@ -35,6 +35,8 @@
 #define VM_FAULT_OVERRIDE 0x40u /* the entry's max_protection counts (not for vm_fault) */
 #define VM_FAULT_QUIET 0x80u    /* the monitor's own look-up: counts as v_lookups, not as a fault */
 #define VM_FAULT_DEBUGGER 0x200u /* of vm_poke: a debugger's write counts as v_debugger */
+#define VM_FAULT_SINGLE 0x400u   /* not for callers: just what the access needs (vm_inject.h) */
+#define VM_FAULT_INJECTED 0x800u /* not for callers: a rule of vm_inject.h had its way */
 #define VM_FAULT_HOLDER \
     0x100u /* the caller holds a page: not one to wait for when memory is short */
 

@@ -9,6 +9,7 @@
  *     vm_fault_page.c    vm_fault_page, vm_fault_page_quick, vm_fault_object_page
  *     vm_fault_trace.c   the record of a fault, for who traces it
  *     vm_fault_start.c   vm_fault_start, vm_fault_resume, vm_fault_end
+ *     vm_inject.c        vm_fault_inject: what a user has happen to it
  *     vm_copy.c          vm_map_read, vm_map_write, vm_map_peek, vm_poke
  *
  * Locks: a faultstate belongs to one thread at a time.
@@ -45,6 +46,7 @@ struct faultstate {
     /* vm_fault_set_place, once; object. */
     struct vm_map *map;                   /* object: NULL */
     gpa_t gpa;                            /* of the page; object: its index, as an address */
+    struct vm_inject *inject;             /* borrowed; NULL = there is none, or it was asked */
     const struct vm_fault_trace *trace;   /* borrowed; NULL = nobody traces it */
     uint64_t begun;                       /* with a trace: what its `begin` returned */
     const struct vm_fault_origin *origin; /* borrowed; NULL = the monitor.  vm_fault_resume: whose
@@ -144,6 +146,16 @@ void vm_fault_walk_settle(struct faultstate *fs, struct vm_page *const *tables)
 
 /* Hand the ended fault's record to fs->trace, which is not NULL. */
 void vm_fault_trace_end(const struct faultstate *fs);
+
+/* --- vm_inject.c --------------------------------------------------------- */
+
+/*
+ * Ask fs->inject, which is not NULL, about the access; it is NULL then.  From now on the fault enters
+ * no more than the access needs.
+ * Locks: M held shared.
+ * Returns VM_OK: go on; VM_RETRY: it is to wait, an errand was left; VM_IO_ERROR, VM_PROTECTION.
+ */
+enum vm_result vm_fault_inject(struct faultstate *fs);
 
 /* --- vm_fault.c ---------------------------------------------------------- */
 

@@ -235,6 +235,7 @@ vm_map_fini(struct vm_map *map)
     int error;
 
     map->stop = NULL;
+    map->inject = NULL;
     map_finish_abandoned(map);
     error = vm_map_remove(map, gpa_from_u64(0), gpa_from_u64(PMAP_GPA_END));
     assert(error == 0 || error == -ENOENT);

@@ -86,6 +86,7 @@ struct vm_map_ilock {
 LIST_HEAD(vm_map_ilock_list, vm_map_ilock);
 
 struct vm_fault_trace; /* vm_fault_trace.h */
+struct vm_inject;      /* vm_inject.h */
 
 struct vm_map {
     struct vm_system *sys;         /* (c) borrowed */
@@ -106,7 +107,8 @@ struct vm_map {
     struct vm_map_picked abandoned;  /* M: entries in no map, which a stopped call left to be
                                         unmapped and destroyed */
     _Atomic(const struct vm_fault_trace *) trace; /* (a) borrowed; NULL = faults are not traced */
-    struct vm_map_meter meter;                    /* of the VM whose map it is */
+    struct vm_inject *inject;  /* (c) borrowed, set after vm_map_init; NULL = nothing is injected */
+    struct vm_map_meter meter; /* of the VM whose map it is */
 };
 
 /* What vm_map_insert makes. */
