@@ -90,6 +90,7 @@ UNIT_FILES := \
 	test_vm_page.c \
 	test_vm_page_move.c \
 	test_vm_pageout.c \
+	test_vm_pageout_scan.c \
 	test_vm_pageout_wait.c \
 	test_vm_peek.c \
 	test_vm_prefault.c \

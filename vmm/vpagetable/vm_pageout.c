@@ -38,12 +38,21 @@
  */
 #define SCAN_PASSES 6
 
+/*
+ * Sampling unmaps, and the guest pays for each page with a fault: so only the last two passes may
+ * look at all active pages.  Those before them deactivate at most so many pages for each that is
+ * to be freed, and pass 0 looks at so many for each of these, the next ones at twice as many.
+ */
+#define ACTIVE_WANTED 2
+#define ACTIVE_LOOKS 4
+
 struct scan {
     struct vm_system *sys;
     const _Atomic bool *stop; /* borrowed; NULL = none */
     uint64_t target;
     uint64_t freed;
     uint64_t wanted; /* ACTIVE: pages that are still to be deactivated */
+    uint64_t unseen; /* ACTIVE: pages that this scan has not looked at, all at the head */
     unsigned pass;
     unsigned threshold; /* ACTIVE: pages with a lower act_count are deactivated */
     /* This pass only. */
@@ -299,8 +308,8 @@ judge_inactive(const struct scan *scan, const struct batch *batch, unsigned i)
 }
 
 /*
- * A page on PQ_ACTIVE: its act_count tells.  It declines in pass 0 only, since between
- * the passes of one scan there is no time to touch anything; and not if the page was
+ * A page on PQ_ACTIVE: its act_count tells.  It declines once in a scan, since between
+ * the passes there is no time to touch anything; and not if the page was
  * mapped again as a neighbour, when a touch would not be seen.
  */
 static enum verdict
@@ -309,7 +318,7 @@ judge_active(struct scan *scan, struct vm_page *m, bool mapped)
     if (vm_page_flag_test(m, VM_PAGE_REFERENCED)) {
         vm_page_flag_clear(m, VM_PAGE_REFERENCED);
         m->act_count = (uint8_t)vm_min(m->act_count + ACT_ADVANCE, ACT_MAX);
-    } else if (scan->pass == 0 && !mapped) {
+    } else if (scan->unseen != 0 && !mapped) {
         m->act_count = (uint8_t)(m->act_count > ACT_DECLINE ? m->act_count - ACT_DECLINE : 0);
     }
     if (m->hold_count == 0 && m->act_count < scan->threshold && scan->wanted != 0) {
@@ -524,6 +533,8 @@ scan_object(struct scan *scan, struct vm_object *object, enum vm_page_queue queu
         vm_object_pip_wakeup(batch.object);
     }
     vm_mutex_unlock(&batch.object->lock);
+    if (queue == PQ_ACTIVE)
+        scan->unseen -= vm_min(scan->unseen, examined);
     vm_meter_add(&scan->sys->meter, v_pdpages, examined);
     return examined;
 }
@@ -574,18 +585,34 @@ scan_queue(struct scan *scan, enum vm_page_queue queue, uint64_t most)
     }
 }
 
-/* Let PQ_INACTIVE have its share, and what is still to be freed. */
-static void
-scan_active(struct scan *scan, uint64_t most)
+/* How many active pages to look at in this pass, with `needed` pages still to be freed. */
+static uint64_t
+active_looks(const struct scan *scan, uint64_t needed)
 {
-    uint64_t wanted = scan->sys->budget.inactive_target;
-    uint64_t length = queue_length(scan->sys, PQ_INACTIVE);
+    if (needed == 0) /* sampling has its price: in proportion to what was freed */
+        return vm_max(2 * scan->target, BATCH_HEADS);
+    if (scan->pass >= SCAN_PASSES - 2)
+        return UINT64_MAX;
+    return vm_max((scan->wanted * ACTIVE_LOOKS) << scan->pass, BATCH_HEADS);
+}
 
-    length -= vm_min(length, scan->stuck);
-    if (scan->freed < scan->target)
-        wanted += scan->target - scan->freed;
-    scan->wanted = wanted > length ? wanted - length : 0;
+/* Let PQ_INACTIVE have its share, by and by, and what is still to be freed. */
+static void
+scan_active(struct scan *scan)
+{
+    uint64_t needed = scan->freed < scan->target ? scan->target - scan->freed : 0;
+    uint64_t wanted = scan->sys->budget.inactive_target + needed;
+    uint64_t supply = queue_length(scan->sys, PQ_INACTIVE);
+    uint64_t active = queue_length(scan->sys, PQ_ACTIVE);
+    uint64_t most;
+
+    supply -= vm_min(supply, scan->stuck);
+    scan->wanted = wanted > supply ? wanted - supply : 0;
+    if (needed != 0 && scan->pass < SCAN_PASSES - 2)
+        scan->wanted = vm_min(scan->wanted, ACTIVE_WANTED * needed);
+    most = active_looks(scan, needed);
     scan_queue(scan, PQ_ACTIVE, most);
+    scan->hopeful += active - vm_min(active, most);
 }
 
 static void
@@ -598,10 +625,7 @@ scan_pass(struct scan *scan)
     scan->stuck = 0;
     scan_queue(scan, PQ_CACHE, UINT64_MAX);
     scan_queue(scan, PQ_INACTIVE, UINT64_MAX);
-    if (scan->freed < scan->target)
-        scan_active(scan, UINT64_MAX);
-    else /* sampling has its price: in proportion to what was freed */
-        scan_active(scan, vm_max(2 * scan->target, BATCH_HEADS));
+    scan_active(scan);
 }
 
 /* Tell when pages cannot be written any more; a scan that could write ends that. */
@@ -638,6 +662,7 @@ scan_threshold(const struct scan *scan)
 static void
 scan_run(struct scan *scan)
 {
+    scan->unseen = queue_length(scan->sys, PQ_ACTIVE);
     for (scan->pass = 0; scan->pass < SCAN_PASSES && scan->freed < scan->target; scan->pass++) {
         scan->threshold = scan->pass == 0 ? 1 : scan_threshold(scan);
         scan_pass(scan);

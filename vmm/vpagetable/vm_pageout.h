@@ -18,7 +18,10 @@
  * A scan begins with pass 0, which adds up act_count and gives an inactive page that is
  * mapped a second chance, and goes on until it freed enough: each pass deactivates pages
  * with a higher act_count, the last ones any.  Nobody sees which mapped page a guest touches; so a page is
- * unmapped, and the fault of its next touch sets VM_PAGE_REFERENCED.
+ * unmapped, and the fault of its next touch sets VM_PAGE_REFERENCED.  That has its price, so a scan
+ * looks at active pages in proportion to what it has to free, however large memory is, and goes on
+ * where the one before it ended: all are looked at equally often.  Only the last passes, when the
+ * others freed too little, look at all.
  *
  * What cannot leave: wired pages (on no queue), held and busy ones (passed over), and
  * dirty pages nobody would write: those of a private file object, and of zero-fill
