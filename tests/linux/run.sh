@@ -8,6 +8,7 @@
 #   gdb     gdb itself on a running kernel: gdb.sh
 #   matrix  each kernel to a shell and off again, as a table: matrix.sh; =KERNEL for one only
 #   faults  --exact-faults and without: faults.sh
+#   trace   a boot traced, its counts and its symbols: trace.sh
 #
 #   -d  where `make npt` put the lane (build/npt)
 #   -b  where everything is built (build)
@@ -56,6 +57,7 @@ pack() {
     rm -rf "$root"
     mkdir -p "$root/vkvm/linux"
     add_program "$build/vkvm" /vkvm/build
+    add_program "$build/vkvm-trace" /vkvm/build
     "$here/kernels.sh" "$build/linux"
     "$here/initramfs.sh" "$root/vkvm/linux/initramfs"
     cp "$build"/linux/*-6.* "$here"/*.sh "$root/vkvm/linux/"
