@@ -14,7 +14,8 @@
 
 #define MEMORY (1024ull << 20)
 #define SPAN (256ull << 20)
-#define PAGES 8192ull
+#define PAGES 2048ull
+#define RUNS 4u
 #define RECORDS 200000u
 
 #define TRACED 1
@@ -35,7 +36,7 @@ name_file(char *path, size_t size)
 
 /* Each page is far from the one before: no prefault helps. */
 static double
-measure_fault(const struct bench_row *row)
+measure_once(const struct bench_row *row)
 {
     struct bench_guest guest;
     char path[256];
@@ -53,6 +54,19 @@ measure_fault(const struct bench_row *row)
     us = bench_guest_us_per_page(&guest);
     unlink(path);
     return us;
+}
+
+/* The best of a few short runs: what else the machine does is in none of them, or in all. */
+static double
+measure_fault(const struct bench_row *row)
+{
+    double us, best = measure_once(row);
+
+    for (unsigned i = 1; i < RUNS; i++) {
+        us = measure_once(row);
+        best = us < best ? us : best;
+    }
+    return best;
 }
 
 /* A fault as the guest above makes it. */

@@ -9,6 +9,7 @@
 #   matrix  each kernel to a shell and off again, as a table: matrix.sh; =KERNEL for one only, =KERNEL,CPUS
 #           with that many vCPUs
 #   faults  --exact-faults and without: faults.sh
+#   trace   a boot traced, its counts and its symbols: trace.sh
 #
 #   -d  where `make npt` put the lane (build/npt)
 #   -b  where everything is built (build)
@@ -57,6 +58,7 @@ pack() {
     rm -rf "$root"
     mkdir -p "$root/vkvm/linux"
     add_program "$build/vkvm" /vkvm/build
+    add_program "$build/vkvm-trace" /vkvm/build
     "$here/kernels.sh" "$build/linux"
     "$here/initramfs.sh" "$root/vkvm/linux/initramfs" "$root/vkvm/linux/root.gz"
     cp "$build"/linux/*-6.* "$here"/*.sh "$root/vkvm/linux/"

@@ -137,6 +137,10 @@ Test(trace_canon, what_others_than_vcpus_did_is_a_set_with_counts)
                                                   "monitor write 0x4000 normal zero-fill 1\n"
                                                   "monitor write 0x5000 normal zero-fill 2\n"
                                                   "kernel unknown 0x4000 normal zero-fill 1\n");
+    records[2].fault.resolution = TRACE_SWAP_IN;
+    cr_expect(strstr(canon_of(records, 4, false), "monitor write 0x5000 normal swap-in 1\n") !=
+                  NULL,
+              "another outcome is another line");
 }
 
 Test(trace_canon, sets_leave_out_a_vcpus_order_too)

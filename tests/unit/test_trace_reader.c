@@ -222,6 +222,98 @@ Test(trace_reader, a_damaged_header_leaves_the_records)
     trace_reader_close(reader);
 }
 
+/* --- While it is written ---------------------------------------------------- */
+
+static void
+refresh(struct trace_reader *reader)
+{
+    cr_assert(trace_rig_write(rig, path, rig->size));
+    cr_assert_eq(trace_reader_refresh(reader), 0);
+}
+
+Test(trace_reader, what_has_come_since_is_found_in_the_last_chunk_and_in_new_ones)
+{
+    put_faults(0, 0, 2, 10);
+    struct trace_reader *reader = open_whole();
+    cr_assert_eq(read_in_order(reader), 10);
+    put_faults(1, 1, 2, 5);
+    refresh(reader);
+    cr_assert_eq(read_in_order(reader), 15);
+    trace_rig_chunk(rig, 1, 1);
+    put_faults(0, 20, 1, 5);
+    refresh(reader);
+    cr_assert_eq(read_in_order(reader), 20);
+    refresh(reader);
+    cr_assert_eq(read_in_order(reader), 20);
+    cr_assert_eq(coverage_of(reader).records, 20);
+    cr_assert_eq(coverage_of(reader).segments, 3);
+    cr_assert_not(coverage_of(reader).ended);
+    trace_rig_text(rig, "v_vm_faults=20\n");
+    refresh(reader);
+    cr_assert(coverage_of(reader).ended);
+    cr_assert_str_eq(trace_reader_last_words(reader), "v_vm_faults=20\n");
+    trace_reader_close(reader);
+}
+
+Test(trace_reader, chunks_in_turns_are_all_looked_at_again)
+{
+    trace_rig_init(rig, "x=y\n", 1);
+    put_faults(0, 0, 1, 10);
+    trace_rig_chunk(rig, 1, 1);
+    put_faults(0, 10, 1, 10);
+    struct trace_reader *reader = open_whole();
+    cr_assert_eq(read_in_order(reader), 20);
+    trace_rig_chunk(rig, 0, 2);
+    put_faults(0, 20, 1, 10);
+    refresh(reader);
+    cr_assert_eq(read_in_order(reader), 20);
+    trace_reader_close(reader);
+}
+
+Test(trace_reader, damage_is_counted_once_however_often_the_file_is_looked_at)
+{
+    put_faults(0, 0, 1, 10);
+    rig->bytes[TRACE_CHUNK + sizeof(struct trace_segment)] ^= 1;
+    trace_rig_chunk(rig, 1, 1);
+    put_faults(0, 10, 1, 10);
+    struct trace_reader *reader = open_whole();
+    cr_assert_eq(coverage_of(reader).damaged, 1);
+    for (unsigned i = 0; i < 3; i++)
+        refresh(reader);
+    cr_assert_eq(coverage_of(reader).damaged, 1);
+    cr_assert_eq(read_in_order(reader), 10);
+    trace_reader_close(reader);
+}
+
+Test(trace_reader, another_trace_in_the_same_file_is_told)
+{
+    put_faults(0, 0, 1, 10);
+    struct trace_reader *reader = open_whole();
+    cr_assert(trace_rig_write(rig, path, TRACE_CHUNK));
+    cr_assert_eq(trace_reader_refresh(reader), -ESTALE, "it is shorter");
+    trace_rig_init(rig, "another=1\n", 0);
+    put_faults(0, 0, 1, 20);
+    cr_assert(trace_rig_write(rig, path, rig->size));
+    cr_assert_eq(trace_reader_refresh(reader), -ESTALE, "it has another header");
+    trace_reader_close(reader);
+}
+
+Test(trace_reader, segments_written_before_a_moment_can_be_left_out)
+{
+    rig->written = 100;
+    put_faults(0, 0, 1, 10);
+    put_faults(1, 10, 1, 10);
+    rig->written = 200;
+    put_faults(0, 20, 1, 5);
+    struct trace_reader *reader = open_whole();
+    trace_reader_since(reader, 101);
+    cr_assert_eq(read_in_order(reader), 5);
+    cr_assert_eq(coverage_of(reader).records, 25, "what there is stays");
+    trace_reader_since(reader, 0);
+    cr_assert_eq(read_in_order(reader), 25);
+    trace_reader_close(reader);
+}
+
 Test(trace_reader, what_is_no_trace_is_refused)
 {
     put_faults(0, 0, 1, 10);

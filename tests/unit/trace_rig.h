@@ -24,7 +24,8 @@ struct trace_rig {
     size_t size; /* of the file */
     size_t at;   /* where the next segment goes */
     uint64_t chunk;
-    uint64_t total; /* told by the segments */
+    uint64_t total;   /* told by the segments */
+    uint64_t written; /* when */
     char path[64];
 };
 
@@ -70,6 +71,7 @@ trace_rig_put(struct trace_rig *rig, struct trace_segment *segment, const void *
     segment->magic = TRACE_SEGMENT_MAGIC;
     segment->chunk = rig->chunk;
     segment->total = rig->total;
+    segment->written = rig->written;
     segment->checksum = 0;
     segment->checksum = trace_rig_checksum(segment, sizeof(*segment), bytes, segment->size);
     memcpy(rig->bytes + rig->at, segment, sizeof(*segment));

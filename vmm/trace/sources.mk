@@ -6,4 +6,5 @@ TRACE_FILES := \
 # ... and what reads a trace: vkvm does without.
 TRACE_READER_FILES := \
 	trace_names.c \
-	trace_reader.c
+	trace_reader.c \
+	trace_text.c

@@ -9,6 +9,7 @@
  *     index_chunk              for each: segments with their checksums
  *       keep_newest              of a chunk that was used again
  *     make_lanes
+ *   trace_reader_refresh       the same for what has come since
  *   trace_reader_next
  *     lane_step                  decode, or load the lane's next segment
  */
@@ -21,6 +22,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define XXH_INLINE_ALL
@@ -60,41 +62,11 @@ struct trace_reader {
     struct lane **heap; /* owned: [0] has the lowest sequence */
     size_t nheap;
     bool started;
+    uint64_t indexed; /* where the index goes on: the chunk that was the last one */
+    uint64_t intact;  /* stretches of damage before that */
+    uint64_t since;   /* segments written before that are not read */
     struct trace_coverage coverage;
 };
-
-/* --- Texts ----------------------------------------------------------------- */
-
-ssize_t
-trace_text_find(const char *text, const char *key, const char **value)
-{
-    size_t length = strlen(key);
-
-    for (const char *line = text; *line != '\0'; line += *line == '\n') {
-        size_t size = strcspn(line, "\n");
-
-        if (size > length && strncmp(line, key, length) == 0 && line[length] == '=') {
-            *value = line + length + 1;
-            return (ssize_t)(size - length - 1);
-        }
-        line += size;
-    }
-    return -1;
-}
-
-bool
-trace_text_number(const char *text, const char *key, uint64_t *number)
-{
-    const char *value;
-    ssize_t size = trace_text_find(text, key, &value);
-    char *end;
-
-    if (size <= 0 || value[0] < '0' || value[0] > '9')
-        return false;
-    errno = 0;
-    *number = strtoull(value, &end, value[0] == '0' && value[1] == 'x' ? 16 : 10);
-    return errno == 0 && end == value + size;
-}
 
 /* --- The header ------------------------------------------------------------ */
 
@@ -333,8 +305,12 @@ index_file(struct trace_reader *reader)
     struct chunk *chunk = malloc(sizeof(*chunk));
     int error = chunk == NULL ? -ENOMEM : 0;
 
-    for (uint64_t at = TRACE_CHUNK; error == 0 && at < reader->size; at += TRACE_CHUNK) {
+    for (uint64_t at = reader->indexed; error == 0 && at < reader->size; at += TRACE_CHUNK) {
         chunk->offset = at;
+        if (reader->header.keep_last == 0) {
+            reader->indexed = at;
+            reader->intact = reader->coverage.damaged;
+        }
         error = read_chunk(reader, chunk);
         if (error == 0)
             error = index_chunk(reader, chunk);
@@ -433,6 +409,22 @@ make_lanes(struct trace_reader *reader)
     return reader->lanes == NULL || reader->heap == NULL ? -ENOMEM : 0;
 }
 
+/* All that the index is for, from reader->indexed on. */
+static int
+index_all(struct trace_reader *reader)
+{
+    int error = index_file(reader);
+
+    if (error == 0)
+        error = read_last_words(reader);
+    if (error != 0)
+        return error;
+    sum_up(reader);
+    if (reader->nplaces != 0)
+        qsort(reader->places, reader->nplaces, sizeof(reader->places[0]), compare_places);
+    return make_lanes(reader);
+}
+
 int
 trace_reader_open(const char *path, struct trace_reader **readerp, struct failure *failure)
 {
@@ -448,15 +440,8 @@ trace_reader_open(const char *path, struct trace_reader **readerp, struct failur
     }
     error = read_header(reader, path, failure);
     if (error == 0) {
-        error = index_file(reader);
-        if (error == 0)
-            error = read_last_words(reader);
-        if (error == 0) {
-            sum_up(reader);
-            if (reader->nplaces != 0)
-                qsort(reader->places, reader->nplaces, sizeof(reader->places[0]), compare_places);
-            error = make_lanes(reader);
-        }
+        reader->indexed = TRACE_CHUNK;
+        error = index_all(reader);
         if (error != 0)
             failure_set(failure, error, "cannot read " FAILURE_NAME ": %s", path, strerror(-error));
     }
@@ -468,13 +453,66 @@ trace_reader_open(const char *path, struct trace_reader **readerp, struct failur
     return 0;
 }
 
-void
-trace_reader_close(struct trace_reader *reader)
+static void
+free_lanes(struct trace_reader *reader)
 {
     for (size_t i = 0; reader->lanes != NULL && i < reader->nlanes; i++)
         free(reader->lanes[i].bytes);
     free(reader->lanes);
     free(reader->heap);
+    reader->lanes = NULL;
+    reader->heap = NULL;
+    reader->nlanes = reader->nheap = 0;
+}
+
+/* Forget what the chunks from reader->indexed on had: they are read again. */
+static void
+forget_newest(struct trace_reader *reader)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < reader->nplaces; i++) {
+        if (reader->places[i].offset < reader->indexed)
+            reader->places[kept++] = reader->places[i];
+    }
+    reader->nplaces = kept;
+    reader->coverage = (struct trace_coverage){ .first = reader->coverage.first,
+                                                .damaged = reader->intact,
+                                                .header_damaged = reader->coverage.header_damaged };
+}
+
+int
+trace_reader_refresh(struct trace_reader *reader)
+{
+    struct trace_header header;
+    struct stat status;
+
+    if (fstat(reader->fd, &status) != 0)
+        return -errno;
+    if ((uint64_t)status.st_size < reader->size ||
+        file_read_at(reader->fd, &header, sizeof(header), 0) != 0 ||
+        memcmp(&header, &reader->header, sizeof(header)) != 0)
+        return -ESTALE;
+    reader->size = (uint64_t)status.st_size;
+    free_lanes(reader);
+    free(reader->last_words);
+    reader->last_words = NULL;
+    forget_newest(reader);
+    trace_reader_rewind(reader);
+    return index_all(reader);
+}
+
+void
+trace_reader_since(struct trace_reader *reader, uint64_t written)
+{
+    reader->since = written;
+    trace_reader_rewind(reader);
+}
+
+void
+trace_reader_close(struct trace_reader *reader)
+{
+    free_lanes(reader);
     free(reader->places);
     free(reader->text);
     free(reader->last_words);
@@ -574,6 +612,9 @@ start(struct trace_reader *reader)
         struct lane *lane = &reader->lanes[i];
         uint32_t number = place->segment.lane;
 
+        while (place < reader->places + reader->nplaces && place->segment.lane == number &&
+               place->segment.written < reader->since)
+            place++;
         lane->next = place;
         while (place < reader->places + reader->nplaces && place->segment.lane == number)
             place++;

@@ -14,6 +14,7 @@
 #include "vmm/base/failure.h"
 #include "vmm/trace/trace_format.h"
 #include "vmm/trace/trace_record.h"
+#include "vmm/trace/trace_text.h"
 
 struct trace_reader; /* trace_reader.c */
 
@@ -43,6 +44,15 @@ int trace_reader_open(const char *path, struct trace_reader **readerp, struct fa
 void trace_reader_close(struct trace_reader *reader);
 
 /*
+ * The file is being written: look what has come since, and start over with the first record.
+ * Returns 0; -ESTALE: it is another trace by now, to be opened; -ENOMEM, -EIO: only close it.
+ */
+int trace_reader_refresh(struct trace_reader *reader) __attribute__((warn_unused_result));
+
+/* Leave out segments that were written before, CLOCK_MONOTONIC, ns; start over. */
+void trace_reader_since(struct trace_reader *reader, uint64_t written);
+
+/*
  * The next record, in the order of their sequence.
  * Returns 1 with *record; 0 at the end; -ENOMEM.
  */
@@ -57,14 +67,5 @@ void trace_reader_coverage(const struct trace_reader *reader, struct trace_cover
 /* The header's text and the last words: "key=value\n", "" if there are none. */
 const char *trace_reader_text(const struct trace_reader *reader);
 const char *trace_reader_last_words(const struct trace_reader *reader);
-
-/*
- * The value of `key` in such a text.  Control characters in it are its writer's.
- * Returns its size and *value, which ends with the line and not with a NUL; -1 if there is none.
- */
-ssize_t trace_text_find(const char *text, const char *key, const char **value);
-
-/* The same for a number, decimal or 0x.  Returns false if there is none. */
-bool trace_text_number(const char *text, const char *key, uint64_t *number);
 
 #endif

@@ -299,6 +299,40 @@ trace_input_open(struct trace_input *input, const struct tool_options *options, 
     return error != 0 ? open_status(error) : CLI_OK;
 }
 
+/* Symbols that were read stay; where the guest has them may be known only now. */
+static void
+refresh_symbols(struct trace_input *input, const struct tool_options *options)
+{
+    struct failure ignored;
+
+    if (input->symbols != NULL)
+        trace_symbols_move(input->symbols, symbol_offset(input, options));
+    else
+        (void)read_symbols(input, options, &ignored);
+}
+
+int
+trace_input_refresh(struct trace_input *input, const struct tool_options *options, uint64_t newest)
+{
+    struct trace_coverage coverage;
+    int error = trace_reader_refresh(input->reader);
+
+    if (error != 0)
+        return error;
+    trace_reader_coverage(input->reader, &coverage);
+    trace_reader_since(input->reader, coverage.last > newest ? coverage.last - newest : 0);
+    input->started = coverage.first;
+    input->all = coverage.records;
+    input->done = 0;
+    input->nregisters = 0;
+    free(input->registers);
+    input->registers = NULL;
+    error = read_registers(input);
+    if (error == 0)
+        refresh_symbols(input, options);
+    return error;
+}
+
 void
 trace_input_close(struct trace_input *input)
 {

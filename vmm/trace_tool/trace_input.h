@@ -49,6 +49,14 @@ struct trace_event {
 int trace_input_open(struct trace_input *input, const struct tool_options *options, unsigned index,
                      struct failure *failure) __attribute__((warn_unused_result));
 
+/*
+ * The file is being written: what has come since, and only what was written in the last `newest` ns of
+ * it.
+ * Returns 0; -ESTALE, -ENOMEM, -EIO as trace_reader_refresh: close it.
+ */
+int trace_input_refresh(struct trace_input *input, const struct tool_options *options,
+                        uint64_t newest) __attribute__((warn_unused_result));
+
 void trace_input_close(struct trace_input *input);
 
 /* The next record that is wanted.  Returns 1 with *event; 0 at the end; -ENOMEM. */

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * `vkvm trace top`: a trace that is being written, looked at once a second from another terminal.
- * Each time the file is opened again and its newest second summed up.
+ * Each time what has come since is looked for, and the newest second summed up.
  */
 #include "vmm/trace_tool/trace_heatmap.h"
 #include "vmm/trace_tool/trace_report.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define SECOND 1000000000u
@@ -69,60 +71,101 @@ print_map(FILE *to, struct trace_input *input, const struct tool_options *option
     return error;
 }
 
-/* The file as it is now.  Returns CLI_OK and whether its VM has ended; else with *failure filled. */
+/* What was written in the newest second, or, as that takes a moment, so much longer. */
+#define NEWEST (SECOND + SECOND / 2)
+
+/* The file as it is now; the filter's begin is the newest second's, unless it was given. */
 static int
-look(const struct tool_options *options, FILE *to, bool *ended, struct failure *failure)
+print_second(const struct tool_options *options, struct trace_input *input, FILE *to)
 {
     struct trace_sums *sums = malloc(sizeof(*sums));
     struct trace_coverage coverage;
-    struct trace_input input;
-    int error, status;
+    int error;
 
     if (sums == NULL)
-        return failure_set(failure, CLI_FAILED, "out of memory for a picture");
-    status = trace_input_open(&input, options, 0, failure);
-    if (status != CLI_OK) {
-        free(sums);
-        return status;
-    }
-    trace_reader_coverage(input.reader, &coverage);
-    *ended = coverage.ended;
-    if (coverage.last > coverage.first + SECOND && !input.filter.has_since) {
-        input.filter.has_since = true;
-        input.filter.since = coverage.last - coverage.first - SECOND;
+        return -ENOMEM;
+    trace_reader_coverage(input->reader, &coverage);
+    if (coverage.last > coverage.first + SECOND && !options->filter.has_since) {
+        input->filter.has_since = true;
+        input->filter.since = coverage.last - coverage.first - SECOND;
     }
     trace_sums_init(sums);
-    error = trace_sums_read(sums, &input);
+    error = trace_sums_read(sums, input);
     if (error == 0) {
-        print_rates(to, &input, sums);
-        print_dimension(to, &input, sums, TRACE_BY_OUTCOME);
-        print_dimension(to, &input, sums, TRACE_BY_SYMBOL);
-        error = print_map(to, &input, options);
+        print_rates(to, input, sums);
+        print_dimension(to, input, sums, TRACE_BY_OUTCOME);
+        print_dimension(to, input, sums, TRACE_BY_SYMBOL);
+        error = print_map(to, input, options);
     }
-    /* A segment that is being written is no damage. */
-    if (error != 0)
-        status = failure_set(failure, CLI_FAILED, "out of memory for a picture");
     trace_sums_fini(sums);
     free(sums);
-    trace_input_close(&input);
-    return status;
+    return error;
+}
+
+/* Another VM writes to the file now, or the same one again. */
+static int
+open_again(struct trace_input *input, const struct tool_options *options, struct failure *failure)
+{
+    trace_input_close(input);
+    return trace_input_open(input, options, 0, failure);
+}
+
+/* With --since all of it is read each time. */
+static int
+follow(struct trace_input *input, const struct tool_options *options, struct failure *failure)
+{
+    int error = trace_input_refresh(input, options,
+                                    options->filter.has_since ? UINT64_MAX : (uint64_t)NEWEST);
+
+    if (error == -ESTALE)
+        return open_again(input, options, failure);
+    if (error != 0)
+        return failure_set(failure, CLI_FAILED, "cannot read " FAILURE_NAME ": %s", input->path,
+                           strerror(-error));
+    return CLI_OK;
+}
+
+static bool
+has_ended(const struct trace_input *input)
+{
+    struct trace_coverage coverage;
+
+    trace_reader_coverage(input->reader, &coverage);
+    return coverage.ended;
 }
 
 /* Until the VM has ended, the rounds are over, or somebody presses the interrupt key. */
 static int
-run_top(const struct tool_options *options, FILE *to, struct failure *failure)
+show(struct trace_input *input, const struct tool_options *options, FILE *to,
+     struct failure *failure)
 {
-    bool ended = false;
-    int status = CLI_OK;
+    int status;
 
-    for (unsigned round = 1; status == CLI_OK; round++) {
+    for (unsigned round = 1;; round++) {
+        /* A segment that is being written is no damage. */
+        status = follow(input, options, failure);
+        if (status != CLI_OK)
+            return status;
         if (isatty(fileno(to)))
             fputs("\033[H\033[2J", to);
-        status = look(options, to, &ended, failure);
-        if (fflush(to) != 0 || ended || round == options->rounds)
-            break;
+        if (print_second(options, input, to) != 0)
+            return failure_set(failure, CLI_FAILED, "out of memory for a picture");
+        if (fflush(to) != 0 || has_ended(input) || round == options->rounds)
+            return CLI_OK;
         (void)poll(NULL, 0, 1000);
     }
+}
+
+static int
+run_top(const struct tool_options *options, FILE *to, struct failure *failure)
+{
+    struct trace_input input;
+    int status = trace_input_open(&input, options, 0, failure);
+
+    if (status != CLI_OK)
+        return status;
+    status = show(&input, options, to, failure);
+    trace_input_close(&input);
     return status;
 }
 
