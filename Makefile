@@ -26,6 +26,7 @@ LANE_TEST_SECONDS ?= 300
 LANE_GROUPS ?= unit cli kvm $(SUITE)
 LANE_SOAK ?=
 SOAK_STEPS ?=
+MUTANT_ARGS ?=
 UNIT_ARGS ?=
 BENCH_ARGS ?=
 LINT_STEPS ?=
@@ -339,7 +340,7 @@ deps:
 	@tests/deps.sh $(PACKAGES) $(OPTIONAL_PACKAGES) $(if $(findstring clang,$(CC)),clang)
 
 # These targets install what is missing before anything is compiled.
-INSTALLING := run run-linux test test-linux check-unit check-kvm check-cli check-suite test-npt run-npt \
+INSTALLING := run run-linux test test-linux test-mutants check-unit check-kvm check-cli check-suite test-npt run-npt \
 	npt bench soak kvm-unit-tests
 ifneq ($(filter $(INSTALLING),$(MAKECMDGOALS)),)
 $(O)/flags: | deps
@@ -429,6 +430,12 @@ test-npt: $(TEST_BINS)
 run-npt: $(RUN_FILES)
 	@$(call lane,$(RUN_FILES),$(LANE_RUN))
 
+# Faults on purpose, in a copy: which test notices?
+test-mutants: $(TEST_BINS)
+	@tests/mutants/run.sh -b $(O) $(MUTANT_ARGS)
+
+test-programs: $(TEST_BINS)
+
 soak: $(TEST_BINS)
 	@tests/soak.sh $(SOAK_STEPS)
 
@@ -481,6 +488,7 @@ help:
 #h make test-linux one boot by make run-linux, and what it must say
 #h make run-npt    the tiny guest kernel in the NPT lane
 #h make soak       what takes minutes: hammering, repetitions, the lane whole
+#h make test-mutants  an hour or two: faults made on purpose, and which tests notice (docs/mutants.md)
 #h make check-suite  what is quick of kvm-unit-tests, with KVM_UNIT_TESTS=DIRECTORY
 #h make kvm-unit-tests  all of it, here and in the lane, under vkvm and QEMU: the table of docs/kvm-unit-tests.md
 #h make bench      measure faults, walks and copies (docs/performance.md)
@@ -499,6 +507,7 @@ help:
 #h UNIT_ARGS       arguments of the unit tests, for example --filter='vpte/*'
 #h LINT_STEPS      which checks of tests/lint/run.sh (all)
 #h LANE_GROUPS     groups of tests that test-npt runs (unit cli kvm), see tests/run.sh
+#h MUTANT_ARGS     options of tests/mutants/run.sh
 #h SOAK_STEPS      which steps of tests/soak.sh (all)
 #h KVM_UNIT_TESTS  where kvm-unit-tests is built; `make test` then runs what is quick of it
 #h KUT_ENTRIES, KUT_SECONDS  which entries (all), and how long each may take (40)
@@ -508,6 +517,6 @@ help:
 #h LANE_ARGS       options of tests/npt/lane.sh, for example '-m 4096'
 
 .PHONY: all deps run run-linux test test-linux check-unit check-cli check-kvm check-suite \
-	kvm-unit-tests npt test-npt run-npt soak bench lint lint-deps format install clean help FORCE
+	kvm-unit-tests npt test-npt run-npt soak test-mutants test-programs bench lint lint-deps format install clean help FORCE
 
 -include $(shell find $(O)/obj -name '*.d' 2>/dev/null)
