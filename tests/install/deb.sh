@@ -10,6 +10,7 @@
 set -u
 
 directory=$1
+passed=0
 failed=0
 work=$(mktemp -d "${TMPDIR:-/tmp}/vkvm-deb.XXXXXX") || exit 1
 
@@ -33,6 +34,7 @@ check() {
     shift
     if "$@" >"$work/out" 2>&1; then
         echo "PASS $name"
+        passed=$((passed + 1))
     else
         echo "FAIL $name"
         sed 's/^/    | /' "$work/out"
@@ -76,4 +78,5 @@ check 'a guest is built with what is installed' builds
 check 'each file is there' sh -c "for f in $(files_of | tr '\n' ' '); do [ -e \"\$f\" ] || exit 1; done"
 check 'the packages can be purged' dpkg --purge vkvm vkvm-guest-dev
 check 'nothing of them is left' nothing_left
+echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -23,7 +23,9 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/vkvm-install.XXXXXX") || exit 1
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
+passed=0
 failed=0
+skipped=0
 
 # check NAME COMMAND...
 check() {
@@ -31,6 +33,7 @@ check() {
     shift
     if "$@" >"$work/out" 2>&1; then
         echo "PASS $name"
+        passed=$((passed + 1))
     else
         echo "FAIL $name"
         sed 's/^/    | /' "$work/out"
@@ -44,11 +47,10 @@ vkvm=$usr/bin/vkvm
 
 pages() {
     for verb in $("$vkvm" --help | sed -n '/^verbs:/,$s/^  \([a-z]*\) .*/\1/p'); do
-        [ -s "$usr/share/man/man1/vkvm-$verb.1" ] && grep -q '^\.Cm '"$verb" \
-            "$usr/share/man/man1/vkvm-$verb.1" || {
+        if ! grep -q "^\.Cm $verb" "$usr/share/man/man1/vkvm-$verb.1"; then
             echo "no page of $verb"
             return 1
-        }
+        fi
         if command -v mandoc >/dev/null; then
             mandoc -T lint -W error "$usr/share/man/man1/vkvm-$verb.1" || return 1
         fi
@@ -131,6 +133,7 @@ if command -v zsh >/dev/null; then
     check 'zsh takes the completion' completes_in_zsh
 else
     echo 'SKIP zsh takes the completion: no zsh here'
+    skipped=$((skipped + 1))
 fi
 write_guest
 check 'a guest is built in an empty directory by pkg-config' build_guest
@@ -138,5 +141,7 @@ if "$build/host_check" >/dev/null 2>&1; then
     check 'it runs' run_guest
 else
     echo 'SKIP it runs: this host cannot run guests'
+    skipped=$((skipped + 1))
 fi
+echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" -eq 0 ]
