@@ -26,6 +26,7 @@ LANE_TEST_SECONDS ?= 300
 LANE_GROUPS ?= unit cli kvm $(SUITE)
 LANE_SOAK ?=
 SOAK_STEPS ?=
+MUTANT_ARGS ?=
 UNIT_ARGS ?=
 BENCH_ARGS ?=
 LINT_STEPS ?=
@@ -110,7 +111,7 @@ TEST_FILES := docs/vkvm.1 $(wildcard tests/cli/*.sh) tests/kvm/pcs.sh tests/kvm/
 
 # What Debian 12 calls what is needed to build and test ...
 PACKAGES := gcc libc6-dev libelf-dev libfdt-dev libbsd-dev libxxhash-dev libzydis-dev \
-	libcriterion-dev acpica-tools device-tree-compiler gdb nbdkit
+	libcriterion-dev acpica-tools device-tree-compiler gdb nbdkit zsh
 # ... what is built in only where it is there, by pkg-config's names, and the packages with it ...
 OPTIONAL := liblz4 liblzma libzstd zlib
 # ... and only in vkvm-trace ...
@@ -339,7 +340,7 @@ deps:
 	@tests/deps.sh $(PACKAGES) $(OPTIONAL_PACKAGES) $(if $(findstring clang,$(CC)),clang)
 
 # These targets install what is missing before anything is compiled.
-INSTALLING := run run-linux test test-linux check-unit check-kvm check-cli check-suite test-npt run-npt \
+INSTALLING := run run-linux test test-linux test-mutants test-install check-unit check-kvm check-cli check-suite test-npt run-npt \
 	npt bench soak kvm-unit-tests
 ifneq ($(filter $(INSTALLING),$(MAKECMDGOALS)),)
 $(O)/flags: | deps
@@ -429,6 +430,12 @@ test-npt: $(TEST_BINS)
 run-npt: $(RUN_FILES)
 	@$(call lane,$(RUN_FILES),$(LANE_RUN))
 
+# Faults on purpose, in a copy: which test notices?
+test-mutants: $(TEST_BINS)
+	@tests/mutants/run.sh -b $(O) $(MUTANT_ARGS)
+
+test-programs: $(TEST_BINS)
+
 soak: $(TEST_BINS)
 	@tests/soak.sh $(SOAK_STEPS)
 
@@ -453,14 +460,71 @@ format:
 	@tests/deps.sh clang-format
 	find vmm guest tests tools -name '*.[ch]' -exec $(CLANG_FORMAT) -i {} +
 
-install: all
+# What people build guests with outside this tree: headers as they are included here, the library, and what
+# pkg-config says of them.
+GUEST_ARCHIVE := $(O)/guest/libvkvm-guest.a
+GUEST_HEADERS := $(wildcard guest/lib/*.h) guest/include/vkvm_abi.h
+$(GUEST_ARCHIVE): $(GUEST_LIB_OBJS)
+	$(call say,AR,$@)
+	@mkdir -p $(@D)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+# The one place of the version is vmm/cli/cli.h.
+VERSION = $(shell sed -n 's/^.define VKVM_VERSION "\(.*\)"/\1/p' vmm/cli/cli.h)
+
+$(O)/vkvm-guest.pc: guest/vkvm-guest.pc.in vmm/cli/cli.h $(O)/flags FORCE
+	$(Q)sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' -e 's|@CFLAGS@|$(GUEST_MACHINE)|' \
+		-e 's|@LDFLAGS@|$(GUEST_LDFLAGS)|' $< > $@
+
+# Completion and the verbs' pages are what the program and its page say.
+COMPLETIONS := $(O)/vkvm.bash $(O)/vkvm.zsh
+$(COMPLETIONS): $(O)/vkvm.%: tools/completion.sh $(VKVM) $(VKVM_TRACE)
+	$(call say,MAKE,$@)
+	$(Q)tools/completion.sh $* $(VKVM) > $@
+
+$(O)/man: docs/vkvm.1 tools/verb_page.awk $(VKVM)
+	$(call say,MAKE,$@)
+	$(Q)rm -rf $@ && mkdir -p $@ && cp docs/vkvm.1 $@/ && \
+	$(VKVM) --help | sed -n '/^verbs:/,$$s/^  \([a-z]*\)  *\(.*\)/\1 \2/p' | while read -r verb summary; do \
+		awk -v verb="$$verb" -v summary="$$summary" -f tools/verb_page.awk docs/vkvm.1 > $@/vkvm-$$verb.1 || exit 1; \
+	done
+
+INSTALL_DATA = $(INSTALL) -m 644
+install: install-program install-guest
+
+install-program: all $(COMPLETIONS) $(O)/man
 	$(INSTALL) -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/vkvm $(DESTDIR)$(PREFIX)/libexec/vkvm \
-		$(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/share/man/man1
+		$(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
+		$(DESTDIR)$(PREFIX)/share/zsh/vendor-completions
 	$(INSTALL) -m 755 $(VKVM) $(DESTDIR)$(PREFIX)/bin/vkvm
 	$(INSTALL) -m 755 $(VKVM_TRACE) $(DESTDIR)$(PREFIX)/libexec/vkvm/vkvm-trace
-	$(INSTALL) -m 644 $(GUEST_BINS) $(DESTDIR)$(PREFIX)/lib/vkvm
-	$(INSTALL) -m 644 guest/include/vkvm_abi.h $(DESTDIR)$(PREFIX)/include/vkvm_abi.h
-	$(INSTALL) -m 644 docs/vkvm.1 $(DESTDIR)$(PREFIX)/share/man/man1/vkvm.1
+	$(INSTALL_DATA) $(GUEST_BINS) $(DESTDIR)$(PREFIX)/lib/vkvm
+	$(INSTALL_DATA) $(O)/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
+	$(INSTALL_DATA) $(O)/vkvm.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/vkvm
+	$(INSTALL_DATA) $(O)/vkvm.zsh $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions/_vkvm
+
+install-guest: $(GUEST_ARCHIVE) $(O)/vkvm-guest.pc
+	$(INSTALL) -d $(DESTDIR)$(PREFIX)/lib/vkvm $(DESTDIR)$(PREFIX)/share/pkgconfig \
+		$(DESTDIR)$(PREFIX)/include/vkvm/guest/lib $(DESTDIR)$(PREFIX)/include/vkvm/guest/include
+	$(INSTALL_DATA) $(filter guest/lib/%,$(GUEST_HEADERS)) $(DESTDIR)$(PREFIX)/include/vkvm/guest/lib
+	$(INSTALL_DATA) guest/include/vkvm_abi.h $(DESTDIR)$(PREFIX)/include/vkvm/guest/include
+	$(INSTALL_DATA) $(GUEST_ARCHIVE) $(GUEST_LDS) $(DESTDIR)$(PREFIX)/lib/vkvm
+	$(INSTALL_DATA) $(O)/vkvm-guest.pc $(DESTDIR)$(PREFIX)/share/pkgconfig/vkvm-guest.pc
+
+# As a user has it: an empty directory, and what was installed.
+test-install: all $(HOST_CHECK) $(GUEST_ARCHIVE)
+	@tests/install/run.sh -b $(O)
+
+# Debian packages, in $(O)/deb.
+deb: deb-deps
+	@tools/deb.sh $(O)/deb $(VERSION)
+
+deb-deps:
+	@tests/deps.sh $(PACKAGES) $(OPTIONAL_PACKAGES) dpkg-dev debhelper lintian
+
+# They are installed here, used, and purged.
+test-deb: deb
+	@tests/install/deb.sh $(O)/deb
 
 clean:
 	rm -rf $(O)
@@ -481,12 +545,16 @@ help:
 #h make test-linux one boot by make run-linux, and what it must say
 #h make run-npt    the tiny guest kernel in the NPT lane
 #h make soak       what takes minutes: hammering, repetitions, the lane whole
+#h make test-mutants  an hour or two: faults made on purpose, and which tests notice (docs/mutants.md)
 #h make check-suite  what is quick of kvm-unit-tests, with KVM_UNIT_TESTS=DIRECTORY
 #h make kvm-unit-tests  all of it, here and in the lane, under vkvm and QEMU: the table of docs/kvm-unit-tests.md
 #h make bench      measure faults, walks and copies (docs/performance.md)
 #h make lint       check the sources
 #h make format     bring the sources into form
-#h make install    install vkvm, its guest images and its manual page
+#h make install    install vkvm, and what guests are built with
+#h make test-install  that, into an empty directory, and a guest built there
+#h make deb        Debian packages, in build/deb
+#h make test-deb   that, and install, use and purge them here
 #h make clean      remove build/
 #h
 #h O=build         where everything is built
@@ -499,6 +567,7 @@ help:
 #h UNIT_ARGS       arguments of the unit tests, for example --filter='vpte/*'
 #h LINT_STEPS      which checks of tests/lint/run.sh (all)
 #h LANE_GROUPS     groups of tests that test-npt runs (unit cli kvm), see tests/run.sh
+#h MUTANT_ARGS     options of tests/mutants/run.sh
 #h SOAK_STEPS      which steps of tests/soak.sh (all)
 #h KVM_UNIT_TESTS  where kvm-unit-tests is built; `make test` then runs what is quick of it
 #h KUT_ENTRIES, KUT_SECONDS  which entries (all), and how long each may take (40)
@@ -508,6 +577,6 @@ help:
 #h LANE_ARGS       options of tests/npt/lane.sh, for example '-m 4096'
 
 .PHONY: all deps run run-linux test test-linux check-unit check-cli check-kvm check-suite \
-	kvm-unit-tests npt test-npt run-npt soak bench lint lint-deps format install clean help FORCE
+	kvm-unit-tests npt test-npt run-npt soak test-mutants test-programs bench lint lint-deps format install install-program install-guest test-install deb deb-deps test-deb clean help FORCE
 
 -include $(shell find $(O)/obj -name '*.d' 2>/dev/null)

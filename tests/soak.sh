@@ -13,6 +13,8 @@
 #   repeat    twenty times what once failed now and then
 #   pcs       fifty PC guests in a row in the NPT lane
 #   npt       all groups and the long lines in the NPT lane
+#   deb       Debian packages, made, installed, used and purged here
+#   mutants   deliberate faults, and which tests notice
 #   linux     Debian's kernels in the NPT lane: gdb, the matrix, whose faults there are
 
 set -eu
@@ -58,11 +60,19 @@ step_npt() {
     make test-npt LANE_SOAK=yes
 }
 
+step_deb() {
+    make test-deb
+}
+
+step_mutants() {
+    make test-mutants
+}
+
 step_linux() {
     make npt && tests/linux/run.sh gdb matrix=cloud-6.1 matrix=generic-6.1 matrix=cloud-6.12 faults
 }
 
-[ $# -gt 0 ] || set -- hammer property kvm killed repeat pcs npt linux
+[ $# -gt 0 ] || set -- hammer property kvm killed repeat pcs npt deb mutants linux
 for step; do
     start=$(date +%s)
     echo "=== soak: $step"

@@ -49,11 +49,8 @@ static const char *const step_names[] = {
 };
 
 static const char *const wait_names[] = {
-    [VM_ERRAND_NONE] = "race",
-    [VM_ERRAND_WAIT] = "busy",
-    [VM_ERRAND_PAGE_IN] = "page-in",
-    [VM_ERRAND_MEMORY] = "memory",
-    [VM_ERRAND_DELAY] = "delay",
+    [VM_ERRAND_NONE] = "race",     [VM_ERRAND_WAIT] = "busy",   [VM_ERRAND_PAGE_IN] = "page-in",
+    [VM_ERRAND_MEMORY] = "memory", [VM_ERRAND_DELAY] = "delay",
 };
 
 static const char *
