@@ -6,6 +6,7 @@ GUEST_LIB_FILES := \
 	expect.c \
 	fdt.c \
 	pressure.c \
+	race.c \
 	ram.c \
 	region.c \
 	ring3.c \
