@@ -46,5 +46,12 @@ guest_main(void)
     expect_pages(source, 100);
     expect_pages(copy, 300);
     test_end();
+
+    test_begin("a write of the source does not show in the copy");
+    copy = region_copy(source, PAGES);
+    store_pages(source, 400);
+    expect_pages(copy, 100);
+    expect_pages(source, 400);
+    test_end();
     return test_summary();
 }

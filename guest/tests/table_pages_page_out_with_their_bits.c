@@ -42,6 +42,10 @@ guest_main(void)
     }
     EXPECT_COUNT(since, walks, >= PAGES);
     EXPECT_COUNT(since, page_in, >= 1);
+    pressure();
+    pressure();
+    for (uint64_t i = 0; i < PAGES; i++)
+        EXPECT(vpte_get(&window.table, APART * i) & VKVM_VPTE_A, "page %lu: A was lost", i);
     window_fini(&window);
     test_end();
     return test_summary();
