@@ -108,6 +108,10 @@
 #define VKVM_MAP_WRITE 0x2
 #define VKVM_MAP_EXECUTE 0x4
 #define VKVM_MAP_VPTE32 0x10 /* two levels of 32-bit entries instead of four of 64-bit */
+/* ... and one of these of REGION_MAP. */
+#define VKVM_MAP_GUARD 0x20 /* no memory: every access is refused */
+#define VKVM_MAP_STACK \
+    0x40 /* grows down from its last page as it is touched; the first is a guard */
 
 /* Virtual page table entry bits; see docs/guest-abi.md. */
 #define VKVM_VPTE_V 0x001
@@ -170,12 +174,16 @@ struct vkvm_statistics {
     uint64_t resident_pages; /* of all VMs on the host */
     uint64_t invals;
     uint64_t setmaps;
-    uint64_t pages_in;  /* pages read from swap or a file */
-    uint64_t pages_out; /* pages written there, of all VMs on the host */
-    uint64_t time_ns;   /* since the start, by the host's clock */
-    uint64_t delivered; /* exceptions; a fault that is reported again may have failed more often */
+    uint64_t pages_in;   /* pages read from swap or a file */
+    uint64_t pages_out;  /* pages written there, of all VMs on the host */
+    uint64_t time_ns;    /* since the start, by the host's clock */
+    uint64_t delivered;  /* exceptions; a fault that is reported again may have failed more often */
+    uint64_t zero_pages; /* pages made of zeros, those along with others included */
+    uint64_t walks_failed; /* walks that an entry ended */
+    uint64_t swap_lost;    /* pages that could not be read back from swap */
+    uint64_t begun;        /* faults and those under way, which count in no kind yet */
 };
-_Static_assert(sizeof(struct vkvm_statistics) == 160, "ABI size");
+_Static_assert(sizeof(struct vkvm_statistics) == 192, "ABI size");
 
 #endif
 #endif

@@ -3,8 +3,12 @@ GUEST_LIB_FILES := \
 	access.c \
 	console.c \
 	cpu.c \
+	expect.c \
 	fdt.c \
+	pressure.c \
+	race.c \
 	ram.c \
+	region.c \
 	ring3.c \
 	smp.c \
 	start.S \

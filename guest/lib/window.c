@@ -17,15 +17,22 @@ must(bool ok, const char *what)
 }
 
 void
-window_init(struct window *window, const struct vpte_format *format, uint64_t npages)
+window_init_at(struct window *window, const struct vpte_format *format, uint64_t start,
+               uint64_t npages)
 {
-    window->start = VKVM_WINDOW_BASE;
+    window->start = start;
     window->size = npages * PAGE_SIZE;
     must(vpte_table_init(&window->table, format), "vpte_table_init");
     must(doorbell_vmspace_create(WINDOW_VMSPACE) == 0, "VMSPACE_CREATE");
     must(doorbell_vmspace_map(WINDOW_VMSPACE, window->start, window->size, window->table.root,
                               format->map_flag | VKVM_MAP_READ | VKVM_MAP_WRITE) == 0,
          "VMSPACE_MAP");
+}
+
+void
+window_init(struct window *window, const struct vpte_format *format, uint64_t npages)
+{
+    window_init_at(window, format, VKVM_WINDOW_BASE, npages);
 }
 
 void
@@ -43,6 +50,15 @@ window_map_new(struct window *window, uint64_t pindex, uint64_t bits)
     must(frame != 0, "ram_alloc");
     must(vpte_map(&window->table, pindex, frame, bits), "vpte_map");
     return frame;
+}
+
+void
+window_init_mapped(struct window *window, const struct vpte_format *format, uint64_t npages)
+{
+    window_init(window, format, npages);
+    must(doorbell_advise(window->start, window->size, VKVM_ADVICE_RANDOM) == 0, "ADVISE");
+    for (uint64_t pindex = 0; pindex < npages; pindex++)
+        window_map_new(window, pindex, VPTE_RW);
 }
 
 void

@@ -23,6 +23,13 @@ struct window {
 /* Make the window (one at a time); it allows reads and writes.  A failure ends the test image. */
 void window_init(struct window *window, const struct vpte_format *format, uint64_t npages);
 
+/* The same at a GPA of the window region below its fourth GiB. */
+void window_init_at(struct window *window, const struct vpte_format *format, uint64_t start,
+                    uint64_t npages);
+
+/* As window_init, with RAM behind each page; without neighbours, so that every page faults by itself. */
+void window_init_mapped(struct window *window, const struct vpte_format *format, uint64_t npages);
+
 /* Unmap it, destroy the vmspace, free the table. */
 void window_fini(struct window *window);
 

@@ -6,8 +6,8 @@
  */
 #include "guest/lib/cpu.h"
 #include "guest/lib/doorbell.h"
+#include "guest/lib/expect.h"
 #include "guest/lib/fdt.h"
-#include "guest/lib/refused.h"
 #include "guest/lib/ring3.h"
 #include "guest/lib/test.h"
 #include "guest/lib/window.h"

@@ -3,8 +3,8 @@
  * Addresses that no map entry covers are refused, cleanly and every time.
  */
 #include "guest/lib/cpu.h"
+#include "guest/lib/expect.h"
 #include "guest/lib/fdt.h"
-#include "guest/lib/refused.h"
 #include "guest/lib/test.h"
 #include "guest/lib/window.h"
 

@@ -55,6 +55,8 @@ static const struct refused refused[] = {
     { call_unpack_vmspace_unmap, { 1, 0, PAGE } },
     { call_unpack_region_map, { 1, BASE, PAGE, VKVM_MAP_VPTE32 } },
     { call_unpack_region_map, { 1, END, PAGE, RW } },
+    { call_unpack_region_map, { 1, BASE, PAGE, RW | VKVM_MAP_STACK } },
+    { call_unpack_region_map, { 1, BASE, 2 * PAGE, RW | VKVM_MAP_STACK | VKVM_MAP_GUARD } },
     { call_unpack_wait, { 2, 0, 0 } },
     { call_unpack_wait, { 4, UINT64_C(1) << 32, 0 } },
     { call_unpack_wake, { 4, 0 } },
@@ -118,7 +120,14 @@ Test(call, arguments_of_vmspace_calls_arrive_in_the_fields_they_are_meant_for)
     cr_expect(is_range(&call.vmspace_unmap.range, BASE, PAGE) && call.vmspace_unmap.id == 8);
     cr_assert(zero(int, call_unpack_region_map((uint64_t[5]){ 7, BASE, PAGE, 7 }, &call)));
     cr_expect(is_range(&call.region_map.range, BASE, PAGE) && call.region_map.id == 7 &&
-              call.region_map.prot == VM_PROT_ALL);
+              call.region_map.prot == VM_PROT_ALL && !call.region_map.guard &&
+              !call.region_map.stack);
+    cr_assert(zero(
+        int, call_unpack_region_map((uint64_t[5]){ 7, BASE, PAGE, VKVM_MAP_GUARD }, &call)));
+    cr_expect(call.region_map.guard && call.region_map.prot == VM_PROT_NONE);
+    cr_assert(zero(int, call_unpack_region_map(
+                            (uint64_t[5]){ 7, BASE, 2 * PAGE, RW | VKVM_MAP_STACK }, &call)));
+    cr_expect(call.region_map.stack && is_range(&call.region_map.range, BASE, 2 * PAGE));
     cr_assert(zero(int, call_unpack_copy((uint64_t[5]){ 6, BASE, BASE + PAGE, PAGE }, &call)));
     cr_expect(is_range(&call.copy.from, BASE, PAGE) && is_range(&call.copy.to, BASE + PAGE, PAGE) &&
               call.copy.id == 6);

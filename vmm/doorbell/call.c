@@ -173,11 +173,17 @@ call_unpack_vmspace_unmap(const uint64_t *argument, union call *call)
 int
 call_unpack_region_map(const uint64_t *argument, union call *call)
 {
-    int error = take_permissions(argument[3], &call->region_map.prot);
+    uint64_t kind = argument[3] & (VKVM_MAP_GUARD | VKVM_MAP_STACK);
+    int error = take_permissions(argument[3] & ~kind, &call->region_map.prot);
 
     if (error != 0)
         return error;
     call->region_map.id = argument[0];
+    call->region_map.guard = kind == VKVM_MAP_GUARD;
+    call->region_map.stack = kind == VKVM_MAP_STACK;
+    if (kind == (VKVM_MAP_GUARD | VKVM_MAP_STACK) ||
+        (call->region_map.stack && argument[2] <= PAGE_SIZE))
+        return -EINVAL;
     return take_window_range(argument[1], argument[2], &call->region_map.range);
 }
 

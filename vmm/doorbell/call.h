@@ -65,8 +65,10 @@ struct call_vmspace_unmap {
 
 struct call_region_map {
     uint64_t id;
-    struct call_range range;
+    struct call_range range; /* two pages or more, if it is a stack */
     vm_prot_t prot;
+    bool guard; /* not both */
+    bool stack;
 };
 
 struct call_copy {

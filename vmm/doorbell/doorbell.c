@@ -137,6 +137,10 @@ fill_statistics(struct vm *vm, struct vkvm_statistics *s)
         .pages_out = vm_meter_get(&vm->host->sys.meter, v_pageout),
         .time_ns = clock_now_ns() - vm->started_ns,
         .delivered = vm_exceptions(vm),
+        .zero_pages = METER(v_zfod),
+        .walks_failed = METER(v_walk_failed),
+        .swap_lost = METER(v_swap_lost),
+        .begun = METER(v_begun),
     };
 #undef METER
 }

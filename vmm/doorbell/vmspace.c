@@ -436,22 +436,37 @@ insert_window(struct vmspaces *spaces, const void *argument)
     return insert(spaces, &args);
 }
 
-/* Zero-fill memory. */
+/* The last page of a range is mapped; the others are what it may grow into. */
+static void
+make_stack(struct vm_map_insert *args, uint64_t npages)
+{
+    args->start = gpa_from_u64(gpa_to_u64(args->end) - PAGE_SIZE);
+    args->offset = npages - 1;
+    args->growth = npages - 1;
+    args->eflags = MAP_ENTRY_GROWDOWN;
+}
+
+/* Zero-fill memory, or a guard, which has none. */
 static int
 insert_region(struct vmspaces *spaces, const void *argument)
 {
     const struct call_region_map *call = argument;
+    uint64_t npages = call_range_size(&call->range) >> PAGE_SHIFT;
     struct vm_map_insert args = {
         .start = call->range.start,
         .end = call->range.end,
         .maptype = VM_MAPTYPE_NORMAL,
         .protection = call->prot,
         .max_protection = VM_PROT_ALL,
+        .eflags = call->guard ? MAP_ENTRY_NOFAULT : 0,
     };
     int error;
 
-    error = vm_object_create_default(spaces->map->sys, call_range_size(&call->range) >> PAGE_SHIFT,
-                                     &args.object);
+    if (call->guard)
+        return insert(spaces, &args);
+    if (call->stack)
+        make_stack(&args, npages);
+    error = vm_object_create_default(spaces->map->sys, npages, &args.object);
     return error != 0 ? error : insert(spaces, &args);
 }
 

@@ -449,7 +449,6 @@ fault_count(const struct faultstate *fs, enum vm_result result)
         vm_meter_add(meter, v_lookups, 1);
         return;
     }
-    vm_meter_add(meter, v_vm_faults, 1);
     if (result == VM_HOST_FAILURE) {
         vm_meter_add(meter, v_kind_host, 1);
     } else if (result != VM_OK) {
@@ -459,6 +458,7 @@ fault_count(const struct faultstate *fs, enum vm_result result)
         if (fs->info->hardfault)
             vm_meter_add(meter, v_majflt, 1);
     }
+    vm_meter_add(meter, v_vm_faults, 1); /* last: who finds it equal to v_begun finds its kind */
 }
 
 void
@@ -475,6 +475,8 @@ vm_fault_init(struct faultstate *fs, struct vm_system *sys, struct vm_map_meter 
     fs->bytes = NULL;
     vm_errand_init(&fs->errand, sys, meter, stop);
     fs->errand.holding = (flags & VM_FAULT_HOLDER) != 0;
+    if ((flags & (VM_FAULT_QUIET | VM_FAULT_DEBUGGER)) == 0)
+        vm_meter_add(meter, v_begun, 1);
 }
 
 /* The fault came to this. */

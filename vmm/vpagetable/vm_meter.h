@@ -10,7 +10,9 @@
  *
  * Every vm_fault, vm_fault_page and vm_fault_object_page call counts once in v_vm_faults and,
  * when it ends, once in exactly one of the v_kind_* counters, so that
- * v_vm_faults == sum of v_kind_*.  With VM_FAULT_QUIET it counts in v_lookups instead, and
+ * v_vm_faults == sum of v_kind_*.  It may end after the access that it was for went on: before
+ * that it has counted in v_begun, so that who compares the two knows what is still to come.
+ * With VM_FAULT_QUIET it counts in v_lookups instead, and
  * with VM_FAULT_DEBUGGER in v_debugger.
  */
 #ifndef VM_METER_H
@@ -27,6 +29,7 @@
     X(v_kind_cow, "  ... page copied or moved on a write")                    \
     X(v_kind_failed, "  ... refused: the guest's to see")                     \
     X(v_kind_host, "  ... refused: the host failed")                          \
+    X(v_begun, "faults begun: the same when none is under way")               \
     X(v_intrans, "faults that waited for a busy page")                        \
     X(v_restarts, "faults started over after a sleep or a lost race")         \
     X(v_zfod, "pages zero-filled, prefaulted ones included")                  \
