@@ -3,7 +3,9 @@
 #
 # Run an image under vkvm: here, or in the NPT lane where this host cannot, with one line that says why.
 #
-#   tests/image/run.sh -b BUILD_DIRECTORY -d LANE_DIRECTORY [-l LANE_OPTIONS] IMAGE [ARGUMENT...]
+#   tests/image/run.sh -b BUILD_DIRECTORY -d LANE_DIRECTORY [-l LANE_OPTIONS] [-c COMMAND] IMAGE [ARGUMENT...]
+#
+# COMMAND is run afterwards in the same place, with $VKVM as the program.
 #
 # The arguments are options of `vkvm run`, and behind "--" the guest's.  Regular files that they
 # name, alone or as in `--initrd=FILE` and `file=FILE,ro`, are taken into the lane.  A terminal on
@@ -13,18 +15,19 @@
 set -eu
 
 usage() {
-    echo 'usage: run.sh -b BUILD_DIRECTORY -d LANE_DIRECTORY [-l LANE_OPTIONS] IMAGE [ARGUMENT...]' >&2
+    echo 'usage: run.sh -b BUILD_DIRECTORY -d LANE_DIRECTORY [-l LANE_OPTIONS] [-c COMMAND] IMAGE [ARGUMENT...]' >&2
     exit 2
 }
 
 [ -e /proc/self/fd/0 ] || exec </dev/null
 here=$(dirname "$0")
-build='' dir='' lane_options=''
-while getopts b:d:l: option; do
+build='' dir='' lane_options='' command=:
+while getopts b:d:l:c: option; do
     case $option in
     b) build=$OPTARG ;;
     d) dir=$OPTARG ;;
     l) lane_options=$OPTARG ;;
+    c) command=$OPTARG ;;
     *) usage ;;
     esac
 done
@@ -61,7 +64,10 @@ trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
 native() {
-    eval "\"\$build/vkvm\" run $options $(quote "$image") $words"
+    ended=0
+    eval "\"\$build/vkvm\" run $options $(quote "$image") $words" || ended=$?
+    VKVM=$build/vkvm sh -c "$command"
+    return "$ended"
 }
 
 # What only a second stage can run is refused before it begins, in a line with the reason.
@@ -112,7 +118,7 @@ take_parts() {
     done
 }
 
-"$here/../npt/prepare.sh" -d "$dir" -b "$build" "$build/vkvm" "$build/host_check" "$build/lane_hold"
+"$here/../npt/prepare.sh" -d "$dir" -b "$build" "$build/vkvm" "$build/vkvm-trace" "$build/host_check" "$build/lane_hold"
 mkdir "$work/root"
 mkdir -p "$work/root/files"
 take "$image"
@@ -132,5 +138,10 @@ fi
 status=0
 # shellcheck disable=SC2086 # a list of words
 "$here/../npt/lane.sh" -d "$dir" -a "$work/files.cpio" $lane_options -- \
-    sh -c "cp -r /files/. / && rm -r /files && exec setsid -c build/vkvm run $options $(quote "$image") $words <$input" || status=$?
+    sh -c "cp -r /files/. / && rm -r /files
+        setsid -c build/vkvm run $options $(quote "$image") $words <$input
+        status=\$?
+        export VKVM=build/vkvm
+        $command
+        exit \$status" || status=$?
 exit "$status"

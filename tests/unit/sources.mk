@@ -58,6 +58,7 @@ UNIT_FILES := \
 	test_unpack.c \
 	test_trace_reader.c \
 	test_trace_record.c \
+	test_trace_check.c \
 	test_trace_report.c \
 	test_trace_writer.c \
 	test_virtio_blk.c \

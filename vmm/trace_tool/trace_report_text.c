@@ -45,7 +45,7 @@ text_dimension(FILE *to, const struct trace_input *input, const struct trace_sum
     const struct trace_tally *tally = &sums->by[dimension];
     char title[32], text[32];
 
-    if (tally->count == 0 || (dimension == TRACE_BY_SYMBOL && input->nregisters == 0))
+    if (tally->count == 0 || (dimension == TRACE_BY_SYMBOL && !trace_input_has_registers(input)))
         return;
     snprintf(title, sizeof(title), "by %s", trace_dimension_name(dimension));
     text_columns(to, title);

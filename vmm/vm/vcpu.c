@@ -271,6 +271,7 @@ thread_main(void *argument)
     int error;
 
     vm->ops->begins(vm->context);
+    atomic_store(&vcpu->tid, gettid());
     fault_service_attach(vm->service, vcpu->index);
     if (arch_vcpu_init(&vcpu->arch, &vm->start, &failure) != 0)
         vm->ops->end(vm->context, VCPU_END_FAILED, failure.message);

@@ -99,6 +99,8 @@ fill_fault(const struct vm_fault_record *fault, enum trace_who who, struct trace
     to->result = info->result;
     to->entry_prot = info->entry_prot & VM_PROT_ALL;
     to->prefaulted = info->prefaulted;
+    to->below = info->below;
+    to->above = info->above;
     to->object = fault->object;
     to->pindex = fault->pindex;
     to->depth = fault->depth;
@@ -274,6 +276,10 @@ make_header(const struct vm *vm)
     if (vm->config.trace.image != NULL)
         print_name(to, "image=", vm->config.trace.image, strlen(vm->config.trace.image));
     fprintf(to, "exact=%d\n", vm->pc == NULL || pc_has_exact_faults(vm->pc));
+    if (vm->config.trace.kernel != NULL)
+        print_name(to, "kernel=", vm->config.trace.kernel, strlen(vm->config.trace.kernel));
+    else if (vm->config.trace.kernel_fd != 0)
+        fputs("kernel=recorded\n", to);
     print_host(to);
     print_machine(to, &vm->config.machine);
     print_files(to, &vm->config.machine);
@@ -305,6 +311,18 @@ print_numbers(FILE *to, const struct vm_report *report)
             report->run_ns);
 }
 
+static void
+print_kernel(FILE *to, const struct vm *vm)
+{
+    const struct vm_kernel_events *kernel = &vm->trace.kernel;
+
+    if (vm->config.trace.kernel_fd == 0)
+        return;
+    fprintf(to, "kernel_events=%" PRIu64 "\n", kernel->events);
+    if (kernel->whole)
+        fprintf(to, "kernel_lost=%" PRIu64 "\n", kernel->lost);
+}
+
 /* --- Life ------------------------------------------------------------------ */
 
 static void
@@ -329,6 +347,21 @@ fault_lanes(const struct vm *vm)
                                                                 : vm->config.machine.nvcpus;
 }
 
+/* The kernel's events have the last one. */
+static unsigned
+kernel_lane(const struct vm *vm)
+{
+    return vm->config.machine.nvcpus + fault_lanes(vm);
+}
+
+static int
+start_kernel_events(struct vm *vm, struct failure *failure)
+{
+    if (vm->config.trace.kernel_fd == 0)
+        return 0;
+    return vm_kernel_events_start(vm, trace_get_lane(vm->trace.writer, kernel_lane(vm)), failure);
+}
+
 int
 vm_trace_make(struct vm *vm, struct failure *failure)
 {
@@ -337,7 +370,7 @@ vm_trace_make(struct vm *vm, struct failure *failure)
         .path = wanted->path,
         .limit = wanted->limit,
         .keep_last = wanted->keep_last,
-        .nlanes = vm->config.machine.nvcpus + fault_lanes(vm),
+        .nlanes = kernel_lane(vm) + (wanted->kernel_fd != 0),
         .begins = confine_writer,
         .warn = warn,
         .context = vm,
@@ -359,7 +392,13 @@ vm_trace_make(struct vm *vm, struct failure *failure)
         (struct vm_fault_trace){ .begin = fault_begins, .end = fault_ends, .context = vm };
     for (unsigned i = 0; i < vm->config.machine.nvcpus; i++)
         vm->vcpus[i].origin.lane = trace_get_lane(vm->trace.writer, i);
-    return wanted->off ? 0 : vm_trace_switch(vm, true);
+    if (!wanted->off)
+        error = vm_trace_switch(vm, true);
+    if (error == 0)
+        error = start_kernel_events(vm, failure);
+    if (error != 0)
+        vm_trace_unmake(vm);
+    return error;
 }
 
 void
@@ -367,6 +406,7 @@ vm_trace_unmake(struct vm *vm)
 {
     if (vm->trace.writer == NULL)
         return;
+    vm_kernel_events_finish(vm);
     if (vm_trace_is_on(vm))
         hook(vm, false);
     trace_destroy(vm->trace.writer);
@@ -383,12 +423,14 @@ vm_trace_finish(struct vm *vm)
 
     if (vm->trace.writer == NULL)
         return;
+    vm_kernel_events_finish(vm);
     if (vm_trace_is_on(vm))
         hook(vm, false);
     vm_report_get(vm, &report);
     to = open_memstream(&text, &size);
     if (to != NULL) {
         print_numbers(to, &report);
+        print_kernel(to, vm);
         (void)fclose(to);
     }
     trace_finish(vm->trace.writer, text != NULL ? text : "");
