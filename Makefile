@@ -382,7 +382,7 @@ run: $(RUN_FILES)
 endif
 
 run-linux: $(RUN_FILES)
-	@tests/image/linux.sh -b $(O) -d $(NPT) -l '$(LANE_ARGS)' $(RUN_ARGS)
+	@tests/image/linux.sh -b $(O) -d $(NPT) -l '$(LANE_ARGS)' -- $(RUN_ARGS)
 
 # `make run-linux` as a newcomer types it, and what it must say.
 test-linux: $(RUN_FILES)

@@ -97,6 +97,23 @@ test_trace_kernel() {
     fi
 }
 
+# Of a PC's or a window's faults alike: each has registers of its own.
+test_trace_registers() {
+    timeout -k 5 200 "$vkvm" run --trace="$work/t" --trace-regs "$guests/vkernel.elf" -- only=fork \
+        </dev/null >"$work/out" 2>"$work/err"
+    status=$?
+    judge 'vkernel with registers' 0 out '^[0-9]+ passed, 0 failed'
+    run trace dump "$work/t"
+    grep -E '^[0-9]+ [0-9.]+ vcpu[0-9]+ fault ' "$work/out" >"$work/faults"
+    mv "$work/faults" "$work/out"
+    if [ -s "$work/out" ] && ! grep -v ' rip=0x' "$work/out" >"$work/err"; then
+        pass 'each fault of a vCPU has its registers'
+    else
+        : >"$work/out"
+        fail 'each fault of a vCPU has its registers' "$(wc -l <"$work/err") have not"
+    fi
+}
+
 test_trace_runs() {
     accepted 'hello with a trace' 0 '^hello' run --trace="$work/t" "$guests/hello.elf"
     accepted 'hello with a trace of the last faults' 0 '^hello' \
@@ -104,5 +121,6 @@ test_trace_runs() {
     test_trace_files
     test_trace_full
     test_trace_signal
+    test_trace_registers
     test_trace_kernel
 }

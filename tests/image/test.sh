@@ -80,7 +80,7 @@ says() {
 # shellcheck disable=SC2016 # the guest expands it
 COMMANDS='echo "the shell has $(grep -c ^processor /proc/cpuinfo) processor"' \
     run "$here/linux.sh" -b "$build" -d "$dir" -l "-t $lane_seconds" \
-    -c '$VKVM trace check /tmp/trace; $VKVM trace report /tmp/trace' --trace /tmp/trace --trace-kernel
+    -c '$VKVM trace check /tmp/trace; $VKVM trace report /tmp/trace' -- --trace /tmp/trace --trace-kernel
 check debians_kernel_boots_to_a_shell_and_switches_off booted
 check its_memory_came_from_vm_fault filled
 check the_record_and_the_kernels_own_events_agree agrees
