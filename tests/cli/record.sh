@@ -97,21 +97,27 @@ test_trace_kernel() {
     fi
 }
 
-# Of a PC's or a window's faults alike: each has registers of its own.
-test_trace_registers() {
-    timeout -k 5 200 "$vkvm" run --trace="$work/t" --trace-regs "$guests/vkernel.elf" -- only=fork \
-        </dev/null >"$work/out" 2>"$work/err"
+# located WHAT IMAGE ARGUMENT...: each fault of a vCPU has its registers.
+located() {
+    what=$1
+    shift
+    timeout -k 5 200 "$vkvm" run --trace="$work/t" --trace-regs "$@" </dev/null >"$work/out" 2>"$work/err"
     status=$?
-    judge 'vkernel with registers' 0 out '^[0-9]+ passed, 0 failed'
-    run trace dump "$work/t"
-    grep -E '^[0-9]+ [0-9.]+ vcpu[0-9]+ fault ' "$work/out" >"$work/faults"
-    mv "$work/faults" "$work/out"
-    if [ -s "$work/out" ] && ! grep -v ' rip=0x' "$work/out" >"$work/err"; then
-        pass 'each fault of a vCPU has its registers'
+    judge "$what with registers" 0 out '^[0-9]+ passed, 0 failed'
+    "$vkvm" trace dump "$work/t" 2>"$work/err" | grep -E '^[0-9]+ [0-9.]+ vcpu[0-9]+ fault ' >"$work/faults"
+    grep -v ' rip=0x' "$work/faults" >"$work/out"
+    if [ -s "$work/faults" ] && [ ! -s "$work/out" ]; then
+        pass "$what: each fault of a vCPU has its registers"
     else
-        : >"$work/out"
-        fail 'each fault of a vCPU has its registers' "$(wc -l <"$work/err") have not"
+        fail "$what: each fault of a vCPU has its registers" \
+            "$(wc -l <"$work/out") of $(wc -l <"$work/faults") have not"
     fi
+}
+
+# Messages; and accesses that KVM emulates or fails for.
+test_trace_registers() {
+    located 'vkernel' "$guests/vkernel.elf" -- only=fork
+    located 'refused_write' "$guests/tests/refused_write.elf"
 }
 
 test_trace_runs() {

@@ -41,6 +41,19 @@ vcpu_registers_answer(struct vcpu *vcpu, uint64_t record)
     vcpu_wake(vcpu);
 }
 
+bool
+vcpu_registers_here(struct vcpu *vcpu, gpa_t gpa, vm_prot_t access, struct arch_location *location)
+{
+    bool known;
+
+    if (vcpu->registers.here)
+        return false;
+    vcpu->registers.here = true;
+    known = arch_vcpu_locate(&vcpu->arch, vcpu->vm->map, gpa, access, location) == 0;
+    vcpu->registers.here = false;
+    return known;
+}
+
 static bool
 is_answered(struct vcpu *vcpu)
 {

@@ -36,6 +36,7 @@ struct vcpu_registers {
     _Atomic unsigned state;                  /* (a) enum vcpu_registers_state */
     gpa_t gpa;                               /* ask: of the newest fault */
     vm_prot_t access;                        /* ask */
+    bool here;                               /* own: vcpu_registers_here is at work */
     unsigned newest;                         /* ask: its place in `records` */
     unsigned count;                          /* ask, and who answers */
     uint64_t records[VCPU_REGISTERS_FAULTS]; /* who answers */
@@ -44,6 +45,13 @@ struct vcpu_registers {
 /* The vCPU's fault is about to be resolved; its record is this.  From a fault thread or a worker. */
 void vcpu_registers_ask(struct vcpu *vcpu, gpa_t gpa, vm_prot_t access);
 void vcpu_registers_answer(struct vcpu *vcpu, uint64_t record);
+
+/*
+ * The vCPU's own thread makes a fault for an instruction that left KVM_RUN already: read where it is.
+ * Returns whether it is known; not for a fault that this look itself makes.
+ */
+bool vcpu_registers_here(struct vcpu *vcpu, gpa_t gpa, vm_prot_t access,
+                         struct arch_location *location);
 
 /*
  * KVM_RUN returned: if somebody asked, read where the vCPU is and wait for the answer, or for the

@@ -113,6 +113,22 @@ fill_fault(const struct vm_fault_record *fault, enum trace_who who, struct trace
         to->resolution = resolution_of(fault);
 }
 
+/* With --trace-regs: the fault is of a vCPU's own thread, whose KVM_RUN has returned. */
+static void
+locate_here(struct vm *vm, const struct vm_fault_record *fault, uint64_t sequence)
+{
+    const struct vm_fault_origin *origin = fault->origin;
+    struct arch_location location;
+    struct vcpu *vcpu;
+
+    if (origin == NULL || origin->who != VM_FAULT_BY_VCPU ||
+        (origin->arrival != VM_FAULT_CAME_EFAULT && origin->arrival != VM_FAULT_CAME_MMIO))
+        return;
+    vcpu = &vm->vcpus[origin->number];
+    if (vcpu_registers_here(vcpu, fault->info->gpa, fault->info->access, &location))
+        vm_trace_located(vm, vcpu, &location, sequence);
+}
+
 static void
 fault_ends(void *context, const struct vm_fault_record *fault)
 {
@@ -131,6 +147,8 @@ fault_ends(void *context, const struct vm_fault_record *fault)
     trace_put(vm->trace.writer, fault->origin != NULL ? fault->origin->lane : NULL, &record);
     if (fault->origin != NULL && fault->origin->record != NULL)
         *fault->origin->record = record.sequence;
+    if (vm->config.trace.registers)
+        locate_here(vm, fault, record.sequence);
 }
 
 /* --- Page-out: the host's, told to all its VMs ------------------------------ */
