@@ -115,8 +115,8 @@ PACKAGES := gcc libc6-dev libelf-dev libfdt-dev libbsd-dev libxxhash-dev libzydi
 # ... what is built in only where it is there, by pkg-config's names, and the packages with it ...
 OPTIONAL := liblz4 liblzma libzstd zlib
 # ... and only in vkvm-trace ...
-TRACE_OPTIONAL := cairo
-OPTIONAL_PACKAGES := libcairo2-dev liblz4-dev liblzma-dev libzstd-dev zlib1g-dev libnbd-dev systemtap-sdt-dev \
+TRACE_OPTIONAL := cairo libtracefs
+OPTIONAL_PACKAGES := libcairo2-dev libtracefs-dev libtraceevent-dev liblz4-dev liblzma-dev libzstd-dev zlib1g-dev libnbd-dev systemtap-sdt-dev \
 	libseccomp-dev pkg-config
 # ... of these, what only a program of the build is linked with ...
 BUILD_OPTIONAL := libseccomp
@@ -368,7 +368,7 @@ define here_or_lane
 	fi
 endef
 
-RUN_FILES := $(VKVM) $(HOST_CHECK) $(LANE_HOLD) $(GUEST_BINS)
+RUN_FILES := $(VKVM) $(VKVM_TRACE) $(HOST_CHECK) $(LANE_HOLD) $(GUEST_BINS)
 LANE_RUN := build/vkvm run --stats build/guest/vkernel.elf
 LANE_TEST = env UNIT_ARGS='$(UNIT_ARGS)' VKVM_SOAK=$(LANE_SOAK) KVM_UNIT_TESTS=suite tests/run.sh \
 	-t $(LANE_TEST_SECONDS)
@@ -383,7 +383,7 @@ run: $(RUN_FILES)
 endif
 
 run-linux: $(RUN_FILES)
-	@tests/image/linux.sh -b $(O) -d $(NPT) -l '$(LANE_ARGS)' $(RUN_ARGS)
+	@tests/image/linux.sh -b $(O) -d $(NPT) -l '$(LANE_ARGS)' -- $(RUN_ARGS)
 
 # `make run-linux` as a newcomer types it, and what it must say.
 test-linux: $(RUN_FILES)

@@ -7,6 +7,7 @@ test_trace_usage() {
     refused 'a trace without a name' 2 'no name: give a file' run --trace= "$work/exit"
     refused 'a limit without a trace' 2 'no use without --trace' run --trace-limit=4M "$work/exit"
     refused 'a trace that is off, and none' 2 'no use without --trace' run --trace-off "$work/exit"
+    refused "the kernel's events, and no trace" 2 'no use without --trace' run --trace-kernel "$work/exit"
     refused 'a limit too small' 2 'give 1M to 1T' run --trace="$work/t" --trace-limit=4K "$work/exit"
     refused 'a limit that keeps the middle' 2 'give SIZE,first or SIZE,last' \
         run --trace="$work/t" --trace-limit=4M,mid "$work/exit"
@@ -97,6 +98,67 @@ test_trace_killed() {
     fi
 }
 
+# The kernel's own events: the record agrees with them, or a line says why there are none.
+test_trace_kernel() {
+    agree="vkernel's record and the kernel's own events agree"
+    run run --trace="$work/t" --trace-kernel "$guests/hello.elf"
+    if [ -s "$work/err" ]; then
+        if [ "$(wc -l <"$work/err")" -ne 1 ]; then
+            fail "without the kernel's events the run goes on" 'not exactly one line on standard error'
+        else
+            judge "without the kernel's events the run goes on" 0 err \
+                "^vkvm: the trace will be without the kernel's events: "
+        fi
+        why=$(sed 's/.*events: //' "$work/err")
+        run trace check "$work/t"
+        if grep -qF -e "no events of the kernel's: $why" "$work/err"; then
+            pass 'the trace says why it has no events of the kernel'
+        else
+            fail 'the trace says why it has no events of the kernel' "not: $why"
+        fi
+        skip "$agree" "$why"
+        return
+    fi
+    timeout -k 5 200 "$vkvm" run --trace="$work/t" --trace-kernel "$guests/vkernel.elf" -- only=fork \
+        </dev/null >"$work/out" 2>"$work/err"
+    status=$?
+    judge "vkernel with the kernel's events" 0 out '^[0-9]+ passed, 0 failed'
+    run trace check "$work/t"
+    sed 's/^/    | /' "$work/out"
+    judge "$agree" 0 out '^they agree$'
+    run trace report "$work/t"
+    judge "a report of vkernel's trace adds up" 0 out '^  adds up$'
+    left=$(find /sys/kernel/tracing/instances -maxdepth 1 -name 'vkvm-*')
+    if [ -n "$left" ]; then
+        fail 'no instance of tracefs is left behind' "$left"
+    else
+        pass 'no instance of tracefs is left behind'
+    fi
+}
+
+# located WHAT IMAGE ARGUMENT...: each fault of a vCPU has its registers.
+located() {
+    what=$1
+    shift
+    timeout -k 5 200 "$vkvm" run --trace="$work/t" --trace-regs "$@" </dev/null >"$work/out" 2>"$work/err"
+    status=$?
+    judge "$what with registers" 0 out '^[0-9]+ passed, 0 failed'
+    "$vkvm" trace dump "$work/t" 2>"$work/err" | grep -E '^[0-9]+ [0-9.]+ vcpu[0-9]+ fault ' >"$work/faults"
+    grep -v ' rip=0x' "$work/faults" >"$work/out"
+    if [ -s "$work/faults" ] && [ ! -s "$work/out" ]; then
+        pass "$what: each fault of a vCPU has its registers"
+    else
+        fail "$what: each fault of a vCPU has its registers" \
+            "$(wc -l <"$work/out") of $(wc -l <"$work/faults") have not"
+    fi
+}
+
+# Messages; and accesses that KVM emulates or fails for.
+test_trace_registers() {
+    located 'vkernel' "$guests/vkernel.elf" -- only=fork
+    located 'refused_write' "$guests/tests/refused_write.elf"
+}
+
 test_trace_runs() {
     accepted 'hello with a trace' 0 '^hello' run --trace="$work/t" "$guests/hello.elf"
     accepted 'hello with a trace of the last faults' 0 '^hello' \
@@ -105,4 +167,6 @@ test_trace_runs() {
     test_trace_full
     test_trace_signal
     test_trace_killed
+    test_trace_registers
+    test_trace_kernel
 }

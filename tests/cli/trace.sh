@@ -29,7 +29,7 @@ written() {
 
 test_trace_verb_usage() {
     accepted 'trace --help lists the verbs' 0 '^  heatmap ' trace --help
-    for verb in report dump heatmap diff wset canon top; do
+    for verb in report dump heatmap diff wset canon top check; do
         accepted "trace $verb --help" 0 "^usage: vkvm trace $verb" trace "$verb" --help
         refused "trace $verb without a file" 2 'no trace: give' trace "$verb"
     done
@@ -219,8 +219,18 @@ test_trace_pictures() {
         trace top --rounds=1 "$work/whole"
 }
 
+test_trace_check() {
+    refused 'check of a trace without the events of the kernel' 125 'no events of the kernel.*give --trace-kernel' \
+        trace check "$work/whole"
+    accepted 'check of a trace that the kernel agrees with' 0 '^they agree$' trace check "$work/kernel"
+    accepted 'the fault of an event has its rip' 0 'vcpu1 fault write 0x2000 .* kernel=write,walk rip=0x400010$' \
+        trace dump "$work/kernel"
+    run trace check "$work/unseen"
+    judge 'check of a trace with one fault less than the kernel saw' 1 out '^THEY DO NOT AGREE$'
+}
+
 test_trace() {
-    for variant in whole changed damaged cut; do
+    for variant in whole changed damaged cut kernel unseen; do
         "$build/tests/trace_file" "$work/$variant" "$variant" || return
     done
     test_trace_verb_usage
@@ -231,4 +241,5 @@ test_trace() {
     test_trace_viewers
     test_trace_canon
     test_trace_pictures
+    test_trace_check
 }

@@ -8,6 +8,8 @@
  *   changed    the same with one fault more
  *   damaged    a byte of its second segment is another one
  *   cut        its last bytes are missing
+ *   kernel     a few faults with the kernel's events of them, on which both agree
+ *   unseen     the same without one of the faults
  */
 #include "tests/unit/trace_rig.h"
 
@@ -76,16 +78,51 @@ put_others(void)
     trace_rig_records(&rig, 2, records, 3, 0);
 }
 
-int
-main(int argc, char **argv)
+static struct trace_record
+event_of(unsigned vcpu, uint64_t gpa, uint64_t us, uint64_t error_code)
 {
-    const char *variant = argc > 2 ? argv[2] : "whole";
+    return (struct trace_record){ .kind = TRACE_REGISTERS,
+                                  .time = TRACE_RIG_STARTED + us * 1000,
+                                  .who = TRACE_VCPU,
+                                  .number = vcpu,
+                                  .registers = { .fault = TRACE_NONE,
+                                                 .rip = 0x400000 + us,
+                                                 .linear = TRACE_NONE,
+                                                 .kernel_event = true,
+                                                 .error_code = error_code,
+                                                 .gpa = gpa } };
+}
+
+static void
+put_with_events(uint32_t faults)
+{
+    struct trace_record records[] = {
+        trace_rig_fault(0, 0, 0x1000, 10),
+        trace_rig_fault(0, 1, 0x2000, 20),
+        trace_rig_fault(0, 1, 0x3000, 30),
+    };
+    struct trace_record events[] = {
+        event_of(0, 0x1008, 5, TRACE_PFERR_WRITE),
+        event_of(1, 0x2010, 16, TRACE_PFERR_WRITE | TRACE_PFERR_GUEST_PAGE),
+        event_of(1, 0x3018, 25, TRACE_PFERR_WRITE),
+        event_of(1, 0x3010, 40, TRACE_PFERR_WRITE),
+    };
+
+    for (uint32_t i = 0; i < faults; i++)
+        records[i].sequence = i;
+    for (uint32_t i = 0; i < 4; i++)
+        events[i].sequence = faults + i;
+    trace_rig_records(&rig, 0, records, faults, 0);
+    trace_rig_records(&rig, 1, events, 4, 0);
+    trace_rig_text(&rig, "kernel_events=4\nkernel_lost=0\n");
+}
+
+static void
+put_without_events(const char *variant)
+{
     struct trace_record more = trace_rig_fault(9, 1, 0x7000, 130);
     size_t second;
 
-    if (argc < 2)
-        return 2;
-    trace_rig_init(&rig, "program=vkvm\nvcpus=2\nram=0x0+0x100000\n", 0);
     put_first();
     second = rig.at;
     put_second();
@@ -99,5 +136,21 @@ main(int argc, char **argv)
         rig.bytes[second + sizeof(struct trace_segment)] ^= 0x10;
     if (strcmp(variant, "cut") == 0)
         rig.size -= 9;
+}
+
+int
+main(int argc, char **argv)
+{
+    const char *variant = argc > 2 ? argv[2] : "whole";
+
+    if (argc < 2)
+        return 2;
+    trace_rig_init(&rig, "program=vkvm\nvcpus=2\nram=0x0+0x100000\nlstar=0xffffffff81000040\n", 0);
+    if (strcmp(variant, "kernel") == 0)
+        put_with_events(3);
+    else if (strcmp(variant, "unseen") == 0)
+        put_with_events(2);
+    else
+        put_without_events(variant);
     return trace_rig_write(&rig, argv[1], rig.size) ? 0 : 1;
 }

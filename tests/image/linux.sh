@@ -3,7 +3,9 @@
 #
 # Boot Debian's kernel to a shell under vkvm, here or in the NPT lane, and end with the fault report.
 #
-#   tests/image/linux.sh -b BUILD_DIRECTORY -d LANE_DIRECTORY [-l LANE_OPTIONS] [VKVM_OPTION...]
+#   tests/image/linux.sh -b BUILD_DIRECTORY -d LANE_DIRECTORY [-l LANE_OPTIONS] [-c COMMAND] [VKVM_OPTION...]
+#
+# COMMAND as in run.sh.
 #
 # With a terminal on standard input the shell is yours.  Otherwise it runs COMMANDS from the
 # environment, or what standard input says, or a few of its own, and the machine is switched off.
@@ -37,6 +39,6 @@ fi
 (cd "$root" && find . | cpio -o -H newc -R 0:0 --quiet) >"$build/image/initramfs"
 
 echo "vkvm: booting $(sed -n 's/^Package: //p' "$dir/kernel/version")" >&2
-exec "$here/run.sh" -b "$build" -d "$dir" -l "$lane_options" "$dir/kernel/vmlinuz" \
+exec "$here/run.sh" -b "$build" -d "$dir" -l "$lane_options" -c "$command" "$dir/kernel/vmlinuz" \
     --memory 256M --initrd "$build/image/initramfs" --append 'console=ttyS0 quiet panic=-1' \
     --stats "$@"

@@ -3,7 +3,9 @@
 #
 # Run an image under vkvm: here, or in the NPT lane where this host cannot, with one line that says why.
 #
-#   tests/image/run.sh -b BUILD_DIRECTORY -d LANE_DIRECTORY [-l LANE_OPTIONS] IMAGE [ARGUMENT...]
+#   tests/image/run.sh -b BUILD_DIRECTORY -d LANE_DIRECTORY [-l LANE_OPTIONS] [-c COMMAND] IMAGE [ARGUMENT...]
+#
+# COMMAND is run afterwards in the same place, with $VKVM as the program.
 #
 # The arguments are options of `vkvm run`, and behind "--" the guest's.  Regular files that they
 # name, alone or as in `--initrd=FILE` and `file=FILE,ro`, are taken into the lane.  A terminal on
@@ -89,9 +91,11 @@ native_if_possible() {
 if ! why=$("$build/host_check"); then
     echo "vkvm: ${why:-this host cannot run guests}; using the NPT lane instead" >&2
 elif grep -qE '^flags.* (vmx|svm)( |$)' /proc/cpuinfo; then
-    rm -rf "$work"
-    eval "exec $native 3<&-"
+    eval "run $native"
+    VKVM=$build/vkvm sh -c "$command"
+    exit "$status"
 elif eval "native_if_possible $native"; then
+    VKVM=$build/vkvm sh -c "$command"
     exit "$status"
 else
     echo 'vkvm: using the NPT lane instead' >&2
@@ -119,7 +123,7 @@ take_parts() {
     done
 }
 
-run "$here/../npt/prepare.sh" -d "$dir" -b "$build" "$build/vkvm" "$build/host_check" "$build/lane_hold"
+run "$here/../npt/prepare.sh" -d "$dir" -b "$build" "$build/vkvm" "$build/vkvm-trace" "$build/host_check" "$build/lane_hold"
 [ "$status" -eq 0 ] || exit "$status"
 mkdir "$work/root"
 mkdir -p "$work/root/files"
@@ -139,5 +143,10 @@ fi
 
 # shellcheck disable=SC2086 # a list of words
 run "$here/../npt/lane.sh" -d "$dir" -a "$work/files.cpio" $lane_options -- \
-    sh -c "cp -r /files/. / && rm -r /files && exec setsid -c build/vkvm run $options $(quote "$image") $words <$input"
+    sh -c "cp -r /files/. / && rm -r /files
+        setsid -c build/vkvm run $options $(quote "$image") $words <$input
+        status=\$?
+        export VKVM=build/vkvm
+        $command
+        exit \$status"
 exit "$status"

@@ -53,6 +53,15 @@ filled() {
         grep -q 'messages by kind: .*: adds up' "$output"
 }
 
+agrees() {
+    sed -n '/^vkvm trace check/,/agree$/p' "$output" >&2
+    grep -qx 'they agree' "$output"
+}
+
+adds_up() {
+    grep -q '^  all of [0-9]* records$' "$output" && grep -qx '  adds up' "$output"
+}
+
 # says STATUS TEXT: the last line but make's.
 says() {
     [ "$status" -eq "$1" ] && tail -n 1 "$output" | grep -q "$2"
@@ -60,9 +69,12 @@ says() {
 
 # shellcheck disable=SC2016 # the guest expands it
 COMMANDS='echo "the shell has $(grep -c ^processor /proc/cpuinfo) processor"' \
-    run "$here/linux.sh" -b "$build" -d "$dir" -l "-t $lane_seconds"
+    run "$here/linux.sh" -b "$build" -d "$dir" -l "-t $lane_seconds" \
+    -c '$VKVM trace check /tmp/trace; $VKVM trace report /tmp/trace' -- --trace /tmp/trace --trace-kernel
 check debians_kernel_boots_to_a_shell_and_switches_off booted
 check its_memory_came_from_vm_fault filled
+check the_record_and_the_kernels_own_events_agree agrees
+check report_and_stats_count_the_same adds_up
 
 # Where a signal waited for the lane's end, that would be the end of its time, with status 124.
 COMMANDS='sleep 1000' "$here/linux.sh" -b "$build" -d "$dir" -l "-t $lane_seconds" </dev/null >"$output" 2>&1 &

@@ -60,6 +60,7 @@ UNIT_FILES := \
 	test_trace_grid.c \
 	test_trace_reader.c \
 	test_trace_record.c \
+	test_trace_check.c \
 	test_trace_report.c \
 	test_trace_symbols.c \
 	test_trace_tracks.c \

@@ -54,7 +54,11 @@ make_fault(struct dice *dice, struct trace_fault *fault)
     fault->result = below(dice, VM_RESULT_COUNT);
     fault->entry_prot = below(dice, 8);
     fault->resolution = below(dice, TRACE_RESOLUTION_COUNT);
-    fault->prefaulted = any_unsigned(dice);
+    fault->prefaulted = below(dice, 2) ? any_unsigned(dice) : 0;
+    if (fault->prefaulted != 0) {
+        fault->below = any_unsigned(dice);
+        fault->above = any_unsigned(dice);
+    }
     for (unsigned i = 0; i < VM_ERRAND_KINDS; i++)
         fault->waited[i] = below(dice, 2) ? any_unsigned(dice) : 0;
     if (fault->step >= FAULT_STEP_WALK)
@@ -92,6 +96,8 @@ make_others(struct dice *dice, struct trace_record *record)
                                                       .cpl = below(dice, 4),
                                                       .error_code = any(dice),
                                                       .kernel_event = below(dice, 2) };
+        if (record->registers.kernel_event)
+            record->registers.gpa = any(dice);
         break;
     case TRACE_PAGEOUT:
         record->pageout = (struct trace_pageout){ .object = any(dice),
@@ -167,6 +173,8 @@ expect_same_fault(const struct trace_fault *a, const struct trace_fault *b)
     SAME(entry_prot);
     SAME(resolution);
     SAME(prefaulted);
+    SAME(below);
+    SAME(above);
     SAME(nvptes);
     SAME(vptes);
     SAME(object);
@@ -187,6 +195,7 @@ expect_same_registers(const struct trace_registers *a, const struct trace_regist
     SAME(cpl);
     SAME(error_code);
     SAME(kernel_event);
+    SAME(gpa);
 }
 
 static void

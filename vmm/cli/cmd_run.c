@@ -12,6 +12,7 @@
 #include "vmm/boot/image.h"
 #include "vmm/boot/pc_start.h"
 #include "vmm/cli/dtb.h"
+#include "vmm/cli/kernel_reader.h"
 #include "vmm/cli/monitor.h"
 #include "vmm/cli/options.h"
 #include "vmm/cli/report.h"
@@ -37,11 +38,12 @@ struct run {
     struct gdb *gdb;    /* owned; NULL = no debugger can attach */
     struct pc_start pc; /* of an image that wants one */
     struct arch_start start;
-    FILE *json;           /* owned unless it is stderr; NULL = not wanted */
-    struct vm_host *host; /* owned; NULL = none yet */
-    struct vm *vm;        /* owned; NULL = none yet */
-    bool started;         /* the VM ran: outcome is its own and report is filled */
-    bool told;            /* ... and its message is out */
+    struct kernel_reader kernel; /* of the kernel's events, for a trace */
+    FILE *json;                  /* owned unless it is stderr; NULL = not wanted */
+    struct vm_host *host;        /* owned; NULL = none yet */
+    struct vm *vm;               /* owned; NULL = none yet */
+    bool started;                /* the VM ran: outcome is its own and report is filled */
+    bool told;                   /* ... and its message is out */
     struct vm_outcome outcome;
     struct vm_report report;
     struct failure failure;
@@ -240,6 +242,26 @@ open_gdb(struct run *run)
     return CLI_OK;
 }
 
+/* A trace without the kernel's events is one all the same. */
+static int
+start_kernel_reader(struct run *run)
+{
+    struct vm_trace_config *trace = &run->options.config.trace;
+    char message[TRACE_KERNEL_LINE_MAX + 64];
+
+    if (!run->options.trace_kernel)
+        return CLI_OK;
+    kernel_reader_start(&run->kernel);
+    trace->kernel_fd = run->kernel.fd;
+    if (run->kernel.fd != 0)
+        return CLI_OK;
+    trace->kernel = run->kernel.why;
+    snprintf(message, sizeof(message), "the trace will be without the kernel's events: %s",
+             run->kernel.why);
+    cli_complain(message);
+    return CLI_OK;
+}
+
 static void
 tell_end(struct run *run, const struct vm_outcome *outcome)
 {
@@ -350,8 +372,9 @@ static int
 run_steps(struct run *run)
 {
     static int (*const steps[])(struct run *) = {
-        read_dtb, check_files, open_json,  open_image, make_start, dump_dtb,
-        open_gdb, create_host, check_host, create_vm,  load_vm,    start_vm,
+        read_dtb, check_files,         open_json,   open_image, make_start, dump_dtb,
+        open_gdb, start_kernel_reader, create_host, check_host, create_vm,  load_vm,
+        start_vm,
     };
     int status = CLI_OK;
 
@@ -445,6 +468,7 @@ run_image(int argc, char **argv)
         vm_destroy(run.vm);
     if (run.host != NULL)
         vm_host_destroy(run.host);
+    kernel_reader_stop(&run.kernel);
     gdb_close(run.gdb);
     vm_fdt_fini(&run.fdt);
     dtb_fini(&run.dtb);

@@ -10,13 +10,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#define PROGRAM "vkvm-trace"
-
-static const char *const places[] = { "/" PROGRAM, "/../libexec/vkvm/" PROGRAM };
+static const char *const places[] = { "/" CMD_TRACE_PROGRAM,
+                                      "/../libexec/vkvm/" CMD_TRACE_PROGRAM };
 
 /* Does not return if it could run the program.  Returns an errno. */
 static int
-run_beside(const char *place, char **argv)
+run_beside(const char *place, char *const *argv)
 {
     char path[PATH_MAX + 64];
     ssize_t length = readlink("/proc/self/exe", path, PATH_MAX);
@@ -33,17 +32,26 @@ run_beside(const char *place, char **argv)
     return errno;
 }
 
+int
+cmd_trace_exec(char *const *argv)
+{
+    int error = ENOENT;
+
+    for (size_t i = 0; error == ENOENT && i < sizeof(places) / sizeof(places[0]); i++)
+        error = run_beside(places[i], argv);
+    return error;
+}
+
 static int
 run_trace(int argc, char **argv)
 {
     struct failure failure = { .message = "" };
-    int error = ENOENT;
+    int error;
 
     (void)argc;
     fflush(stdout);
-    for (size_t i = 0; error == ENOENT && i < sizeof(places) / sizeof(places[0]); i++)
-        error = run_beside(places[i], argv);
-    failure_set(&failure, CLI_FAILED, "cannot run " PROGRAM ": %s",
+    error = cmd_trace_exec(argv);
+    failure_set(&failure, CLI_FAILED, "cannot run " CMD_TRACE_PROGRAM ": %s",
                 error == ENOENT ? "it is neither beside vkvm nor in ../libexec/vkvm: install it"
                                 : strerror(error));
     cli_complain(failure.message);

@@ -352,6 +352,15 @@ set_trace_regs(struct run_options *options, const char *value, struct failure *f
 }
 
 static int
+set_trace_kernel(struct run_options *options, const char *value, struct failure *failure)
+{
+    (void)value;
+    (void)failure;
+    options->trace_kernel = true;
+    return CLI_OK;
+}
+
+static int
 set_trace_off(struct run_options *options, const char *value, struct failure *failure)
 {
     (void)value;
@@ -458,6 +467,8 @@ static const struct {
       "most bytes of that file, 1M or more, and which records it keeps (default first)" },
     { "trace-regs", no_argument, "", set_trace_regs,
       "with --trace: record RIP, CPL, CR3 and the linear address of each vCPU's faults" },
+    { "trace-kernel", no_argument, "", set_trace_kernel,
+      "with --trace: record the kernel's own events of these faults too (as root)" },
     { "trace-off", no_argument, "", set_trace_off,
       "with --trace: recording begins with the first SIGUSR1" },
     { "inject", required_argument, "gpa=A-B[,access=rwx][,nth=N[+]],do=eio|delay:T|deny",
@@ -548,10 +559,10 @@ options_parse_run(int argc, char **argv, struct run_options *options, struct fai
                            "--gdb-wait waits for ever without --gdb: say where gdb attaches");
     if (options->config.trace.path == NULL &&
         (options->config.trace.limit != 0 || options->config.trace.off ||
-         options->config.trace.registers))
+         options->config.trace.registers || options->trace_kernel))
         return failure_set(failure, CLI_USAGE,
-                           "--trace-limit, --trace-off and --trace-regs are of no use without "
-                           "--trace: say which file");
+                           "--trace-limit, --trace-off, --trace-regs and --trace-kernel are of no "
+                           "use without --trace: say which file");
     if (options->dump_dtb != NULL && (options->json || options->stats || options->gdb != NULL ||
                                       options->config.inject.nrules != 0))
         return failure_set(

@@ -38,6 +38,7 @@ struct run_options {
     const char *gdb;         /* where a debugger can attach; NULL = nowhere */
     bool gdb_wait;
     bool stats;
+    bool trace_kernel; /* record the kernel's events too */
     bool json;
     const char *json_file; /* NULL = standard error */
     bool help;             /* only help is wanted: image may be NULL */

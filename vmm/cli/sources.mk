@@ -18,4 +18,5 @@ CLI_FILES := \
 # ... and the verbs that need KVM: the unit tests leave them out.
 CLI_KVM_FILES := \
 	cmd_run.c \
+	kernel_reader.c \
 	monitor.c

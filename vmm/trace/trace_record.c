@@ -195,6 +195,10 @@ put_fault(struct writer *w, const struct trace_fault *fault)
         put(w, fault->slot);
         put_signed(w, (int64_t)(fault->source - fault->slot));
     }
+    if (fault->prefaulted != 0) {
+        put(w, fault->below);
+        put(w, fault->above);
+    }
 }
 
 static void
@@ -234,6 +238,10 @@ get_fault(struct reader *r, struct trace_fault *fault)
         fault->slot = get(r);
         fault->source = fault->slot + (uint64_t)get_signed(r);
     }
+    if (fault->prefaulted != 0) {
+        fault->below = get_unsigned(r);
+        fault->above = get_unsigned(r);
+    }
 }
 
 /* --- The other kinds ------------------------------------------------------- */
@@ -265,6 +273,8 @@ put_registers(struct writer *w, const struct trace_registers *registers)
     put(w, registers->linear + 1); /* TRACE_NONE is the shortest */
     put(w, registers->cpl | (unsigned)registers->kernel_event << 2);
     put(w, registers->error_code);
+    if (registers->kernel_event)
+        put(w, registers->gpa);
 }
 
 static void
@@ -280,6 +290,7 @@ get_registers(struct reader *r, struct trace_registers *registers)
     registers->cpl = how & 3;
     registers->kernel_event = (how & 4) != 0;
     registers->error_code = get(r);
+    registers->gpa = registers->kernel_event ? get(r) : 0;
 }
 
 static void

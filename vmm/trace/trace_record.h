@@ -26,7 +26,7 @@
 enum trace_kind {
     TRACE_FAULT = 1,
     TRACE_EXCEPTION, /* the guest was handed a fault that failed */
-    TRACE_REGISTERS, /* the vCPU's registers at a fault (--trace-regs, or the kernel's event) */
+    TRACE_REGISTERS, /* the vCPU's registers at a fault (--trace-regs), or an event of the kernel's */
     TRACE_PAGEOUT,   /* a page was written by page-out, or taken out of memory */
     TRACE_INVAL,
     TRACE_SETMAP,
@@ -97,6 +97,7 @@ struct trace_fault {
     unsigned entry_prot;              /* VM_PROT_*: the map entry's; 0 = there is none */
     enum trace_resolution resolution; /* VM_OK */
     unsigned prefaulted;              /* VM_OK: neighbours entered with it */
+    unsigned below, above; /* prefaulted: how far that goes, those that were there included */
     /* From FAULT_STEP_WALK on, through a window. */
     unsigned nvptes; /* levels read, the root included; 0 = no walk */
     struct trace_vpte vptes[VPTE_MAX_LEVELS + 1];
@@ -124,9 +125,17 @@ struct trace_registers {
     uint64_t cr3;
     uint64_t linear; /* address of the access; TRACE_NONE */
     unsigned cpl;
-    bool kernel_event;   /* from the kernel's tracepoint */
-    uint64_t error_code; /* the kernel's event's; bits of KVM's PFERR_*; 0: none known */
+    bool
+        kernel_event; /* from the kernel's tracepoint (trace_kernel.h): cr3 and cpl are not known */
+    uint64_t error_code; /* the kernel's event's: TRACE_PFERR_* */
+    uint64_t gpa;        /* the kernel's event's */
 };
+
+/* Bits of a kernel event's error code.  Source: Linux arch/x86/include/asm/kvm_host.h PFERR_*. */
+#define TRACE_PFERR_WRITE (UINT64_C(1) << 1)
+#define TRACE_PFERR_FETCH (UINT64_C(1) << 4)
+#define TRACE_PFERR_GUEST_PAGE \
+    (UINT64_C(1) << 33) /* a walk of the guest's page tables touched it */
 
 struct trace_pageout {
     uint64_t object;

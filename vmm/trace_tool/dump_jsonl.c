@@ -26,14 +26,23 @@ json_registers(struct json *json, const struct trace_event *event)
     if (registers == NULL)
         return;
     json_u64(json, "rip", registers->rip);
-    json_u64(json, "cr3", registers->cr3);
-    json_u64(json, "cpl", registers->cpl);
+    if (!registers->kernel_event) {
+        json_u64(json, "cr3", registers->cr3);
+        json_u64(json, "cpl", registers->cpl);
+    }
     if (registers->linear != TRACE_NONE)
         json_u64(json, "linear", registers->linear);
     if (event->symbol != NULL) {
         json_string(json, "symbol", event->symbol);
         json_u64(json, "offset", registers->rip - event->symbol_start);
     }
+}
+
+static void
+json_kernel(struct json *json, const struct trace_registers *kernel)
+{
+    json_string(json, "kernel", trace_access_name(trace_kernel_access(kernel)));
+    json_bool(json, "kernel_walk", (kernel->error_code & TRACE_PFERR_GUEST_PAGE) != 0);
 }
 
 static void
@@ -78,6 +87,8 @@ json_fault(struct json *json, const struct trace_input *input, const struct trac
     }
     json_end(json);
     json_walk(json, fault);
+    if (event->kernel != NULL)
+        json_kernel(json, event->kernel);
     json_registers(json, event);
 }
 
@@ -126,7 +137,11 @@ json_others(struct json *json, const struct trace_event *event)
         if (record->registers.fault != TRACE_NONE)
             json_u64(json, "fault", record->registers.fault);
         json_bool(json, "kernel_event", record->registers.kernel_event);
-        json_u64(json, "error_code", record->registers.error_code);
+        if (record->registers.kernel_event) {
+            json_u64(json, "gpa", record->registers.gpa);
+            json_u64(json, "error_code", record->registers.error_code);
+            json_kernel(json, &record->registers);
+        }
         json_registers(json, event);
         break;
     case TRACE_PAGEOUT:

@@ -29,9 +29,19 @@ text_site(FILE *to, const struct trace_event *event)
 
     if (registers == NULL)
         return;
-    fprintf(to, " rip=0x%" PRIx64 " cpl=%u", registers->rip, registers->cpl);
+    fprintf(to, " rip=0x%" PRIx64, registers->rip);
+    if (!registers->kernel_event)
+        fprintf(to, " cpl=%u", registers->cpl);
     if (event->symbol != NULL)
         fprintf(to, " symbol=%s+0x%" PRIx64, event->symbol, registers->rip - event->symbol_start);
+}
+
+/* What the kernel says of the access: it knows a fetch, and a walk of the guest's own page tables. */
+static void
+text_kernel(FILE *to, const struct trace_registers *kernel)
+{
+    fprintf(to, " kernel=%s%s", trace_access_name(trace_kernel_access(kernel)),
+            (kernel->error_code & TRACE_PFERR_GUEST_PAGE) != 0 ? ",walk" : "");
 }
 
 static void
@@ -62,6 +72,8 @@ text_fault(FILE *to, const struct trace_input *input, const struct trace_event *
             fprintf(to, " %s=%u", trace_wait_name(i), fault->waited[i]);
     }
     text_walk(to, fault);
+    if (event->kernel != NULL)
+        text_kernel(to, event->kernel);
     text_site(to, event);
 }
 
@@ -79,6 +91,23 @@ text_range(FILE *to, const struct trace_record *record)
 }
 
 static void
+text_registers(FILE *to, const struct trace_event *event)
+{
+    const struct trace_registers *registers = &event->record.registers;
+
+    if (registers->kernel_event) {
+        fprintf(to, " gpa=0x%" PRIx64, registers->gpa);
+        text_kernel(to, registers);
+        fprintf(to, " error_code=0x%" PRIx64, registers->error_code);
+    } else {
+        fprintf(to, " fault=%" PRId64 " cr3=0x%" PRIx64, (int64_t)registers->fault, registers->cr3);
+    }
+    if (registers->linear != TRACE_NONE)
+        fprintf(to, " linear=0x%" PRIx64, registers->linear);
+    text_site(to, event);
+}
+
+static void
 text_others(FILE *to, const struct trace_event *event)
 {
     const struct trace_record *record = &event->record;
@@ -90,12 +119,7 @@ text_others(FILE *to, const struct trace_event *event)
                 vm_result_name(record->exception.result));
         break;
     case TRACE_REGISTERS:
-        fprintf(to, " fault=%" PRId64 " cr3=0x%" PRIx64 " kernel_event=%d error_code=0x%" PRIx64,
-                (int64_t)record->registers.fault, record->registers.cr3,
-                record->registers.kernel_event, record->registers.error_code);
-        if (record->registers.linear != TRACE_NONE)
-            fprintf(to, " linear=0x%" PRIx64, record->registers.linear);
-        text_site(to, event);
+        text_registers(to, event);
         break;
     case TRACE_PAGEOUT:
         fprintf(to,

@@ -28,5 +28,6 @@ extern const struct tool_verb trace_diff_verb;
 extern const struct tool_verb trace_wset_verb;
 extern const struct tool_verb trace_canon_verb;
 extern const struct tool_verb trace_top_verb;
+extern const struct tool_verb trace_check_verb;
 
 #endif

@@ -263,8 +263,8 @@ set_help(struct tool_options *options, const char *value, struct failure *failur
 
 /* --- The table ------------------------------------------------------------- */
 
-#define FILTERED TOOL_ALL
-#define LISTS (TOOL_REPORT | TOOL_DIFF | TOOL_TOP)
+#define FILTERED (TOOL_ALL & ~TOOL_CHECK)
+#define LISTS (TOOL_REPORT | TOOL_DIFF | TOOL_TOP | TOOL_CHECK)
 #define SYMBOLS \
     (TOOL_REPORT | TOOL_DUMP | TOOL_DIFF | TOOL_TOP | TOOL_HEATMAP | TOOL_CANON | TOOL_WSET)
 

@@ -16,7 +16,8 @@
 #define TOOL_WSET 0x10u
 #define TOOL_CANON 0x20u
 #define TOOL_TOP 0x40u
-#define TOOL_ALL 0x7fu
+#define TOOL_CHECK 0x80u
+#define TOOL_ALL 0xffu
 
 #define TOOL_MAX_FILES 2
 

@@ -27,7 +27,7 @@ trace_event_who(const struct trace_event *event, char text[32])
 const char *
 trace_event_mode(const struct trace_event *event)
 {
-    if (event->registers == NULL)
+    if (event->registers == NULL || event->registers->kernel_event)
         return "unknown";
     return event->registers->cpl == 3 ? "user" : "kernel";
 }

@@ -125,15 +125,12 @@ trace_input_region(const struct trace_input *input, size_t region)
 
 /* --- Registers ------------------------------------------------------------- */
 
-/* A fault's own come before the kernel's event of it: they have more. */
 static int
 compare_registers(const void *left, const void *right)
 {
     const struct trace_registers *a = left, *b = right;
 
-    if (a->fault != b->fault)
-        return a->fault < b->fault ? -1 : 1;
-    return (int)a->kernel_event - (int)b->kernel_event;
+    return a->fault < b->fault ? -1 : a->fault > b->fault;
 }
 
 static int
@@ -166,7 +163,10 @@ read_registers(struct trace_input *input)
             error = keep_registers(input, &room, &record.registers);
         else if (record.kind == TRACE_ENTRY)
             input->lstar = record.entry.lstar;
+        else
+            error = trace_kernel_events_add(&input->kernel, &record);
     }
+    trace_kernel_events_sort(&input->kernel);
     if (input->nregisters != 0)
         qsort(input->registers, input->nregisters, sizeof(input->registers[0]), compare_registers);
     trace_reader_rewind(input->reader);
@@ -188,6 +188,20 @@ find_registers(const struct trace_input *input, uint64_t fault)
     }
     return low < input->nregisters && input->registers[low].fault == fault ? &input->registers[low]
                                                                            : NULL;
+}
+
+/* The kernel's event of a vCPU's fault. */
+static const struct trace_registers *
+find_kernel_event(const struct trace_input *input, const struct trace_record *record)
+{
+    const struct trace_kernel_event *event;
+
+    if (record->kind != TRACE_FAULT || record->who != TRACE_VCPU)
+        return NULL;
+    event = trace_kernel_events_at(&input->kernel, record->number, record->time);
+    return event != NULL && event->registers.gpa >> PAGE_SHIFT == record->fault.gpa >> PAGE_SHIFT
+               ? &event->registers
+               : NULL;
 }
 
 /* --- Opening --------------------------------------------------------------- */
@@ -242,7 +256,7 @@ read_symbols(struct trace_input *input, const struct tool_options *options, stru
     ssize_t size;
     int error;
 
-    if (path == NULL && input->nregisters != 0) {
+    if (path == NULL && trace_input_has_registers(input)) {
         size = trace_text_find(trace_reader_text(input->reader), "image", &value);
         if (size > 0 && (size_t)size < sizeof(image)) {
             memcpy(image, value, (size_t)size);
@@ -327,6 +341,7 @@ trace_input_refresh(struct trace_input *input, const struct tool_options *option
     input->nregisters = 0;
     free(input->registers);
     input->registers = NULL;
+    trace_kernel_events_free(&input->kernel);
     error = read_registers(input);
     if (error == 0)
         refresh_symbols(input, options);
@@ -337,6 +352,7 @@ void
 trace_input_close(struct trace_input *input)
 {
     trace_symbols_free(input->symbols);
+    trace_kernel_events_free(&input->kernel);
     free(input->registers);
     free(input->regions);
     if (input->reader != NULL)
@@ -345,6 +361,12 @@ trace_input_close(struct trace_input *input)
 }
 
 /* --- Records --------------------------------------------------------------- */
+
+bool
+trace_input_has_registers(const struct trace_input *input)
+{
+    return input->nregisters != 0 || input->kernel.count != 0;
+}
 
 bool
 trace_event_gpa(const struct trace_event *event, uint64_t *gpa)
@@ -361,6 +383,9 @@ trace_event_gpa(const struct trace_event *event, uint64_t *gpa)
     case TRACE_COPY:
         *gpa = event->record.range.gpa;
         return true;
+    case TRACE_REGISTERS:
+        *gpa = event->record.registers.gpa;
+        return event->record.registers.kernel_event;
     default:
         return false;
     }
@@ -446,6 +471,9 @@ complete(const struct trace_input *input, struct trace_event *event)
                        : event->record.kind == TRACE_FAULT
                            ? find_registers(input, event->record.sequence)
                            : NULL;
+    event->kernel = find_kernel_event(input, &event->record);
+    if (event->registers == NULL)
+        event->registers = event->kernel;
     event->symbol = NULL;
     if (event->registers != NULL && input->symbols != NULL)
         event->symbol =

@@ -8,6 +8,7 @@
 
 #include "vmm/trace/trace_reader.h"
 #include "vmm/trace_tool/tool_options.h"
+#include "vmm/trace_tool/trace_kernel_events.h"
 #include "vmm/trace_tool/trace_symbols.h"
 
 #define TRACE_REGION_NAME 32
@@ -24,6 +25,7 @@ struct trace_input {
     size_t nregions;
     struct trace_registers *registers; /* owned: by fault */
     size_t nregisters;
+    struct trace_kernel_events kernel;
     struct trace_symbols *symbols; /* owned; NULL = none */
     uint64_t lstar;                /* as a record has it; 0 = none does */
     uint64_t started;              /* what times are counted from */
@@ -38,6 +40,7 @@ struct trace_event {
     uint64_t time; /* ns since the recording's begin */
     size_t region; /* its number; nregions and above: trace_input_region */
     const struct trace_registers *registers; /* NULL = unknown */
+    const struct trace_registers *kernel;    /* a vCPU's fault: the kernel's event of it, or NULL */
     const char *symbol;                      /* NULL = unknown */
     uint64_t symbol_start;                   /* its address, where the guest has it */
 };
@@ -71,6 +74,9 @@ const char *trace_input_region(const struct trace_input *input, size_t region);
 
 /* The number of the region that has the address. */
 size_t trace_input_region_at(const struct trace_input *input, uint64_t gpa);
+
+/* Does the trace have registers, its own or the kernel's? */
+bool trace_input_has_registers(const struct trace_input *input);
 
 /* Does the event have an address, and which. */
 bool trace_event_gpa(const struct trace_event *event, uint64_t *gpa);

@@ -3,6 +3,8 @@
  * vkvm-trace: what `vkvm trace` runs.  It is a program of its own, so that vkvm need not be linked with
  * what only pictures and symbols need.
  */
+#include "vmm/trace/trace_kernel.h"
+#include "vmm/trace_tool/kernel_events.h"
 #include "vmm/trace_tool/tool.h"
 
 #include <errno.h>
@@ -16,7 +18,7 @@
 
 static const struct tool_verb *const verbs[] = {
     &trace_report_verb, &trace_dump_verb,  &trace_heatmap_verb, &trace_diff_verb,
-    &trace_wset_verb,   &trace_canon_verb, &trace_top_verb,
+    &trace_wset_verb,   &trace_canon_verb, &trace_top_verb,     &trace_check_verb,
 };
 
 static const struct tool_verb *
@@ -135,7 +137,11 @@ int
 main(int argc, char **argv)
 {
     struct failure failure = { .message = "" };
-    int status = run(argc, argv, &failure);
+    int status;
+
+    if (argc == 2 && strcmp(argv[1], TRACE_KERNEL_VERB) == 0)
+        exit(kernel_events_serve());
+    status = run(argc, argv, &failure);
 
     if (failure.message[0] != '\0')
         cli_complain(failure.message);

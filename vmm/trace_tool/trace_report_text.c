@@ -45,7 +45,7 @@ text_dimension(FILE *to, const struct trace_input *input, const struct trace_sum
     const struct trace_tally *tally = &sums->by[dimension];
     char title[32], text[32];
 
-    if (tally->count == 0 || (dimension == TRACE_BY_SYMBOL && input->nregisters == 0))
+    if (tally->count == 0 || (dimension == TRACE_BY_SYMBOL && !trace_input_has_registers(input)))
         return;
     snprintf(title, sizeof(title), "by %s", trace_dimension_name(dimension));
     text_columns(to, title);
@@ -174,6 +174,24 @@ text_checks(FILE *to, const struct trace_sums *sums)
     fprintf(to, "  %s\n", all ? "adds up" : "DOES NOT ADD UP");
 }
 
+/* If they were wanted: how many, or why there are none. */
+static void
+text_kernel(FILE *to, const struct trace_input *input)
+{
+    const char *why;
+    ssize_t size = trace_text_find(trace_reader_text(input->reader), "kernel", &why);
+    uint64_t lost;
+
+    if (input->kernel.count == 0 && size > 0) {
+        fputs("  no events of the kernel: ", to);
+        for (ssize_t i = 0; i < size; i++)
+            putc(why[i] < ' ' || why[i] == 0x7f ? '?' : why[i], to); /* the file's word for it */
+        putc('\n', to);
+    } else if (trace_text_number(trace_reader_last_words(input->reader), "kernel_lost", &lost)) {
+        fprintf(to, "  %zu events of the kernel, %" PRIu64 " lost\n", input->kernel.count, lost);
+    }
+}
+
 void
 trace_report_text(FILE *to, const struct trace_input *input, const struct trace_sums *sums,
                   const struct tool_options *options)
@@ -183,6 +201,7 @@ trace_report_text(FILE *to, const struct trace_input *input, const struct trace_
     trace_input_scope(input, scope, sizeof(scope));
     fprintf(to, "vkvm trace report\n  %s\n  %" PRIu64 " faults from %.6f s to %.6f s\n", scope,
             sums->faults, (double)sums->first / 1e9, (double)sums->last / 1e9);
+    text_kernel(to, input);
     for (unsigned i = 0; i < TRACE_DIMENSIONS; i++)
         text_dimension(to, input, sums, i, options->top);
     text_histogram(to, "latency of faults", sums->latency_log2);

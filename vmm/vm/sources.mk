@@ -15,6 +15,7 @@ VM_FILES := \
 	vm.c \
 	vm_disk.c \
 	vm_host.c \
+	vm_kernel_events.c \
 	vm_keys.c \
 	vm_parts.c \
 	vm_trace.c \

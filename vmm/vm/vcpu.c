@@ -230,12 +230,16 @@ prepare_run(struct vcpu *vcpu)
 static bool
 tell_registers(struct vcpu *vcpu, int error)
 {
-    struct arch_location location;
-    uint64_t record;
+    struct arch_location location, without;
+    unsigned newest, count = vcpu_registers_take(vcpu, &location, &newest);
 
-    if (!vcpu_registers_take(vcpu, &location, &record))
+    if (count == 0)
         return false;
-    vcpu->vm->ops->located(vcpu->vm->context, vcpu, &location, record);
+    without = location;
+    without.linear = UINT64_MAX;
+    for (unsigned i = 0; i < count; i++)
+        vcpu->vm->ops->located(vcpu->vm->context, vcpu, i == newest ? &location : &without,
+                               vcpu->registers.records[i]);
     return error == EINTR;
 }
 
@@ -271,6 +275,7 @@ thread_main(void *argument)
     int error;
 
     vm->ops->begins(vm->context);
+    atomic_store(&vcpu->tid, gettid());
     fault_service_attach(vm->service, vcpu->index);
     if (arch_vcpu_init(&vcpu->arch, &vm->start, &failure) != 0)
         vm->ops->end(vm->context, VCPU_END_FAILED, failure.message);

@@ -107,6 +107,7 @@ struct vcpu {
     struct kvm_run *run;       /* (c) owned mapping */
     struct arch_vcpu arch;     /* own */
     pthread_t thread;          /* (c) valid while `started` */
+    _Atomic pid_t tid;         /* (a) the thread's id; 0 = it has not begun */
     _Atomic bool started;      /* (a) created and not joined */
     bool incomplete;           /* own: KVM has yet to complete the last exit's instruction */
     _Atomic bool runs;         /* (a) in KVM_RUN */

@@ -16,20 +16,42 @@
 void
 vcpu_registers_ask(struct vcpu *vcpu, gpa_t gpa, vm_prot_t access)
 {
-    vcpu->registers.gpa = gpa;
-    vcpu->registers.access = access;
-    atomic_store(&vcpu->registers.state, VCPU_REGISTERS_ASKED);
+    struct vcpu_registers *registers = &vcpu->registers;
+
+    if (atomic_load(&registers->state) == VCPU_REGISTERS_NONE)
+        registers->count = 0;
+    if (registers->count == VCPU_REGISTERS_FAULTS)
+        registers->count--;
+    registers->newest = registers->count;
+    registers->gpa = gpa;
+    registers->access = access;
+    atomic_store(&registers->state, VCPU_REGISTERS_ASKED);
     vcpu_kick(vcpu);
 }
 
 void
 vcpu_registers_answer(struct vcpu *vcpu, uint64_t record)
 {
-    if (atomic_load(&vcpu->registers.state) != VCPU_REGISTERS_ASKED)
+    struct vcpu_registers *registers = &vcpu->registers;
+
+    if (atomic_load(&registers->state) != VCPU_REGISTERS_ASKED)
         return;
-    vcpu->registers.record = record;
-    atomic_store(&vcpu->registers.state, VCPU_REGISTERS_ANSWERED);
+    registers->records[registers->count++] = record;
+    atomic_store(&registers->state, VCPU_REGISTERS_ANSWERED);
     vcpu_wake(vcpu);
+}
+
+bool
+vcpu_registers_here(struct vcpu *vcpu, gpa_t gpa, vm_prot_t access, struct arch_location *location)
+{
+    bool known;
+
+    if (vcpu->registers.here)
+        return false;
+    vcpu->registers.here = true;
+    known = arch_vcpu_locate(&vcpu->arch, vcpu->vm->map, gpa, access, location) == 0;
+    vcpu->registers.here = false;
+    return known;
 }
 
 static bool
@@ -56,19 +78,19 @@ await_answer(struct vcpu *vcpu)
     return true;
 }
 
-bool
-vcpu_registers_take(struct vcpu *vcpu, struct arch_location *location, uint64_t *record)
+unsigned
+vcpu_registers_take(struct vcpu *vcpu, struct arch_location *location, unsigned *newest)
 {
     struct vcpu_registers *registers = &vcpu->registers;
     bool known;
 
     if (atomic_load_explicit(&registers->state, memory_order_acquire) == VCPU_REGISTERS_NONE)
-        return false;
+        return 0;
+    *newest = registers->newest;
     known = arch_vcpu_locate(&vcpu->arch, vcpu->vm->map, registers->gpa, registers->access,
                              location) == 0;
     if (!await_answer(vcpu))
-        return false;
-    *record = registers->record;
+        return 0;
     atomic_store(&registers->state, VCPU_REGISTERS_NONE);
-    return known;
+    return known ? registers->count : 0;
 }

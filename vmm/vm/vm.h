@@ -82,6 +82,8 @@ struct vm_trace_config {
     bool keep_last;          /* at the limit the oldest records go, else recording ends */
     bool off;                /* not switched on yet */
     bool registers;          /* record the vCPU's too, at each fault */
+    int kernel_fd;           /* borrowed: what vkvm-trace reads the kernel's events for; 0 = none */
+    const char *kernel;      /* ... or why there are none; NULL = not wanted, or there are */
     const char *program;     /* for the file to tell: who made it ... */
     const char *image;       /* ... and what ran; may be NULL */
     const uint8_t *build_id; /* of what ran, as its linker has it; may be NULL */

@@ -20,6 +20,7 @@
 #include "vmm/vm/vm.h"
 #include "vmm/vm/vm_disk.h"
 #include "vmm/vm/vm_host.h"
+#include "vmm/vm/vm_kernel_events.h"
 #include "vmm/vpagetable/vm_fault_trace.h"
 #include "vmm/vpagetable/vm_pageout.h"
 
@@ -29,7 +30,8 @@ struct vm_trace {
     struct vm_fault_trace hook; /* (c) */
     _Atomic bool on;            /* (a) */
     _Atomic bool entry_told;    /* (a) where the guest's SYSCALL goes is recorded */
-    LIST_ENTRY(vm_trace) link;  /* trace: while it is on */
+    struct vm_kernel_events kernel;
+    LIST_ENTRY(vm_trace) link; /* trace: while it is on */
 };
 LIST_HEAD(vm_trace_list, vm_trace);
 

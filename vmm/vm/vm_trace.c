@@ -99,6 +99,8 @@ fill_fault(const struct vm_fault_record *fault, enum trace_who who, struct trace
     to->result = info->result;
     to->entry_prot = info->entry_prot & VM_PROT_ALL;
     to->prefaulted = info->prefaulted;
+    to->below = info->below;
+    to->above = info->above;
     to->object = fault->object;
     to->pindex = fault->pindex;
     to->depth = fault->depth;
@@ -109,6 +111,22 @@ fill_fault(const struct vm_fault_record *fault, enum trace_who who, struct trace
         fill_walk(fault->walk, to);
     if (info->result == VM_OK)
         to->resolution = resolution_of(fault);
+}
+
+/* With --trace-regs: the fault is of a vCPU's own thread, whose KVM_RUN has returned. */
+static void
+locate_here(struct vm *vm, const struct vm_fault_record *fault, uint64_t sequence)
+{
+    const struct vm_fault_origin *origin = fault->origin;
+    struct arch_location location;
+    struct vcpu *vcpu;
+
+    if (origin == NULL || origin->who != VM_FAULT_BY_VCPU ||
+        (origin->arrival != VM_FAULT_CAME_EFAULT && origin->arrival != VM_FAULT_CAME_MMIO))
+        return;
+    vcpu = &vm->vcpus[origin->number];
+    if (vcpu_registers_here(vcpu, fault->info->gpa, fault->info->access, &location))
+        vm_trace_located(vm, vcpu, &location, sequence);
 }
 
 static void
@@ -129,6 +147,8 @@ fault_ends(void *context, const struct vm_fault_record *fault)
     trace_put(vm->trace.writer, fault->origin != NULL ? fault->origin->lane : NULL, &record);
     if (fault->origin != NULL && fault->origin->record != NULL)
         *fault->origin->record = record.sequence;
+    if (vm->config.trace.registers)
+        locate_here(vm, fault, record.sequence);
 }
 
 /* --- Page-out: the host's, told to all its VMs ------------------------------ */
@@ -286,6 +306,10 @@ make_header(const struct vm *vm)
         print_name(to, "image=", vm->config.trace.image, strlen(vm->config.trace.image));
     print_build_id(to, &vm->config.trace);
     fprintf(to, "exact=%d\n", vm->pc == NULL || pc_has_exact_faults(vm->pc));
+    if (vm->config.trace.kernel != NULL)
+        print_name(to, "kernel=", vm->config.trace.kernel, strlen(vm->config.trace.kernel));
+    else if (vm->config.trace.kernel_fd != 0)
+        fputs("kernel=recorded\n", to);
     print_host(to);
     print_machine(to, &vm->config.machine);
     print_files(to, &vm->config.machine);
@@ -326,6 +350,18 @@ print_entry(FILE *to, struct vm *vm)
         fprintf(to, "lstar=0x%" PRIx64 "\n", lstar);
 }
 
+static void
+print_kernel(FILE *to, const struct vm *vm)
+{
+    const struct vm_kernel_events *kernel = &vm->trace.kernel;
+
+    if (vm->config.trace.kernel_fd == 0)
+        return;
+    fprintf(to, "kernel_events=%" PRIu64 "\n", kernel->events);
+    if (kernel->whole)
+        fprintf(to, "kernel_lost=%" PRIu64 "\n", kernel->lost);
+}
+
 /* --- Life ------------------------------------------------------------------ */
 
 static void
@@ -350,6 +386,21 @@ fault_lanes(const struct vm *vm)
                                                                 : vm->config.machine.nvcpus;
 }
 
+/* The kernel's events have the last one. */
+static unsigned
+kernel_lane(const struct vm *vm)
+{
+    return vm->config.machine.nvcpus + fault_lanes(vm);
+}
+
+static int
+start_kernel_events(struct vm *vm, struct failure *failure)
+{
+    if (vm->config.trace.kernel_fd == 0)
+        return 0;
+    return vm_kernel_events_start(vm, trace_get_lane(vm->trace.writer, kernel_lane(vm)), failure);
+}
+
 int
 vm_trace_make(struct vm *vm, struct failure *failure)
 {
@@ -358,7 +409,7 @@ vm_trace_make(struct vm *vm, struct failure *failure)
         .path = wanted->path,
         .limit = wanted->limit,
         .keep_last = wanted->keep_last,
-        .nlanes = vm->config.machine.nvcpus + fault_lanes(vm),
+        .nlanes = kernel_lane(vm) + (wanted->kernel_fd != 0),
         .begins = confine_writer,
         .warn = warn,
         .context = vm,
@@ -380,7 +431,13 @@ vm_trace_make(struct vm *vm, struct failure *failure)
         (struct vm_fault_trace){ .begin = fault_begins, .end = fault_ends, .context = vm };
     for (unsigned i = 0; i < vm->config.machine.nvcpus; i++)
         vm->vcpus[i].origin.lane = trace_get_lane(vm->trace.writer, i);
-    return wanted->off ? 0 : vm_trace_switch(vm, true);
+    if (!wanted->off)
+        error = vm_trace_switch(vm, true);
+    if (error == 0)
+        error = start_kernel_events(vm, failure);
+    if (error != 0)
+        vm_trace_unmake(vm);
+    return error;
 }
 
 void
@@ -388,6 +445,7 @@ vm_trace_unmake(struct vm *vm)
 {
     if (vm->trace.writer == NULL)
         return;
+    vm_kernel_events_finish(vm);
     if (vm_trace_is_on(vm))
         hook(vm, false);
     trace_destroy(vm->trace.writer);
@@ -404,6 +462,7 @@ vm_trace_finish(struct vm *vm)
 
     if (vm->trace.writer == NULL)
         return;
+    vm_kernel_events_finish(vm);
     if (vm_trace_is_on(vm))
         hook(vm, false);
     vm_report_get(vm, &report);
@@ -411,6 +470,7 @@ vm_trace_finish(struct vm *vm)
     if (to != NULL) {
         print_numbers(to, &report);
         print_entry(to, vm);
+        print_kernel(to, vm);
         (void)fclose(to);
     }
     trace_finish(vm->trace.writer, text != NULL ? text : "");

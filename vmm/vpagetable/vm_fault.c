@@ -290,6 +290,8 @@ vm_fault_enter(struct faultstate *fs)
     fs->info->generation = entered.generation;
     if (entered.npages > 1) {
         fs->info->prefaulted = entered.npages - 1;
+        fs->info->below = behind;
+        fs->info->above = run->end - 1 - VM_PREFAULT_BEHIND;
         vm_meter_add(meter, v_prefault, entered.npages - 1);
     }
     return VM_OK;

@@ -51,8 +51,10 @@ struct vm_fault_info {
     unsigned level;       /* VM_VPTE_* and VM_BAD_FRAME: levels read, 0 = the root decided */
     vpte_t vpte;          /* ... and the entry that decided */
     bool hardfault;       /* needed I/O */
-    unsigned prefaulted;  /* neighbours entered */
-    unsigned generation;  /* VM_OK of vm_fault: of the mapping (struct pmap_entered) */
+    unsigned prefaulted;  /* neighbours entered ... */
+    unsigned below,
+        above;           /* ... if any: all from so many pages below to so many above are mapped */
+    unsigned generation; /* VM_OK of vm_fault: of the mapping (struct pmap_entered) */
 };
 
 /* Whose access a fault is: what a trace is told, and only the caller knows. */

@@ -90,6 +90,9 @@ struct arch_start {
  */
 bool arch_kvm_is_software(void);
 
+/* Is KVM's second stage Intel's EPT, whose violations say more, and in other bits, than a page fault? */
+bool arch_kvm_has_ept(void);
+
 /*
  * Bits of a guest-physical address that this host gives its guests' processors (CPUID leaf
  * 0x80000008); 36 where it does not say.

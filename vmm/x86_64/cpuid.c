@@ -15,11 +15,19 @@
 #define CPUID_EXTENDED_ECX_SVM (1u << 2)
 
 bool
+arch_kvm_has_ept(void)
+{
+    unsigned a, b, c, d;
+
+    return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & CPUID1_ECX_VMX) != 0;
+}
+
+bool
 arch_kvm_is_software(void)
 {
     unsigned a, b, c, d;
 
-    if (__get_cpuid(1, &a, &b, &c, &d) != 0 && (c & CPUID1_ECX_VMX) != 0)
+    if (arch_kvm_has_ept())
         return false;
     return __get_cpuid(0x80000001, &a, &b, &c, &d) == 0 || (c & CPUID_EXTENDED_ECX_SVM) == 0;
 }
