@@ -122,8 +122,8 @@ Test(call, arguments_of_vmspace_calls_arrive_in_the_fields_they_are_meant_for)
     cr_expect(is_range(&call.region_map.range, BASE, PAGE) && call.region_map.id == 7 &&
               call.region_map.prot == VM_PROT_ALL && !call.region_map.guard &&
               !call.region_map.stack);
-    cr_assert(zero(
-        int, call_unpack_region_map((uint64_t[5]){ 7, BASE, PAGE, VKVM_MAP_GUARD }, &call)));
+    cr_assert(
+        zero(int, call_unpack_region_map((uint64_t[5]){ 7, BASE, PAGE, VKVM_MAP_GUARD }, &call)));
     cr_expect(call.region_map.guard && call.region_map.prot == VM_PROT_NONE);
     cr_assert(zero(int, call_unpack_region_map(
                             (uint64_t[5]){ 7, BASE, 2 * PAGE, RW | VKVM_MAP_STACK }, &call)));
