@@ -106,12 +106,12 @@ GUEST_LIB_SRCS := $(GUEST_LIB_FILES:%=guest/lib/%)
 GUEST_IMAGES := hello vkernel
 GUEST_hello_SRCS := $(GUEST_hello_FILES:%=guest/hello/%)
 GUEST_vkernel_SRCS := $(GUEST_vkernel_FILES:%=guest/vkernel/%)
-# guest/tests/NAME.c: an image of its own, with a line in tests/kvm/tests.cfg.
+# guest/tests/NAME.c: an image of its own, with a section in a guest/tests/*.cfg.
 GUEST_TESTS := $(patsubst guest/tests/%.c,%,$(wildcard guest/tests/*.c))
 
 # Scripts and data the NPT lane needs besides the programs.
-TEST_FILES := docs/vkvm.1 $(wildcard tests/cli/*.sh) tests/kvm/pcs.sh tests/kvm/run.sh tests/kvm/tests.cfg \
-	tests/run.sh
+TEST_FILES := docs/vkvm.1 $(wildcard tests/cli/*.sh) tests/kvm/pcs.sh tests/kvm/lane_patches.sh \
+	tests/kvm/host.cfg $(wildcard guest/tests/*.cfg) tests/run.sh
 
 # --------------------------------------------------------------- packages
 

@@ -39,10 +39,8 @@ step_kvm() {
 }
 
 step_repeat() {
-    for i in $(seq 20); do
-        echo "repeat: $i of 20"
-        tests/kvm/run.sh wait_flag checksum remap_hammer host_service || return 1
-    done
+    build/vkvm test --images build/guest/tests --repeat 20 --fail-fast --filter wait_flag --filter checksum \
+        --filter remap_hammer --filter host_service guest/tests tests/kvm
 }
 
 step_pcs() {
