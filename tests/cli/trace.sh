@@ -180,6 +180,8 @@ END
 # vkvm canon 1 portable
 vcpu0 write 0x40000000 window resident -/AM # window
 END
+    run trace canon --portable "$work/lost"
+    judge 'the portable form of a trace that lost a record is none' 126 err 'has only 4 of 5 records'
     accepted 'a trace does not differ from itself' 0 'do not differ' \
         trace diff "$work/whole" "$work/whole"
     run trace diff "$work/whole" "$work/changed"
@@ -225,7 +227,7 @@ test_trace_pictures() {
 }
 
 test_trace() {
-    for variant in whole changed damaged cut single; do
+    for variant in whole changed damaged cut single lost; do
         "$build/tests/trace_file" "$work/$variant" "$variant" || return
     done
     test_trace_verb_usage

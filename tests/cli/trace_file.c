@@ -9,6 +9,7 @@
  *   damaged    a byte of its second segment is another one
  *   cut        its last bytes are missing
  *   single     one vCPU whose faults have nothing in the portable form but the second
+ *   lost       the same, of which a record found no room
  */
 #include "tests/unit/trace_rig.h"
 
@@ -79,7 +80,7 @@ put_others(void)
 
 /* In plain RAM; in a window with an entry that changes; in a window without; of the kernel's. */
 static void
-put_single(void)
+put_single(bool lost)
 {
     struct trace_record records[4];
 
@@ -97,7 +98,8 @@ put_single(void)
     records[3].who = TRACE_KERNEL;
     records[3].fault.access = TRACE_UNKNOWN;
     records[3].fault.resolution = TRACE_ZERO_FILL;
-    trace_rig_records(&rig, 0, records, 4, 0);
+    rig.total = lost ? 5 : 4;
+    trace_rig_records(&rig, 0, records, 4, lost);
 }
 
 int
@@ -109,9 +111,9 @@ main(int argc, char **argv)
 
     if (argc < 2)
         return 2;
-    if (strcmp(variant, "single") == 0) {
+    if (strcmp(variant, "single") == 0 || strcmp(variant, "lost") == 0) {
         trace_rig_init(&rig, "program=vkvm\nvcpus=1\nram=0x0+0x100000\n", 0);
-        put_single();
+        put_single(strcmp(variant, "lost") == 0);
         return trace_rig_write(&rig, argv[1], rig.size) ? 0 : 1;
     }
     trace_rig_init(&rig, "program=vkvm\nvcpus=2\nram=0x0+0x100000\nlstar=0xffffffff81000040\n", 0);

@@ -232,6 +232,22 @@ has_several_vcpus(const struct trace_input *input)
     return !trace_text_number(trace_reader_text(input->reader), "vcpus", &vcpus) || vcpus > 1;
 }
 
+/* A form that others are compared with must have all there was. */
+static int
+check_whole(const struct trace_input *input, struct failure *failure)
+{
+    char scope[256];
+    struct trace_coverage c;
+
+    trace_reader_coverage(input->reader, &c);
+    if (c.records == c.total)
+        return CLI_OK;
+    trace_input_scope(input, scope, sizeof(scope));
+    return failure_set(failure, CLI_NOT_LOADABLE,
+                       FAILURE_NAME " has only %s: record it without a limit and with less load",
+                       input->path, scope);
+}
+
 static int
 run_canon(const struct tool_options *options, FILE *to, struct failure *failure)
 {
@@ -243,6 +259,8 @@ run_canon(const struct tool_options *options, FILE *to, struct failure *failure)
         return status;
     canon.merged = canon.portable && has_several_vcpus(&input);
     status = trace_input_verdict(&input, read_all(&canon, &input), failure);
+    if (status == CLI_OK && canon.portable)
+        status = check_whole(&input, failure);
     if (status != CLI_FAILED) {
         if (canon.count != 0)
             qsort(canon.list, canon.count, sizeof(canon.list[0]),
