@@ -78,7 +78,7 @@ struct suites {
 /*
  * Read a configuration file, or all *.cfg of a directory by their names' order, and add it to *suites.
  * Returns 0; with *failure filled and *suites as it was: -EINVAL (what stands in it, FILE:LINE), -ENOENT
- * (no such file, no *.cfg in the directory, an image that is not there), -EEXIST (two tests of one name),
+ * (no such file, no *.cfg in the directory), -EEXIST (two tests of one name),
  * -ENOMEM, or what open and read said.
  */
 int suites_add(struct suites *suites, const char *path, const struct suite_places *places,

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct result_names; /* suite_result.c */
 struct suite_test;
 
 enum verdict {
@@ -27,7 +28,8 @@ enum verdict {
 struct subtest {
     char *name; /* owned; unique within its test: "x", "x #2"; UTF-8 without control characters */
     enum verdict verdict;
-    char *reason; /* owned: one line: why, not for a pass; may be NULL */
+    char *reason;   /* owned: one line: why, not for a pass; may be NULL */
+    unsigned times; /* how often its name was given: test_result_add's own */
 };
 
 /* An attempt before the last one: with --retries. */
@@ -51,6 +53,7 @@ struct test_result {
     size_t nsubtests;
     struct subtest *subtests;
     uint64_t subtests_left_out; /* beyond RESULT_SUBTESTS_MAX */
+    struct result_names *names; /* test_result_add's own */
     size_t nattempts;
     struct attempt *attempts;
     bool flaky; /* an attempt failed, the last one passed */
