@@ -79,7 +79,10 @@ TRACE_TOOL_SRCS := $(TRACE_TOOL_ONLY_SRCS) vmm/base/failure.c vmm/base/file.c vm
 # vkvm-test, another one.
 TEST_TOOL_MAIN_SRC := vmm/test_tool/test_main.c
 TEST_TOOL_ONLY_SRCS := $(TEST_TOOL_FILES:%=vmm/test_tool/%)
-TEST_TOOL_SRCS := $(TEST_TOOL_ONLY_SRCS) vmm/base/event_loop.c vmm/base/failure.c vmm/base/file.c vmm/base/json.c \
+# ... which makes traces canonical as vkvm-trace does.
+GOLDEN_SRCS := vmm/trace_tool/trace_canon.c vmm/trace_tool/trace_input.c vmm/trace_tool/trace_symbols.c \
+	$(TRACE_READER_FILES:%=vmm/trace/%) vmm/trace/trace_record.c
+TEST_TOOL_SRCS := $(TEST_TOOL_ONLY_SRCS) $(GOLDEN_SRCS) vmm/base/event_loop.c vmm/base/failure.c vmm/base/file.c vmm/base/json.c \
 	vmm/base/limits.c vmm/base/size_text.c vmm/base/utf8.c vmm/cli/beside.c vmm/cli/cli.c vmm/cli/value.c \
 	vmm/vpagetable/vm_types.c vmm/x86_64/cpu_feature.c
 
@@ -97,6 +100,9 @@ HOST_TEST_SRCS := $(HOST_TESTS:%=tests/kvm/%.c) $(wildcard tests/kvm/host_*.S)
 PTY_SRCS := tests/cli/pty.c
 # ... and a trace.
 TRACE_FILE_SRCS := tests/cli/trace_file.c vmm/trace/trace_record.c
+# ... and reports.
+REPORT_FILE_SRCS := tests/cli/report_file.c $(addprefix vmm/test_tool/,$(filter report_% suite_result.c,$(TEST_TOOL_FILES))) \
+	vmm/base/json.c vmm/base/utf8.c
 HOST_CHECK_SRCS := tests/npt/host_check.c vmm/base/failure.c vmm/base/limits.c \
 	vmm/base/size_text.c vmm/kvm/kvm_host.c vmm/kvm/kvm_vm.c
 # What the NPT lane's init starts.
@@ -190,6 +196,7 @@ HOST_CHECK_OBJS := $(call objs,$(HOST_CHECK_SRCS))
 LANE_HOLD_OBJS := $(call objs,$(LANE_HOLD_SRCS))
 PTY_OBJS := $(call objs,$(PTY_SRCS))
 TRACE_FILE_OBJS := $(call objs,$(TRACE_FILE_SRCS))
+REPORT_FILE_OBJS := $(call objs,$(REPORT_FILE_SRCS))
 ifneq ($(SAN),)
 SANITIZER_OBJS := $(call objs,$(SANITIZER_SRCS))
 endif
@@ -207,7 +214,8 @@ HOST_CHECK := $(O)/host_check
 LANE_HOLD := $(O)/lane_hold
 PTY := $(O)/tests/pty
 TRACE_FILE := $(O)/tests/trace_file
-TEST_BINS := $(VKVM) $(VKVM_TRACE) $(VKVM_TEST) $(HOST_CHECK) $(LANE_HOLD) $(PTY) $(TRACE_FILE) $(UNIT) $(HOST_TEST_BINS) \
+REPORT_FILE := $(O)/tests/report_file
+TEST_BINS := $(VKVM) $(VKVM_TRACE) $(VKVM_TEST) $(HOST_CHECK) $(LANE_HOLD) $(PTY) $(TRACE_FILE) $(REPORT_FILE) $(UNIT) $(HOST_TEST_BINS) \
 	$(GUEST_BINS) $(GUEST_TEST_BINS)
 
 all: $(VKVM) $(VKVM_TRACE) $(VKVM_TEST) $(GUEST_BINS)
@@ -293,7 +301,7 @@ $(VKVM_TRACE): $(TRACE_TOOL_OBJS) $(SANITIZER_OBJS) Makefile
 	$(link) $(TRACE_TOOL_LDLIBS)
 
 $(VKVM_TEST): $(TEST_TOOL_OBJS) $(SANITIZER_OBJS) Makefile
-	$(link) $(LDLIBS)
+	$(link) -lelf -lxxhash $(LDLIBS)
 
 $(HOST_CHECK): $(HOST_CHECK_OBJS) Makefile
 	$(link) $(HOST_LDLIBS)
@@ -305,6 +313,9 @@ $(PTY): $(PTY_OBJS) Makefile
 	$(link)
 
 $(TRACE_FILE): $(TRACE_FILE_OBJS) Makefile
+	$(link)
+
+$(REPORT_FILE): $(REPORT_FILE_OBJS) $(SANITIZER_OBJS) Makefile
 	$(link)
 
 $(UNIT): $(UNIT_OBJS) $(SANITIZER_OBJS) Makefile
@@ -451,7 +462,7 @@ bench: $(BENCH) $(VKVM) $(GUEST_BINS)
 # ------------------------------------------------------- sources, install
 
 ALL_SRCS := $(VMM_SRCS) $(SANDBOX_TOOL_SRCS) $(SANDBOX_NONE_SRCS) $(MAIN_SRC) $(UNIT_SRCS) $(SANITIZER_SRCS) $(HOST_TEST_SRCS) \
-	$(HOST_RIG_SRCS) $(HOST_CHECK_SRCS) $(LANE_HOLD_SRCS) $(PTY_SRCS) $(TRACE_TOOL_MAIN_SRC) $(TRACE_TOOL_ONLY_SRCS) $(TEST_TOOL_MAIN_SRC) $(TEST_TOOL_ONLY_SRCS) tests/cli/trace_file.c $(BENCH_SRCS) $(GUEST_LIB_SRCS) \
+	$(HOST_RIG_SRCS) $(HOST_CHECK_SRCS) $(LANE_HOLD_SRCS) $(PTY_SRCS) $(TRACE_TOOL_MAIN_SRC) $(TRACE_TOOL_ONLY_SRCS) $(TEST_TOOL_MAIN_SRC) $(TEST_TOOL_ONLY_SRCS) tests/cli/trace_file.c tests/cli/report_file.c $(BENCH_SRCS) $(GUEST_LIB_SRCS) \
 	$(GUEST_TESTS:%=guest/tests/%.c) \
 	$(foreach g,$(GUEST_IMAGES),$(GUEST_$(g)_SRCS))
 

@@ -157,14 +157,12 @@ stats_of(void *context, const char *name)
 }
 
 static bool
-needs_wait(struct runner *runner, const struct job *job)
+needs_wait(const struct runner *runner, const struct job *job)
 {
-    const char *name;
+    for (size_t i = 0; i < runner->njobs; i++) {
+        const struct job *other = &runner->jobs[i];
 
-    for (size_t i = 0; (name = expect_needs(job->test, i)) != NULL; i++) {
-        const struct job *other = find_job(runner, name);
-
-        if (other != NULL && other->state != JOB_DONE)
+        if (other->state != JOB_DONE && expect_needs(job->test, other->test))
             return true;
     }
     return false;

@@ -76,14 +76,9 @@ add_needed(const struct suites *suites, bool *chosen, size_t n)
     while (again) {
         again = false;
         for (size_t i = 0; i < n; i++) {
-            const char *name;
-
-            for (size_t k = 0; chosen[i] && (name = expect_needs(test_at(suites, i), k)) != NULL;
-                 k++) {
-                for (size_t j = 0; j < n; j++) {
-                    if (!chosen[j] && strcmp(test_at(suites, j)->name, name) == 0)
-                        chosen[j] = again = true;
-                }
+            for (size_t j = 0; chosen[i] && j < n; j++) {
+                if (!chosen[j] && expect_needs(test_at(suites, i), test_at(suites, j)))
+                    chosen[j] = again = true;
             }
         }
     }

@@ -5,13 +5,21 @@ TEST_TOOL_FILES := \
 	child.c \
 	condition.c \
 	console.c \
+	expect_figures.c \
+	expect_floor.c \
+	expect_parse.c \
 	places.c \
+	report_human.c \
+	report_jsonl.c \
+	report_junit.c \
+	report_ktap.c \
+	report_text.c \
 	runner.c \
 	select.c \
 	shell.c \
-	stub_expect.c \
-	stub_report.c \
 	suite.c \
+	suite_expect.c \
+	suite_golden.c \
 	suite_keys.c \
 	suite_matrix.c \
 	suite_qemu.c \

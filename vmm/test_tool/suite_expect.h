@@ -13,7 +13,7 @@
 
 /* What other tests of the run left. */
 struct expect_run {
-    /* The JSON report of a test of this run that ended, or NULL. */
+    /* The file with the JSON report of a test of this run that ended, or NULL. */
     const char *(*stats_of)(void *context, const char *test);
     void *context;
 };
@@ -26,10 +26,10 @@ int expect_validate(const struct suite_test *test, const struct suites *suites,
                     struct failure *failure) __attribute__((warn_unused_result));
 
 /*
- * The i-th test whose figures the expectations of `test` are compared with, by full name, or NULL: it
- * must have ended before expect_check, and is chosen with `test`.  i counts from 0.
+ * Is `test` compared with the figures of `other`?  Then that must have ended before expect_check, and is
+ * chosen with `test`.  It needs none itself, so there are no circles.
  */
-const char *expect_needs(const struct suite_test *test, size_t i);
+bool expect_needs(const struct suite_test *test, const struct suite_test *other);
 
 /* Do the expectations of the test, or its golden trace, need vkvm run's --json, its --trace? */
 bool expect_wants_stats(const struct suite_test *test);
@@ -43,7 +43,7 @@ void expect_check(const struct suite_test *test, const struct expect_run *run,
                   struct test_result *result);
 
 /*
- * Compare result->trace with the golden one, as the subtest "golden"; with `bless` write it instead, and
+ * Compare the portable canonical form of result->trace (`vkvm trace canon --portable`) with the golden one, as the subtest "golden"; with `bless` write it instead, and
  * pass.
  */
 void golden_check(const struct suite_test *test, bool bless, struct test_result *result);
