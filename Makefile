@@ -116,7 +116,7 @@ GUEST_vkernel_SRCS := $(GUEST_vkernel_FILES:%=guest/vkernel/%)
 GUEST_TESTS := $(patsubst guest/tests/%.c,%,$(wildcard guest/tests/*.c))
 
 # Scripts and data the NPT lane needs besides the programs.
-TEST_FILES := docs/vkvm.1 $(wildcard tests/cli/*.sh) tests/kvm/pcs.sh tests/kvm/lane_patches.sh \
+TEST_FILES := docs/vkvm.1 $(wildcard tests/cli/*.sh tests/cli/read_*) tests/suites/junit.xsd tests/kvm/pcs.sh tests/kvm/lane_patches.sh \
 	tests/kvm/host.cfg $(wildcard guest/tests/*.cfg) tests/run.sh
 
 # --------------------------------------------------------------- packages
@@ -128,7 +128,7 @@ PACKAGES := gcc libc6-dev libelf-dev libfdt-dev libbsd-dev libxxhash-dev libzydi
 OPTIONAL := liblz4 liblzma libzstd zlib
 # ... and only in vkvm-trace ...
 TRACE_OPTIONAL := cairo
-OPTIONAL_PACKAGES := libcairo2-dev liblz4-dev liblzma-dev libzstd-dev zlib1g-dev libnbd-dev systemtap-sdt-dev \
+OPTIONAL_PACKAGES := perl libxml2-utils python3-junitparser libcairo2-dev liblz4-dev liblzma-dev libzstd-dev zlib1g-dev libnbd-dev systemtap-sdt-dev \
 	libseccomp-dev pkg-config
 # ... of these, what only a program of the build is linked with ...
 BUILD_OPTIONAL := libseccomp

@@ -510,6 +510,8 @@ test_guests() {
 . "$(dirname "$0")/record.sh"
 # shellcheck source=tests/cli/trace.sh
 . "$(dirname "$0")/trace.sh"
+# shellcheck source=tests/cli/report.sh
+. "$(dirname "$0")/report.sh"
 # shellcheck source=tests/cli/boot.sh
 . "$(dirname "$0")/boot.sh"
 # shellcheck source=tests/cli/disk.sh
@@ -529,6 +531,7 @@ test_gdb_options
 test_escape_usage
 test_trace_usage
 test_trace
+test_report
 test_boot
 test_disk
 if unusable=$("$build/host_check" 2>&1); then

@@ -281,6 +281,8 @@ add_options(struct runner *runner, const struct job *job, const struct place *pl
     own[n++] = timeout_text(runner->arena, ms);
     if (needed || request->trace)
         own[n++] = arena_printf(runner->arena, "--trace=%s", place->trace);
+    if (needed) /* for the symbol of a difference */
+        own[n++] = arena_printf(runner->arena, "--trace-regs");
     if (!needed && request->trace)
         own[n++] = arena_printf(runner->arena, TRACE_LIMIT);
     add_words(words, own);

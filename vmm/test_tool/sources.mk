@@ -4,7 +4,6 @@ TEST_TOOL_FILES := \
 	arena.c \
 	child.c \
 	condition.c \
-	console.c \
 	expect_figures.c \
 	expect_floor.c \
 	expect_parse.c \
@@ -26,5 +25,6 @@ TEST_TOOL_FILES := \
 	suite_result.c \
 	suite_text.c \
 	test_options.c \
+	transcript.c \
 	trial.c \
 	verdict.c

@@ -37,7 +37,7 @@ keep_console(struct trial *trial)
     int error = to == NULL ? errno : 0;
 
     if (to != NULL) {
-        console_write(&trial->console, to);
+        transcript_write(&trial->console, to);
         if (ferror(to) != 0 || fflush(to) != 0)
             error = errno != 0 ? errno : EIO;
         if (fclose(to) != 0 && error == 0)
@@ -55,7 +55,7 @@ note_files(struct trial *trial)
     struct test_result *result = trial->request.result;
     char tail[TAIL];
 
-    console_last(&trial->console, tail, sizeof(tail));
+    transcript_last(&trial->console, tail, sizeof(tail));
     result->tail = strdup(tail);
     if (trial->request.keep)
         keep_console(trial);
@@ -84,7 +84,7 @@ take_chunk(struct trial *trial)
         return false;
     n = read(trial->child.output, chunk, sizeof(chunk));
     if (n > 0)
-        console_take(&trial->console, chunk, (size_t)n);
+        transcript_take(&trial->console, chunk, (size_t)n);
     return n > 0 || (n < 0 && errno == EINTR);
 }
 
@@ -98,7 +98,7 @@ judge(struct trial *trial, int status)
         .stats = trial->place.stats,
     };
 
-    console_end(&trial->console);
+    transcript_end(&trial->console);
     trial->request.result->duration_ns = clock_now_ns() - trial->start_ns;
     if (!trial->stopped)
         verdict_judge(&trial->watch, &ending);
@@ -113,7 +113,7 @@ release(struct trial *trial)
     event_source_remove(trial->timer);
     trial->ended = trial->timer = NULL;
     verdict_end(&trial->watch);
-    console_fini(&trial->console);
+    transcript_fini(&trial->console);
     place_clear(&trial->place);
     trial->running = false;
 }
@@ -146,7 +146,7 @@ on_output(void *context, unsigned events)
     do {
         n = read(trial->child.output, chunk, sizeof(chunk));
         if (n > 0)
-            console_take(&trial->console, chunk, (size_t)n);
+            transcript_take(&trial->console, chunk, (size_t)n);
     } while ((events & EVENT_FAILED) != 0 && n > 0);
     if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
         close_output(trial);
@@ -242,11 +242,11 @@ trial_start(struct trial *trial, const struct trial_request *request, struct fai
     trial->output = trial->ended = trial->timer = NULL;
     request->result->begin_ns = realtime_ns();
     trial->start_ns = clock_now_ns();
-    if (console_init(&trial->console, verdict_line, &trial->watch) != 0)
+    if (transcript_init(&trial->console, verdict_line, &trial->watch) != 0)
         return failure_set(failure, -ENOMEM, "no memory for its console");
     error = verdict_begin(&trial->watch, request->test, request->result);
     if (error != 0) {
-        console_fini(&trial->console);
+        transcript_fini(&trial->console);
         return failure_set(failure, error, "no memory for its output's expression");
     }
     error = child_start(&trial->child, &child, failure);

@@ -10,7 +10,7 @@
 
 #include "vmm/base/event_loop.h"
 #include "vmm/test_tool/child.h"
-#include "vmm/test_tool/console.h"
+#include "vmm/test_tool/transcript.h"
 #include "vmm/test_tool/places.h"
 #include "vmm/test_tool/verdict.h"
 
@@ -39,7 +39,7 @@ struct trial {
     struct trial_request request;
     struct place place; /* owned, until the next attempt or trial_fini */
     struct child child;
-    struct console console;
+    struct transcript console;
     struct verdict_watch watch;
     struct event_source *output; /* NULL = none: its pipe is at its end */
     struct event_source *ended;

@@ -5,7 +5,7 @@
 #ifndef VERDICT_H
 #define VERDICT_H
 
-#include "vmm/test_tool/console.h"
+#include "vmm/test_tool/transcript.h"
 #include "vmm/test_tool/suite.h"
 #include "vmm/test_tool/suite_result.h"
 

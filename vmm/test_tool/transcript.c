@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The head fills up, then the tail goes round. */
-#include "vmm/test_tool/console.h"
+#include "vmm/test_tool/transcript.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -8,19 +8,19 @@
 #include <string.h>
 
 int
-console_init(struct console *console, console_line_fn *line, void *context)
+transcript_init(struct transcript *console, console_line_fn *line, void *context)
 {
-    *console = (struct console){ .line = line, .context = context };
+    *console = (struct transcript){ .line = line, .context = context };
     console->head = malloc(CONSOLE_KEPT);
     console->tail = malloc(CONSOLE_KEPT);
     if (console->head != NULL && console->tail != NULL)
         return 0;
-    console_fini(console);
+    transcript_fini(console);
     return -ENOMEM;
 }
 
 void
-console_fini(struct console *console)
+transcript_fini(struct transcript *console)
 {
     free(console->head);
     free(console->tail);
@@ -30,7 +30,7 @@ console_fini(struct console *console)
 /* --- Lines ----------------------------------------------------------------- */
 
 static void
-end_line(struct console *console)
+end_line(struct transcript *console)
 {
     size_t n = console->line_length;
 
@@ -44,7 +44,7 @@ end_line(struct console *console)
 
 /* Bytes that have no line's end among them. */
 static void
-add_text(struct console *console, const char *bytes, size_t size)
+add_text(struct transcript *console, const char *bytes, size_t size)
 {
     size_t room = CONSOLE_LINE_MAX - console->line_length;
     char *to = console->text + console->line_length;
@@ -60,7 +60,7 @@ add_text(struct console *console, const char *bytes, size_t size)
 }
 
 static void
-take_lines(struct console *console, const char *bytes, size_t size)
+take_lines(struct transcript *console, const char *bytes, size_t size)
 {
     const char *end;
 
@@ -76,7 +76,7 @@ take_lines(struct console *console, const char *bytes, size_t size)
 /* --- What is kept ---------------------------------------------------------- */
 
 static void
-keep(struct console *console, const char *bytes, size_t size)
+keep(struct transcript *console, const char *bytes, size_t size)
 {
     while (size > 0) {
         size_t at = console->total < CONSOLE_KEPT ? (size_t)console->total
@@ -92,14 +92,14 @@ keep(struct console *console, const char *bytes, size_t size)
 }
 
 void
-console_take(struct console *console, const char *bytes, size_t size)
+transcript_take(struct transcript *console, const char *bytes, size_t size)
 {
     keep(console, bytes, size);
     take_lines(console, bytes, size);
 }
 
 void
-console_end(struct console *console)
+transcript_end(struct transcript *console)
 {
     if (console->line_length > 0)
         end_line(console);
@@ -107,13 +107,13 @@ console_end(struct console *console)
 
 /* The n-th byte of all that came; it was kept. */
 static char
-byte_at(const struct console *console, uint64_t n)
+byte_at(const struct transcript *console, uint64_t n)
 {
     return n < CONSOLE_KEPT ? console->head[n] : console->tail[n % CONSOLE_KEPT];
 }
 
 void
-console_write(const struct console *console, FILE *to)
+transcript_write(const struct transcript *console, FILE *to)
 {
     uint64_t head = console->total < CONSOLE_KEPT ? console->total : CONSOLE_KEPT;
     uint64_t tail = console->total - head;
@@ -130,7 +130,7 @@ console_write(const struct console *console, FILE *to)
 }
 
 void
-console_last(const struct console *console, char *to, size_t size)
+transcript_last(const struct transcript *console, char *to, size_t size)
 {
     uint64_t from = console->total < size ? 0 : console->total - size + 1;
     size_t n = 0;

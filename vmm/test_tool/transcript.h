@@ -3,8 +3,8 @@
  * What a test prints: taken apart into lines, and kept, as far as it is not too much: its first and its
  * last bytes.
  */
-#ifndef CONSOLE_H
-#define CONSOLE_H
+#ifndef TRANSCRIPT_H
+#define TRANSCRIPT_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -16,7 +16,7 @@
 /* A line without its end: text without NUL, CR at its end. */
 typedef void console_line_fn(void *context, const char *line);
 
-struct console {
+struct transcript {
     console_line_fn *line; /* may be NULL */
     void *context;         /* borrowed */
     uint64_t total;        /* bytes that came */
@@ -27,20 +27,20 @@ struct console {
 };
 
 /* Returns 0, or -ENOMEM. */
-int console_init(struct console *console, console_line_fn *line, void *context)
+int transcript_init(struct transcript *console, console_line_fn *line, void *context)
     __attribute__((warn_unused_result));
-void console_fini(struct console *console);
+void transcript_fini(struct transcript *console);
 
 /* Take some bytes. */
-void console_take(struct console *console, const char *bytes, size_t size);
+void transcript_take(struct transcript *console, const char *bytes, size_t size);
 
 /* Nothing more comes: a line without an end is one too. */
-void console_end(struct console *console);
+void transcript_end(struct transcript *console);
 
 /* What was kept, with a line between that says how much was left out. */
-void console_write(const struct console *console, FILE *to);
+void transcript_write(const struct transcript *console, FILE *to);
 
 /* The last bytes, at most `size` - 1 of them and from a line's begin on if there is one, with a NUL; NULs are '?'. */
-void console_last(const struct console *console, char *to, size_t size);
+void transcript_last(const struct transcript *console, char *to, size_t size);
 
 #endif
