@@ -281,7 +281,7 @@ golden_validate(const struct suite_test *test, struct failure *failure)
     }
     return failure_set(failure, -EINVAL,
                        "%.256s:%u: golden: which pages fault depends on how many are entered "
-                       "besides: add --prefault 0 to extra_params",
+                       "besides: add --prefault 0 to options",
                        test->file, test->golden_line);
 }
 
