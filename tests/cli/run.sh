@@ -512,6 +512,8 @@ test_guests() {
 . "$(dirname "$0")/trace.sh"
 # shellcheck source=tests/cli/report.sh
 . "$(dirname "$0")/report.sh"
+# shellcheck source=tests/cli/test.sh
+. "$(dirname "$0")/test.sh"
 # shellcheck source=tests/cli/boot.sh
 . "$(dirname "$0")/boot.sh"
 # shellcheck source=tests/cli/disk.sh
