@@ -13,6 +13,7 @@
 #   pcs       fifty PC guests in a row in the NPT lane
 #   npt       all groups and the long lines in the NPT lane
 #   linux     Debian's kernels in the NPT lane: gdb, the matrix, whose faults there are
+#   kunit     our KTAP by the kernel's kunit.py
 
 set -eu
 
@@ -51,11 +52,15 @@ step_npt() {
     make test-npt LANE_SOAK=yes
 }
 
+step_kunit() {
+    make build/tests/report_file && tests/suites/kunit.sh
+}
+
 step_linux() {
     make npt && tests/linux/run.sh gdb matrix=cloud-6.1 matrix=generic-6.1 matrix=cloud-6.12 faults
 }
 
-[ $# -gt 0 ] || set -- hammer property kvm repeat pcs npt linux
+[ $# -gt 0 ] || set -- hammer property kvm repeat pcs npt linux kunit
 for step; do
     start=$(date +%s)
     echo "=== soak: $step"
