@@ -21,6 +21,7 @@ while getopts b: option; do
     esac
 done
 
+build=$(cd "$build" && pwd) # kunit.py goes elsewhere
 tools=$build/linux-source/linux-source-6.1/tools/testing/kunit
 if [ ! -f "$tools/kunit.py" ]; then
     mkdir -p "$build/linux-source"
