@@ -5,9 +5,9 @@
 #ifndef VERDICT_H
 #define VERDICT_H
 
-#include "vmm/test_tool/transcript.h"
 #include "vmm/test_tool/suite.h"
 #include "vmm/test_tool/suite_result.h"
+#include "vmm/test_tool/transcript.h"
 
 #include <regex.h>
 
