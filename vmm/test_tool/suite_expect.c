@@ -286,6 +286,7 @@ check_one(struct evaluation *v, const char *text, struct test_result *result)
         tell(v, &e, text, reason, sizeof(reason));
         test_result_add(result, name, VERDICT_FAIL, reason);
     }
+    v->failure = NULL;
 }
 
 void
