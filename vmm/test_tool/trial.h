@@ -10,8 +10,8 @@
 
 #include "vmm/base/event_loop.h"
 #include "vmm/test_tool/child.h"
-#include "vmm/test_tool/transcript.h"
 #include "vmm/test_tool/places.h"
+#include "vmm/test_tool/transcript.h"
 #include "vmm/test_tool/verdict.h"
 
 #include <stdbool.h>
