@@ -8,11 +8,11 @@
 #include <string.h>
 
 int
-transcript_init(struct transcript *console, console_line_fn *line, void *context)
+transcript_init(struct transcript *console, transcript_line_fn *line, void *context)
 {
     *console = (struct transcript){ .line = line, .context = context };
-    console->head = malloc(CONSOLE_KEPT);
-    console->tail = malloc(CONSOLE_KEPT);
+    console->head = malloc(TRANSCRIPT_KEPT);
+    console->tail = malloc(TRANSCRIPT_KEPT);
     if (console->head != NULL && console->tail != NULL)
         return 0;
     transcript_fini(console);
@@ -46,7 +46,7 @@ end_line(struct transcript *console)
 static void
 add_text(struct transcript *console, const char *bytes, size_t size)
 {
-    size_t room = CONSOLE_LINE_MAX - console->line_length;
+    size_t room = TRANSCRIPT_LINE_MAX - console->line_length;
     char *to = console->text + console->line_length;
 
     if (size > room)
@@ -79,10 +79,10 @@ static void
 keep(struct transcript *console, const char *bytes, size_t size)
 {
     while (size > 0) {
-        size_t at = console->total < CONSOLE_KEPT ? (size_t)console->total
-                                                  : (size_t)(console->total % CONSOLE_KEPT);
-        char *to = console->total < CONSOLE_KEPT ? console->head : console->tail;
-        size_t n = size < CONSOLE_KEPT - at ? size : CONSOLE_KEPT - at;
+        size_t at = console->total < TRANSCRIPT_KEPT ? (size_t)console->total
+                                                     : (size_t)(console->total % TRANSCRIPT_KEPT);
+        char *to = console->total < TRANSCRIPT_KEPT ? console->head : console->tail;
+        size_t n = size < TRANSCRIPT_KEPT - at ? size : TRANSCRIPT_KEPT - at;
 
         memcpy(to + at, bytes, n);
         console->total += n;
@@ -109,23 +109,23 @@ transcript_end(struct transcript *console)
 static char
 byte_at(const struct transcript *console, uint64_t n)
 {
-    return n < CONSOLE_KEPT ? console->head[n] : console->tail[n % CONSOLE_KEPT];
+    return n < TRANSCRIPT_KEPT ? console->head[n] : console->tail[n % TRANSCRIPT_KEPT];
 }
 
 void
 transcript_write(const struct transcript *console, FILE *to)
 {
-    uint64_t head = console->total < CONSOLE_KEPT ? console->total : CONSOLE_KEPT;
+    uint64_t head = console->total < TRANSCRIPT_KEPT ? console->total : TRANSCRIPT_KEPT;
     uint64_t tail = console->total - head;
-    size_t at = (size_t)(console->total % CONSOLE_KEPT);
+    size_t at = (size_t)(console->total % TRANSCRIPT_KEPT);
 
     fwrite(console->head, 1, (size_t)head, to);
-    if (tail <= CONSOLE_KEPT) {
+    if (tail <= TRANSCRIPT_KEPT) {
         fwrite(console->tail, 1, (size_t)tail, to);
         return;
     }
-    fprintf(to, "\n[vkvm test: %" PRIu64 " bytes left out]\n", tail - CONSOLE_KEPT);
-    fwrite(console->tail + at, 1, CONSOLE_KEPT - at, to);
+    fprintf(to, "\n[vkvm test: %" PRIu64 " bytes left out]\n", tail - TRANSCRIPT_KEPT);
+    fwrite(console->tail + at, 1, TRANSCRIPT_KEPT - at, to);
     fwrite(console->tail, 1, at, to);
 }
 

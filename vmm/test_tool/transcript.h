@@ -10,24 +10,24 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#define CONSOLE_KEPT (128u << 10) /* bytes at the begin, and as many at the end */
-#define CONSOLE_LINE_MAX 4096u    /* what is longer is cut */
+#define TRANSCRIPT_KEPT (128u << 10) /* bytes at the begin, and as many at the end */
+#define TRANSCRIPT_LINE_MAX 4096u    /* what is longer is cut */
 
 /* A line without its end: text without NUL, CR at its end. */
-typedef void console_line_fn(void *context, const char *line);
+typedef void transcript_line_fn(void *context, const char *line);
 
 struct transcript {
-    console_line_fn *line; /* may be NULL */
-    void *context;         /* borrowed */
-    uint64_t total;        /* bytes that came */
-    char *head;            /* owned: the first CONSOLE_KEPT */
-    char *tail;            /* owned: a ring of the last ones, of those behind the head */
+    transcript_line_fn *line; /* may be NULL */
+    void *context;            /* borrowed */
+    uint64_t total;           /* bytes that came */
+    char *head;               /* owned: the first TRANSCRIPT_KEPT */
+    char *tail;               /* owned: a ring of the last ones, of those behind the head */
     size_t line_length;
-    char text[CONSOLE_LINE_MAX + 1]; /* the line that has no end yet */
+    char text[TRANSCRIPT_LINE_MAX + 1]; /* the line that has no end yet */
 };
 
 /* Returns 0, or -ENOMEM. */
-int transcript_init(struct transcript *console, console_line_fn *line, void *context)
+int transcript_init(struct transcript *console, transcript_line_fn *line, void *context)
     __attribute__((warn_unused_result));
 void transcript_fini(struct transcript *console);
 

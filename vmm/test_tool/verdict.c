@@ -64,7 +64,7 @@ static void
 add_subtest(struct test_result *result, enum verdict verdict, const char *text)
 {
     bool foreign = *text == ':';
-    char name[CONSOLE_LINE_MAX + 1];
+    char name[TRANSCRIPT_LINE_MAX + 1];
     const char *reason = NULL;
     char *colon;
 

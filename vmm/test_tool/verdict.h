@@ -25,7 +25,7 @@ int verdict_begin(struct verdict_watch *watch, const struct suite_test *test,
                   struct test_result *result) __attribute__((warn_unused_result));
 void verdict_end(struct verdict_watch *watch);
 
-/* console_line_fn of a watch: "PASS: name", "FAIL name: reason" and the like are subtests. */
+/* transcript_line_fn of a watch: "PASS: name", "FAIL name: reason" and the like are subtests. */
 void verdict_line(void *watch, const char *line);
 
 /* How a test ended. */
