@@ -79,8 +79,8 @@ access_init(void)
     trap_set_handler(TRAP_VE, on_fault);
     doorbell_fault_delivery(deliver_ve ? VKVM_DELIVER_VE : VKVM_DELIVER_PF, &ve_area);
     /* What an access needs is touched: from now on counters count what it does. */
-    for (uint64_t table = 0; table < fdt_machine()->reserved_end; table += PAGE_SIZE)
-        (void)*(volatile uint64_t *)table;
+    for (uint64_t end = PAGE_SIZE; end - PAGE_SIZE < fdt_machine()->reserved_end; end += PAGE_SIZE)
+        (void)*(volatile uint64_t *)(end - sizeof(uint64_t));
     (void)access_load((uint64_t)&last, (struct access_fault *)0);
 }
 

@@ -10,8 +10,6 @@
 set -u
 
 directory=$1
-passed=0
-failed=0
 work=$(mktemp -d "${TMPDIR:-/tmp}/vkvm-deb.XXXXXX") || exit 1
 
 if [ "$(id -u)" -ne 0 ]; then
@@ -28,19 +26,8 @@ trap 'dpkg --purge vkvm vkvm-guest-dev >/dev/null 2>&1; rm -rf "$work"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
-# check NAME COMMAND...
-check() {
-    name=$1
-    shift
-    if "$@" >"$work/out" 2>&1; then
-        echo "PASS $name"
-        passed=$((passed + 1))
-    else
-        echo "FAIL $name"
-        sed 's/^/    | /' "$work/out"
-        failed=$((failed + 1))
-    fi
-}
+# shellcheck source=tests/install/check.sh
+. "$(dirname "$0")/check.sh"
 
 runs() {
     ! command -v /usr/bin/vkvm >/dev/null && return 1

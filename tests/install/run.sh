@@ -23,23 +23,10 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/vkvm-install.XXXXXX") || exit 1
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
-passed=0
-failed=0
 skipped=0
 
-# check NAME COMMAND...
-check() {
-    name=$1
-    shift
-    if "$@" >"$work/out" 2>&1; then
-        echo "PASS $name"
-        passed=$((passed + 1))
-    else
-        echo "FAIL $name"
-        sed 's/^/    | /' "$work/out"
-        failed=$((failed + 1))
-    fi
-}
+# shellcheck source=tests/install/check.sh
+. "$(dirname "$0")/check.sh"
 
 root=$work/root
 usr=$root/usr

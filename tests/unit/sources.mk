@@ -45,6 +45,7 @@ UNIT_FILES := \
 	test_pc_devices.c \
 	test_pc_start.c \
 	test_pmap.c \
+	test_pmap_audit.c \
 	test_pmap_trap.c \
 	test_pmap_window.c \
 	test_port_input.c \

@@ -10,7 +10,6 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
-#include <signal.h>
 
 TestSuite(pmap, .timeout = 60);
 
@@ -666,45 +665,4 @@ CHECKED_TEST(pmap, one_mapping_moves_alone)
     cr_expect(fake.enters == 2 && fake.removes == 1 && fake.removed_pages == 1);
     cr_expect(enter(natural_at(1), to, VM_PROT_RW) == 0);
     cr_expect(maps(natural_at(1), to, VM_PROT_RW));
-}
-
-/* --- The audits see what they are for ------------------------------------ */
-
-CHECKED_TEST(pmap, the_audit_sees_a_lost_reverse_link, .signal = SIGABRT)
-{
-    cr_assert(enter(natural_at(1), page(1), VM_PROT_RW) == 0);
-    page(1)->pv.first = 0;
-    pmap_audit(&pmap);
-}
-
-CHECKED_TEST(pmap, the_audit_sees_a_stale_reverse_link, .signal = SIGABRT)
-{
-    cr_assert(enter(natural_at(1), page(1), VM_PROT_RW) == 0);
-    pmap_window_at(&pmap, 0)->chunks[0] = NULL;
-    pmap.mapped_pages = 0;
-    pmap_audit(&pmap);
-}
-
-CHECKED_TEST(pmap, the_audit_sees_a_wrong_count, .signal = SIGABRT)
-{
-    pmap.mapped_pages = 1;
-    pmap_audit(&pmap);
-}
-
-CHECKED_TEST(pmap, the_audit_sees_a_mapped_hole, .signal = SIGABRT)
-{
-    cr_assert(enter(natural_at(1), page(1), VM_PROT_RW) == 0);
-    cr_assert(vm_frame_punch(&sys, vm_page_frame(page(1))) == 0);
-    fake_pmap_audit(&fake);
-}
-
-CHECKED_TEST(pmap, the_audit_sees_a_mapping_the_machine_has_alone, .signal = SIGABRT)
-{
-    struct pmap_frame frame = { .frame = vm_page_frame(page(1)),
-                                .prot = VM_PROT_READ,
-                                .fill = true };
-    unsigned entered;
-
-    cr_assert(fake_pmap_ops.enter(&fake, pmap_window_at(&pmap, 0), 1, 1, &frame, &entered) == 0);
-    fake_pmap_audit(&fake);
 }

@@ -12,13 +12,8 @@ static char *text;
 static void
 set_up(void)
 {
-    int fd = mkstemp(path);
-
-    cr_assert(fd >= 0);
-    close(fd);
-    rig = malloc(sizeof(*rig));
+    rig = trace_rig_create(path, "x=y\n");
     cr_assert(rig != NULL);
-    trace_rig_init(rig, "x=y\n", 0);
 }
 
 static void

@@ -13,13 +13,8 @@ static char *output;
 static void
 set_up(void)
 {
-    int fd = mkstemp(path);
-
-    cr_assert(fd >= 0);
-    close(fd);
-    rig = malloc(sizeof(*rig));
-    cr_assert_not_null(rig);
-    trace_rig_init(rig, "kernel=recorded\nvcpus=2\nram=0x0+0x100000\n", 0);
+    rig = trace_rig_create(path, "kernel=recorded\nvcpus=2\nram=0x0+0x100000\n");
+    cr_assert(rig != NULL);
 }
 
 static void

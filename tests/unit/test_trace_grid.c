@@ -14,13 +14,8 @@ static struct trace_input input;
 static void
 set_up(void)
 {
-    int fd = mkstemp(path);
-
-    cr_assert(fd >= 0);
-    close(fd);
-    rig = malloc(sizeof(*rig));
+    rig = trace_rig_create(path, "ram=0x0+0x100000\n");
     cr_assert(rig != NULL);
-    trace_rig_init(rig, "ram=0x0+0x100000\n", 0);
 }
 
 static void

@@ -15,13 +15,8 @@ static char path[] = "/tmp/vkvm-trace-XXXXXX";
 static void
 set_up(void)
 {
-    int fd = mkstemp(path);
-
-    cr_assert(fd >= 0);
-    close(fd);
-    rig = malloc(sizeof(*rig));
+    rig = trace_rig_create(path, "vcpus=2\nram=0x0+0x100000\n");
     cr_assert(rig != NULL);
-    trace_rig_init(rig, "vcpus=2\nram=0x0+0x100000\n", 0);
 }
 
 static void

@@ -141,4 +141,18 @@ trace_rig_fault(uint64_t sequence, unsigned vcpu, uint64_t gpa, uint64_t us)
                                              .pindex = gpa >> 12 } };
 }
 
+/* A file by a template of mkstemp's, and a rig for it.  The caller frees and unlinks.  NULL = no room. */
+static inline struct trace_rig *
+trace_rig_create(char *path, const char *text)
+{
+    int fd = mkstemp(path);
+    struct trace_rig *rig = fd >= 0 ? malloc(sizeof(*rig)) : NULL;
+
+    if (fd >= 0)
+        close(fd);
+    if (rig != NULL)
+        trace_rig_init(rig, text, 0);
+    return rig;
+}
+
 #endif

@@ -27,7 +27,8 @@
  * KVM_RUN that comes back with nothing done is tried again: first at once, then with pauses that
  * double every REFUSED_STEP times, and after REFUSED_MAX times in a row at one place, which take
  * some three seconds, the VM ends.  In a row: a KVM_RUN that took more than REFUSED_RUN_NS of the
- * processor got somewhere before it failed.
+ * processor got somewhere before it failed, and takes REFUSED_CREDIT of the others back.  Not all
+ * of them: on a host that has itself too little of a processor it may have got nowhere.
  */
 #define REFUSED_QUICK 64u
 #define REFUSED_STEP 16u
@@ -35,6 +36,7 @@
 #define REFUSED_MAX 600u
 #define REFUSED_PAUSE_NS UINT64_C(100000)
 #define REFUSED_RUN_NS 1000000u
+#define REFUSED_CREDIT 8u
 
 /* What is worth trying again, and what helps if it is in vain. */
 static const struct refusal {
@@ -90,9 +92,11 @@ watch_position(struct vcpu *vcpu, struct vcpu_watch *watch)
 static unsigned
 count_refusal(struct vcpu *vcpu)
 {
+    struct vcpu_watch *refused = &vcpu->refused;
+
     if (clock_thread_ns() - vcpu->refused_at > REFUSED_RUN_NS)
-        vcpu->refused.same = 0;
-    return watch_position(vcpu, &vcpu->refused);
+        refused->same -= refused->same < REFUSED_CREDIT ? refused->same : REFUSED_CREDIT;
+    return watch_position(vcpu, refused);
 }
 
 void
