@@ -81,7 +81,8 @@ TRACE_TOOL_SRCS := $(TRACE_TOOL_ONLY_SRCS) vmm/base/failure.c vmm/base/file.c vm
 TEST_TOOL_MAIN_SRC := vmm/test_tool/test_main.c
 TEST_TOOL_ONLY_SRCS := $(TEST_TOOL_FILES:%=vmm/test_tool/%)
 # ... which makes traces canonical as vkvm-trace does.
-GOLDEN_SRCS := vmm/trace_tool/trace_canon.c vmm/trace_tool/trace_input.c vmm/trace_tool/trace_symbols.c \
+GOLDEN_SRCS := vmm/trace_tool/trace_canon.c vmm/trace_tool/trace_input.c vmm/trace_tool/trace_kernel_events.c \
+	vmm/trace_tool/trace_symbols.c \
 	$(TRACE_READER_FILES:%=vmm/trace/%) vmm/trace/trace_record.c
 TEST_TOOL_SRCS := $(TEST_TOOL_ONLY_SRCS) $(GOLDEN_SRCS) vmm/base/event_loop.c vmm/base/failure.c vmm/base/file.c vmm/base/json.c \
 	vmm/base/limits.c vmm/base/size_text.c vmm/base/utf8.c vmm/cli/beside.c vmm/cli/cli.c vmm/cli/value.c \
