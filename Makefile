@@ -48,7 +48,7 @@ all:
 # ---------------------------------------------------------------- sources
 
 # Each folder's sources.mk names its files, one a line.
-SOURCE_FOLDERS := vmm/base vmm/vpagetable vmm/pager vmm/kvm vmm/x86_64 vmm/device vmm/trace vmm/trace_tool vmm/vm vmm/boot \
+SOURCE_FOLDERS := vmm/base vmm/vpagetable vmm/pager vmm/kvm vmm/x86_64 vmm/device vmm/trace vmm/trace_tool vmm/test_tool vmm/vm vmm/boot \
 	vmm/doorbell vmm/gdb vmm/cli guest/lib guest/hello guest/vkernel tests/unit tests/bench
 include $(SOURCE_FOLDERS:%=%/sources.mk)
 
@@ -74,8 +74,19 @@ SANDBOX_NONE_SRCS := vmm/vm/sandbox_none.c
 TRACE_TOOL_MAIN_SRC := vmm/trace_tool/trace_main.c
 TRACE_TOOL_ONLY_SRCS := $(TRACE_TOOL_FILES:%=vmm/trace_tool/%) $(TRACE_READER_FILES:%=vmm/trace/%)
 TRACE_TOOL_SRCS := $(TRACE_TOOL_ONLY_SRCS) vmm/base/failure.c vmm/base/file.c vmm/base/histogram.c \
-	vmm/base/json.c vmm/base/limits.c vmm/cli/cli.c vmm/cli/value.c vmm/trace/trace_record.c vmm/base/size_text.c \
+	vmm/base/json.c vmm/base/limits.c vmm/base/utf8.c vmm/cli/cli.c vmm/cli/value.c vmm/trace/trace_record.c vmm/base/size_text.c \
 	vmm/vpagetable/vm_types.c
+
+# vkvm-test, another one.
+TEST_TOOL_MAIN_SRC := vmm/test_tool/test_main.c
+TEST_TOOL_ONLY_SRCS := $(TEST_TOOL_FILES:%=vmm/test_tool/%)
+# ... which makes traces canonical as vkvm-trace does.
+GOLDEN_SRCS := vmm/trace_tool/trace_canon.c vmm/trace_tool/trace_input.c vmm/trace_tool/trace_kernel_events.c \
+	vmm/trace_tool/trace_symbols.c \
+	$(TRACE_READER_FILES:%=vmm/trace/%) vmm/trace/trace_record.c
+TEST_TOOL_SRCS := $(TEST_TOOL_ONLY_SRCS) $(GOLDEN_SRCS) vmm/base/event_loop.c vmm/base/failure.c vmm/base/file.c vmm/base/json.c \
+	vmm/base/limits.c vmm/base/size_text.c vmm/base/utf8.c vmm/cli/beside.c vmm/cli/cli.c vmm/cli/value.c \
+	vmm/vpagetable/vm_types.c vmm/x86_64/cpu_feature.c
 
 UNIT_SRCS := $(UNIT_FILES:%=tests/unit/%)
 SANITIZER_SRCS := tests/unit/sanitizer.c
@@ -91,6 +102,9 @@ HOST_TEST_SRCS := $(HOST_TESTS:%=tests/kvm/%.c) $(wildcard tests/kvm/host_*.S)
 PTY_SRCS := tests/cli/pty.c
 # ... and a trace.
 TRACE_FILE_SRCS := tests/cli/trace_file.c vmm/trace/trace_record.c
+# ... and reports.
+REPORT_FILE_SRCS := tests/cli/report_file.c $(addprefix vmm/test_tool/,$(filter report_% suite_result.c,$(TEST_TOOL_FILES))) \
+	vmm/base/json.c vmm/base/utf8.c
 HOST_CHECK_SRCS := tests/npt/host_check.c vmm/base/failure.c vmm/base/limits.c \
 	vmm/base/size_text.c vmm/kvm/kvm_host.c vmm/kvm/kvm_vm.c
 # What the NPT lane's init starts.
@@ -100,12 +114,12 @@ GUEST_LIB_SRCS := $(GUEST_LIB_FILES:%=guest/lib/%)
 GUEST_IMAGES := hello vkernel
 GUEST_hello_SRCS := $(GUEST_hello_FILES:%=guest/hello/%)
 GUEST_vkernel_SRCS := $(GUEST_vkernel_FILES:%=guest/vkernel/%)
-# guest/tests/NAME.c: an image of its own, with a line in tests/kvm/tests.cfg.
+# guest/tests/NAME.c: an image of its own, with a section in a guest/tests/*.cfg.
 GUEST_TESTS := $(patsubst guest/tests/%.c,%,$(wildcard guest/tests/*.c))
 
 # Scripts and data the NPT lane needs besides the programs.
-TEST_FILES := docs/vkvm.1 $(wildcard tests/cli/*.sh) tests/kvm/pcs.sh tests/kvm/run.sh tests/kvm/tests.cfg \
-	tests/run.sh
+TEST_FILES := docs/vkvm.1 $(wildcard tests/cli/*.sh tests/cli/read_*) tests/suites/junit.xsd tests/kvm/pcs.sh tests/kvm/lane_patches.sh \
+	tests/kvm/host.cfg $(wildcard guest/tests/*.cfg) tests/run.sh
 
 # --------------------------------------------------------------- packages
 
@@ -116,7 +130,7 @@ PACKAGES := gcc libc6-dev libelf-dev libfdt-dev libbsd-dev libxxhash-dev libzydi
 OPTIONAL := liblz4 liblzma libzstd zlib
 # ... and only in vkvm-trace ...
 TRACE_OPTIONAL := cairo libtracefs
-OPTIONAL_PACKAGES := libcairo2-dev libtracefs-dev libtraceevent-dev liblz4-dev liblzma-dev libzstd-dev zlib1g-dev libnbd-dev systemtap-sdt-dev \
+OPTIONAL_PACKAGES := perl libxml2-utils python3-junitparser libcairo2-dev libtracefs-dev libtraceevent-dev liblz4-dev liblzma-dev libzstd-dev zlib1g-dev libnbd-dev systemtap-sdt-dev \
 	libseccomp-dev pkg-config
 # ... of these, what only a program of the build is linked with ...
 BUILD_OPTIONAL := libseccomp
@@ -174,14 +188,17 @@ objs = $(1:%=$(O)/obj/%.o)
 MADE_OBJS := $(O)/obj/made/sandbox_filters.c.o
 VMM_OBJS := $(call objs,$(VMM_SRCS)) $(MADE_OBJS)
 MAIN_OBJ := $(call objs,$(MAIN_SRC))
-UNIT_OBJS := $(call objs,$(UNIT_SRCS) $(UNIT_VMM_SRCS) $(TRACE_TOOL_ONLY_SRCS) $(SANDBOX_TABLE_SRCS)) \
+UNIT_OBJS := $(call objs,$(UNIT_SRCS) $(UNIT_VMM_SRCS) $(TRACE_TOOL_ONLY_SRCS) $(TEST_TOOL_ONLY_SRCS) \
+	$(SANDBOX_TABLE_SRCS)) \
 	$(MADE_OBJS)
 TRACE_TOOL_OBJS := $(call objs,$(TRACE_TOOL_MAIN_SRC) $(TRACE_TOOL_SRCS))
+TEST_TOOL_OBJS := $(call objs,$(TEST_TOOL_MAIN_SRC) $(TEST_TOOL_SRCS))
 BENCH_OBJS := $(call objs,$(BENCH_SRCS))
 HOST_CHECK_OBJS := $(call objs,$(HOST_CHECK_SRCS))
 LANE_HOLD_OBJS := $(call objs,$(LANE_HOLD_SRCS))
 PTY_OBJS := $(call objs,$(PTY_SRCS))
 TRACE_FILE_OBJS := $(call objs,$(TRACE_FILE_SRCS))
+REPORT_FILE_OBJS := $(call objs,$(REPORT_FILE_SRCS))
 ifneq ($(SAN),)
 SANITIZER_OBJS := $(call objs,$(SANITIZER_SRCS))
 endif
@@ -189,6 +206,7 @@ GUEST_LIB_OBJS := $(call objs,$(GUEST_LIB_SRCS))
 
 VKVM := $(O)/vkvm
 VKVM_TRACE := $(O)/vkvm-trace
+VKVM_TEST := $(O)/vkvm-test
 UNIT := $(O)/tests/unit
 HOST_TEST_BINS := $(HOST_TESTS:%=$(O)/tests/%)
 GUEST_BINS := $(GUEST_IMAGES:%=$(O)/guest/%.elf)
@@ -198,10 +216,11 @@ HOST_CHECK := $(O)/host_check
 LANE_HOLD := $(O)/lane_hold
 PTY := $(O)/tests/pty
 TRACE_FILE := $(O)/tests/trace_file
-TEST_BINS := $(VKVM) $(VKVM_TRACE) $(HOST_CHECK) $(LANE_HOLD) $(PTY) $(TRACE_FILE) $(UNIT) $(HOST_TEST_BINS) \
+REPORT_FILE := $(O)/tests/report_file
+TEST_BINS := $(VKVM) $(VKVM_TRACE) $(VKVM_TEST) $(HOST_CHECK) $(LANE_HOLD) $(PTY) $(TRACE_FILE) $(REPORT_FILE) $(UNIT) $(HOST_TEST_BINS) \
 	$(GUEST_BINS) $(GUEST_TEST_BINS)
 
-all: $(VKVM) $(VKVM_TRACE) $(GUEST_BINS)
+all: $(VKVM) $(VKVM_TRACE) $(VKVM_TEST) $(GUEST_BINS)
 
 ifneq ($(V),)
 Q :=
@@ -283,6 +302,9 @@ $(VKVM): $(MAIN_OBJ) $(VMM_OBJS) Makefile
 $(VKVM_TRACE): $(TRACE_TOOL_OBJS) $(SANITIZER_OBJS) Makefile
 	$(link) $(TRACE_TOOL_LDLIBS)
 
+$(VKVM_TEST): $(TEST_TOOL_OBJS) $(SANITIZER_OBJS) Makefile
+	$(link) -lelf -lxxhash $(LDLIBS)
+
 $(HOST_CHECK): $(HOST_CHECK_OBJS) Makefile
 	$(link) $(HOST_LDLIBS)
 
@@ -293,6 +315,9 @@ $(PTY): $(PTY_OBJS) Makefile
 	$(link)
 
 $(TRACE_FILE): $(TRACE_FILE_OBJS) Makefile
+	$(link)
+
+$(REPORT_FILE): $(REPORT_FILE_OBJS) $(SANITIZER_OBJS) Makefile
 	$(link)
 
 $(UNIT): $(UNIT_OBJS) $(SANITIZER_OBJS) Makefile
@@ -445,7 +470,7 @@ bench: $(BENCH) $(VKVM) $(GUEST_BINS)
 # ------------------------------------------------------- sources, install
 
 ALL_SRCS := $(VMM_SRCS) $(SANDBOX_TOOL_SRCS) $(SANDBOX_NONE_SRCS) $(MAIN_SRC) $(UNIT_SRCS) $(SANITIZER_SRCS) $(HOST_TEST_SRCS) \
-	$(HOST_RIG_SRCS) $(HOST_CHECK_SRCS) $(LANE_HOLD_SRCS) $(PTY_SRCS) $(TRACE_TOOL_MAIN_SRC) $(TRACE_TOOL_ONLY_SRCS) tests/cli/trace_file.c $(BENCH_SRCS) $(GUEST_LIB_SRCS) \
+	$(HOST_RIG_SRCS) $(HOST_CHECK_SRCS) $(LANE_HOLD_SRCS) $(PTY_SRCS) $(TRACE_TOOL_MAIN_SRC) $(TRACE_TOOL_ONLY_SRCS) $(TEST_TOOL_MAIN_SRC) $(TEST_TOOL_ONLY_SRCS) tests/cli/trace_file.c tests/cli/report_file.c $(BENCH_SRCS) $(GUEST_LIB_SRCS) \
 	$(GUEST_TESTS:%=guest/tests/%.c) \
 	$(foreach g,$(GUEST_IMAGES),$(GUEST_$(g)_SRCS))
 
@@ -498,6 +523,7 @@ install-program: all $(COMPLETIONS) $(O)/man
 		$(DESTDIR)$(PREFIX)/share/zsh/vendor-completions
 	$(INSTALL) -m 755 $(VKVM) $(DESTDIR)$(PREFIX)/bin/vkvm
 	$(INSTALL) -m 755 $(VKVM_TRACE) $(DESTDIR)$(PREFIX)/libexec/vkvm/vkvm-trace
+	$(INSTALL) -m 755 $(VKVM_TEST) $(DESTDIR)$(PREFIX)/libexec/vkvm/vkvm-test
 	$(INSTALL_DATA) $(GUEST_BINS) $(DESTDIR)$(PREFIX)/lib/vkvm
 	$(INSTALL_DATA) $(O)/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
 	$(INSTALL_DATA) $(O)/vkvm.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/vkvm

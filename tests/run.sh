@@ -49,7 +49,10 @@ run_group() {
     case $1 in
     unit) "$build/tests/unit" ${UNIT_ARGS:-} ;;
     cli) "$tests/cli/run.sh" -b "$build" ;;
-    kvm) "$tests/kvm/run.sh" -b "$build" -t "$seconds" ;;
+    kvm)
+        "$build/vkvm" test -j "$(nproc)" --images "$build/guest/tests" --timeout "$seconds" \
+            ${VKVM_SOAK:+--all} "$tests/../guest/tests" "$tests/kvm"
+        ;;
     pcs) "$tests/kvm/pcs.sh" -b "$build" ;;
     suite) "$tests/kut/run.sh" -b "$build" -q "$KVM_UNIT_TESTS" vkvm ;;
     *) usage ;;

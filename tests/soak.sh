@@ -16,6 +16,7 @@
 #   deb       Debian packages, made, installed, used and purged here
 #   mutants   deliberate faults, and which tests notice
 #   linux     Debian's kernels in the NPT lane: gdb, the matrix, whose faults there are
+#   kunit     our KTAP by the kernel's kunit.py
 
 set -eu
 
@@ -46,10 +47,8 @@ step_killed() {
 }
 
 step_repeat() {
-    for i in $(seq 20); do
-        echo "repeat: $i of 20"
-        tests/kvm/run.sh wait_flag checksum remap_hammer host_service || return 1
-    done
+    build/vkvm test --images build/guest/tests --repeat 20 --fail-fast --filter wait_flag --filter checksum \
+        --filter remap_hammer --filter host_service guest/tests tests/kvm
 }
 
 step_pcs() {
@@ -68,11 +67,15 @@ step_mutants() {
     make test-mutants
 }
 
+step_kunit() {
+    make build/tests/report_file && tests/suites/kunit.sh
+}
+
 step_linux() {
     make npt && tests/linux/run.sh gdb matrix=cloud-6.1 matrix=generic-6.1 matrix=cloud-6.12 faults
 }
 
-[ $# -gt 0 ] || set -- hammer property kvm killed repeat pcs npt deb mutants linux
+[ $# -gt 0 ] || set -- hammer property kvm killed repeat pcs npt deb mutants linux kunit
 for step; do
     start=$(date +%s)
     echo "=== soak: $step"

@@ -514,6 +514,10 @@ test_guests() {
 . "$(dirname "$0")/record.sh"
 # shellcheck source=tests/cli/trace.sh
 . "$(dirname "$0")/trace.sh"
+# shellcheck source=tests/cli/report.sh
+. "$(dirname "$0")/report.sh"
+# shellcheck source=tests/cli/test.sh
+. "$(dirname "$0")/test.sh"
 # shellcheck source=tests/cli/boot.sh
 . "$(dirname "$0")/boot.sh"
 # shellcheck source=tests/cli/disk.sh
@@ -533,6 +537,7 @@ all() {
     test_inject_usage
     test_trace_usage
     test_trace
+    test_report
     test_boot
     test_disk
     if unusable=$("$build/host_check" 2>&1); then

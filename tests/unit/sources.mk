@@ -54,6 +54,10 @@ UNIT_FILES := \
 	test_report.c \
 	test_serial.c \
 	test_sandbox.c \
+	test_suite_expect.c \
+	test_suite_golden.c \
+	test_suite_report.c \
+	test_suite.c \
 	test_swap_pager.c \
 	test_swap_pager_failure.c \
 	test_uffd.c \

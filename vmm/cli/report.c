@@ -248,8 +248,7 @@ json_end_of_run(struct json *json, const struct vm_outcome *outcome, int exit_st
     json_u64(json, "exit_status", (uint64_t)exit_status);
     if (outcome->end == VM_END_GUEST)
         json_u64(json, "guest_status", (uint64_t)outcome->status);
-    else
-        json_string(json, "message", outcome->message);
+    json_string(json, "message", outcome->message);
     if (outcome->end == VM_END_INTERRUPTED)
         json_u64(json, "signal", (uint64_t)outcome->status);
 }
