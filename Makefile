@@ -58,7 +58,7 @@ UNIT_VMM_SRCS := $(BASE_FILES:%=vmm/base/%) $(ENGINE_FILES:%=vmm/vpagetable/%) \
 	$(PAGER_FILES:%=vmm/pager/%) $(X86_64_PURE_FILES:%=vmm/x86_64/%) $(BOOT_FILES:%=vmm/boot/%) \
 	$(CLI_FILES:%=vmm/cli/%) $(DEVICE_FILES:%=vmm/device/%) $(DOORBELL_PURE_FILES:%=vmm/doorbell/%) \
 	$(GDB_PURE_FILES:%=vmm/gdb/%) $(TRACE_FILES:%=vmm/trace/%) \
-	vmm/kvm/thread_ids.c vmm/kvm/uffd.c vmm/vm/guest_memory.c vmm/vm/machine.c vmm/vm/port_input.c \
+	vmm/kvm/delay_line.c vmm/kvm/thread_ids.c vmm/kvm/uffd.c vmm/vm/guest_memory.c vmm/vm/machine.c vmm/vm/port_input.c \
 	vmm/vm/sandbox.c
 # ... and the rest.
 VMM_SRCS := $(sort $(UNIT_VMM_SRCS) $(KVM_FILES:%=vmm/kvm/%) $(X86_64_FILES:%=vmm/x86_64/%) \
@@ -116,10 +116,12 @@ GUEST_hello_SRCS := $(GUEST_hello_FILES:%=guest/hello/%)
 GUEST_vkernel_SRCS := $(GUEST_vkernel_FILES:%=guest/vkernel/%)
 # guest/tests/NAME.c: an image of its own, with a section in a guest/tests/*.cfg.
 GUEST_TESTS := $(patsubst guest/tests/%.c,%,$(wildcard guest/tests/*.c))
+# What describes them, and golden traces.
+SUITE_FILES := $(filter-out %.c,$(wildcard guest/tests/*.*))
 
 # Scripts and data the NPT lane needs besides the programs.
 TEST_FILES := docs/vkvm.1 $(wildcard tests/cli/*.sh tests/cli/read_*) tests/suites/junit.xsd tests/kvm/pcs.sh tests/kvm/lane_patches.sh \
-	tests/kvm/host.cfg $(wildcard guest/tests/*.cfg) tests/run.sh
+	tests/kvm/host.cfg $(SUITE_FILES) tests/run.sh
 
 # --------------------------------------------------------------- packages
 
@@ -517,14 +519,15 @@ $(O)/man: docs/vkvm.1 tools/verb_page.awk $(VKVM)
 INSTALL_DATA = $(INSTALL) -m 644
 install: install-program install-guest
 
-install-program: all $(COMPLETIONS) $(O)/man
-	$(INSTALL) -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/vkvm $(DESTDIR)$(PREFIX)/libexec/vkvm \
+install-program: all $(GUEST_TEST_BINS) $(COMPLETIONS) $(O)/man
+	$(INSTALL) -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/vkvm/tests $(DESTDIR)$(PREFIX)/libexec/vkvm \
 		$(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
 		$(DESTDIR)$(PREFIX)/share/zsh/vendor-completions
 	$(INSTALL) -m 755 $(VKVM) $(DESTDIR)$(PREFIX)/bin/vkvm
 	$(INSTALL) -m 755 $(VKVM_TRACE) $(DESTDIR)$(PREFIX)/libexec/vkvm/vkvm-trace
 	$(INSTALL) -m 755 $(VKVM_TEST) $(DESTDIR)$(PREFIX)/libexec/vkvm/vkvm-test
 	$(INSTALL_DATA) $(GUEST_BINS) $(DESTDIR)$(PREFIX)/lib/vkvm
+	$(INSTALL_DATA) $(SUITE_FILES) $(GUEST_TEST_BINS) $(DESTDIR)$(PREFIX)/lib/vkvm/tests
 	$(INSTALL_DATA) $(O)/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
 	$(INSTALL_DATA) $(O)/vkvm.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/vkvm
 	$(INSTALL_DATA) $(O)/vkvm.zsh $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions/_vkvm

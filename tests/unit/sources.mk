@@ -16,6 +16,7 @@ UNIT_FILES := \
 	test_call.c \
 	test_cpuid.c \
 	test_debug.c \
+	test_delay_line.c \
 	test_description.c \
 	test_description_damage.c \
 	test_disk.c \
@@ -97,6 +98,7 @@ UNIT_FILES := \
 	test_vm_page_move.c \
 	test_vm_pageout.c \
 	test_vm_pageout_scan.c \
+	test_vm_pageout_trace.c \
 	test_vm_pageout_wait.c \
 	test_vm_peek.c \
 	test_vm_prefault.c \

@@ -15,6 +15,12 @@ run_test(int argc, char **argv)
 static void
 help_test(FILE *to)
 {
+    char verb[] = "test", option[] = "--help";
+    char *argv[] = { verb, option, NULL };
+
+    fflush(to);
+    if (to == stdout)
+        (void)beside_exec("test", argv);
     fputs("usage: vkvm test [options] [SUITE | DIRECTORY]...\n\n"
           "Run suites of guest tests: see 'vkvm test --help'.\n",
           to);

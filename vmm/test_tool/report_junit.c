@@ -540,5 +540,6 @@ junit_create(void)
 const struct report_format report_junit = {
     .name = "junit",
     .summary = "JUnit's XML, at the end",
+    .whole = true,
     .create = junit_create,
 };

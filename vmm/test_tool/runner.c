@@ -580,8 +580,12 @@ tell_end(struct runner *runner)
         struct reporter *reporter = runner->request->reporters[i];
         int result = reporter->ops->end(reporter, &runner->totals);
 
+        reporter->ended = result == 0;
         if (error == 0 && result != 0)
-            error = failure_set(runner->failure, result, "cannot write a report: %s",
+            error = failure_set(runner->failure, result,
+                                "cannot write a report to " FAILURE_NAME
+                                ": %s: make room, or give another file",
+                                reporter->path == NULL ? "standard output" : reporter->path,
                                 strerror(-result));
     }
     return error;

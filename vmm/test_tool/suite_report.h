@@ -70,15 +70,18 @@ struct reporter_ops {
 /* The first member of each format's own. */
 struct reporter {
     const struct reporter_ops *ops;
-    FILE *to;      /* owned unless it is stdout */
-    bool terminal; /* `to` is one, and lines may be rewritten */
+    FILE *to;         /* borrowed */
+    const char *path; /* what is told of errors; borrowed, NULL = standard output */
+    bool terminal;    /* `to` is one, and lines may be rewritten */
+    bool ended;       /* the runner's: `end` has returned 0 */
 };
 
 /* A format, as --report NAME[=FILE] calls it. */
 struct report_format {
     const char *name;
     const char *summary; /* for the help */
-    /* Returns a reporter without `to` and `terminal`, or NULL: no memory. */
+    bool whole;          /* all is written at the end */
+    /* Returns a reporter without `to`, `path` and `terminal`, or NULL: no memory. */
     struct reporter *(*create)(void);
 };
 

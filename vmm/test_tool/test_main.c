@@ -4,6 +4,7 @@
  * that nothing a guest does to its monitor is done to the runner.
  */
 #include "vmm/cli/beside.h"
+#include "vmm/test_tool/output.h"
 #include "vmm/test_tool/runner.h"
 #include "vmm/test_tool/suite_expect.h"
 #include "vmm/test_tool/test_options.h"
@@ -23,6 +24,7 @@ struct session {
     struct suites suites;
     struct selection selection;
     struct reporter *reporters[TEST_OPTIONS_MANY + 1]; /* owned */
+    struct output outputs[TEST_OPTIONS_MANY + 1];      /* ... and where they write */
     size_t nreporters;
     char vkvm[BESIDE_PATH_MAX];
     struct failure failure;
@@ -30,37 +32,66 @@ struct session {
 
 /* --- Suites ---------------------------------------------------------------- */
 
-/* What is there when nobody names a suite: in a build, or installed. */
+/* Where our own suites are, and their images: installed, or in a tree and the build in it. */
+static int
+find_own(const struct session *session, char suites[BESIDE_PATH_MAX], char images[BESIDE_PATH_MAX],
+         struct suite_places *places)
+{
+    static const char *const there[] = { "/../../lib/vkvm/tests/engine.cfg",
+                                         "/../guest/tests/engine.cfg",
+                                         "/../../guest/tests/engine.cfg", NULL };
+    static const char *const built[] = { "/guest/tests", NULL };
+    int error = beside_find(there, suites);
+
+    *places = (struct suite_places){ .images = session->options.images };
+    if (error != 0)
+        return error;
+    *strrchr(suites, '/') = '\0';
+    if (places->images == NULL && beside_find(built, images) == 0)
+        places->images = images;
+    return 0;
+}
+
+/* What is there when nobody names a suite. */
 static int
 add_own(struct session *session)
 {
-    static const char *const installed[] = { "/../../lib/vkvm/tests", NULL };
-    static const char *const source[] = { "/../guest/tests", NULL };
-    static const char *const built[] = { "/guest/tests", NULL };
     char suites[BESIDE_PATH_MAX], images[BESIDE_PATH_MAX];
-    struct suite_places places = { .images = session->options.images };
+    struct suite_places places;
 
-    if (beside_find(installed, suites) != 0) {
-        if (beside_find(source, suites) != 0 || beside_find(built, images) != 0)
-            return failure_set(&session->failure, -ENOENT,
-                               "no suite is given, and none is installed: name a directory or a "
-                               "configuration file");
-        if (places.images == NULL)
-            places.images = images;
-    }
+    if (find_own(session, suites, images, &places) != 0)
+        return failure_set(&session->failure, -ENOENT,
+                           "no suite is given, and none is installed: name a directory or a "
+                           "configuration file");
     return suites_add(&session->suites, suites, &places, &session->failure);
+}
+
+/* A file or directory; or a name that is neither, of one of our own suites. */
+static int
+add_named(struct session *session, const char *name)
+{
+    struct suite_places places = { .images = session->options.images };
+    char suites[BESIDE_PATH_MAX], images[BESIDE_PATH_MAX], path[BESIDE_PATH_MAX + 256];
+
+    if (strchr(name, '/') == NULL && *name != '\0' && access(name, F_OK) != 0 &&
+        find_own(session, suites, images, &places) == 0) {
+        snprintf(path, sizeof(path), "%s/%.200s.cfg", suites, name);
+        if (access(path, F_OK) == 0)
+            return suites_add(&session->suites, path, &places, &session->failure);
+        places = (struct suite_places){ .images = session->options.images };
+    }
+    return suites_add(&session->suites, name, &places, &session->failure);
 }
 
 static int
 read_suites(struct session *session)
 {
-    const struct suite_places places = { .images = session->options.images };
     int error = 0;
 
     if (session->options.suites[0] == NULL)
         error = add_own(session);
     for (char *const *suite = session->options.suites; error == 0 && *suite != NULL; suite++)
-        error = suites_add(&session->suites, *suite, &places, &session->failure);
+        error = add_named(session, *suite);
     return error == 0 ? CLI_OK : error == -ENOMEM ? CLI_FAILED : CLI_USAGE;
 }
 
@@ -104,21 +135,18 @@ choose_tests(struct session *session)
 static int
 open_report(struct session *session, const struct test_report *report)
 {
-    FILE *to = report->file == NULL ? stdout : fopen(report->file, "we");
-    struct reporter *reporter;
+    struct output *output = &session->outputs[session->nreporters];
+    struct reporter *reporter = report->format->create();
 
-    if (to == NULL)
-        return failure_set(&session->failure, CLI_FAILED,
-                           "cannot write --report=%s=" FAILURE_NAME ": %s: give another file",
-                           report->format->name, report->file, strerror(errno));
-    reporter = report->format->create();
-    if (reporter == NULL) {
-        if (to != stdout)
-            fclose(to);
+    if (reporter == NULL)
         return failure_set(&session->failure, CLI_FAILED, "no memory for a report");
+    if (output_open(output, report->file, report->format->whole, &session->failure) != 0) {
+        reporter->ops->destroy(reporter);
+        return CLI_FAILED;
     }
-    reporter->to = to;
-    reporter->terminal = isatty(fileno(to)) != 0;
+    reporter->to = output->to;
+    reporter->path = output->path;
+    reporter->terminal = isatty(fileno(output->to)) != 0;
     session->reporters[session->nreporters++] = reporter;
     return CLI_OK;
 }
@@ -133,16 +161,22 @@ open_reports(struct session *session)
     return status;
 }
 
-static void
-close_reports(struct session *session)
+/* What could not be written before has been told already.  Returns the exit status, `status` if all is written. */
+static int
+close_reports(struct session *session, int status)
 {
     for (size_t i = 0; i < session->nreporters; i++) {
-        FILE *to = session->reporters[i]->to;
+        struct reporter *reporter = session->reporters[i];
+        struct failure failure = { .message = "" };
+        bool ended = reporter->ended;
 
-        session->reporters[i]->ops->destroy(session->reporters[i]);
-        if (to != stdout)
-            fclose(to); /* `end` has flushed it, and told of errors */
+        reporter->ops->destroy(reporter);
+        if (output_close(&session->outputs[i], ended, &failure) != 0 && ended) {
+            cli_complain(failure.message);
+            status = CLI_FAILED;
+        }
     }
+    return status;
 }
 
 /* --- The run --------------------------------------------------------------- */
@@ -243,10 +277,12 @@ main(int argc, char **argv)
     status = run(&session, argc, argv);
     if (session.failure.message[0] != '\0')
         cli_complain(session.failure.message);
-    close_reports(&session);
+    status = close_reports(&session, status);
     selection_fini(&session.selection);
     suites_fini(&session.suites);
-    if (fflush(stdout) != 0 && status == CLI_OK)
+    if ((fflush(stdout) != 0 || ferror(stdout) != 0) && status == CLI_OK) {
+        cli_complain("cannot write to standard output: make room, or give another file");
         status = CLI_FAILED;
+    }
     exit(status);
 }
