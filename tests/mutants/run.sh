@@ -56,9 +56,10 @@ trap '[ -z "$child" ] || kill -TERM "$child" 2>/dev/null || :' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
-# What the tests of the engine see of paging, in a minute or so.
-GUESTS='zero_fill read_then_write write_protect accessed_modified directory_modified inval setmap
-    permission unmapped copy wire file_map budget checksum inject'
+# Of our suites what sees paging, in a minute or two: patterns of `vkvm test --filter`.
+GUESTS='zero* read* write_protect* accessed_modified* directory_modified* inval* setmap* permission* unmapped*
+    cop* wire* file_map* budget checksum inject* walk* window* linear_root* neighbours* private* shared* stack*
+    unshared* clean* table_pages* first_touches* lost_swap*'
 HOSTS='host_window host_pmap host_service host_waiting host_foreign host_limits host_fault host_vm host_failure'
 
 # The nearest unit tests of a file, as Criterion's pattern.
@@ -94,14 +95,17 @@ unit() {
     [ -n "$caught" ] || caught='unit tests end badly'
 }
 
+# kvm PATTERN...: caught, if one of these tests of our suites fails.
 kvm() {
-    for test; do
-        run tests/kvm/run.sh -b build -t 60 "$test" && continue
-        caught=$(sed -n 's/^FAIL \([^:]*\):.*/\1/p' "$work/output" | head -n 1)
-        [ -n "$caught" ] || caught=$test
-        return 0
+    filters=
+    for pattern; do
+        filters="$filters --filter $pattern"
     done
-    return 1
+    # shellcheck disable=SC2086 # a list of words, whose patterns are not the shell's
+    run build/vkvm test -j "$(nproc)" --fail-fast --timeout 120 --images build/guest/tests $filters \
+        guest/tests tests/kvm && return 1
+    caught=$(sed -n 's/^\(FAIL\|ERROR\)  *\([^ ]*\) .*/\2/p' "$work/output" | head -n 1)
+    [ -n "$caught" ] || caught='the suites end badly'
 }
 
 # The tests by turns, until one fails: its name to $caught.
@@ -130,7 +134,7 @@ prepare() {
     rm -rf "$tree"
     mkdir -p "$tree/build"
     git ls-files -z | xargs -0 cp --parents -p -t "$tree"
-    for part in obj made tests guest flags optional.cppflags optional.libs trace.libs vkvm vkvm-trace \
+    for part in obj made tests guest flags optional.cppflags optional.libs trace.libs vkvm vkvm-trace vkvm-test \
         host_check; do
         [ ! -e "$build/$part" ] || cp -rp "$build/$part" "$tree/build/"
     done

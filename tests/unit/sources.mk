@@ -56,6 +56,7 @@ UNIT_FILES := \
 	test_sandbox.c \
 	test_suite_expect.c \
 	test_suite_golden.c \
+	test_suite_output.c \
 	test_suite_report.c \
 	test_suite.c \
 	test_swap_pager.c \
