@@ -123,7 +123,9 @@ GUEST_TESTS := $(patsubst guest/tests/%.c,%,$(wildcard guest/tests/*.c))
 GUEST_PC_TESTS := $(filter pc_%,$(GUEST_TESTS))
 GUEST_PC_SRCS := $(GUEST_PC_FILES:%=guest/pc/%)
 # What describes them, and golden traces.
-SUITE_FILES := $(wildcard guest/tests/*.cfg guest/tests/golden/*)
+SUITE_CFGS := $(wildcard guest/tests/*.cfg)
+GOLDEN_FILES := $(wildcard guest/tests/golden/*)
+SUITE_FILES := $(SUITE_CFGS) $(GOLDEN_FILES)
 
 # Scripts and data the NPT lane needs besides the programs.
 TEST_FILES := docs/vkvm.1 $(wildcard tests/cli/*.sh tests/cli/read_*) tests/suites/junit.xsd tests/kvm/pcs.sh tests/kvm/lane_patches.sh \
@@ -559,14 +561,15 @@ INSTALL_DATA = $(INSTALL) -m 644
 install: install-program install-guest
 
 install-program: all $(GUEST_TEST_BINS) $(COMPLETIONS) $(O)/man
-	$(INSTALL) -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/vkvm/tests $(DESTDIR)$(PREFIX)/libexec/vkvm \
+	$(INSTALL) -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/vkvm/tests/golden $(DESTDIR)$(PREFIX)/libexec/vkvm \
 		$(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
 		$(DESTDIR)$(PREFIX)/share/zsh/vendor-completions
 	$(INSTALL) -m 755 $(VKVM) $(DESTDIR)$(PREFIX)/bin/vkvm
 	$(INSTALL) -m 755 $(VKVM_TRACE) $(DESTDIR)$(PREFIX)/libexec/vkvm/vkvm-trace
 	$(INSTALL) -m 755 $(VKVM_TEST) $(DESTDIR)$(PREFIX)/libexec/vkvm/vkvm-test
 	$(INSTALL_DATA) $(GUEST_BINS) $(DESTDIR)$(PREFIX)/lib/vkvm
-	$(INSTALL_DATA) $(SUITE_FILES) $(GUEST_TEST_BINS) $(DESTDIR)$(PREFIX)/lib/vkvm/tests
+	$(INSTALL_DATA) $(SUITE_CFGS) $(GUEST_TEST_BINS) $(DESTDIR)$(PREFIX)/lib/vkvm/tests
+	$(INSTALL_DATA) $(GOLDEN_FILES) $(DESTDIR)$(PREFIX)/lib/vkvm/tests/golden
 	$(INSTALL_DATA) $(O)/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
 	$(INSTALL_DATA) $(O)/vkvm.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/vkvm
 	$(INSTALL_DATA) $(O)/vkvm.zsh $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions/_vkvm

@@ -24,6 +24,7 @@
 #define BAD_EVERY 8
 #define FAILING_WRITES 64u
 #define ROOM ((off_t)2 << 20)
+#define OWN_WORDS 7
 #define WORDS_MAX 8
 
 static enum {
@@ -97,14 +98,17 @@ int
 main(int argc, char **argv)
 {
     char guest[PATH_MAX];
-    char *words[9 + WORDS_MAX] = { "run", "--stats", "--memory=64M", "--ram=4M", "--swap=swap",
-                                   guest, "--" };
+    static char own[][16] = { "run", "--stats", "--memory=64M", "--ram=4M", "--swap=swap" };
+    static char dashes[] = "--";
+    char *words[OWN_WORDS + WORDS_MAX + 1] = {
+        own[0], own[1], own[2], own[3], own[4], guest, dashes
+    };
 
     if (argc < 2 || argc - 2 > WORDS_MAX || !choose(argv[1])) {
         fputs("usage: host_swap bad-blocks|late-writes|full [GUEST ARGUMENT]...\n", stderr);
         return 2;
     }
     find_guest(argv[0], guest);
-    memcpy(words + 7, argv + 2, (size_t)(argc - 2) * sizeof(*argv));
-    return cmd_run.run(7 + argc - 2, words);
+    memcpy(words + OWN_WORDS, argv + 2, (size_t)(argc - 2) * sizeof(*argv));
+    return cmd_run.run(OWN_WORDS + argc - 2, words);
 }
