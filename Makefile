@@ -21,6 +21,9 @@ GUEST_CFLAGS ?= -O2 -g
 
 # Where the NPT lane keeps its kernel and initramfs, and how it is run.
 NPT ?= $(O)/npt
+# Its kernels are Debian's: 6.1, or 6.12 of the backports.  One for each target, but for `make test-npt`.
+LANE_KERNEL ?= 6.1
+LANE_KERNELS ?= $(LANE_KERNEL)
 LANE_ARGS ?=
 LANE_TEST_SECONDS ?= 300
 LANE_GROUPS ?= unit cli kvm $(SUITE)
@@ -49,7 +52,7 @@ all:
 
 # Each folder's sources.mk names its files, one a line.
 SOURCE_FOLDERS := vmm/base vmm/vpagetable vmm/pager vmm/kvm vmm/x86_64 vmm/device vmm/trace vmm/trace_tool vmm/test_tool vmm/vm vmm/boot \
-	vmm/doorbell vmm/gdb vmm/cli guest/lib guest/hello guest/vkernel tests/unit tests/bench
+	vmm/doorbell vmm/gdb vmm/cli guest/lib guest/pc guest/hello guest/vkernel tests/unit tests/bench
 include $(SOURCE_FOLDERS:%=%/sources.mk)
 
 MAIN_SRC := vmm/main.c
@@ -95,7 +98,7 @@ BENCH_SRCS := $(BENCH_FILES:%=tests/bench/%)
 # tests/kvm/NAME.c, with NAME*.S if there is one: a program of its own.
 HOST_TESTS := $(patsubst tests/kvm/%.c,%,$(wildcard tests/kvm/host_*.c))
 # ... and these with the machine of kvm_rig.h.
-HOST_RIG_TESTS := host_foreign host_limits host_pmap host_service host_waiting host_window
+HOST_RIG_TESTS := host_foreign host_kernel host_limits host_pmap host_service host_waiting host_window
 HOST_RIG_SRCS := tests/kvm/kvm_rig.c
 HOST_TEST_SRCS := $(HOST_TESTS:%=tests/kvm/%.c) $(wildcard tests/kvm/host_*.S)
 # What the tests of the program need: a terminal.
@@ -114,10 +117,13 @@ GUEST_LIB_SRCS := $(GUEST_LIB_FILES:%=guest/lib/%)
 GUEST_IMAGES := hello vkernel
 GUEST_hello_SRCS := $(GUEST_hello_FILES:%=guest/hello/%)
 GUEST_vkernel_SRCS := $(GUEST_vkernel_FILES:%=guest/vkernel/%)
-# guest/tests/NAME.c: an image of its own, with a section in a guest/tests/*.cfg.
+# guest/tests/NAME.c: an image of its own, with a section in a guest/tests/*.cfg.  pc_* know nothing of
+# vkvm: they are PCs, with guest/pc instead of guest/lib.
 GUEST_TESTS := $(patsubst guest/tests/%.c,%,$(wildcard guest/tests/*.c))
+GUEST_PC_TESTS := $(filter pc_%,$(GUEST_TESTS))
+GUEST_PC_SRCS := $(GUEST_PC_FILES:%=guest/pc/%)
 # What describes them, and golden traces.
-SUITE_FILES := $(filter-out %.c,$(wildcard guest/tests/*.*))
+SUITE_FILES := $(wildcard guest/tests/*.cfg guest/tests/golden/*)
 
 # Scripts and data the NPT lane needs besides the programs.
 TEST_FILES := docs/vkvm.1 $(wildcard tests/cli/*.sh tests/cli/read_*) tests/suites/junit.xsd tests/kvm/pcs.sh tests/kvm/lane_patches.sh \
@@ -181,6 +187,8 @@ GUEST_LDFLAGS := -nostdlib -static -Wl,--build-id=none -Wl,-z,noexecstack \
 	-Wl,-z,max-page-size=4096
 GUEST_LDS := guest/guest.ld
 GUEST_LDLIBS := -lfdt
+GUEST_PC_LDS := guest/pc/pc.ld
+GUEST_PC_ALL_CFLAGS := $(GUEST_ALL_CFLAGS) -m32 -march=i686
 
 # ---------------------------------------------------------------- objects
 
@@ -204,6 +212,7 @@ REPORT_FILE_OBJS := $(call objs,$(REPORT_FILE_SRCS))
 ifneq ($(SAN),)
 SANITIZER_OBJS := $(call objs,$(SANITIZER_SRCS))
 endif
+GUEST_PC_OBJS := $(call objs,$(GUEST_PC_SRCS))
 GUEST_LIB_OBJS := $(call objs,$(GUEST_LIB_SRCS))
 
 VKVM := $(O)/vkvm
@@ -212,6 +221,7 @@ VKVM_TEST := $(O)/vkvm-test
 UNIT := $(O)/tests/unit
 HOST_TEST_BINS := $(HOST_TESTS:%=$(O)/tests/%)
 GUEST_BINS := $(GUEST_IMAGES:%=$(O)/guest/%.elf)
+GUEST_PC_BINS := $(GUEST_PC_TESTS:%=$(O)/guest/tests/%.elf)
 GUEST_TEST_BINS := $(GUEST_TESTS:%=$(O)/guest/tests/%.elf)
 BENCH := $(O)/bench
 HOST_CHECK := $(O)/host_check
@@ -290,6 +300,21 @@ $(O)/obj/guest/%.S.o: guest/%.S $(O)/flags
 	@mkdir -p $(@D)
 	$(Q)$(CC) -I. -MMD -MP -g -c -o $@ $<
 
+$(O)/obj/guest/pc/%.c.o: guest/pc/%.c $(O)/flags
+	$(call say,GUESTCC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -I. -MMD -MP $(GUEST_PC_ALL_CFLAGS) -c -o $@ $<
+
+$(O)/obj/guest/pc/%.S.o: guest/pc/%.S $(O)/flags
+	$(call say,GUESTAS,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -I. -MMD -MP -g -m32 -c -o $@ $<
+
+$(O)/obj/guest/tests/pc_%.c.o: guest/tests/pc_%.c $(O)/flags
+	$(call say,GUESTCC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -I. -MMD -MP $(GUEST_PC_ALL_CFLAGS) -c -o $@ $<
+
 # --------------------------------------------------------------- programs
 
 define link
@@ -337,6 +362,7 @@ $(O)/tests/host_failure: HOST_LDFLAGS += $(WRAP_LDFLAGS)
 $(O)/tests/host_waiting: HOST_LDFLAGS += -Wl,--wrap=pthread_create
 $(O)/tests/host_life: HOST_LDFLAGS += -Wl,--wrap=ioctl -Wl,--wrap=pthread_rwlock_rdlock
 $(O)/tests/host_disk: HOST_LDFLAGS += -Wl,--wrap=file_read_at
+$(O)/tests/host_swap: HOST_LDFLAGS += -Wl,--wrap=preadv -Wl,--wrap=pwritev
 $(O)/tests/host_stall: HOST_LDFLAGS += -Wl,--wrap=file_read_at -Wl,--wrap=preadv
 $(HOST_TEST_BINS): $(VMM_OBJS) $(SANITIZER_OBJS) Makefile
 	$(link) $(TEST_LDLIBS) $(HOST_LDLIBS)
@@ -357,9 +383,14 @@ $(foreach g,$(GUEST_IMAGES),$(eval $(call guest_image_rule,$(g))))
 $(GUEST_BINS): $(GUEST_LIB_OBJS) $(GUEST_LDS) Makefile
 	$(guest_link)
 
-$(GUEST_TEST_BINS): $(O)/guest/tests/%.elf: $(O)/obj/guest/tests/%.c.o $(GUEST_LIB_OBJS) \
-		$(GUEST_LDS) Makefile
+$(filter-out $(GUEST_PC_BINS),$(GUEST_TEST_BINS)): $(O)/guest/tests/%.elf: $(O)/obj/guest/tests/%.c.o \
+		$(GUEST_LIB_OBJS) $(GUEST_LDS) Makefile
 	$(guest_link)
+
+$(GUEST_PC_BINS): $(O)/guest/tests/%.elf: $(O)/obj/guest/tests/%.c.o $(GUEST_PC_OBJS) $(GUEST_PC_LDS) Makefile
+	$(call say,GUESTLD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -m32 $(GUEST_LDFLAGS) -Wl,-T,$(GUEST_PC_LDS) -o $@ $(filter %.o,$^)
 
 # ------------------------------------------------------------ run and test
 
@@ -381,9 +412,13 @@ SUITE_ARCHIVE := tests/kut/archive.sh suite $(KVM_UNIT_TESTS) $(KUT)/suite.cpio
 LANE_SUITE := -a $(KUT)/suite.cpio
 endif
 
-# $(call lane,FILES,COMMAND): COMMAND, in the NPT lane, where $(O) is called build.
-lane = tests/npt/prepare.sh -d $(NPT) -b $(O) $(1) && $(if $(SUITE),$(SUITE_ARCHIVE) &&) \
-	tests/npt/lane.sh -d $(NPT) $(LANE_SUITE) $(LANE_ARGS) -- $(2)
+# $(call npt_of,KERNEL): the directory of the lane with this kernel.
+npt_of = $(NPT)$(if $(filter-out 6.1,$(1)),-$(1))
+# $(call lane_of,KERNEL,FILES,COMMAND): COMMAND, in the NPT lane, where $(O) is called build.
+lane_of = tests/npt/prepare.sh -d $(call npt_of,$(1)) -b $(O) -k $(1) $(2) && $(if $(SUITE),$(SUITE_ARCHIVE) &&) \
+	tests/npt/lane.sh -d $(call npt_of,$(1)) $(LANE_SUITE) $(LANE_ARGS) -- $(3)
+# $(call lane,FILES,COMMAND)
+lane = $(call lane_of,$(LANE_KERNEL),$(1),$(2))
 
 # $(call here_or_lane,FILES,COMMAND HERE,COMMAND IN THE LANE)
 define here_or_lane
@@ -449,10 +484,14 @@ kvm-unit-tests: $(RUN_FILES)
 	@tests/kut/table.sh $(KVM_UNIT_TESTS) $(KUT)/native $(KUT)/lane
 
 npt: $(TEST_BINS)
-	@tests/npt/prepare.sh -d $(NPT) -b $(O) $(TEST_BINS) $(TEST_FILES)
+	@$(foreach kernel,$(LANE_KERNELS),tests/npt/prepare.sh -d $(call npt_of,$(kernel)) -b $(O) -k $(kernel) \
+		$(TEST_BINS) $(TEST_FILES) &&) :
 
 test-npt: $(TEST_BINS)
-	@$(call lane,$(TEST_BINS) $(TEST_FILES),$(LANE_TEST) $(LANE_GROUPS))
+	@failed=; $(foreach kernel,$(LANE_KERNELS),{ \
+		$(call lane_of,$(kernel),$(TEST_BINS) $(TEST_FILES),$(LANE_TEST) $(LANE_GROUPS)); } || \
+		failed="$$failed $(kernel)";) \
+	[ -z "$$failed" ] || { echo "make test-npt: failed on$$failed"; exit 1; }
 
 run-npt: $(RUN_FILES)
 	@$(call lane,$(RUN_FILES),$(LANE_RUN))
@@ -472,7 +511,7 @@ bench: $(BENCH) $(VKVM) $(GUEST_BINS)
 # ------------------------------------------------------- sources, install
 
 ALL_SRCS := $(VMM_SRCS) $(SANDBOX_TOOL_SRCS) $(SANDBOX_NONE_SRCS) $(MAIN_SRC) $(UNIT_SRCS) $(SANITIZER_SRCS) $(HOST_TEST_SRCS) \
-	$(HOST_RIG_SRCS) $(HOST_CHECK_SRCS) $(LANE_HOLD_SRCS) $(PTY_SRCS) $(TRACE_TOOL_MAIN_SRC) $(TRACE_TOOL_ONLY_SRCS) $(TEST_TOOL_MAIN_SRC) $(TEST_TOOL_ONLY_SRCS) tests/cli/trace_file.c tests/cli/report_file.c $(BENCH_SRCS) $(GUEST_LIB_SRCS) \
+	$(HOST_RIG_SRCS) $(HOST_CHECK_SRCS) $(LANE_HOLD_SRCS) $(PTY_SRCS) $(TRACE_TOOL_MAIN_SRC) $(TRACE_TOOL_ONLY_SRCS) $(TEST_TOOL_MAIN_SRC) $(TEST_TOOL_ONLY_SRCS) tests/cli/trace_file.c tests/cli/report_file.c $(BENCH_SRCS) $(GUEST_LIB_SRCS) $(GUEST_PC_SRCS) \
 	$(GUEST_TESTS:%=guest/tests/%.c) \
 	$(foreach g,$(GUEST_IMAGES),$(GUEST_$(g)_SRCS))
 
@@ -571,6 +610,7 @@ help:
 #h make check-cli  the tests of the vkvm program
 #h make check-kvm  the tests under KVM
 #h make test-npt   all tests in the NPT lane: QEMU emulating a CPU with nested paging
+#h                 (with LANE_KERNELS="6.1 6.12" on both of its kernels, one after the other)
 #h make test-linux one boot by make run-linux, and what it must say
 #h make run-npt    the tiny guest kernel in the NPT lane
 #h make soak       what takes minutes: hammering, repetitions, the lane whole
@@ -595,7 +635,7 @@ help:
 #h BENCH_ARGS      rounds and groups of the benchmark, for example '15 touch fault'
 #h UNIT_ARGS       arguments of the unit tests, for example --filter='vpte/*'
 #h LINT_STEPS      which checks of tests/lint/run.sh (all)
-#h LANE_GROUPS     groups of tests that test-npt runs (unit cli kvm), see tests/run.sh
+#h LANE_GROUPS     groups of tests that test-npt runs (unit cli kvm), see tests/run.sh; brief is short
 #h MUTANT_ARGS     options of tests/mutants/run.sh
 #h SOAK_STEPS      which steps of tests/soak.sh (all)
 #h KVM_UNIT_TESTS  where kvm-unit-tests is built; `make test` then runs what is quick of it
@@ -603,6 +643,7 @@ help:
 #h IMAGE           what make run runs instead
 #h RUN_ARGS        options of vkvm run for make run IMAGE=... and make run-linux
 #h COMMANDS        what the shell of make run-linux does, instead of asking you
+#h LANE_KERNEL     the lane's kernel, of Debian: 6.1 or 6.12 (6.1)
 #h LANE_ARGS       options of tests/npt/lane.sh, for example '-m 4096'
 
 .PHONY: all deps run run-linux test test-linux check-unit check-cli check-kvm check-suite \

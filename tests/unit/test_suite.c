@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Configurations of guest tests, and what the lines of a console become. */
 #include "vmm/test_tool/arena.h"
+#include "vmm/test_tool/condition.h"
+#include "vmm/test_tool/kernel_version.h"
 #include "vmm/test_tool/suite.h"
 #include "vmm/test_tool/suite_result.h"
 #include "vmm/test_tool/verdict.h"
@@ -87,6 +89,53 @@ Test(suite, a_matrix_makes_a_test_of_each_combination)
     cr_assert(suites.suites[0]->ntests == 4);
     cr_expect(strcmp(strchr(suites.suites[0]->tests[2].name, '/'), "/y1") == 0);
     cr_expect(strcmp(suites.suites[0]->tests[3].arguments, "2") == 0);
+    suites_fini(&suites);
+}
+
+Test(suite, a_kernels_version_is_compared_by_its_two_numbers)
+{
+    static const struct {
+        const char *text;
+        const char *release;
+        bool is;
+    } cases[] = {
+        { ">= 6.4", "6.12.95+deb12-cloud-amd64", true },
+        { ">= 6.4", "6.1.0-42-cloud-amd64", false },
+        { "< 6.12", "6.12.1", false },
+        { ">=6.1 , < 6.12", "6.11-rc3", true },
+        { ">= 6.1, < 6.12", "6.12", false },
+        { "!= 6.1", "6.10.2", true },
+        { "== 6.1", "6.1.176", true },
+        { ">= 5.19", "6.1.2", true },
+        { ">= 6.1", "a kernel of mine", false },
+    };
+    static const char *const wrong[] = {
+        "", "6.1", ">= 6", ">= 6.", ">= x", ">= 6.1,", ">= 6.1 6.2"
+    };
+    bool is;
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        is = !cases[i].is;
+        cr_expect(kernel_version_is(cases[i].text, cases[i].release, &is) == 0);
+        cr_expect(is == cases[i].is, "%s of %s", cases[i].text, cases[i].release);
+    }
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+        cr_expect(kernel_version_is(wrong[i], "6.1.1", &is) == -EINVAL, "%s", wrong[i]);
+}
+
+Test(suite, a_test_for_another_kernel_is_skipped)
+{
+    struct failure failure = { .message = "" };
+    char reason[CONDITION_REASON] = "";
+    struct suites suites;
+
+    cr_assert(read_text("[a]\nfile = a\nkernel = < 2.0\n", &suites, &failure) == 0);
+    cr_expect(condition_check(&suites.suites[0]->tests[0], reason) == VERDICT_SKIP);
+    cr_expect(strncmp(reason, "for Linux < 2.0, and this is ", 29) == 0, "%s", reason);
+    suites_fini(&suites);
+    cr_expect(read_text("[a]\nfile = a\nkernel = 6.1\n", &suites, &failure) == -EINVAL);
+    cr_expect(strstr(failure.message,
+                     ":3: kernel: '6.1' compares no version: give one like >= 6.4") != NULL);
     suites_fini(&suites);
 }
 

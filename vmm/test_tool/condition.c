@@ -5,12 +5,14 @@
  */
 #include "vmm/test_tool/condition.h"
 
+#include "vmm/test_tool/kernel_version.h"
 #include "vmm/test_tool/shell.h"
 #include "vmm/test_tool/suite_text.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #define ARCH "x86_64"
@@ -41,6 +43,22 @@ check_machine(const struct suite_test *test, char reason[CONDITION_REASON])
     else
         return VERDICT_PASS;
     return VERDICT_SKIP;
+}
+
+static enum verdict
+check_kernel(const struct suite_test *test, char reason[CONDITION_REASON])
+{
+    struct utsname host;
+    bool is = false;
+
+    if (test->kernel == NULL)
+        return VERDICT_PASS;
+    if (uname(&host) != 0 || kernel_version_is(test->kernel, host.release, &is) != 0 || !is) {
+        snprintf(reason, CONDITION_REASON, "for Linux %.100s, and this is %.100s", test->kernel,
+                 host.release);
+        return VERDICT_SKIP;
+    }
+    return VERDICT_PASS;
 }
 
 static enum verdict
@@ -109,10 +127,7 @@ enum verdict
 condition_check(const struct suite_test *test, char reason[CONDITION_REASON])
 {
     static enum verdict (*const checks[])(const struct suite_test *test, char *reason) = {
-        check_machine,
-        check_disabled,
-        check_files,
-        check_image,
+        check_machine, check_kernel, check_disabled, check_files, check_image,
     };
     enum verdict verdict = VERDICT_PASS;
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Whether a test can run here: its arch, machine, accel, check and disabled_if, and its image.
+ * Whether a test can run here: its arch, machine, accel, kernel, check and disabled_if, and its image.
  */
 #ifndef CONDITION_H
 #define CONDITION_H

@@ -65,6 +65,7 @@ static const struct figure list[] = {
     { "pmap.enter_calls", false },
     { "pmap.natural_pages", false },
     { "pmap.foreign_pages", false },
+    { "pmap.continued_pages", false },
     { "pmap.foreign_evictions", false },
 };
 _Static_assert(COUNT(list) <= FIGURES_MAX, "struct figures has room for all");

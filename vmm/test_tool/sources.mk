@@ -7,6 +7,7 @@ TEST_TOOL_FILES := \
 	expect_figures.c \
 	expect_floor.c \
 	expect_parse.c \
+	kernel_version.c \
 	output.c \
 	places.c \
 	report_human.c \

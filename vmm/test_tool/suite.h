@@ -42,6 +42,7 @@ struct suite_test {
     const char *arch;      /* here and below: NULL = not said */
     const char *machine;
     const char *accel;
+    const char *kernel;      /* comparisons: kernel_version.h */
     const char *disabled_if; /* a condition of the shell's */
     const char *setup;       /* a command of the shell's, in the test's directory before each run */
     const char *refused;     /* why vkvm cannot run it: FILE:LINE: cause */

@@ -8,6 +8,7 @@
 #include "vmm/test_tool/suite_build.h"
 
 #include "vmm/cli/value.h"
+#include "vmm/test_tool/kernel_version.h"
 
 #include <errno.h>
 #include <regex.h>
@@ -210,6 +211,18 @@ set_accel(struct suite_build *build, const char *value, struct failure *failure)
 }
 
 static int
+set_kernel(struct suite_build *build, const char *value, struct failure *failure)
+{
+    bool any;
+
+    if (kernel_version_is(value, "0.0", &any) != 0)
+        return suite_build_fail(build, failure,
+                                "'%.100s' compares no version: give one like >= 6.4", value);
+    build->test->kernel = value;
+    return 0;
+}
+
+static int
 set_disabled_if(struct suite_build *build, const char *value, struct failure *failure)
 {
     (void)failure;
@@ -362,6 +375,7 @@ static const struct key {
     { "timeout", false, set_timeout },
     { "check", false, set_check },
     { "disabled_if", false, set_disabled_if },
+    { "kernel", false, set_kernel },
     { "memory", false, set_size },
     { "ram", false, set_size },
     { "swap", false, set_words },
