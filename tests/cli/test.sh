@@ -132,7 +132,7 @@ test_suite_full_disk() {
     judge 'a list that cannot be written is told' 125 err '^vkvm: cannot write to standard output'
 }
 
-# interrupted SIGNAL: a run of two, the first of which has passed, with every report.
+# interrupted SIGNAL: a run of three, the first of which has passed, with every report.
 interrupted() {
     rm -rf "$work/reports"
     mkdir "$work/reports"
@@ -158,7 +158,8 @@ valid_reports() {
     if perl -MTAP::Parser -e 1 2>/dev/null; then
         counted "TAP::Parser reads what SIG$1 left" '1 1 1 0 0' perl "$here/read_tap.pl"
     fi
-    grep -q '^ *ok 1 long/first' "$work/report" && grep -q '^ *not ok 2 long/second .*SKIP.*not run' "$work/report"
+    grep -q '^ *ok 1 long/first' "$work/report" && grep -q '^ *not ok 2 long/second .*SKIP.*not run' "$work/report" &&
+        grep -q '^ *not ok 3 long/third .*SKIP.*not run' "$work/report"
     # shellcheck disable=SC2319 # of the pair
     status=$?
     judge "KTAP has what ran and what did not (SIG$1)" 0 out .
@@ -169,7 +170,7 @@ valid_reports() {
     fi
     python=$(junit_python)
     [ -z "$python" ] ||
-        counted "junitparser counts one that passed, and one that did not run (SIG$1)" '1 0 0 1' \
+        counted "junitparser counts one that passed, and two that did not run (SIG$1)" '1 0 0 2' \
             "$python" "$here/read_junit.py" "$work/report"
     cp "$work/reports/jsonl" "$work/report"
     if command -v python3 >/dev/null; then
@@ -182,12 +183,12 @@ print(events[-1]["event"], sum(e["event"] == "result" and e["verdict"] == "PASS"
 
 # A signal ends the run, and what ran is reported.
 test_suite_signals() {
-    suite long '[first]\nprogram = /bin/true\n[second]\nprogram = /bin/sleep\ntest_args = 60\n'
+    suite long '[first]\nprogram = /bin/true\n[second]\nprogram = /bin/sleep\ntest_args = 60\n[third]\nprogram = /bin/true\n'
     interrupted INT
-    judge 'SIGINT ends a run, and what ran is told' 130 out '^1 passed, 0 failed.*1 not run'
+    judge 'SIGINT ends a run, and what ran is told' 130 out '^1 passed, 0 failed.*2 not run'
     valid_reports INT
     interrupted TERM
-    judge 'SIGTERM ends a run, and what ran is told' 143 out '^1 passed, 0 failed.*1 not run'
+    judge 'SIGTERM ends a run, and what ran is told' 143 out '^1 passed, 0 failed.*2 not run'
     valid_reports TERM
 }
 

@@ -193,7 +193,7 @@ Test(suite_expect, a_report_that_is_nested_without_end_is_refused)
 
     text[0] = '{';
     for (size_t i = 1; i + 5 < sizeof(text); i += 5)
-        memcpy(text + i, "\"a\":{", 5);
+        strcpy(text + i, "\"a\":{");
     cr_assert_eq(figures_read(text, &figures), -EBADMSG);
 }
 

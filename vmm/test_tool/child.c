@@ -62,12 +62,15 @@ static int
 become(const struct child_request *request, int output, pid_t parent)
 {
     char *const *argv = request->argv;
-    int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    int null;
 
     restore_signals();
     setpgid(0, 0);
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)
-        return errno != 0 ? errno : ESRCH;
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0)
+        return errno;
+    if (getppid() != parent)
+        return ESRCH;
+    null = open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(output, STDOUT_FILENO) < 0 ||
         dup2(output, STDERR_FILENO) < 0)
         return errno;

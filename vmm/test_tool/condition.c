@@ -169,5 +169,9 @@ condition_arguments(struct arena *arena, const struct suite_test *test, struct f
         failure_set(failure, -EINVAL, "the shell cannot make words of %.200s", test->arguments);
         return NULL;
     }
+    if (length + 1 == sizeof(output)) {
+        failure_set(failure, -E2BIG, "the shell makes too many words of %.200s", test->arguments);
+        return NULL;
+    }
     return take_words(arena, output, length);
 }

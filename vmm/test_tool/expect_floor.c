@@ -13,7 +13,6 @@
 #include <linux/userfaultfd.h>
 #include <poll.h>
 #include <pthread.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,38 +28,56 @@ struct floor {
     int fd;
     unsigned char *pages; /* registered */
     int stop[2];          /* a pipe: the server ends when it is closed */
+    int error;            /* the server's: it answered no more; read when it is joined */
     uint64_t samples[PAGES];
 };
 
-/* Returns whether a message was answered. */
-static bool
+/* Returns 0, or -errno: nobody answers the fault. */
+static int
 answer(const struct floor *f)
 {
     struct uffd_msg message;
     struct uffdio_zeropage zero = { .mode = 0 };
+    ssize_t n = read(f->fd, &message, sizeof(message));
 
-    if (read(f->fd, &message, sizeof(message)) != sizeof(message))
-        return false;
+    if (n < 0 && errno == EAGAIN)
+        return 0;
+    if (n != sizeof(message))
+        return n < 0 ? -errno : -EIO;
     zero.range.start = message.arg.pagefault.address & ~(uint64_t)(PAGE - 1);
     zero.range.len = PAGE;
-    return ioctl(f->fd, UFFDIO_ZEROPAGE, &zero) == 0 || errno == EEXIST;
+    return ioctl(f->fd, UFFDIO_ZEROPAGE, &zero) == 0 || errno == EEXIST ? 0 : -errno;
+}
+
+/* Whoever waits for a page gets the kernel's own. */
+static void
+give_up(struct floor *f, int error)
+{
+    struct uffdio_range range = { .start = (uintptr_t)f->pages, .len = PAGES * (uint64_t)PAGE };
+
+    f->error = error;
+    (void)!ioctl(f->fd, UFFDIO_UNREGISTER, &range);
 }
 
 static void *
 serve(void *argument)
 {
-    const struct floor *f = argument;
+    struct floor *f = argument;
     struct pollfd wait[] = { { .fd = f->fd, .events = POLLIN },
                              { .fd = f->stop[0], .events = POLLIN } };
+    int error = 0;
 
-    for (;;) {
+    while (error == 0) {
+        wait[0].revents = wait[1].revents = 0;
         if (poll(wait, 2, -1) < 0 && errno != EINTR)
-            return NULL;
+            error = -errno;
         if (wait[1].revents != 0)
             return NULL;
-        if (wait[0].revents != 0)
-            answer(f);
+        if (error == 0 && wait[0].revents != 0)
+            error = answer(f);
     }
+    give_up(f, error);
+    return NULL;
 }
 
 static int
@@ -111,7 +128,8 @@ run(struct floor *f, double *us)
     *us = measure(f);
     close(f->stop[1]);
     f->stop[1] = -1;
-    return -pthread_join(server, NULL);
+    error = -pthread_join(server, NULL);
+    return error != 0 ? error : f->error;
 }
 
 int

@@ -37,6 +37,7 @@ enum job_state {
 struct job {
     const struct suite_test *test;
     unsigned repeat;
+    bool compares; /* its expectations name other tests */
     enum job_state state;
     unsigned attempt;
     struct test_result result;
@@ -55,6 +56,7 @@ struct runner {
     struct trial *trials; /* owned: request->jobs of them */
     struct job **running; /* owned: what each attempt is at; NULL = nothing */
     size_t nrunning;
+    size_t nparked;
     size_t first; /* no job before this one waits */
     bool no_more; /* start nothing */
     struct report_totals totals;
@@ -159,7 +161,7 @@ stats_of(void *context, const char *name)
 static bool
 needs_wait(const struct runner *runner, const struct job *job)
 {
-    for (size_t i = 0; i < runner->njobs; i++) {
+    for (size_t i = 0; job->compares && i < runner->njobs; i++) {
         const struct job *other = &runner->jobs[i];
 
         if (other->state != JOB_DONE && expect_needs(job->test, other->test))
@@ -403,10 +405,11 @@ start_waiting(struct runner *runner)
 static bool
 settle_parked(struct runner *runner, bool all)
 {
-    for (size_t i = 0; i < runner->njobs; i++) {
+    for (size_t i = 0; runner->nparked != 0 && i < runner->njobs; i++) {
         struct job *job = &runner->jobs[i];
 
         if (job->state == JOB_PARKED && (all || !needs_wait(runner, job))) {
+            runner->nparked--;
             settle(runner, job);
             return true;
         }
@@ -435,9 +438,12 @@ on_trial_done(void *context, struct trial *trial)
 
     runner->running[slot] = NULL;
     runner->nrunning--;
-    job->state = JOB_PARKED;
-    if (trial->stopped)
+    if (trial->stopped) {
         job->state = JOB_WAITING; /* it has no verdict: it counts as not run */
+    } else {
+        job->state = JOB_PARKED;
+        runner->nparked++;
+    }
     advance(runner);
 }
 
@@ -469,7 +475,7 @@ make_job(struct job *job, const struct suite_test *test, unsigned repeat, struct
     snprintf(name, sizeof(name), "%s", test->name);
     if (repeat > 0)
         snprintf(name, sizeof(name), "%s #%u", test->name, repeat + 1);
-    *job = (struct job){ .test = test, .repeat = repeat };
+    *job = (struct job){ .test = test, .repeat = repeat, .compares = expect_compares(test) };
     job->result = (struct test_result){ .test = test, .repeat = repeat, .exit_status = -1 };
     job->result.name = strdup(name);
     return job->result.name == NULL ? no_memory(failure) : 0;
@@ -581,12 +587,15 @@ tell_end(struct runner *runner)
         int result = reporter->ops->end(reporter, &runner->totals);
 
         reporter->ended = result == 0;
-        if (error == 0 && result != 0)
-            error = failure_set(runner->failure, result,
-                                "cannot write a report to " FAILURE_NAME
-                                ": %s: make room, or give another file",
-                                reporter->path == NULL ? "standard output" : reporter->path,
-                                strerror(-result));
+        if (error != 0 || result == 0)
+            continue;
+        error = result;
+        if (runner->failure->message[0] == '\0')
+            failure_set(runner->failure, result,
+                        "cannot write a report to " FAILURE_NAME
+                        ": %s: make room, or give another file",
+                        reporter->path == NULL ? "standard output" : reporter->path,
+                        strerror(-result));
     }
     return error;
 }

@@ -48,9 +48,8 @@ find_test(const struct suites *suites, const struct suite_test *test,
     return NULL;
 }
 
-/* Has it an expectation that names another test? */
-static bool
-names_tests(const struct suite_test *test)
+bool
+expect_compares(const struct suite_test *test)
 {
     struct expectation e;
     struct failure ignored;
@@ -104,7 +103,7 @@ validate_tests(const struct suite_test *test, const struct expectation *e,
             return failure_set(failure, -EINVAL,
                                "compares the test with itself: leave out '(%.*s)'",
                                (int)factor->length, factor->test);
-        if (names_tests(other))
+        if (expect_compares(other))
             return failure_set(failure, -EINVAL,
                                "'%.*s' is compared with another test itself: compare with that",
                                (int)factor->length, factor->test);

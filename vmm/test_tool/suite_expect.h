@@ -31,6 +31,9 @@ int expect_validate(const struct suite_test *test, const struct suites *suites,
  */
 bool expect_needs(const struct suite_test *test, const struct suite_test *other);
 
+/* Is it compared with any other? */
+bool expect_compares(const struct suite_test *test);
+
 /* Do the expectations of the test, or its golden trace, need vkvm run's --json, its --trace? */
 bool expect_wants_stats(const struct suite_test *test);
 bool expect_wants_trace(const struct suite_test *test);
