@@ -10,8 +10,11 @@
  *   cut        its last bytes are missing
  *   kernel     a few faults with the kernel's events of them, on which both agree
  *   unseen     the same without one of the faults
+ *   a number   the damaged one of that seed (trace_damage.h)
  */
-#include "tests/unit/trace_rig.h"
+#include "tests/cli/trace_damage.h"
+
+#include <ctype.h>
 
 static struct trace_rig rig;
 
@@ -145,6 +148,10 @@ main(int argc, char **argv)
 
     if (argc < 2)
         return 2;
+    if (isdigit((unsigned char)variant[0])) {
+        trace_damage_fill(&rig, (unsigned)strtoul(variant, NULL, 10));
+        return trace_rig_write(&rig, argv[1], rig.size) ? 0 : 1;
+    }
     trace_rig_init(&rig, "program=vkvm\nvcpus=2\nram=0x0+0x100000\nlstar=0xffffffff81000040\n", 0);
     if (strcmp(variant, "kernel") == 0)
         put_with_events(3);
