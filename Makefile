@@ -104,7 +104,7 @@ HOST_TEST_SRCS := $(HOST_TESTS:%=tests/kvm/%.c) $(wildcard tests/kvm/host_*.S)
 # What the tests of the program need: a terminal.
 PTY_SRCS := tests/cli/pty.c
 # ... and a trace.
-TRACE_FILE_SRCS := tests/cli/trace_file.c vmm/trace/trace_record.c
+TRACE_FILE_SRCS := tests/cli/trace_file.c tests/cli/trace_damage.c vmm/trace/trace_record.c
 # ... and reports.
 REPORT_FILE_SRCS := tests/cli/report_file.c $(addprefix vmm/test_tool/,$(filter report_% suite_result.c,$(TEST_TOOL_FILES))) \
 	vmm/base/json.c vmm/base/utf8.c
@@ -513,7 +513,9 @@ bench: $(BENCH) $(VKVM) $(GUEST_BINS)
 # ------------------------------------------------------- sources, install
 
 ALL_SRCS := $(VMM_SRCS) $(SANDBOX_TOOL_SRCS) $(SANDBOX_NONE_SRCS) $(MAIN_SRC) $(UNIT_SRCS) $(SANITIZER_SRCS) $(HOST_TEST_SRCS) \
-	$(HOST_RIG_SRCS) $(HOST_CHECK_SRCS) $(LANE_HOLD_SRCS) $(PTY_SRCS) $(TRACE_TOOL_MAIN_SRC) $(TRACE_TOOL_ONLY_SRCS) $(TEST_TOOL_MAIN_SRC) $(TEST_TOOL_ONLY_SRCS) tests/cli/trace_file.c tests/cli/report_file.c $(BENCH_SRCS) $(GUEST_LIB_SRCS) $(GUEST_PC_SRCS) \
+	$(HOST_RIG_SRCS) $(HOST_CHECK_SRCS) $(LANE_HOLD_SRCS) $(PTY_SRCS) $(TRACE_TOOL_MAIN_SRC) $(TRACE_TOOL_ONLY_SRCS) \
+	$(TEST_TOOL_MAIN_SRC) $(TEST_TOOL_ONLY_SRCS) $(filter tests/%,$(TRACE_FILE_SRCS)) tests/cli/report_file.c $(BENCH_SRCS) \
+	$(GUEST_LIB_SRCS) $(GUEST_PC_SRCS) \
 	$(GUEST_TESTS:%=guest/tests/%.c) \
 	$(foreach g,$(GUEST_IMAGES),$(GUEST_$(g)_SRCS))
 

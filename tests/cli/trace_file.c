@@ -12,8 +12,11 @@
  *   unseen     the same without one of the faults
  *   single     one vCPU whose faults have nothing in the portable form but the second
  *   lost       the same, of which a record found no room
+ *   a number   the damaged one of that seed (trace_damage.h)
  */
-#include "tests/unit/trace_rig.h"
+#include "tests/cli/trace_damage.h"
+
+#include <ctype.h>
 
 static struct trace_rig rig;
 
@@ -171,12 +174,16 @@ main(int argc, char **argv)
 
     if (argc < 2)
         return 2;
+    if (isdigit((unsigned char)variant[0])) {
+        trace_damage_fill(&rig, (unsigned)strtoul(variant, NULL, 10));
+        return trace_rig_write(&rig, argv[1], rig.size) ? 0 : 1;
+    }
     if (strcmp(variant, "single") == 0 || strcmp(variant, "lost") == 0) {
         trace_rig_init(&rig, "program=vkvm\nvcpus=1\nram=0x0+0x100000\n", 0);
         put_single(strcmp(variant, "lost") == 0);
         return trace_rig_write(&rig, argv[1], rig.size) ? 0 : 1;
     }
-    trace_rig_init(&rig, "program=vkvm\nvcpus=2\nram=0x0+0x100000\n", 0);
+    trace_rig_init(&rig, "program=vkvm\nvcpus=2\nram=0x0+0x100000\nlstar=0xffffffff81000040\n", 0);
     if (strcmp(variant, "kernel") == 0)
         put_with_events(3);
     else if (strcmp(variant, "unseen") == 0)
