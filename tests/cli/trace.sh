@@ -201,7 +201,20 @@ test_trace_pictures() {
     accepted 'a heat map in digits' 0 '^ram +0x1000 +\|9' trace heatmap --width=20 "$work/whole"
     accepted 'a heat map of outcomes' 0 'r resident  z zero-fill' \
         trace heatmap --kind=outcome --width=20 "$work/whole"
+    escape=$(printf '\033')
     accepted 'a heat map in half blocks' 0 'ram ' trace heatmap --format=blocks "$work/whole"
+    accepted 'a heat map in half blocks says what its colours are' 0 \
+        "^  $escape\[0;48;5;102m  $escape\[0m resident .* zero-fill .* refused\$" \
+        trace heatmap --format=blocks --kind=outcome "$work/whole"
+    run trace heatmap --format=blocks --kind=latency "$work/whole"
+    tail -n 1 "$work/out" | grep -o '48;5;[0-9]*' | sort | uniq -d >"$work/err"
+    if [ "$(tail -n 1 "$work/out" | grep -o '48;5;' | wc -l)" -lt 6 ] || [ -s "$work/err" ]; then
+        fail 'each shade has another colour on a terminal' "$(tr '\n' ' ' <"$work/err")"
+    else
+        pass 'each shade has another colour on a terminal'
+    fi
+    accepted 'nothing is white on any terminal' 0 "$escape\[0;48;5;231m $escape" \
+        trace heatmap --format=blocks "$work/whole"
     refused 'a heat map of nothing' 125 'no faults to draw' trace heatmap --vcpu=9 "$work/whole"
     run trace heatmap --format=svg --output="$work/svg" "$work/whole"
     if grep -q 'built without cairo' "$work/err"; then
