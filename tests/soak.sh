@@ -15,7 +15,7 @@
 #   npt       all groups and the long lines in the NPT lane
 #   deb       Debian packages, made, installed, used and purged here
 #   mutants   deliberate faults, and which tests notice
-#   linux     Debian's kernels in the NPT lane: gdb, the matrix, whose faults there are
+#   linux     Debian's kernels in the NPT lane: gdb, the matrix, whose faults there are, a traced boot
 
 set -eu
 
@@ -69,7 +69,7 @@ step_mutants() {
 }
 
 step_linux() {
-    make npt && tests/linux/run.sh gdb matrix=cloud-6.1 matrix=generic-6.1 matrix=cloud-6.12 faults
+    make npt && tests/linux/run.sh gdb matrix=cloud-6.1 matrix=generic-6.1 matrix=cloud-6.12 faults trace
 }
 
 [ $# -gt 0 ] || set -- hammer property kvm killed repeat pcs npt deb mutants linux

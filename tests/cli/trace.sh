@@ -68,6 +68,8 @@ test_trace_bad_files() {
 test_trace_report() {
     accepted 'a report counts what --stats counts' 0 '^  adds up$' trace report "$work/whole"
     accepted 'a report has all records' 0 'all of 9 records$' trace report "$work/whole"
+    accepted 'a report of the last records says how many made room' 0 \
+        '^  9 of 20 records: 0 found no room, 11 made room for newer ones$' trace report "$work/last"
     accepted 'a report has outcomes' 0 '^  zero-fill +3 +50.00%' trace report "$work/whole"
     accepted 'a report has levels' 0 '^  1 +1 +1 +0$' trace report "$work/whole"
     accepted 'a report has refaults' 0 'came back: 1$' trace report "$work/whole"
@@ -266,7 +268,7 @@ damaged_with() {
     fi
 }
 
-# Of 200 damaged files each is reported on, and goes through two of these by turns.
+# Each damaged file is reported on, and goes through two of these by turns; VKVM_DAMAGED: how many there are.
 test_trace_damage() {
     why='' files=0
     "$build/tests/trace_file" "$work/whole"
@@ -274,7 +276,7 @@ test_trace_damage() {
         'dump --format=perfetto' 'heatmap' 'heatmap --format=blocks --kind=outcome' 'heatmap --kind=latency' \
         'wset' 'wset --window=0.001' 'canon' 'canon --sets' 'top --rounds=1' 'check' 'report --json' \
         "diff $work/whole" "heatmap --format=svg --output=$work/svg"
-    while [ "$files" -lt "${VKVM_DAMAGED:-200}" ] && [ -z "$why" ]; do
+    while [ "$files" -lt "${VKVM_DAMAGED:-40}" ] && [ -z "$why" ]; do
         "$build/tests/trace_file" "$work/wrong" "$files" || why="seed $files: no file"
         damaged_with "$files" report "$work/wrong"
         for _ in 1 2; do
@@ -293,7 +295,7 @@ test_trace_damage() {
 }
 
 test_trace() {
-    for variant in whole changed damaged cut kernel unseen; do
+    for variant in whole changed damaged cut kernel unseen last; do
         "$build/tests/trace_file" "$work/$variant" "$variant" || return
     done
     test_trace_verb_usage

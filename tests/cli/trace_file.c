@@ -10,6 +10,7 @@
  *   cut        its last bytes are missing
  *   kernel     a few faults with the kernel's events of them, on which both agree
  *   unseen     the same without one of the faults
+ *   last       the last records of more
  *   a number   the damaged one of that seed (trace_damage.h)
  */
 #include "tests/cli/trace_damage.h"
@@ -130,6 +131,8 @@ put_without_events(const char *variant)
     second = rig.at;
     put_second();
     put_others();
+    if (strcmp(variant, "last") == 0)
+        rig.total = 20;
     if (strcmp(variant, "changed") == 0)
         trace_rig_records(&rig, 1, &more, 1, 0);
     trace_rig_text(&rig, "v_vm_faults=6\nv_kind_zero_fill=3\nv_kind_page_in=1\nv_kind_cow=1\n"
@@ -152,7 +155,8 @@ main(int argc, char **argv)
         trace_damage_fill(&rig, (unsigned)strtoul(variant, NULL, 10));
         return trace_rig_write(&rig, argv[1], rig.size) ? 0 : 1;
     }
-    trace_rig_init(&rig, "program=vkvm\nvcpus=2\nram=0x0+0x100000\nlstar=0xffffffff81000040\n", 0);
+    trace_rig_init(&rig, "program=vkvm\nvcpus=2\nram=0x0+0x100000\nlstar=0xffffffff81000040\n",
+                   strcmp(variant, "last") == 0);
     if (strcmp(variant, "kernel") == 0)
         put_with_events(3);
     else if (strcmp(variant, "unseen") == 0)
