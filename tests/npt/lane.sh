@@ -79,9 +79,11 @@ if ! command -v qemu-system-x86_64 >/dev/null 2>&1; then
     exit 127
 fi
 
+modes= # of the terminal
 run=$(mktemp -d "${TMPDIR:-/tmp}/vkvm-lane.XXXXXX")
 # shellcheck disable=SC2317 # called by the trap
 clean() {
+    [ -z "$modes" ] || stty "$modes" <&3 || :
     [ -n "$keep" ] || rm -rf "$run"
 }
 trap clean EXIT
@@ -107,6 +109,8 @@ echo "lane: $(sed -n 's/^Package: //p' "$dir/kernel/version"), QEMU's software C
 start=$(date +%s)
 if [ -n "$input" ]; then
     exec 3<&0
+    # QEMU changes them before it heeds signals, and after that may be killed.
+    modes=$(stty -g <&3 2>/dev/null) || modes=
 else
     exec 3</dev/null
 fi
