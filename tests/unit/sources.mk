@@ -51,6 +51,7 @@ UNIT_FILES := \
 	test_port_input.c \
 	test_property.c \
 	test_report.c \
+	test_console.c \
 	test_serial.c \
 	test_sandbox.c \
 	test_swap_pager.c \
