@@ -358,7 +358,7 @@ $(HOST_RIG_TESTS:%=$(O)/tests/%): $(call objs,$(HOST_RIG_SRCS))
 $(O)/tests/host_failure: $(call objs,tests/unit/alloc_failure.c)
 $(O)/tests/host_failure: HOST_LDFLAGS += $(WRAP_LDFLAGS)
 $(O)/tests/host_waiting: HOST_LDFLAGS += -Wl,--wrap=pthread_create
-$(O)/tests/host_life: HOST_LDFLAGS += -Wl,--wrap=ioctl
+$(O)/tests/host_life: HOST_LDFLAGS += -Wl,--wrap=ioctl -Wl,--wrap=pthread_rwlock_rdlock
 $(O)/tests/host_disk: HOST_LDFLAGS += -Wl,--wrap=file_read_at
 $(O)/tests/host_swap: HOST_LDFLAGS += -Wl,--wrap=preadv -Wl,--wrap=pwritev
 $(O)/tests/host_stall: HOST_LDFLAGS += -Wl,--wrap=file_read_at -Wl,--wrap=preadv

@@ -447,6 +447,16 @@ test_input() {
     done
 }
 
+# Wait until a process has seen to it that SIGTERM does not just end it.
+await_sigterm_watched() {
+    tries=0
+    until awk '$1 == "SigBlk:" || $1 == "SigCgt:" { found = found || index("4567cdef", substr($2, 13, 1)) }
+        END { exit !found }' "/proc/$1/status" || [ "$tries" -ge 200 ]; do
+        tries=$((tries + 1))
+        sleep 0.1
+    done
+}
+
 test_guests() {
     exits 'a guest that succeeds' 0
     exits 'a guest that exits with 42' 42
@@ -475,7 +485,7 @@ test_guests() {
     elf crash '\017\013' # ud2, and there is no handler
     refused 'a guest that crashes' 70 '' run --timeout 20 "$work/crash"
     "$vkvm" run "$work/spin" </dev/null >"$work/out" 2>"$work/err" &
-    sleep 1
+    await_sigterm_watched $!
     kill -TERM $!
     wait $!
     status=$?
