@@ -518,6 +518,8 @@ test_guests() {
 . "$(dirname "$0")/boot.sh"
 # shellcheck source=tests/cli/disk.sh
 . "$(dirname "$0")/disk.sh"
+# shellcheck source=tests/cli/counted.sh
+. "$(dirname "$0")/counted.sh"
 
 all() {
     test_usage
@@ -535,6 +537,7 @@ all() {
     test_trace
     test_boot
     test_disk
+    test_counted
     if unusable=$("$build/host_check" 2>&1); then
         test_guests
         test_limits
