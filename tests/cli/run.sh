@@ -538,6 +538,8 @@ test_guests() {
 . "$(dirname "$0")/boot.sh"
 # shellcheck source=tests/cli/disk.sh
 . "$(dirname "$0")/disk.sh"
+# shellcheck source=tests/cli/counted.sh
+. "$(dirname "$0")/counted.sh"
 
 all() {
     test_usage
@@ -557,6 +559,7 @@ all() {
     test_suites
     test_boot
     test_disk
+    test_counted
     if unusable=$("$build/host_check" 2>&1); then
         test_guests
         test_suite_guests
