@@ -68,6 +68,8 @@ test_trace_bad_files() {
 test_trace_report() {
     accepted 'a report counts what --stats counts' 0 '^  adds up$' trace report "$work/whole"
     accepted 'a report has all records' 0 'all of 9 records$' trace report "$work/whole"
+    accepted 'a report of the last records says how many made room' 0 \
+        '^  9 of 20 records: 0 found no room, 11 made room for newer ones$' trace report "$work/last"
     accepted 'a report has outcomes' 0 '^  zero-fill +3 +50.00%' trace report "$work/whole"
     accepted 'a report has levels' 0 '^  1 +1 +1 +0$' trace report "$work/whole"
     accepted 'a report has refaults' 0 'came back: 1$' trace report "$work/whole"
@@ -216,7 +218,20 @@ test_trace_pictures() {
     accepted 'a heat map in digits' 0 '^ram +0x1000 +\|9' trace heatmap --width=20 "$work/whole"
     accepted 'a heat map of outcomes' 0 'r resident  z zero-fill' \
         trace heatmap --kind=outcome --width=20 "$work/whole"
+    escape=$(printf '\033')
     accepted 'a heat map in half blocks' 0 'ram ' trace heatmap --format=blocks "$work/whole"
+    accepted 'a heat map in half blocks says what its colours are' 0 \
+        "^  $escape\[0;48;5;102m  $escape\[0m resident .* zero-fill .* refused\$" \
+        trace heatmap --format=blocks --kind=outcome "$work/whole"
+    run trace heatmap --format=blocks --kind=latency "$work/whole"
+    tail -n 1 "$work/out" | grep -o '48;5;[0-9]*' | sort | uniq -d >"$work/err"
+    if [ "$(tail -n 1 "$work/out" | grep -o '48;5;' | wc -l)" -lt 6 ] || [ -s "$work/err" ]; then
+        fail 'each shade has another colour on a terminal' "$(tr '\n' ' ' <"$work/err")"
+    else
+        pass 'each shade has another colour on a terminal'
+    fi
+    accepted 'nothing is white on any terminal' 0 "$escape\[0;48;5;231m $escape" \
+        trace heatmap --format=blocks "$work/whole"
     refused 'a heat map of nothing' 125 'no faults to draw' trace heatmap --vcpu=9 "$work/whole"
     run trace heatmap --format=svg --output="$work/svg" "$work/whole"
     if grep -q 'built without cairo' "$work/err"; then
@@ -230,6 +245,9 @@ test_trace_pictures() {
     else
         written 'a heat map as SVG' "$work/svg"
     fi
+    accepted 'top as JSON has a line each time' 0 \
+        '^\{"records":9,"records_made":9,"ended":true,"faults":6,.*"outcome":\[.*\],"symbol":\[.*\]\}$' \
+        trace top --json "$work/whole"
     accepted 'top shows the newest second' 0 'in the last second: 6 faults' \
         trace top --rounds=1 "$work/whole"
 }
@@ -240,12 +258,59 @@ test_trace_check() {
     accepted 'check of a trace that the kernel agrees with' 0 '^they agree$' trace check "$work/kernel"
     accepted 'the fault of an event has its rip' 0 'vcpu1 fault write 0x2000 .* kernel=write,walk rip=0x400010$' \
         trace dump "$work/kernel"
+    accepted 'check as JSON says that they agree' 0 \
+        '^\{"differences":\[\],"records":.*"unexplained":0\},"whole":true,"agree":true\}$' \
+        trace check --json "$work/kernel"
+    run trace check --json "$work/unseen"
+    judge 'check as JSON has what differs' 1 out \
+        '^\{"differences":\[\{"what":"event",.*"access":"write","gpa":.*"agree":false\}$'
     run trace check "$work/unseen"
     judge 'check of a trace with one fault less than the kernel saw' 1 out '^THEY DO NOT AGREE$'
 }
 
+# damaged_with SEED ARGS...: the verb ends by itself, with a status and at most one line on standard error.
+damaged_with() {
+    seed=$1
+    shift
+    timeout -k 5 20 "$build/vkvm-trace" "$@" </dev/null >"$work/out" 2>"$work/err"
+    status=$?
+    case $status in
+    0 | 1 | 125 | 126) ;;
+    *) why="seed $seed: $*: exit status $status" ;;
+    esac
+    if [ "$(wc -l <"$work/err")" -gt 1 ] || grep -q -e 'anitizer' -e 'runtime error' "$work/err"; then
+        why="seed $seed: $*: $(head -n 1 "$work/err")"
+    fi
+}
+
+# Each damaged file is reported on, and goes through two of these by turns; VKVM_DAMAGED: how many there are.
+test_trace_damage() {
+    why='' files=0
+    "$build/tests/trace_file" "$work/whole"
+    set -- 'dump' 'dump --format=jsonl' 'dump --format=csv' 'dump --format=folded' 'dump --format=chrome' \
+        'dump --format=perfetto' 'heatmap' 'heatmap --format=blocks --kind=outcome' 'heatmap --kind=latency' \
+        'wset' 'wset --window=0.001' 'canon' 'canon --sets' 'top --rounds=1' 'check' 'report --json' \
+        "diff $work/whole" "heatmap --format=svg --output=$work/svg"
+    while [ "$files" -lt "${VKVM_DAMAGED:-40}" ] && [ -z "$why" ]; do
+        "$build/tests/trace_file" "$work/wrong" "$files" || why="seed $files: no file"
+        damaged_with "$files" report "$work/wrong"
+        for _ in 1 2; do
+            # shellcheck disable=SC2086 # words
+            [ -n "$why" ] || damaged_with "$files" $1 "$work/wrong"
+            set -- "$@" "$1"
+            shift
+        done
+        files=$((files + 1))
+    done
+    if [ -z "$why" ]; then
+        pass "of $files damaged traces each is refused or read in part"
+    else
+        fail 'damaged traces are refused or read in part' "$why"
+    fi
+}
+
 test_trace() {
-    for variant in whole changed damaged cut kernel unseen single lost; do
+    for variant in whole changed damaged cut kernel unseen single lost last; do
         "$build/tests/trace_file" "$work/$variant" "$variant" || return
     done
     test_trace_verb_usage
@@ -257,4 +322,5 @@ test_trace() {
     test_trace_canon
     test_trace_pictures
     test_trace_check
+    test_trace_damage
 }

@@ -20,7 +20,7 @@ struct trace_reader; /* trace_reader.c */
 
 /* What of a trace there is to read. */
 struct trace_coverage {
-    uint64_t records; /* in the segments that are whole */
+    uint64_t records; /* in the segments that are whole; less those found undecodable since */
     uint64_t total;   /* made by the VM, those that are not in the file included */
     uint64_t lost;    /* of those, found no room in a buffer or in the file, as it says itself */
     uint64_t segments;
@@ -29,6 +29,7 @@ struct trace_coverage {
     bool cut;             /* the file ends within a segment */
     bool ended;           /* the VM's last words are there: it was not killed and is not running */
     bool header_damaged;  /* nothing is known of the VM */
+    bool keeps_last;      /* the oldest records make room for new ones, and are not lost but gone */
     uint64_t first;       /* CLOCK_MONOTONIC, ns: when recording began ... */
     uint64_t last;        /* ... and when the newest segment was written */
 };

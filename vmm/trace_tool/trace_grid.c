@@ -174,9 +174,8 @@ row_of(const struct trace_grid *grid, uint64_t page)
 static size_t
 cell_of(const struct trace_grid *grid, const struct point *point)
 {
-    uint64_t span = grid->end - grid->start + 1;
-    unsigned column =
-        (unsigned)((double)(point->time - grid->start) * grid->columns / (double)span);
+    double span = (double)(grid->end - grid->start) + 1;
+    unsigned column = (unsigned)((double)(point->time - grid->start) * grid->columns / span);
 
     column = column < grid->columns ? column : grid->columns - 1;
     return (size_t)row_of(grid, point->page) * grid->columns + column;
@@ -346,4 +345,19 @@ trace_grid_shade(const struct trace_grid *grid, uint64_t cell, unsigned steps)
     bits = bits_of(cell) - least;
     all = bits_of(grid->most) - least;
     return all == 0 ? steps : 1 + bits * (steps - 1) / all;
+}
+
+uint64_t
+trace_grid_next_shade(const struct trace_grid *grid, uint64_t cell, unsigned steps)
+{
+    unsigned shade = trace_grid_shade(grid, cell, steps);
+
+    if (cell == 0)
+        return grid->least;
+    do {
+        if (bits_of(cell) >= bits_of(grid->most))
+            return 0;
+        cell = (uint64_t)1 << (bits_of(cell) + 1);
+    } while (trace_grid_shade(grid, cell, steps) == shade);
+    return cell;
 }
