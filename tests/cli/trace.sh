@@ -82,6 +82,9 @@ test_trace_symbols() {
     printf '%s\n' 'ffffffff80000000 T startup' 'ffffffff80000040 T entry_SYSCALL_64' >"$work/map"
     accepted 'symbols are moved to where the guest has them' 0 'symbol=startup\+0x10' \
         trace dump --symbols="$work/map" "$work/whole"
+    accepted 'notes of the canonical form have region and symbol' 0 \
+        '^vcpu0 write 0x1000 normal zero-fill # ram startup\+0x10$' \
+        trace canon --notes --symbols="$work/map" "$work/whole"
     accepted 'symbols can be filtered by' 0 '^0 .* fault ' \
         trace dump --symbols="$work/map" --symbol='start*' "$work/whole"
     echo 'ffffffffffffffff B The real System.map is in the linux-image-6.1.0-56-amd64-dbg package' \
@@ -177,6 +180,18 @@ monitor write 0x3000 normal zero-fill 1
 END
     accepted 'the canonical form as sets' 0 '^vcpu0 write 0x1000 normal swap-in 1$' \
         trace canon --sets "$work/whole"
+    printed 'the portable form has no RAM, no found page and one set for all vCPUs' 0 trace canon --portable \
+        "$work/whole" <<'END'
+# vkvm canon 1 portable sets
+vcpu write 0x40000000 window vpte-protection -/A 1
+END
+    printed 'the portable form keeps a found page of which a bit was set, in order for one vCPU' 0 \
+        trace canon --portable --notes "$work/single" <<'END'
+# vkvm canon 1 portable
+vcpu0 write 0x40000000 window resident -/AM # window
+END
+    run trace canon --portable "$work/lost"
+    judge 'the portable form of a trace that lost a record is none' 126 err 'has only 4 of 5 records'
     accepted 'a trace does not differ from itself' 0 'do not differ' \
         trace diff "$work/whole" "$work/whole"
     run trace diff "$work/whole" "$work/changed"
@@ -295,7 +310,7 @@ test_trace_damage() {
 }
 
 test_trace() {
-    for variant in whole changed damaged cut kernel unseen last; do
+    for variant in whole changed damaged cut kernel unseen single lost last; do
         "$build/tests/trace_file" "$work/$variant" "$variant" || return
     done
     test_trace_verb_usage
