@@ -48,7 +48,6 @@ test_trace_full() {
 # SIGUSR1 ends a run without a trace, and switches a trace on and off.
 test_trace_signal() {
     begin --trace="$work/t" --trace-off
-    sleep 0.2
     for count in 1 2 3 4 5 6; do
         kill -USR1 "$pid" 2>/dev/null
         tries=50 # a signal that comes before the one before it was taken would be none
