@@ -66,7 +66,7 @@ run_group() {
         ;;
     brief) suites -j "$jobs" --group brief "$tests/../guest/tests" "$tests/kvm" ;;
     pcs) "$tests/kvm/pcs.sh" -b "$build" ;;
-    suite) "$tests/kut/run.sh" -b "$build" -q "$KVM_UNIT_TESTS" vkvm ;;
+    suite) "$tests/kut/quick.sh" -b "$build" "$KVM_UNIT_TESTS" ;;
     *) usage ;;
     esac
 }
