@@ -167,7 +167,7 @@ valid_reports() {
     here=$(dirname "$0")
     cp "$work/reports/ktap" "$work/report"
     if perl -MTAP::Parser -e 1 2>/dev/null; then
-        counted "TAP::Parser reads what SIG$1 left" '1 1 1 0 0' perl "$here/read_tap.pl"
+        reads "TAP::Parser reads what SIG$1 left" '1 1 1 0 0' perl "$here/read_tap.pl"
     fi
     grep -q '^ *ok 1 long/first' "$work/report" && grep -q '^ *not ok 2 long/second .*SKIP.*not run' "$work/report" &&
         grep -q '^ *not ok 3 long/third .*SKIP.*not run' "$work/report"
@@ -176,16 +176,16 @@ valid_reports() {
     judge "KTAP has what ran and what did not (SIG$1)" 0 out .
     cp "$work/reports/junit" "$work/report"
     if command -v xmllint >/dev/null; then
-        counted "JUnit is as our schema says after SIG$1" '' \
+        reads "JUnit is as our schema says after SIG$1" '' \
             xmllint --noout --schema "$here/../suites/junit.xsd" "$work/report"
     fi
     python=$(junit_python)
     [ -z "$python" ] ||
-        counted "junitparser counts one that passed, and two that did not run (SIG$1)" '1 0 0 2' \
+        reads "junitparser counts one that passed, and two that did not run (SIG$1)" '1 0 0 2' \
             "$python" "$here/read_junit.py" "$work/report"
     cp "$work/reports/jsonl" "$work/report"
     if command -v python3 >/dev/null; then
-        counted "each line of JSON is whole after SIG$1" 'end 1' python3 -c '
+        reads "each line of JSON is whole after SIG$1" 'end 1' python3 -c '
 import json, sys
 events = [json.loads(line) for line in sys.stdin]
 print(events[-1]["event"], sum(e["event"] == "result" and e["verdict"] == "PASS" for e in events))'
