@@ -128,8 +128,8 @@ GOLDEN_FILES := $(wildcard guest/tests/golden/*)
 SUITE_FILES := $(SUITE_CFGS) $(GOLDEN_FILES)
 
 # Scripts and data the NPT lane needs besides the programs.
-TEST_FILES := docs/vkvm.1 $(wildcard tests/cli/*.sh tests/cli/read_*) tests/suites/junit.xsd tests/kvm/pcs.sh tests/kvm/lane_patches.sh \
-	tests/kvm/host.cfg $(SUITE_FILES) tests/run.sh
+TEST_FILES := docs/vkvm.1 tests/bench/counted.awk $(wildcard tests/cli/*.sh tests/cli/read_*) tests/suites/junit.xsd \
+	tests/kvm/pcs.sh tests/kvm/lane_patches.sh tests/kvm/host.cfg $(SUITE_FILES) tests/run.sh
 
 # --------------------------------------------------------------- packages
 
@@ -401,7 +401,7 @@ deps:
 
 # These targets install what is missing before anything is compiled.
 INSTALLING := run run-linux test test-linux test-mutants test-install check-unit check-kvm check-cli check-suite test-npt run-npt \
-	npt bench soak kvm-unit-tests
+	npt bench bench-npt bench-npt-check bench-npt-keep soak kvm-unit-tests
 ifneq ($(filter $(INSTALLING),$(MAKECMDGOALS)),)
 $(O)/flags: | deps
 endif
@@ -450,7 +450,7 @@ run-linux: $(RUN_FILES)
 	@tests/image/linux.sh -b $(O) -d $(NPT) -l '$(LANE_ARGS)' -- $(RUN_ARGS)
 
 # `make run-linux` as a newcomer types it, and what it must say.
-test-linux: $(RUN_FILES)
+test-linux: $(RUN_FILES) $(PTY)
 	@tests/image/test.sh -b $(O) -d $(NPT)
 
 test: $(TEST_BINS)
@@ -466,7 +466,7 @@ check-cli: $(TEST_BINS)
 check-kvm: $(TEST_BINS)
 	@$(HERE_TEST) kvm
 
-check-suite: $(RUN_FILES)
+check-suite: $(RUN_FILES) $(VKVM_TEST)
 	@$(HERE_TEST) suite
 
 # Both monitors on this host's KVM and in the lane.  A failed entry is a result, not an error.
@@ -509,6 +509,15 @@ soak: $(TEST_BINS)
 
 bench: $(BENCH) $(VKVM) $(GUEST_BINS)
 	$(BENCH) -p $(O) $(BENCH_ARGS)
+
+# The same in instructions, which do not depend on the host.
+BENCH_NPT_TASKS := bench-npt bench-npt-check bench-npt-keep
+bench-npt: TASK := table
+bench-npt-check: TASK := compare
+bench-npt-keep: TASK := keep
+$(BENCH_NPT_TASKS): $(RUN_FILES) $(BENCH)
+	@tests/npt/prepare.sh -d $(call npt_of,$(LANE_KERNEL)) -b $(O) -k $(LANE_KERNEL) $^ && \
+		CC='$(CC)' CFLAGS='$(CFLAGS)' tests/bench/counted.sh -d $(call npt_of,$(LANE_KERNEL)) $(TASK)
 
 # ------------------------------------------------------- sources, install
 
@@ -623,6 +632,9 @@ help:
 #h make check-suite  what is quick of kvm-unit-tests, with KVM_UNIT_TESTS=DIRECTORY
 #h make kvm-unit-tests  all of it, here and in the lane, under vkvm and QEMU: the table of docs/kvm-unit-tests.md
 #h make bench      measure faults, walks and copies (docs/performance.md)
+#h make bench-npt  the faults again, in instructions that do not depend on the host, beside their goals
+#h make bench-npt-check  the cheapest of them beside the kept ones (tests/bench/counted.kept)
+#h make bench-npt-keep   that file anew
 #h make lint       check the sources
 #h make format     bring the sources into form
 #h make install    install vkvm, and what guests are built with
@@ -652,6 +664,6 @@ help:
 #h LANE_ARGS       options of tests/npt/lane.sh, for example '-m 4096'
 
 .PHONY: all deps run run-linux test test-linux check-unit check-cli check-kvm check-suite \
-	kvm-unit-tests npt test-npt run-npt soak test-mutants test-programs bench lint lint-deps format install install-program install-guest test-install deb deb-deps test-deb clean help FORCE
+	kvm-unit-tests npt test-npt run-npt soak test-mutants test-programs bench $(BENCH_NPT_TASKS) lint lint-deps format install install-program install-guest test-install deb deb-deps test-deb clean help FORCE
 
 -include $(shell find $(O)/obj -name '*.d' 2>/dev/null)
