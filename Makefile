@@ -21,6 +21,9 @@ GUEST_CFLAGS ?= -O2 -g
 
 # Where the NPT lane keeps its kernel and initramfs, and how it is run.
 NPT ?= $(O)/npt
+# Its kernels are Debian's: 6.1, or 6.12 of the backports.  One for each target, but for `make test-npt`.
+LANE_KERNEL ?= 6.1
+LANE_KERNELS ?= $(LANE_KERNEL)
 LANE_ARGS ?=
 LANE_TEST_SECONDS ?= 300
 LANE_GROUPS ?= unit cli kvm $(SUITE)
@@ -48,8 +51,8 @@ all:
 # ---------------------------------------------------------------- sources
 
 # Each folder's sources.mk names its files, one a line.
-SOURCE_FOLDERS := vmm/base vmm/vpagetable vmm/pager vmm/kvm vmm/x86_64 vmm/device vmm/trace vmm/trace_tool vmm/vm vmm/boot \
-	vmm/doorbell vmm/gdb vmm/cli guest/lib guest/hello guest/vkernel tests/unit tests/bench
+SOURCE_FOLDERS := vmm/base vmm/vpagetable vmm/pager vmm/kvm vmm/x86_64 vmm/device vmm/trace vmm/trace_tool vmm/test_tool vmm/vm vmm/boot \
+	vmm/doorbell vmm/gdb vmm/cli guest/lib guest/pc guest/hello guest/vkernel tests/unit tests/bench
 include $(SOURCE_FOLDERS:%=%/sources.mk)
 
 MAIN_SRC := vmm/main.c
@@ -58,7 +61,7 @@ UNIT_VMM_SRCS := $(BASE_FILES:%=vmm/base/%) $(ENGINE_FILES:%=vmm/vpagetable/%) \
 	$(PAGER_FILES:%=vmm/pager/%) $(X86_64_PURE_FILES:%=vmm/x86_64/%) $(BOOT_FILES:%=vmm/boot/%) \
 	$(CLI_FILES:%=vmm/cli/%) $(DEVICE_FILES:%=vmm/device/%) $(DOORBELL_PURE_FILES:%=vmm/doorbell/%) \
 	$(GDB_PURE_FILES:%=vmm/gdb/%) $(TRACE_FILES:%=vmm/trace/%) \
-	vmm/kvm/thread_ids.c vmm/kvm/uffd.c vmm/vm/guest_memory.c vmm/vm/machine.c vmm/vm/port_input.c \
+	vmm/kvm/delay_line.c vmm/kvm/thread_ids.c vmm/kvm/uffd.c vmm/vm/guest_memory.c vmm/vm/machine.c vmm/vm/port_input.c \
 	vmm/vm/sandbox.c
 # ... and the rest.
 VMM_SRCS := $(sort $(UNIT_VMM_SRCS) $(KVM_FILES:%=vmm/kvm/%) $(X86_64_FILES:%=vmm/x86_64/%) \
@@ -74,8 +77,19 @@ SANDBOX_NONE_SRCS := vmm/vm/sandbox_none.c
 TRACE_TOOL_MAIN_SRC := vmm/trace_tool/trace_main.c
 TRACE_TOOL_ONLY_SRCS := $(TRACE_TOOL_FILES:%=vmm/trace_tool/%) $(TRACE_READER_FILES:%=vmm/trace/%)
 TRACE_TOOL_SRCS := $(TRACE_TOOL_ONLY_SRCS) vmm/base/failure.c vmm/base/file.c vmm/base/histogram.c \
-	vmm/base/json.c vmm/base/limits.c vmm/cli/cli.c vmm/cli/value.c vmm/trace/trace_record.c vmm/base/size_text.c \
+	vmm/base/json.c vmm/base/limits.c vmm/base/utf8.c vmm/cli/cli.c vmm/cli/value.c vmm/trace/trace_record.c vmm/base/size_text.c \
 	vmm/vpagetable/vm_types.c
+
+# vkvm-test, another one.
+TEST_TOOL_MAIN_SRC := vmm/test_tool/test_main.c
+TEST_TOOL_ONLY_SRCS := $(TEST_TOOL_FILES:%=vmm/test_tool/%)
+# ... which makes traces canonical as vkvm-trace does.
+GOLDEN_SRCS := vmm/trace_tool/trace_canon.c vmm/trace_tool/trace_input.c vmm/trace_tool/trace_kernel_events.c \
+	vmm/trace_tool/trace_symbols.c \
+	$(TRACE_READER_FILES:%=vmm/trace/%) vmm/trace/trace_record.c
+TEST_TOOL_SRCS := $(TEST_TOOL_ONLY_SRCS) $(GOLDEN_SRCS) vmm/base/event_loop.c vmm/base/failure.c vmm/base/file.c vmm/base/json.c \
+	vmm/base/limits.c vmm/base/size_text.c vmm/base/utf8.c vmm/cli/beside.c vmm/cli/cli.c vmm/cli/value.c \
+	vmm/vpagetable/vm_types.c vmm/x86_64/cpu_feature.c
 
 UNIT_SRCS := $(UNIT_FILES:%=tests/unit/%)
 SANITIZER_SRCS := tests/unit/sanitizer.c
@@ -84,13 +98,16 @@ BENCH_SRCS := $(BENCH_FILES:%=tests/bench/%)
 # tests/kvm/NAME.c, with NAME*.S if there is one: a program of its own.
 HOST_TESTS := $(patsubst tests/kvm/%.c,%,$(wildcard tests/kvm/host_*.c))
 # ... and these with the machine of kvm_rig.h.
-HOST_RIG_TESTS := host_foreign host_limits host_pmap host_service host_waiting host_window
+HOST_RIG_TESTS := host_foreign host_kernel host_limits host_pmap host_service host_waiting host_window
 HOST_RIG_SRCS := tests/kvm/kvm_rig.c
 HOST_TEST_SRCS := $(HOST_TESTS:%=tests/kvm/%.c) $(wildcard tests/kvm/host_*.S)
 # What the tests of the program need: a terminal.
 PTY_SRCS := tests/cli/pty.c
 # ... and a trace.
-TRACE_FILE_SRCS := tests/cli/trace_file.c vmm/trace/trace_record.c
+TRACE_FILE_SRCS := tests/cli/trace_file.c tests/cli/trace_damage.c vmm/trace/trace_record.c
+# ... and reports.
+REPORT_FILE_SRCS := tests/cli/report_file.c $(addprefix vmm/test_tool/,$(filter report_% suite_result.c,$(TEST_TOOL_FILES))) \
+	vmm/base/json.c vmm/base/utf8.c
 HOST_CHECK_SRCS := tests/npt/host_check.c vmm/base/failure.c vmm/base/limits.c \
 	vmm/base/size_text.c vmm/kvm/kvm_host.c vmm/kvm/kvm_vm.c
 # What the NPT lane's init starts.
@@ -100,12 +117,19 @@ GUEST_LIB_SRCS := $(GUEST_LIB_FILES:%=guest/lib/%)
 GUEST_IMAGES := hello vkernel
 GUEST_hello_SRCS := $(GUEST_hello_FILES:%=guest/hello/%)
 GUEST_vkernel_SRCS := $(GUEST_vkernel_FILES:%=guest/vkernel/%)
-# guest/tests/NAME.c: an image of its own, with a line in tests/kvm/tests.cfg.
+# guest/tests/NAME.c: an image of its own, with a section in a guest/tests/*.cfg.  pc_* know nothing of
+# vkvm: they are PCs, with guest/pc instead of guest/lib.
 GUEST_TESTS := $(patsubst guest/tests/%.c,%,$(wildcard guest/tests/*.c))
+GUEST_PC_TESTS := $(filter pc_%,$(GUEST_TESTS))
+GUEST_PC_SRCS := $(GUEST_PC_FILES:%=guest/pc/%)
+# What describes them, and golden traces.
+SUITE_CFGS := $(wildcard guest/tests/*.cfg)
+GOLDEN_FILES := $(wildcard guest/tests/golden/*)
+SUITE_FILES := $(SUITE_CFGS) $(GOLDEN_FILES)
 
 # Scripts and data the NPT lane needs besides the programs.
-TEST_FILES := docs/vkvm.1 tests/bench/counted.awk $(wildcard tests/cli/*.sh) tests/kvm/pcs.sh tests/kvm/run.sh tests/kvm/tests.cfg \
-	tests/run.sh
+TEST_FILES := docs/vkvm.1 tests/bench/counted.awk $(wildcard tests/cli/*.sh tests/cli/read_*) tests/suites/junit.xsd \
+	tests/kvm/pcs.sh tests/kvm/lane_patches.sh tests/kvm/host.cfg $(SUITE_FILES) tests/run.sh
 
 # --------------------------------------------------------------- packages
 
@@ -116,7 +140,7 @@ PACKAGES := gcc libc6-dev libelf-dev libfdt-dev libbsd-dev libxxhash-dev libzydi
 OPTIONAL := liblz4 liblzma libzstd zlib
 # ... and only in vkvm-trace ...
 TRACE_OPTIONAL := cairo libtracefs
-OPTIONAL_PACKAGES := libcairo2-dev libtracefs-dev libtraceevent-dev liblz4-dev liblzma-dev libzstd-dev zlib1g-dev libnbd-dev systemtap-sdt-dev \
+OPTIONAL_PACKAGES := perl libxml2-utils python3-junitparser libcairo2-dev libtracefs-dev libtraceevent-dev liblz4-dev liblzma-dev libzstd-dev zlib1g-dev libnbd-dev systemtap-sdt-dev \
 	libseccomp-dev pkg-config
 # ... of these, what only a program of the build is linked with ...
 BUILD_OPTIONAL := libseccomp
@@ -165,6 +189,8 @@ GUEST_LDFLAGS := -nostdlib -static -Wl,--build-id=none -Wl,-z,noexecstack \
 	-Wl,-z,max-page-size=4096
 GUEST_LDS := guest/guest.ld
 GUEST_LDLIBS := -lfdt
+GUEST_PC_LDS := guest/pc/pc.ld
+GUEST_PC_ALL_CFLAGS := $(GUEST_ALL_CFLAGS) -m32 -march=i686
 
 # ---------------------------------------------------------------- objects
 
@@ -174,34 +200,41 @@ objs = $(1:%=$(O)/obj/%.o)
 MADE_OBJS := $(O)/obj/made/sandbox_filters.c.o
 VMM_OBJS := $(call objs,$(VMM_SRCS)) $(MADE_OBJS)
 MAIN_OBJ := $(call objs,$(MAIN_SRC))
-UNIT_OBJS := $(call objs,$(UNIT_SRCS) $(UNIT_VMM_SRCS) $(TRACE_TOOL_ONLY_SRCS) $(SANDBOX_TABLE_SRCS)) \
+UNIT_OBJS := $(call objs,$(UNIT_SRCS) $(UNIT_VMM_SRCS) $(TRACE_TOOL_ONLY_SRCS) $(TEST_TOOL_ONLY_SRCS) \
+	$(SANDBOX_TABLE_SRCS)) \
 	$(MADE_OBJS)
 TRACE_TOOL_OBJS := $(call objs,$(TRACE_TOOL_MAIN_SRC) $(TRACE_TOOL_SRCS))
+TEST_TOOL_OBJS := $(call objs,$(TEST_TOOL_MAIN_SRC) $(TEST_TOOL_SRCS))
 BENCH_OBJS := $(call objs,$(BENCH_SRCS))
 HOST_CHECK_OBJS := $(call objs,$(HOST_CHECK_SRCS))
 LANE_HOLD_OBJS := $(call objs,$(LANE_HOLD_SRCS))
 PTY_OBJS := $(call objs,$(PTY_SRCS))
 TRACE_FILE_OBJS := $(call objs,$(TRACE_FILE_SRCS))
+REPORT_FILE_OBJS := $(call objs,$(REPORT_FILE_SRCS))
 ifneq ($(SAN),)
 SANITIZER_OBJS := $(call objs,$(SANITIZER_SRCS))
 endif
+GUEST_PC_OBJS := $(call objs,$(GUEST_PC_SRCS))
 GUEST_LIB_OBJS := $(call objs,$(GUEST_LIB_SRCS))
 
 VKVM := $(O)/vkvm
 VKVM_TRACE := $(O)/vkvm-trace
+VKVM_TEST := $(O)/vkvm-test
 UNIT := $(O)/tests/unit
 HOST_TEST_BINS := $(HOST_TESTS:%=$(O)/tests/%)
 GUEST_BINS := $(GUEST_IMAGES:%=$(O)/guest/%.elf)
+GUEST_PC_BINS := $(GUEST_PC_TESTS:%=$(O)/guest/tests/%.elf)
 GUEST_TEST_BINS := $(GUEST_TESTS:%=$(O)/guest/tests/%.elf)
 BENCH := $(O)/bench
 HOST_CHECK := $(O)/host_check
 LANE_HOLD := $(O)/lane_hold
 PTY := $(O)/tests/pty
 TRACE_FILE := $(O)/tests/trace_file
-TEST_BINS := $(VKVM) $(VKVM_TRACE) $(HOST_CHECK) $(LANE_HOLD) $(PTY) $(TRACE_FILE) $(UNIT) $(HOST_TEST_BINS) \
+REPORT_FILE := $(O)/tests/report_file
+TEST_BINS := $(VKVM) $(VKVM_TRACE) $(VKVM_TEST) $(HOST_CHECK) $(LANE_HOLD) $(PTY) $(TRACE_FILE) $(REPORT_FILE) $(UNIT) $(HOST_TEST_BINS) \
 	$(GUEST_BINS) $(GUEST_TEST_BINS)
 
-all: $(VKVM) $(VKVM_TRACE) $(GUEST_BINS)
+all: $(VKVM) $(VKVM_TRACE) $(VKVM_TEST) $(GUEST_BINS)
 
 ifneq ($(V),)
 Q :=
@@ -269,6 +302,21 @@ $(O)/obj/guest/%.S.o: guest/%.S $(O)/flags
 	@mkdir -p $(@D)
 	$(Q)$(CC) -I. -MMD -MP -g -c -o $@ $<
 
+$(O)/obj/guest/pc/%.c.o: guest/pc/%.c $(O)/flags
+	$(call say,GUESTCC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -I. -MMD -MP $(GUEST_PC_ALL_CFLAGS) -c -o $@ $<
+
+$(O)/obj/guest/pc/%.S.o: guest/pc/%.S $(O)/flags
+	$(call say,GUESTAS,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -I. -MMD -MP -g -m32 -c -o $@ $<
+
+$(O)/obj/guest/tests/pc_%.c.o: guest/tests/pc_%.c $(O)/flags
+	$(call say,GUESTCC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -I. -MMD -MP $(GUEST_PC_ALL_CFLAGS) -c -o $@ $<
+
 # --------------------------------------------------------------- programs
 
 define link
@@ -283,6 +331,9 @@ $(VKVM): $(MAIN_OBJ) $(VMM_OBJS) Makefile
 $(VKVM_TRACE): $(TRACE_TOOL_OBJS) $(SANITIZER_OBJS) Makefile
 	$(link) $(TRACE_TOOL_LDLIBS)
 
+$(VKVM_TEST): $(TEST_TOOL_OBJS) $(SANITIZER_OBJS) Makefile
+	$(link) -lelf -lxxhash $(LDLIBS)
+
 $(HOST_CHECK): $(HOST_CHECK_OBJS) Makefile
 	$(link) $(HOST_LDLIBS)
 
@@ -293,6 +344,9 @@ $(PTY): $(PTY_OBJS) Makefile
 	$(link)
 
 $(TRACE_FILE): $(TRACE_FILE_OBJS) Makefile
+	$(link)
+
+$(REPORT_FILE): $(REPORT_FILE_OBJS) $(SANITIZER_OBJS) Makefile
 	$(link)
 
 $(UNIT): $(UNIT_OBJS) $(SANITIZER_OBJS) Makefile
@@ -308,8 +362,9 @@ $(HOST_RIG_TESTS:%=$(O)/tests/%): $(call objs,$(HOST_RIG_SRCS))
 $(O)/tests/host_failure: $(call objs,tests/unit/alloc_failure.c)
 $(O)/tests/host_failure: HOST_LDFLAGS += $(WRAP_LDFLAGS)
 $(O)/tests/host_waiting: HOST_LDFLAGS += -Wl,--wrap=pthread_create
-$(O)/tests/host_life: HOST_LDFLAGS += -Wl,--wrap=ioctl
+$(O)/tests/host_life: HOST_LDFLAGS += -Wl,--wrap=ioctl -Wl,--wrap=pthread_rwlock_rdlock
 $(O)/tests/host_disk: HOST_LDFLAGS += -Wl,--wrap=file_read_at
+$(O)/tests/host_swap: HOST_LDFLAGS += -Wl,--wrap=preadv -Wl,--wrap=pwritev
 $(O)/tests/host_stall: HOST_LDFLAGS += -Wl,--wrap=file_read_at -Wl,--wrap=preadv
 $(HOST_TEST_BINS): $(VMM_OBJS) $(SANITIZER_OBJS) Makefile
 	$(link) $(TEST_LDLIBS) $(HOST_LDLIBS)
@@ -330,9 +385,14 @@ $(foreach g,$(GUEST_IMAGES),$(eval $(call guest_image_rule,$(g))))
 $(GUEST_BINS): $(GUEST_LIB_OBJS) $(GUEST_LDS) Makefile
 	$(guest_link)
 
-$(GUEST_TEST_BINS): $(O)/guest/tests/%.elf: $(O)/obj/guest/tests/%.c.o $(GUEST_LIB_OBJS) \
-		$(GUEST_LDS) Makefile
+$(filter-out $(GUEST_PC_BINS),$(GUEST_TEST_BINS)): $(O)/guest/tests/%.elf: $(O)/obj/guest/tests/%.c.o \
+		$(GUEST_LIB_OBJS) $(GUEST_LDS) Makefile
 	$(guest_link)
+
+$(GUEST_PC_BINS): $(O)/guest/tests/%.elf: $(O)/obj/guest/tests/%.c.o $(GUEST_PC_OBJS) $(GUEST_PC_LDS) Makefile
+	$(call say,GUESTLD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -m32 $(GUEST_LDFLAGS) -Wl,-T,$(GUEST_PC_LDS) -o $@ $(filter %.o,$^)
 
 # ------------------------------------------------------------ run and test
 
@@ -354,9 +414,13 @@ SUITE_ARCHIVE := tests/kut/archive.sh suite $(KVM_UNIT_TESTS) $(KUT)/suite.cpio
 LANE_SUITE := -a $(KUT)/suite.cpio
 endif
 
-# $(call lane,FILES,COMMAND): COMMAND, in the NPT lane, where $(O) is called build.
-lane = tests/npt/prepare.sh -d $(NPT) -b $(O) $(1) && $(if $(SUITE),$(SUITE_ARCHIVE) &&) \
-	tests/npt/lane.sh -d $(NPT) $(LANE_SUITE) $(LANE_ARGS) -- $(2)
+# $(call npt_of,KERNEL): the directory of the lane with this kernel.
+npt_of = $(NPT)$(if $(filter-out 6.1,$(1)),-$(1))
+# $(call lane_of,KERNEL,FILES,COMMAND): COMMAND, in the NPT lane, where $(O) is called build.
+lane_of = tests/npt/prepare.sh -d $(call npt_of,$(1)) -b $(O) -k $(1) $(2) && $(if $(SUITE),$(SUITE_ARCHIVE) &&) \
+	tests/npt/lane.sh -d $(call npt_of,$(1)) $(LANE_SUITE) $(LANE_ARGS) -- $(3)
+# $(call lane,FILES,COMMAND)
+lane = $(call lane_of,$(LANE_KERNEL),$(1),$(2))
 
 # $(call here_or_lane,FILES,COMMAND HERE,COMMAND IN THE LANE)
 define here_or_lane
@@ -422,10 +486,14 @@ kvm-unit-tests: $(RUN_FILES)
 	@tests/kut/table.sh $(KVM_UNIT_TESTS) $(KUT)/native $(KUT)/lane
 
 npt: $(TEST_BINS)
-	@tests/npt/prepare.sh -d $(NPT) -b $(O) $(TEST_BINS) $(TEST_FILES)
+	@$(foreach kernel,$(LANE_KERNELS),tests/npt/prepare.sh -d $(call npt_of,$(kernel)) -b $(O) -k $(kernel) \
+		$(TEST_BINS) $(TEST_FILES) &&) :
 
 test-npt: $(TEST_BINS)
-	@$(call lane,$(TEST_BINS) $(TEST_FILES),$(LANE_TEST) $(LANE_GROUPS))
+	@failed=; $(foreach kernel,$(LANE_KERNELS),{ \
+		$(call lane_of,$(kernel),$(TEST_BINS) $(TEST_FILES),$(LANE_TEST) $(LANE_GROUPS)); } || \
+		failed="$$failed $(kernel)";) \
+	[ -z "$$failed" ] || { echo "make test-npt: failed on$$failed"; exit 1; }
 
 run-npt: $(RUN_FILES)
 	@$(call lane,$(RUN_FILES),$(LANE_RUN))
@@ -448,13 +516,15 @@ bench-npt: TASK := table
 bench-npt-check: TASK := compare
 bench-npt-keep: TASK := keep
 $(BENCH_NPT_TASKS): $(RUN_FILES) $(BENCH)
-	@tests/npt/prepare.sh -d $(NPT) -b $(O) $^ && \
-		CC='$(CC)' CFLAGS='$(CFLAGS)' tests/bench/counted.sh -d $(NPT) $(TASK)
+	@tests/npt/prepare.sh -d $(call npt_of,$(LANE_KERNEL)) -b $(O) -k $(LANE_KERNEL) $^ && \
+		CC='$(CC)' CFLAGS='$(CFLAGS)' tests/bench/counted.sh -d $(call npt_of,$(LANE_KERNEL)) $(TASK)
 
 # ------------------------------------------------------- sources, install
 
 ALL_SRCS := $(VMM_SRCS) $(SANDBOX_TOOL_SRCS) $(SANDBOX_NONE_SRCS) $(MAIN_SRC) $(UNIT_SRCS) $(SANITIZER_SRCS) $(HOST_TEST_SRCS) \
-	$(HOST_RIG_SRCS) $(HOST_CHECK_SRCS) $(LANE_HOLD_SRCS) $(PTY_SRCS) $(TRACE_TOOL_MAIN_SRC) $(TRACE_TOOL_ONLY_SRCS) tests/cli/trace_file.c $(BENCH_SRCS) $(GUEST_LIB_SRCS) \
+	$(HOST_RIG_SRCS) $(HOST_CHECK_SRCS) $(LANE_HOLD_SRCS) $(PTY_SRCS) $(TRACE_TOOL_MAIN_SRC) $(TRACE_TOOL_ONLY_SRCS) \
+	$(TEST_TOOL_MAIN_SRC) $(TEST_TOOL_ONLY_SRCS) $(filter tests/%,$(TRACE_FILE_SRCS)) tests/cli/report_file.c $(BENCH_SRCS) \
+	$(GUEST_LIB_SRCS) $(GUEST_PC_SRCS) \
 	$(GUEST_TESTS:%=guest/tests/%.c) \
 	$(foreach g,$(GUEST_IMAGES),$(GUEST_$(g)_SRCS))
 
@@ -501,13 +571,16 @@ $(O)/man: docs/vkvm.1 tools/verb_page.awk $(VKVM)
 INSTALL_DATA = $(INSTALL) -m 644
 install: install-program install-guest
 
-install-program: all $(COMPLETIONS) $(O)/man
-	$(INSTALL) -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/vkvm $(DESTDIR)$(PREFIX)/libexec/vkvm \
+install-program: all $(GUEST_TEST_BINS) $(COMPLETIONS) $(O)/man
+	$(INSTALL) -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/vkvm/tests/golden $(DESTDIR)$(PREFIX)/libexec/vkvm \
 		$(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
 		$(DESTDIR)$(PREFIX)/share/zsh/vendor-completions
 	$(INSTALL) -m 755 $(VKVM) $(DESTDIR)$(PREFIX)/bin/vkvm
 	$(INSTALL) -m 755 $(VKVM_TRACE) $(DESTDIR)$(PREFIX)/libexec/vkvm/vkvm-trace
+	$(INSTALL) -m 755 $(VKVM_TEST) $(DESTDIR)$(PREFIX)/libexec/vkvm/vkvm-test
 	$(INSTALL_DATA) $(GUEST_BINS) $(DESTDIR)$(PREFIX)/lib/vkvm
+	$(INSTALL_DATA) $(SUITE_CFGS) $(GUEST_TEST_BINS) $(DESTDIR)$(PREFIX)/lib/vkvm/tests
+	$(INSTALL_DATA) $(GOLDEN_FILES) $(DESTDIR)$(PREFIX)/lib/vkvm/tests/golden
 	$(INSTALL_DATA) $(O)/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
 	$(INSTALL_DATA) $(O)/vkvm.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/vkvm
 	$(INSTALL_DATA) $(O)/vkvm.zsh $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions/_vkvm
@@ -551,6 +624,7 @@ help:
 #h make check-cli  the tests of the vkvm program
 #h make check-kvm  the tests under KVM
 #h make test-npt   all tests in the NPT lane: QEMU emulating a CPU with nested paging
+#h                 (with LANE_KERNELS="6.1 6.12" on both of its kernels, one after the other)
 #h make test-linux one boot by make run-linux, and what it must say
 #h make run-npt    the tiny guest kernel in the NPT lane
 #h make soak       what takes minutes: hammering, repetitions, the lane whole
@@ -578,7 +652,7 @@ help:
 #h BENCH_ARGS      rounds and groups of the benchmark, for example '15 touch fault'
 #h UNIT_ARGS       arguments of the unit tests, for example --filter='vpte/*'
 #h LINT_STEPS      which checks of tests/lint/run.sh (all)
-#h LANE_GROUPS     groups of tests that test-npt runs (unit cli kvm), see tests/run.sh
+#h LANE_GROUPS     groups of tests that test-npt runs (unit cli kvm), see tests/run.sh; brief is short
 #h MUTANT_ARGS     options of tests/mutants/run.sh
 #h SOAK_STEPS      which steps of tests/soak.sh (all)
 #h KVM_UNIT_TESTS  where kvm-unit-tests is built; `make test` then runs what is quick of it
@@ -586,6 +660,7 @@ help:
 #h IMAGE           what make run runs instead
 #h RUN_ARGS        options of vkvm run for make run IMAGE=... and make run-linux
 #h COMMANDS        what the shell of make run-linux does, instead of asking you
+#h LANE_KERNEL     the lane's kernel, of Debian: 6.1 or 6.12 (6.1)
 #h LANE_ARGS       options of tests/npt/lane.sh, for example '-m 4096'
 
 .PHONY: all deps run run-linux test test-linux check-unit check-cli check-kvm check-suite \

@@ -8,11 +8,12 @@
 #   unit   the engine, the pagers and the command line's parts, with Criterion
 #   cli    the vkvm program from outside
 #   kvm    guests under KVM; needs a host that vkvm can use
+#   brief  of these, what tells kernels apart: the group "brief" of the suites
 #   pcs    fifty PC guests in a row (make soak)
 #   suite  what is quick of kvm-unit-tests, which KVM_UNIT_TESTS says where it is built
 #
 #   -b  where the programs are (build)
-#   -t  longest time of one test of the group kvm (300)
+#   -t  longest time of one test of the groups kvm and brief (300)
 #
 # Each group's runner prints its own totals.  A group fails when its runner
 # fails or when a sanitizer complained in any process of it.  UNIT_ARGS is
@@ -24,7 +25,7 @@ build=build
 seconds=300
 
 usage() {
-    echo 'usage: run.sh [-b BUILD_DIRECTORY] [-t SECONDS] {unit|cli|kvm|pcs|suite}...' >&2
+    echo 'usage: run.sh [-b BUILD_DIRECTORY] [-t SECONDS] {unit|cli|kvm|brief|pcs|suite}...' >&2
     exit 2
 }
 
@@ -49,7 +50,14 @@ run_group() {
     case $1 in
     unit) "$build/tests/unit" ${UNIT_ARGS:-} ;;
     cli) "$tests/cli/run.sh" -b "$build" ;;
-    kvm) "$tests/kvm/run.sh" -b "$build" -t "$seconds" ;;
+    kvm)
+        "$build/vkvm" test -j "$(nproc)" --images "$build/guest/tests" --timeout "$seconds" \
+            ${VKVM_SOAK:+--all} "$tests/../guest/tests" "$tests/kvm"
+        ;;
+    brief)
+        "$build/vkvm" test -j "$(nproc)" --images "$build/guest/tests" --timeout "$seconds" --group brief \
+            "$tests/../guest/tests" "$tests/kvm"
+        ;;
     pcs) "$tests/kvm/pcs.sh" -b "$build" ;;
     suite) "$tests/kut/run.sh" -b "$build" -q "$KVM_UNIT_TESTS" vkvm ;;
     *) usage ;;

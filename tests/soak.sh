@@ -12,10 +12,12 @@
 #   killed    fifty traces whose VMs are killed at any moment
 #   repeat    twenty times what once failed now and then
 #   pcs       fifty PC guests in a row in the NPT lane
-#   npt       all groups and the long lines in the NPT lane
+#   npt       all groups and the long lines in the NPT lane, on both of its kernels
+#   golden    golden traces twenty times, here and in the lane
 #   deb       Debian packages, made, installed, used and purged here
 #   mutants   deliberate faults, and which tests notice
 #   linux     Debian's kernels in the NPT lane: gdb, the matrix, whose faults there are
+#   kunit     our KTAP by the kernel's kunit.py
 
 set -eu
 
@@ -46,10 +48,8 @@ step_killed() {
 }
 
 step_repeat() {
-    for i in $(seq 20); do
-        echo "repeat: $i of 20"
-        tests/kvm/run.sh wait_flag checksum remap_hammer host_service || return 1
-    done
+    build/vkvm test --images build/guest/tests --repeat 20 --fail-fast --filter wait_flag --filter checksum \
+        --filter remap_hammer --filter host_service guest/tests tests/kvm
 }
 
 step_pcs() {
@@ -57,7 +57,16 @@ step_pcs() {
 }
 
 step_npt() {
-    make test-npt LANE_SOAK=yes
+    make test-npt LANE_SOAK=yes LANE_KERNELS='6.1 6.12'
+}
+
+step_golden() {
+    build/vkvm test --images build/guest/tests --repeat 20 --fail-fast guest/tests/golden.cfg || return 1
+    make npt LANE_KERNELS='6.1 6.12' || return 1
+    for lane in build/npt build/npt-6.12; do
+        tests/npt/lane.sh -d "$lane" -- build/vkvm test -j 2 --images build/guest/tests --repeat 20 --fail-fast \
+            guest/tests/golden.cfg || return 1
+    done
 }
 
 step_deb() {
@@ -68,11 +77,15 @@ step_mutants() {
     make test-mutants
 }
 
+step_kunit() {
+    make build/tests/report_file && tests/suites/kunit.sh
+}
+
 step_linux() {
     make npt && tests/linux/run.sh gdb matrix=cloud-6.1 matrix=generic-6.1 matrix=cloud-6.12 faults
 }
 
-[ $# -gt 0 ] || set -- hammer property kvm killed repeat pcs npt deb mutants linux
+[ $# -gt 0 ] || set -- hammer property kvm killed repeat pcs npt golden deb mutants linux kunit
 for step; do
     start=$(date +%s)
     echo "=== soak: $step"

@@ -21,7 +21,8 @@ verbs() {
 # The options that a help lists: --NAME, its value or nothing, the first line of its text; tabs between.
 options() {
     awk '
-        /^  --/ {
+        /^  (-[a-z], )?--/ {
+            sub(/^  -[a-z],/, "")
             name = $1
             value = NF > 1 ? $2 : ""
             if (name ~ /\[=/) { value = substr(name, index(name, "[=") + 2); sub(/\]$/, "", value); sub(/\[=.*/, "", name) }

@@ -6,6 +6,7 @@
 #include "guest/include/vkvm_abi.h"
 #include "vmm/cli/cli.h"
 #include "vmm/cli/cmd_run.h"
+#include "vmm/cli/cmd_test.h"
 #include "vmm/cli/cmd_trace.h"
 #include "vmm/cli/cmd_walk.h"
 #include "vmm/vm/sandbox.h"
@@ -18,6 +19,7 @@
 
 static const struct cli_command *const commands[] = {
     &cmd_run,
+    &cmd_test,
     &cmd_trace,
     &cmd_walk,
 };

@@ -47,8 +47,7 @@ test_trace_full() {
 
 # SIGUSR1 ends a run without a trace, and switches a trace on and off.
 test_trace_signal() {
-    "$vkvm" run --trace="$work/t" --trace-off "$work/spin" </dev/null >"$work/out" 2>"$work/err" &
-    pid=$!
+    begin --trace="$work/t" --trace-off
     for _ in 1 2 3 4 5 6; do
         sleep 0.2
         kill -USR1 "$pid" 2>/dev/null

@@ -447,6 +447,19 @@ test_input() {
     done
 }
 
+# begin OPTIONS...: as $pid, a run that goes on for ever, until its guest has spoken: it heeds signals now.
+begin() {
+    good
+    filesize=6
+    elf begun '\260\101\346\351\353\376' # mov $'A',%al; out %al,$0xe9; 1: jmp 1b
+    : >"$work/out"
+    "$vkvm" run "$@" "$work/begun" </dev/null >>"$work/out" 2>"$work/err" &
+    pid=$!
+    until [ -s "$work/out" ] || ! kill -0 "$pid" 2>/dev/null; do
+        sleep 0.1
+    done
+}
+
 test_guests() {
     exits 'a guest that succeeds' 0
     exits 'a guest that exits with 42' 42
@@ -474,10 +487,9 @@ test_guests() {
     good
     elf crash '\017\013' # ud2, and there is no handler
     refused 'a guest that crashes' 70 '' run --timeout 20 "$work/crash"
-    "$vkvm" run "$work/spin" </dev/null >"$work/out" 2>"$work/err" &
-    sleep 1
-    kill -TERM $!
-    wait $!
+    begin
+    kill -TERM "$pid"
+    wait "$pid"
     status=$?
     judge 'a guest ended by SIGTERM' 143 err '^vkvm: '
     test_swap

@@ -80,6 +80,9 @@ test_trace_symbols() {
     printf '%s\n' 'ffffffff80000000 T startup' 'ffffffff80000040 T entry_SYSCALL_64' >"$work/map"
     accepted 'symbols are moved to where the guest has them' 0 'symbol=startup\+0x10' \
         trace dump --symbols="$work/map" "$work/whole"
+    accepted 'notes of the canonical form have region and symbol' 0 \
+        '^vcpu0 write 0x1000 normal zero-fill # ram startup\+0x10$' \
+        trace canon --notes --symbols="$work/map" "$work/whole"
     accepted 'symbols can be filtered by' 0 '^0 .* fault ' \
         trace dump --symbols="$work/map" --symbol='start*' "$work/whole"
     echo 'ffffffffffffffff B The real System.map is in the linux-image-6.1.0-56-amd64-dbg package' \
@@ -175,6 +178,18 @@ monitor write 0x3000 normal zero-fill 1
 END
     accepted 'the canonical form as sets' 0 '^vcpu0 write 0x1000 normal swap-in 1$' \
         trace canon --sets "$work/whole"
+    printed 'the portable form has no RAM, no found page and one set for all vCPUs' 0 trace canon --portable \
+        "$work/whole" <<'END'
+# vkvm canon 1 portable sets
+vcpu write 0x40000000 window vpte-protection -/A 1
+END
+    printed 'the portable form keeps a found page of which a bit was set, in order for one vCPU' 0 \
+        trace canon --portable --notes "$work/single" <<'END'
+# vkvm canon 1 portable
+vcpu0 write 0x40000000 window resident -/AM # window
+END
+    run trace canon --portable "$work/lost"
+    judge 'the portable form of a trace that lost a record is none' 126 err 'has only 4 of 5 records'
     accepted 'a trace does not differ from itself' 0 'do not differ' \
         trace diff "$work/whole" "$work/whole"
     run trace diff "$work/whole" "$work/changed"
@@ -215,6 +230,9 @@ test_trace_pictures() {
     else
         written 'a heat map as SVG' "$work/svg"
     fi
+    accepted 'top as JSON has a line each time' 0 \
+        '^\{"records":9,"records_made":9,"ended":true,"faults":6,.*"outcome":\[.*\],"symbol":\[.*\]\}$' \
+        trace top --json "$work/whole"
     accepted 'top shows the newest second' 0 'in the last second: 6 faults' \
         trace top --rounds=1 "$work/whole"
 }
@@ -225,12 +243,59 @@ test_trace_check() {
     accepted 'check of a trace that the kernel agrees with' 0 '^they agree$' trace check "$work/kernel"
     accepted 'the fault of an event has its rip' 0 'vcpu1 fault write 0x2000 .* kernel=write,walk rip=0x400010$' \
         trace dump "$work/kernel"
+    accepted 'check as JSON says that they agree' 0 \
+        '^\{"differences":\[\],"records":.*"unexplained":0\},"whole":true,"agree":true\}$' \
+        trace check --json "$work/kernel"
+    run trace check --json "$work/unseen"
+    judge 'check as JSON has what differs' 1 out \
+        '^\{"differences":\[\{"what":"event",.*"access":"write","gpa":.*"agree":false\}$'
     run trace check "$work/unseen"
     judge 'check of a trace with one fault less than the kernel saw' 1 out '^THEY DO NOT AGREE$'
 }
 
+# damaged_with SEED ARGS...: the verb ends by itself, with a status and at most one line on standard error.
+damaged_with() {
+    seed=$1
+    shift
+    timeout -k 5 20 "$build/vkvm-trace" "$@" </dev/null >"$work/out" 2>"$work/err"
+    status=$?
+    case $status in
+    0 | 1 | 125 | 126) ;;
+    *) why="seed $seed: $*: exit status $status" ;;
+    esac
+    if [ "$(wc -l <"$work/err")" -gt 1 ] || grep -q -e 'anitizer' -e 'runtime error' "$work/err"; then
+        why="seed $seed: $*: $(head -n 1 "$work/err")"
+    fi
+}
+
+# Of 200 damaged files each is reported on, and goes through two of these by turns.
+test_trace_damage() {
+    why='' files=0
+    "$build/tests/trace_file" "$work/whole"
+    set -- 'dump' 'dump --format=jsonl' 'dump --format=csv' 'dump --format=folded' 'dump --format=chrome' \
+        'dump --format=perfetto' 'heatmap' 'heatmap --format=blocks --kind=outcome' 'heatmap --kind=latency' \
+        'wset' 'wset --window=0.001' 'canon' 'canon --sets' 'top --rounds=1' 'check' 'report --json' \
+        "diff $work/whole" "heatmap --format=svg --output=$work/svg"
+    while [ "$files" -lt "${VKVM_DAMAGED:-200}" ] && [ -z "$why" ]; do
+        "$build/tests/trace_file" "$work/wrong" "$files" || why="seed $files: no file"
+        damaged_with "$files" report "$work/wrong"
+        for _ in 1 2; do
+            # shellcheck disable=SC2086 # words
+            [ -n "$why" ] || damaged_with "$files" $1 "$work/wrong"
+            set -- "$@" "$1"
+            shift
+        done
+        files=$((files + 1))
+    done
+    if [ -z "$why" ]; then
+        pass "of $files damaged traces each is refused or read in part"
+    else
+        fail 'damaged traces are refused or read in part' "$why"
+    fi
+}
+
 test_trace() {
-    for variant in whole changed damaged cut kernel unseen; do
+    for variant in whole changed damaged cut kernel unseen single lost; do
         "$build/tests/trace_file" "$work/$variant" "$variant" || return
     done
     test_trace_verb_usage
@@ -242,4 +307,5 @@ test_trace() {
     test_trace_canon
     test_trace_pictures
     test_trace_check
+    test_trace_damage
 }

@@ -10,8 +10,13 @@
  *   cut        its last bytes are missing
  *   kernel     a few faults with the kernel's events of them, on which both agree
  *   unseen     the same without one of the faults
+ *   single     one vCPU whose faults have nothing in the portable form but the second
+ *   lost       the same, of which a record found no room
+ *   a number   the damaged one of that seed (trace_damage.h)
  */
-#include "tests/unit/trace_rig.h"
+#include "tests/cli/trace_damage.h"
+
+#include <ctype.h>
 
 static struct trace_rig rig;
 
@@ -76,6 +81,30 @@ put_others(void)
     records[0].number = 0;
     records[0].fault.arrival = TRACE_FAULT_PAGE;
     trace_rig_records(&rig, 2, records, 3, 0);
+}
+
+/* In plain RAM; in a window with an entry that changes; in a window without; of the kernel's. */
+static void
+put_single(bool lost)
+{
+    struct trace_record records[4];
+
+    for (unsigned i = 0; i < 4; i++) {
+        records[i] = trace_rig_fault(i, 0, 0x40000000, 10 * i);
+        records[i].fault.resolution = TRACE_RESIDENT;
+        records[i].fault.window = true;
+        records[i].fault.nvptes = 2;
+        records[i].fault.vptes[0] = (struct trace_vpte){ VPTE_V, VPTE_V };
+        records[i].fault.vptes[1] = (struct trace_vpte){ VPTE_V, VPTE_V };
+    }
+    records[0].fault.gpa = 0x1000;
+    records[0].fault.resolution = TRACE_ZERO_FILL;
+    records[1].fault.vptes[1].after |= VPTE_A | VPTE_M;
+    records[3].who = TRACE_KERNEL;
+    records[3].fault.access = TRACE_UNKNOWN;
+    records[3].fault.resolution = TRACE_ZERO_FILL;
+    rig.total = lost ? 5 : 4;
+    trace_rig_records(&rig, 0, records, 4, lost);
 }
 
 static struct trace_record
@@ -145,6 +174,15 @@ main(int argc, char **argv)
 
     if (argc < 2)
         return 2;
+    if (isdigit((unsigned char)variant[0])) {
+        trace_damage_fill(&rig, (unsigned)strtoul(variant, NULL, 10));
+        return trace_rig_write(&rig, argv[1], rig.size) ? 0 : 1;
+    }
+    if (strcmp(variant, "single") == 0 || strcmp(variant, "lost") == 0) {
+        trace_rig_init(&rig, "program=vkvm\nvcpus=1\nram=0x0+0x100000\n", 0);
+        put_single(strcmp(variant, "lost") == 0);
+        return trace_rig_write(&rig, argv[1], rig.size) ? 0 : 1;
+    }
     trace_rig_init(&rig, "program=vkvm\nvcpus=2\nram=0x0+0x100000\nlstar=0xffffffff81000040\n", 0);
     if (strcmp(variant, "kernel") == 0)
         put_with_events(3);

@@ -49,30 +49,10 @@ for word; do
 done
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/vkvm-run.XXXXXX")
-child=
-# A signal ends the child, and its end is waited for: it may have a terminal to put in order.
-# shellcheck disable=SC2317 # called by the traps
-stop() {
-    if [ -n "$child" ]; then
-        kill "$child" 2>/dev/null || :
-        wait "$child" || :
-    fi
-    exit "$1"
-}
 trap 'rm -rf "$work"' EXIT
-trap 'stop 130' INT
-trap 'stop 143' TERM HUP
 exec 3<&0
-
-# run COMMAND...: as a child, because a shell that runs a command itself heeds signals only when that has
-# ended.
-run() {
-    "$@" <&3 3<&- &
-    child=$!
-    status=0
-    wait "$child" || status=$?
-    child=
-}
+# shellcheck source=tests/child.sh
+. "$here/../child.sh"
 
 native="\"\$build/vkvm\" run $options $(quote "$image") $words"
 
@@ -83,7 +63,7 @@ native_if_possible() {
     mkfifo "$work/errors"
     tee "$work/refusal" <"$work/errors" >&2 &
     copying=$!
-    run "$@" 2>"$work/errors"
+    run_child "$@" 2>"$work/errors"
     wait "$copying"
     ! grep -q -e "which this host's KVM cannot run" -e 'KVM cannot emulate the instruction' "$work/refusal"
 }
@@ -91,7 +71,7 @@ native_if_possible() {
 if ! why=$("$build/host_check"); then
     echo "vkvm: ${why:-this host cannot run guests}; using the NPT lane instead" >&2
 elif grep -qE '^flags.* (vmx|svm)( |$)' /proc/cpuinfo; then
-    eval "run $native"
+    eval "run_child $native"
     VKVM=$build/vkvm sh -c "$command"
     exit "$status"
 elif eval "native_if_possible $native"; then
@@ -123,7 +103,7 @@ take_parts() {
     done
 }
 
-run "$here/../npt/prepare.sh" -d "$dir" -b "$build" "$build/vkvm" "$build/vkvm-trace" "$build/host_check" "$build/lane_hold"
+run_child "$here/../npt/prepare.sh" -d "$dir" -b "$build" "$build/vkvm" "$build/vkvm-trace" "$build/host_check" "$build/lane_hold"
 [ "$status" -eq 0 ] || exit "$status"
 mkdir "$work/root"
 mkdir -p "$work/root/files"
@@ -136,13 +116,13 @@ if [ -t 0 ]; then
     input=/dev/ttyS0
     echo 'vkvm: Ctrl-] and x end the lane' >&2
 else
-    run "$here/input.sh" >"$work/root/input"
+    run_child "$here/input.sh" >"$work/root/input"
     input=/input
 fi
 (cd "$work/root" && find . | cpio -o -H newc -R 0:0 --quiet) >"$work/files.cpio"
 
 # shellcheck disable=SC2086 # a list of words
-run "$here/../npt/lane.sh" -d "$dir" -a "$work/files.cpio" $lane_options -- \
+run_child "$here/../npt/lane.sh" -d "$dir" -a "$work/files.cpio" $lane_options -- \
     sh -c "cp -r /files/. / && rm -r /files
         setsid -c build/vkvm run $options $(quote "$image") $words <$input
         status=\$?

@@ -76,16 +76,48 @@ check its_memory_came_from_vm_fault filled
 check the_record_and_the_kernels_own_events_agree agrees
 check report_and_stats_count_the_same adds_up
 
-# Where a signal waited for the lane's end, that would be the end of its time, with status 124.
-COMMANDS='sleep 1000' "$here/linux.sh" -b "$build" -d "$dir" -l "-t $lane_seconds" </dev/null >"$output" 2>&1 &
+# await PROCESS TEXT: until it has said so, in a file of its own: what the one before said is no sign of this one.
+await() {
+    while ! grep -q "$2" "$work/said" && kill -0 "$1" 2>/dev/null; do
+        sleep 0.2
+    done
+}
+
+# ended PROCESS: a signal now, and its exit status.
+ended() {
+    kill "$1"
+    status=0
+    wait "$1" || status=$?
+    tr -d '\r' <"$work/said" >"$output"
+}
+
+# Where a signal waited for the lane's end, that would be the end of its time.
+: >"$work/said"
+COMMANDS='sleep 1000' "$here/linux.sh" -b "$build" -d "$dir" -l "-t $lane_seconds" </dev/null >>"$work/said" 2>&1 &
 linux=$!
-while ! grep -q 'QEMU' "$output" && kill -0 "$linux" 2>/dev/null; do
-    sleep 0.2
-done
-kill "$linux"
-status=0
-wait "$linux" || status=$?
-check a_signal_ends_the_lane_at_once [ "$status" -eq 143 ]
+await "$linux" 'QEMU'
+ended "$linux"
+at_once() {
+    [ "$status" -eq 143 ] && ! grep -q 'not done after' "$output"
+}
+check a_signal_ends_the_lane_at_once at_once
+
+# As a copy of the shell does before its exec.
+cat >"$work/parent" <<END
+exec 3</dev/null
+. "$here/../child.sh"
+run_child sh -c 'trap "heard=yes" TERM; echo begun; until [ "\${heard:-}" ]; do sleep 0.1; done
+    trap - TERM; echo forgotten; exec sleep 20'
+END
+: >"$work/said"
+sh -eu "$work/parent" >>"$work/said" 2>&1 &
+parent=$!
+await "$parent" begun
+ended "$parent"
+again() {
+    [ "$status" -eq 143 ] && grep -qx forgotten "$output"
+}
+check a_signal_that_a_child_forgot_is_sent_again again
 
 run "$here/run.sh" -b "$build" -d "$dir" "$work/missing"
 check an_image_that_is_not_there_is_said_in_a_line says 127 'give an image with IMAGE=FILE'

@@ -38,6 +38,12 @@ pages() {
             echo "no page of $verb"
             return 1
         fi
+        for option in $("$vkvm" "$verb" --help | sed -n 's/^  \(-[a-z], \)\{0,1\}--\([a-z-]*\).*/\2/p'); do
+            grep -qE "^\.It.* Fl -$option( |$)" "$usr/share/man/man1/vkvm-$verb.1" || {
+                echo "the page of $verb has no --$option"
+                return 1
+            }
+        done
         if command -v mandoc >/dev/null; then
             mandoc -T lint -W error "$usr/share/man/man1/vkvm-$verb.1" || return 1
         fi
@@ -57,7 +63,8 @@ completes_in_bash() {
             return 1
         }
     done
-    [ "$(completed wa)" = walk ] && [ "$(completed trace dump --fo)" = --format ] &&
+    [ "$(completed test --shu)" = --shuffle ] && [ "$(completed test --job)" = --jobs ] &&
+        [ "$(completed wa)" = walk ] && [ "$(completed trace dump --fo)" = --format ] &&
         [ -z "$(completed run image)" ]
 }
 
@@ -65,6 +72,29 @@ completes_in_zsh() {
     zsh -fc 'fpath=($1 $fpath); autoload -Uz compinit; compinit -u -d "$2"; autoload +X -Uz _vkvm &&
         [[ $_comps[vkvm] == _vkvm ]]' zsh "$usr/share/zsh/vendor-completions" "$work/zcompdump" &&
         zsh -n "$usr/share/zsh/vendor-completions/_vkvm"
+}
+
+# In an empty directory, with nothing of the build.
+suite_is_found() (
+    cd "$work/empty" || exit 1
+    "$vkvm" test --list engine >"$work/list" && grep -qx 'engine/zero_fill-pf-ring3' "$work/list" &&
+        "$vkvm" test --list | grep -qx 'engine/zero_fill-pf-ring3'
+)
+
+suite_runs() (
+    cd "$work/empty" || exit 1
+    "$vkvm" test --report "junit=$work/report.xml" --filter 'zero_fill*' --filter vkernel --filter 'page_size-ring3' engine golden &&
+        grep -q 'name="engine/zero_fill-pf-ring3"' "$work/report.xml"
+)
+
+# An image that is named and not there would be an error of its test's only.
+suite_is_whole() {
+    sed -n 's/^file = \([^{]*\)$/\1/p' "$usr/lib/vkvm/tests/engine.cfg" | while read -r image; do
+        [ -s "$usr/lib/vkvm/tests/$image" ] || {
+            echo "$image is not installed"
+            return 1
+        }
+    done
 }
 
 write_guest() {
@@ -114,7 +144,9 @@ mkdir "$work/empty"
 check 'what is built can be installed' make O="$build" DESTDIR="$root" PREFIX=/usr install
 check 'the program runs where it was installed' "$vkvm" --version
 check 'it finds vkvm-trace' "$vkvm" trace --help
-check 'each verb has a manual page' pages
+check 'each verb has a manual page with all its options' pages
+check 'it finds the suites that are installed, by name or without' suite_is_found
+check 'each image of a suite is installed' suite_is_whole
 check 'bash completes verbs and all options' completes_in_bash
 if command -v zsh >/dev/null; then
     check 'zsh takes the completion' completes_in_zsh
@@ -126,6 +158,7 @@ write_guest
 check 'a guest is built in an empty directory by pkg-config' build_guest
 if "$build/host_check" >/dev/null 2>&1; then
     check 'it runs' run_guest
+    check 'tests of an installed suite run' suite_runs
 else
     echo 'SKIP it runs: this host cannot run guests'
     skipped=$((skipped + 1))

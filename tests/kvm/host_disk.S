@@ -42,7 +42,8 @@
 
 /*
  * The script at GUEST_SCRIPT: steps of three words, what, where, value.  A step that waits does so
- * halted, until an interrupt.
+ * halted: it looks after an interrupt and not before, since a guest that the host held up meanwhile would
+ * find everything done, and have met none.
  */
 guest guest_driver
         start_interrupts
@@ -67,12 +68,12 @@ next:   mov     (%rsi), %eax
 2:      mov     (%rdi), %eax
         mov     %eax, (%rdx)
         jmp     next
-3:      cli
-        cmp     %dx, (%rdi)
-        je      next
-        sti
+3:      sti
         hlt
-        jmp     3b
+        cli
+        cmp     %dx, (%rdi)
+        jne     3b
+        jmp     next
 4:      mov     (%rdi), %eax
         test    %edx, %eax
         jz      4b

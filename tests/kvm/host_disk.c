@@ -191,6 +191,15 @@ status_of(struct vm *vm, unsigned request)
     return status;
 }
 
+static uint32_t
+interrupts_of(struct vm *vm)
+{
+    uint32_t ninterrupts;
+
+    get(vm, GUEST_RECORD, &ninterrupts, sizeof(ninterrupts));
+    return ninterrupts;
+}
+
 static void
 a_guest_writes_flushes_and_reads_by_interrupts(struct verdict *v)
 {
@@ -198,7 +207,6 @@ a_guest_writes_flushes_and_reads_by_interrupts(struct verdict *v)
     struct script script = { .nsteps = 0 };
     uint8_t written[SECTOR], bytes[2 * SECTOR];
     struct vm_outcome outcome;
-    uint32_t ninterrupts;
     int fd = make_disk();
     struct vm *vm;
 
@@ -218,11 +226,35 @@ a_guest_writes_flushes_and_reads_by_interrupts(struct verdict *v)
     get(vm, DATA + SECTOR, bytes, sizeof(bytes));
     CHECK(v, memcmp(bytes, written, SECTOR) == 0, "it read something else than it wrote");
     CHECK_EQ(v, bytes[SECTOR], 7);
-    get(vm, GUEST_RECORD, &ninterrupts, sizeof(ninterrupts));
-    CHECK(v, ninterrupts != 0, "no interrupt came");
+    CHECK(v, interrupts_of(vm) != 0, "no interrupt came");
     destroy_vm(vm);
     CHECK(v, pread(fd, bytes, SECTOR, 5 * SECTOR) == SECTOR && memcmp(bytes, written, SECTOR) == 0,
           "the file has something else");
+    close(fd);
+    unlink(path);
+}
+
+/* As with a guest that the host holds up behind the notification. */
+static void
+the_interrupt_comes_to_a_guest_that_saw_the_end_before(struct verdict *v)
+{
+    const struct vm_config config = disk_config(true);
+    struct script script = { .nsteps = 0 };
+    struct vm_outcome outcome;
+    int fd = make_disk();
+    struct vm *vm;
+
+    add_handshake(&script);
+    add_request(&script, VIRTIO_BLK_T_IN, 5, DATA, SECTOR);
+    add_register(&script, VIRTIO_MMIO_QUEUE_NOTIFY, 0);
+    add_step(&script, DISK_POLL, DEVICE_RING, 1u << 16); /* flags, and the index: 1 */
+    add_step(&script, DISK_AWAIT, DEVICE_RING + 2, 1);
+    add_step(&script, DISK_END, 0, 7);
+    vm = make_driver(&config, &script);
+    outcome = run_vm(vm);
+    expect_exit(v, &outcome, 7 << 1 | 1);
+    CHECK_EQ(v, interrupts_of(vm), 1);
+    destroy_vm(vm);
     close(fd);
     unlink(path);
 }
@@ -384,6 +416,7 @@ a_vm_ends_while_its_disk_is_stuck(struct verdict *v)
 
 static const struct test tests[] = {
     TEST(a_guest_writes_flushes_and_reads_by_interrupts),
+    TEST(the_interrupt_comes_to_a_guest_that_saw_the_end_before),
     TEST(a_read_only_disk_is_not_written),
     TEST(a_loop_of_descriptors_stops_the_device_and_not_the_vm),
     TEST(a_pause_does_not_wait_for_the_disk_and_the_guest_sees_nothing_in_it),

@@ -79,6 +79,21 @@ __wrap_ioctl(int fd, unsigned long request, ...)
     }
     return __real_ioctl(fd, request, argument);
 }
+
+int __real_pthread_rwlock_rdlock(pthread_rwlock_t *lock);
+int __wrap_pthread_rwlock_rdlock(pthread_rwlock_t *lock);
+
+/* A lock, and how often it was asked for by readers. */
+static pthread_rwlock_t *_Atomic asked_lock;
+static _Atomic unsigned asked;
+
+int
+__wrap_pthread_rwlock_rdlock(pthread_rwlock_t *lock)
+{
+    if (lock == atomic_load(&asked_lock))
+        atomic_fetch_add(&asked, 1);
+    return __real_pthread_rwlock_rdlock(lock);
+}
 /* NOLINTEND(bugprone-reserved-identifier) */
 
 static void
@@ -369,15 +384,20 @@ static void
 pause_in_fault(struct running *r, struct pauser *p) VM_NO_LOCK_ANALYSIS
 {
     const struct vm_config config = life_config();
+    struct vm *vm = make_vm(&config, guest_fresh, guest_fresh_end);
 
-    start(r, make_vm(&config, guest_fresh, guest_fresh_end));
-    *p = (struct pauser){ .vm = r->vm };
-    while (!atomic_load(&r->vm->vcpus[0].started))
+    *p = (struct pauser){ .vm = vm };
+    vm_rwlock_write_lock(&vm->map.lock);
+    atomic_store(&asked, 0);
+    atomic_store(&asked_lock, &vm->map.lock.rwlock);
+    start(r, vm);
+    while (atomic_load(&asked) == 0)
         sleep_ms(1);
-    vm_rwlock_write_lock(&r->vm->map.lock);
-    sleep_ms(WHILE_MS);
+    atomic_store(&asked_lock, NULL);
     if (pthread_create(&p->thread, NULL, pause_thread, p) != 0)
         die("pthread_create", "failed");
+    while (!vcpu_gate_is_closed(&vm->shared.gate))
+        sleep_ms(1);
     sleep_ms(WHILE_MS);
 }
 

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <sys/utsname.h>
 
 /* --- memslots ------------------------------------------------------------ */
 
@@ -323,7 +324,22 @@ a_window_that_cannot_be_made_sure_of_ends_the_vm_with_its_cause(void)
     machine_close();
 }
 
+/* --- what the host can do ------------------------------------------------ */
+
+static void
+since_linux_6_4_pages_are_continued_write_protected(void)
+{
+    unsigned major = 0, minor = 0;
+    struct utsname kernel;
+
+    MUST(uname(&kernel) == 0 && sscanf(kernel.release, "%u.%u", &major, &minor) == 2);
+    machine_open(NO_WINDOW, false);
+    CHECK(m.host.uffd_continue_wp || major < 6 || (major == 6 && minor < 4));
+    machine_close();
+}
+
 static const struct rig_test tests[] = {
+    RIG_TEST(since_linux_6_4_pages_are_continued_write_protected),
     RIG_TEST(windows_without_end_cost_no_vmas_and_their_pages_give_way_to_each_other),
     RIG_TEST(windows_with_natural_frames_do_without_their_mapping_when_half_the_vmas_are_used),
     RIG_TEST(where_the_kernel_has_no_room_for_a_vma_a_foreign_mapping_goes_and_it_is_tried_again),

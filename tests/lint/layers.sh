@@ -28,6 +28,7 @@ boot        x86_64 vm/guest_memory.h vm/machine.h abi
 doorbell    vm x86_64 trace abi
 gdb         vm x86_64 trace
 trace_tool  trace cli/cli.h cli/value.h
+test_tool   trace trace_tool cli/cli.h cli/value.h cli/beside.h x86_64/cpu_feature.h
 cli         boot doorbell gdb vm x86_64 kvm pager device trace abi
 '
 

@@ -5,7 +5,7 @@
 #
 #   PROGRAM=... SOURCES=... HOST_FLAGS=... GUEST_FLAGS=... tests/lint/run.sh [STEP...]
 #
-#   sources   the folders' sources.mk name every source, tests.cfg every test image
+#   sources   the folders' sources.mk name every source, guest/tests/*.cfg every test image
 #   spdx      every source names its licence
 #   seed      docs/seed.md names functions and tests that exist
 #   locks     each lock stands in docs/locking.md under one name, which is its own

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 #
 # Check that the folders''' sources.mk name every source there is, and every test image has a
-# line in tests/kvm/tests.cfg.  Prints what is forgotten.
+# section in a guest/tests/*.cfg, every host program a word in tests/kvm/host.cfg.  Prints what is forgotten.
 #
 #   tests/lint/sources.sh SOURCE...    the sources the Makefile knows
 
@@ -25,9 +25,17 @@ done
 for file; do
     [ -f "$file" ] || forgotten "$file" 'in a sources.mk, but there is no such file'
 done
+# listed NAME CONFIGURATION...: does an uncommented line have the word?
+listed() {
+    name=$1
+    shift
+    sed '/^[[:space:]]*#/d' "$@" | grep -qwE "$name(\.elf)?"
+}
+
 for file in guest/tests/*.c; do
-    name=$(basename "$file" .c)
-    sed -e '/^[[:space:]]*#/d' -e 's/|.*//' tests/kvm/tests.cfg | grep -qw "$name" ||
-        forgotten "$file" 'no line in tests/kvm/tests.cfg'
+    listed "$(basename "$file" .c)" guest/tests/*.cfg || forgotten "$file" 'in no guest/tests/*.cfg'
+done
+for file in tests/kvm/host_*.c; do
+    listed "$(basename "$file" .c)" tests/kvm/host.cfg || forgotten "$file" 'not in tests/kvm/host.cfg'
 done
 exit "$result"

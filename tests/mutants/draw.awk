@@ -4,15 +4,23 @@
 #
 #   awk -v seed=N -v count=N -f draw.awk FILE...
 #
-# Writes blocks as mutants.cfg has them.  A candidate is a line of code of which one thing can be
+# Writes blocks as mutants.cfg has them, which say where the line is by its function: they hold while that code stands.  A candidate is a line of code of which one thing can be
 # changed: an operator, a constant, or a call whose result nobody takes, which is dropped.  Lines of
 # assertions and locks are left out: the ones are tests themselves, and the others hang more than they fail.
+
+# Which line of its function with its text is this?
+function nth(i, count) {
+    for (i = 1; i <= ncode; i++)
+        count += index(code[i], $0) != 0
+    return count
+}
 
 # One candidate: in this line `old` becomes `new`.
 function candidate(what, old, new) {
     n++
     file[n] = FILENAME
-    line[n] = FNR
+    heads[n] = head
+    nths[n] = nth()
     whats[n] = what
     from[n] = $0
     to[n] = substr($0, 1, index($0, old) - 1) new substr($0, index($0, old) + length(old))
@@ -30,6 +38,8 @@ function random(limit) {
 }
 
 FNR == 1 { inside = 0 }
+/^[a-z_0-9]+\(/ { head = $0; ncode = 0 }
+{ code[++ncode] = $0 }
 /^{/ { inside = 1 }
 /^}/ { inside = 0 }
 !inside || /^{/ || /assert|mutex|rwlock|^ *\/?\*|^ *#|\/\*|"/ { next }
@@ -57,11 +67,9 @@ FNR == 1 { inside = 0 }
 END {
     for (drawn = 0; drawn < count && n > 0; drawn++) {
         i = random(n) + 1
-        base = file[i]
-        sub(/.*\//, "", base)
-        printf "= drawn-%d\nfile %s\nline %d\nwhat %s\n- %s\n+ %s\n\n", drawn + 1, file[i], line[i],
-            whats[i], from[i], to[i]
-        file[i] = file[n]; line[i] = line[n]; whats[i] = whats[n]; from[i] = from[n]; to[i] = to[n]
+        printf "= drawn-%d\nfile %s\nafter %s\nnth %d\nwhat %s\n- %s\n+ %s\n\n", drawn + 1, file[i], heads[i],
+            nths[i], whats[i], from[i], to[i]
+        file[i] = file[n]; heads[i] = heads[n]; nths[i] = nths[n]; whats[i] = whats[n]; from[i] = from[n]; to[i] = to[n]
         n--
     }
 }

@@ -10,8 +10,8 @@ function rest(text, n) {
 
 BEGIN {
     while ((getline text < block) > 0) {
-        if (text ~ /^line /)
-            at = rest(text, 5) + 0
+        if (text ~ /^nth /)
+            nth = rest(text, 4) + 0
         else if (text ~ /^after /)
             after = rest(text, 6)
         else if (text ~ /^- /)
@@ -20,10 +20,11 @@ BEGIN {
             new = rest(text, 2)
     }
     open = after == ""
+    if (nth == 0)
+        nth = 1
     while ((getline text < file) > 0) {
-        n++
         i = index(text, old)
-        if (i != 0 && open && (at == 0 || at == n) && !(after != "" && edits == 1)) {
+        if (i != 0 && open && (after == "" || ++seen == nth)) {
             text = substr(text, 1, i - 1) new substr(text, i + length(old))
             edits++
         }

@@ -3,17 +3,18 @@
 #
 # Deliberate faults, each in a copy of the tree, one at a time: do the tests notice?
 #
-#   tests/mutants/run.sh [-b BUILD_DIRECTORY] [-d DRAWN] [-s SEED] [-t TABLE] [NAME...]
+#   tests/mutants/run.sh [-b BUILD_DIRECTORY] [-D] [-d DRAWN] [-s SEED] [-t TABLE] [NAME...]
 #
 #   -b  a build to start from, which is copied (build)
-#   -d  how many are drawn from the sources, besides those of mutants.cfg (32)
+#   -D  draw faults from the sources in the place of those of drawn.cfg whose code is gone, and make none
+#   -d  how many drawn.cfg then has (32)
 #   -s  the seed for these (12)
 #   -t  write the table there (docs/mutants.md), when all were made
 #   NAME limits the run to these faults
 #
+# mutants.cfg has the faults that were thought of, drawn.cfg those that were drawn.
 # First the unit tests that are nearest to the file run, then all, then host programs and guests
-# under KVM; the first test that fails has caught it.  A drawn fault that does not compile is left out, and
-# another drawn in its place.  What no test notices needs a line in tests/mutants/reasons.
+# under KVM; the first test that fails has caught it.  What no test notices needs a line in tests/mutants/reasons.
 #
 # What was found out is kept in BUILD_DIRECTORY/mutants/results, and a run that was broken off goes on.
 # It takes an hour or two.  Exit status 0: all were caught, or have their reason.
@@ -24,15 +25,17 @@ build=build
 count=32
 seed=12
 table=docs/mutants.md
+draw=
 
 usage() {
-    echo 'usage: run.sh [-b BUILD_DIRECTORY] [-d DRAWN] [-s SEED] [-t TABLE] [NAME...]' >&2
+    echo 'usage: run.sh [-b BUILD_DIRECTORY] [-D] [-d DRAWN] [-s SEED] [-t TABLE] [NAME...]' >&2
     exit 2
 }
 
-while getopts b:d:s:t: option; do
+while getopts b:Dd:s:t: option; do
     case $option in
     b) build=$OPTARG ;;
+    D) draw=1 ;;
     d) count=$OPTARG ;;
     s) seed=$OPTARG ;;
     t) table=$OPTARG ;;
@@ -53,10 +56,11 @@ trap '[ -z "$child" ] || kill -TERM "$child" 2>/dev/null || :' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
-# What the tests of the engine see of paging, in a minute or so.
-GUESTS='zero_fill read_then_write write_protect accessed_modified directory_modified inval setmap
-    permission unmapped copy wire file_map budget checksum inject'
-HOSTS='host_window host_pmap host_service host_waiting host_foreign host_fault host_vm'
+# Of our suites what sees paging, in a minute or two: patterns of `vkvm test --filter`.
+GUESTS='zero* read* write_protect* accessed_modified* directory_modified* inval* setmap* permission* unmapped*
+    cop* wire* file_map* budget checksum inject* walk* window* linear_root* neighbours* private* shared* stack*
+    unshared* clean* table_pages* first_touches* lost_swap*'
+HOSTS='host_window host_pmap host_service host_waiting host_foreign host_limits host_fault host_vm host_failure'
 
 # The nearest unit tests of a file, as Criterion's pattern.
 nearest() {
@@ -70,7 +74,7 @@ nearest() {
     */vm_page.c | */vm_page_hold.c) echo 'vm_page*/*' ;;
     */vm_object*.c | */vm_shadow.c) echo '@(vm_object*|vm_shadow)/*' ;;
     vmm/vpagetable/*) echo 'vm_*/*' ;;
-    vmm/kvm/*) echo '@(uffd|limits)/*' ;;
+    vmm/kvm/*) echo '@(uffd|limits|delay_line)/*' ;;
     *) echo '@(bus|serial|pc_devices|port_input|disk|virt*|escape)/*' ;;
     esac
 }
@@ -91,14 +95,17 @@ unit() {
     [ -n "$caught" ] || caught='unit tests end badly'
 }
 
+# kvm PATTERN...: caught, if one of these tests of our suites fails.
 kvm() {
-    for test; do
-        run tests/kvm/run.sh -b build -t 60 "$test" && continue
-        caught=$(sed -n 's/^FAIL \([^:]*\):.*/\1/p' "$work/output" | head -n 1)
-        [ -n "$caught" ] || caught=$test
-        return 0
+    filters=
+    for pattern; do
+        filters="$filters --filter $pattern"
     done
-    return 1
+    # shellcheck disable=SC2086 # a list of words, whose patterns are not the shell's
+    run build/vkvm test -j "$(nproc)" --fail-fast --timeout 120 --images build/guest/tests $filters \
+        guest/tests tests/kvm && return 1
+    caught=$(sed -n 's/^\(FAIL\|ERROR\)  *\([^ ]*\) .*/\2/p' "$work/output" | head -n 1)
+    [ -n "$caught" ] || caught='the suites end badly'
 }
 
 # The tests by turns, until one fails: its name to $caught.
@@ -127,7 +134,7 @@ prepare() {
     rm -rf "$tree"
     mkdir -p "$tree/build"
     git ls-files -z | xargs -0 cp --parents -p -t "$tree"
-    for part in obj made tests guest flags optional.cppflags optional.libs trace.libs vkvm vkvm-trace \
+    for part in obj made tests guest flags optional.cppflags optional.libs trace.libs vkvm vkvm-trace vkvm-test \
         host_check; do
         [ ! -e "$build/$part" ] || cp -rp "$build/$part" "$tree/build/"
     done
@@ -149,21 +156,42 @@ check_baseline() {
     touch "$work/baseline"
 }
 
+# The file of the block in $1 with its fault.
+edit() {
+    awk -v file="$(sed -n 's/^file //p' "$1")" -v block="$1" -f "$here/edit.awk"
+}
+
+# Make the fault of the block in $1 in the copy, if its text is there; and take it back.
+plant() {
+    file=$(sed -n 's/^file //p' "$1")
+    object=$tree/build/obj/$file.o
+    cp -p "$tree/$file" "$work/source"
+    cp -p "$object" "$work/object"
+    edit "$1" >"$tree/$file"
+}
+
+restore() {
+    cp -p "$work/source" "$tree/$file"
+    cp -p "$work/object" "$object"
+}
+
+compiles() {
+    plant "$1" && run make "build/obj/$file.o" && status=0 || status=$?
+    restore
+    return "$status"
+}
+
 # One fault of which the block is in $1.
 mutant() {
     name=$(sed -n 's/^= //p' "$1")
-    file=$(sed -n 's/^file //p' "$1")
     case $names in
     '  ' | *" $name "*) ;;
     *) return 0 ;;
     esac
     sum=$(cksum <"$1" | tr -d ' ')
     ! grep -q "^$name	$sum	" "$results" || return 0
-    object=$tree/build/obj/$file.o
-    cp -p "$tree/$file" "$work/source"
-    cp -p "$object" "$work/object"
-    awk -v file="$file" -v block="$1" -f "$here/edit.awk" >"$tree/$file" || {
-        echo "mutants: $name: its text is not, or not once, in $file" >&2
+    plant "$1" || {
+        echo "mutants: $name: its text is not, or not once, in $file: mend it, or draw another (-D)" >&2
         exit 1
     }
     start=$(date +%s)
@@ -172,22 +200,16 @@ mutant() {
     elif ! try "$file"; then
         caught='-'
     fi
-    cp -p "$work/source" "$tree/$file"
-    cp -p "$work/object" "$object"
+    restore
     printf '%s\t%s\t%s\n' "$name" "$sum" "$caught" >>"$results"
     echo "$name: $caught ($(($(date +%s) - start)) s)"
 }
 
-# The blocks into files of their own, in order.
+# Blocks from the input into files $1/NNN.
 split() {
-    rm -rf "$work/blocks"
-    mkdir "$work/blocks"
-    awk -v d="$work/blocks" '/^= /{ f = sprintf("%s/%03d", d, ++n) } /^#/ || f == "" { next } NF { print > f }' \
-        "$here/mutants.cfg"
-    # shellcheck disable=SC2046 # names without blanks
-    awk -v seed="$seed" -v count=$((count * 2)) -f "$here/draw.awk" \
-        $(ls vmm/vpagetable/*.c vmm/kvm/*.c vmm/device/*.c) |
-        awk -v d="$work/blocks" '/^= /{ f = sprintf("%s/drawn.%03d", d, ++n) } NF { print > f }'
+    rm -rf "$1"
+    mkdir "$1"
+    awk -v d="$1" '/^= /{ f = sprintf("%s/%03d", d, ++n) } /^#/ || f == "" { next } NF { print > f }'
 }
 
 result_of() {
@@ -215,7 +237,8 @@ write_table() {
 
 \`make test-mutants\` makes these one at a time in a copy of the tree and runs the tests until one fails
 (\`tests/mutants/run.sh\`). The first part is written by hand (\`tests/mutants/mutants.cfg\`), the second drawn from engine,
-KVM side and devices by \`tests/mutants/draw.awk\` with seed $seed. The program writes this file.
+KVM side and devices by \`tests/mutants/draw.awk\` with seed $seed and kept in \`tests/mutants/drawn.cfg\`; \`make test-mutants
+MUTANT_ARGS=-D\` draws others in the place of those whose code is gone. The program writes this file.
 
 | fault | file | was | became | noticed by |
 |---|---|---|---|---|
@@ -243,20 +266,42 @@ END
     return $((survivors != 0))
 }
 
-split
+# drawn.cfg anew: what still stands of it, and up to $count others that compile.
+draw() {
+    split "$work/blocks" <"$here/drawn.cfg"
+    # shellcheck disable=SC2046 # names without blanks
+    awk -v seed="$seed" -v count=$((count * 4)) -f "$here/draw.awk" \
+        $(ls vmm/vpagetable/*.c vmm/kvm/*.c vmm/device/*.c) | split "$work/candidates"
+    sed -n '/^=/q; p' "$here/drawn.cfg" >"$work/drawn.cfg"
+    : >"$work/edits"
+    kept=0
+    for block in "$work"/blocks/* "$work"/candidates/*; do
+        [ "$kept" -lt "$count" ] || break
+        sed 1d "$block" | tr '\n' '\t' >"$work/edit"
+        if grep -qFxf "$work/edit" "$work/edits" || ! compiles "$block"; then
+            continue
+        fi
+        case $block in
+        "$work"/blocks/*) name=$(sed -n 's/^= //p' "$block") ;;
+        *) name=drawn-$(($(sed -n 's/^= drawn-//p' "$here/drawn.cfg" "$work/drawn.cfg" | sort -n | tail -n 1) + 1)) ;;
+        esac
+        { echo "= $name" && sed 1d "$block" && echo; } >>"$work/drawn.cfg"
+        { cat "$work/edit" && echo; } >>"$work/edits"
+        kept=$((kept + 1))
+    done
+    sed '$d' "$work/drawn.cfg" >"$here/drawn.cfg"
+    echo "mutants: $here/drawn.cfg has $kept faults"
+}
+
 prepare
+if [ -n "$draw" ]; then
+    draw
+    exit 0
+fi
+cat "$here/mutants.cfg" "$here/drawn.cfg" | split "$work/blocks"
 check_baseline
-for block in "$work"/blocks/[0-9]*; do
+for block in "$work"/blocks/*; do
     mutant "$block"
-done
-compiled=0
-for block in "$work"/blocks/drawn.*; do
-    [ "$compiled" -lt "$count" ] || break
-    mutant "$block"
-    case $(result_of "$block") in
-    '' | '(does not'*) ;;
-    *) compiled=$((compiled + 1)) ;;
-    esac
 done
 [ "$names" = '  ' ] || exit 0
 write_table

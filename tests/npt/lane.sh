@@ -36,7 +36,7 @@ cpu=max,-cx16
 cpus=3
 parameters=
 archives=
-input=/dev/null
+input=
 serial=stdio
 
 usage() {
@@ -73,7 +73,7 @@ while getopts d:m:t:a:ciks option; do
         parameters=lane_counts=yes # init's environment
         ;;
     i)
-        input=/dev/fd/3
+        input=yes
         serial=mon:stdio
         ;;
     k) keep=yes ;;
@@ -94,15 +94,13 @@ if ! command -v qemu-system-x86_64 >/dev/null 2>&1; then
 fi
 
 run=$(mktemp -d "${TMPDIR:-/tmp}/vkvm-lane.XXXXXX")
-qemu=
 # shellcheck disable=SC2317 # called by the trap
 clean() {
-    [ -z "$qemu" ] || kill "$qemu" 2>/dev/null || :
     [ -n "$keep" ] || rm -rf "$run"
 }
 trap clean EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM HUP
+# shellcheck source=tests/child.sh
+. "$(dirname "$0")/../child.sh"
 
 if [ -n "$keep" ]; then
     monitor=unix:$run/monitor,server=on,wait=off
@@ -121,21 +119,22 @@ cat "$dir/initramfs" "$@" "$run/command.cpio" >"$run/initrd"
 
 echo "lane: $(sed -n 's/^Package: //p' "$dir/kernel/version"), QEMU's software CPU with SVM and nested paging" >&2
 start=$(date +%s)
-exec 3<&0
+if [ -n "$input" ]; then
+    exec 3<&0
+else
+    exec 3</dev/null
+fi
 # no_ipi_broadcast: else the kernel patches itself when the last processor has come on (see init).
 # -cx16: QEMU 7.2 leaves an operand's bits in the flags behind cmpxchg16b, and Linux 6.12 as a guest
 # dies of that (docs/hosts.md).
 # --foreground: it may read from the terminal.
 # shellcheck disable=SC2086 # -accel's words
-timeout --foreground -k 10 "$seconds" qemu-system-x86_64 \
+run_child timeout --foreground -k 10 "$seconds" qemu-system-x86_64 \
     -accel $accel -cpu "$cpu" -smp "$cpus" -m "$memory" -nodefaults -display none -no-reboot \
     -serial "$serial" -echr 29 -serial "file:$run/status" -monitor "$monitor" \
     -kernel "$dir/kernel/vmlinuz" -initrd "$run/initrd" \
-    -append 'console=ttyS0 quiet panic=-1 oops=panic maxcpus=1 no_ipi_broadcast=1 '"$parameters" <"$input" &
-qemu=$!
-ended=0
-wait "$qemu" || ended=$?
-qemu=
+    -append "console=ttyS0 quiet panic=-1 oops=panic maxcpus=1 no_ipi_broadcast=1 $parameters"
+ended=$status
 
 status=$(tr -d '\r\n' <"$run/status")
 if [ "$ended" -eq 124 ] ||

@@ -3,27 +3,31 @@
 #
 # Make the NPT lane ready to boot: its packages, its kernel, its initramfs.
 #
-#   tests/npt/prepare.sh -d DIRECTORY -b BUILD_DIRECTORY FILE...
+#   tests/npt/prepare.sh -d DIRECTORY -b BUILD_DIRECTORY [-k KERNEL] FILE...
+#
+#   -k  6.1 (what there is without it) or 6.12: see kernel.sh
 #
 # What is there and current stays: the kernel until it is deleted, the
 # initramfs while the list of files is the same and none of them is newer.
 
 set -eu
 
-packages='qemu-system-x86 cpio busybox-static'
+packages='qemu-system-x86 cpio busybox-static xz-utils'
 here=$(dirname "$0")
 dir=
 build=
+kernel=6.1
 
 usage() {
-    echo 'usage: prepare.sh -d DIRECTORY -b BUILD_DIRECTORY FILE...' >&2
+    echo 'usage: prepare.sh -d DIRECTORY -b BUILD_DIRECTORY [-k KERNEL] FILE...' >&2
     exit 2
 }
 
-while getopts d:b: option; do
+while getopts d:b:k: option; do
     case $option in
     d) dir=$OPTARG ;;
     b) build=$OPTARG ;;
+    k) kernel=$OPTARG ;;
     *) usage ;;
     esac
 done
@@ -40,7 +44,7 @@ current() {
 # shellcheck disable=SC2086 # a list of words
 "$here/../deps.sh" $packages
 mkdir -p "$dir"
-[ -f "$dir/kernel/version" ] || "$here/kernel.sh" "$dir/kernel"
+[ -f "$dir/kernel/version" ] || "$here/kernel.sh" "$dir/kernel" "$kernel"
 printf '%s\n' "$@" >"$dir/files.new"
 if ! current "$@"; then
     rm -f "$dir/files"

@@ -16,6 +16,7 @@ UNIT_FILES := \
 	test_call.c \
 	test_cpuid.c \
 	test_debug.c \
+	test_delay_line.c \
 	test_description.c \
 	test_description_damage.c \
 	test_disk.c \
@@ -53,6 +54,11 @@ UNIT_FILES := \
 	test_report.c \
 	test_serial.c \
 	test_sandbox.c \
+	test_suite_expect.c \
+	test_suite_golden.c \
+	test_suite_output.c \
+	test_suite_report.c \
+	test_suite.c \
 	test_swap_pager.c \
 	test_swap_pager_failure.c \
 	test_uffd.c \
@@ -93,6 +99,7 @@ UNIT_FILES := \
 	test_vm_page_move.c \
 	test_vm_pageout.c \
 	test_vm_pageout_scan.c \
+	test_vm_pageout_trace.c \
 	test_vm_pageout_wait.c \
 	test_vm_peek.c \
 	test_vm_prefault.c \

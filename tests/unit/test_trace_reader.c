@@ -351,6 +351,39 @@ Test(trace_reader, a_segment_that_is_whole_but_holds_no_records_is_counted)
     trace_reader_close(reader);
 }
 
+Test(trace_reader, records_that_could_not_be_decoded_are_not_counted_as_read)
+{
+    struct trace_segment segment = { .kind = TRACE_SEGMENT_RECORDS, .nrecords = 3, .size = 16 };
+    const uint8_t bytes[16] = { 0xff, 0xff, 0xff, 0xff };
+    struct trace_record record;
+
+    trace_rig_put(rig, &segment, bytes);
+    put_faults(0, 0, 1, 5);
+    struct trace_reader *reader = open_whole();
+    cr_assert_eq(read_in_order(reader), 5);
+    cr_assert_eq(coverage_of(reader).records, 5);
+    cr_assert_eq(coverage_of(reader).total, 8);
+    trace_reader_rewind(reader);
+    cr_assert_eq(trace_reader_next(reader, &record), 1);
+    cr_assert_eq(read_in_order(reader), 4);
+    cr_assert_eq(coverage_of(reader).records, 5);
+    trace_reader_close(reader);
+}
+
+Test(trace_reader, a_segment_that_says_it_has_more_records_than_bytes_is_damaged)
+{
+    struct trace_segment segment = { .kind = TRACE_SEGMENT_RECORDS, .nrecords = 4, .size = 16 };
+    const uint8_t bytes[16] = { 0xff };
+
+    trace_rig_put(rig, &segment, bytes);
+    put_faults(0, 0, 1, 5);
+    struct trace_reader *reader = open_whole();
+    cr_assert_eq(read_in_order(reader), 5);
+    cr_assert_eq(coverage_of(reader).records, 5);
+    cr_assert_eq(coverage_of(reader).damaged, 1);
+    trace_reader_close(reader);
+}
+
 /* --- Damaged at random ------------------------------------------------------ */
 
 static uint64_t

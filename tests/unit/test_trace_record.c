@@ -56,8 +56,8 @@ make_fault(struct dice *dice, struct trace_fault *fault)
     fault->resolution = below(dice, TRACE_RESOLUTION_COUNT);
     fault->prefaulted = below(dice, 2) ? any_unsigned(dice) : 0;
     if (fault->prefaulted != 0) {
-        fault->below = any_unsigned(dice);
-        fault->above = any_unsigned(dice);
+        fault->below = below(dice, TRACE_NEIGHBOURS_MAX);
+        fault->above = below(dice, TRACE_NEIGHBOURS_MAX);
     }
     for (unsigned i = 0; i < VM_ERRAND_KINDS; i++)
         fault->waited[i] = below(dice, 2) ? any_unsigned(dice) : 0;
@@ -399,6 +399,22 @@ Test(trace_record, values_outside_their_range_are_refused)
     expect_refused(access_arrival, sizeof(access_arrival), "no arrival");
     expect_refused(endless, sizeof(endless), "a varint without an end");
     expect_refused(too_large, sizeof(too_large), "a varint of 65 bits");
+}
+
+/* Who reads it goes through all of them. */
+Test(trace_record, neighbours_in_a_number_that_no_run_has_are_refused)
+{
+    struct trace_record record = { .kind = TRACE_FAULT,
+                                   .fault = { .prefaulted = 1, .below = TRACE_NEIGHBOURS_MAX } };
+    struct trace_cursor cursor = { 0 };
+    uint8_t bytes[TRACE_RECORD_MAX];
+
+    (void)trace_record_encode(&cursor, &record, bytes);
+    expect_refused(bytes, sizeof(bytes), "neighbours below");
+    record.fault.below = 0;
+    record.fault.above = TRACE_NEIGHBOURS_MAX;
+    (void)trace_record_encode(&cursor, &record, bytes);
+    expect_refused(bytes, sizeof(bytes), "neighbours above");
 }
 
 Test(trace_record, a_fault_like_the_one_before_it_takes_under_32_bytes)

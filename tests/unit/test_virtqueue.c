@@ -6,6 +6,9 @@
 
 #include <errno.h>
 #include <linux/virtio_config.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -272,4 +275,103 @@ Test(virtqueue, bytes_of_a_chain_are_copied_across_its_segments)
     cr_assert(rig.memory[0xa000] == '1' && memcmp(rig.memory + 0xb000, "2345", 4) == 0);
     cr_assert(rig.memory[0xa001] == 0 && rig.memory[0xb004] == 0);
     virtio_rig_fini(&rig);
+}
+
+/* --- Both sides look after they have written ------------------------------------ */
+
+/*
+ * In each round the driver asks for an interrupt and looks at the used index, while the device moves that index and
+ * looks what the driver asked for.  Without a fence on either side both can miss what the other wrote,
+ * and the driver would sleep for ever.  Their memory has no lock, unlike the rig's.
+ */
+#define RACE_ROUNDS 200000u
+
+static struct {
+    _Alignas(64) uint8_t memory[RIG_MEMORY];
+    _Alignas(64) _Atomic unsigned round; /* both sides may begin it */
+    _Alignas(64) _Atomic unsigned asked; /* the driver is done with it */
+    _Atomic bool saw;
+} race;
+
+static _Atomic uint16_t *
+race_word(uint64_t at)
+{
+    return (_Atomic uint16_t *)(void *)(race.memory + at);
+}
+
+static int
+race_read(void *context, gpa_t gpa, void *to, size_t size)
+{
+    uint16_t value = atomic_load_explicit(race_word(gpa.value), memory_order_relaxed);
+
+    (void)context;
+    cr_assert(eq(sz, size, sizeof(value)));
+    memcpy(to, &value, size);
+    return 0;
+}
+
+static int
+race_write(void *context, gpa_t gpa, const void *from, size_t size)
+{
+    uint16_t value;
+
+    (void)context;
+    if (size != sizeof(value)) {
+        memcpy(race.memory + gpa.value, from, size);
+        return 0;
+    }
+    memcpy(&value, from, size);
+    atomic_store_explicit(race_word(gpa.value), value, memory_order_relaxed);
+    return 0;
+}
+
+static void
+race_await(_Atomic unsigned *what, unsigned value)
+{
+    for (unsigned spins = 0; atomic_load(what) != value; spins++) {
+        if (spins > 1000)
+            sched_yield();
+    }
+}
+
+static void *
+driver_thread(void *argument)
+{
+    _Atomic uint16_t *wish = race_word(RIG_DRIVER + 4 + 2 * SIZE),
+                     *used = race_word(RIG_DEVICE + 2);
+
+    (void)argument;
+    for (unsigned round = 1; round <= RACE_ROUNDS; round++) {
+        race_await(&race.round, round);
+        atomic_store_explicit(wish, (uint16_t)(round - 1), memory_order_relaxed);
+        atomic_thread_fence(memory_order_seq_cst);
+        atomic_store(&race.saw,
+                     atomic_load_explicit(used, memory_order_relaxed) == (uint16_t)round);
+        atomic_store(&race.asked, round);
+    }
+    return NULL;
+}
+
+Test(virtqueue, a_driver_that_asks_while_a_chain_is_given_back_sees_it_or_is_interrupted)
+{
+    const struct virtqueue_layout at = {
+        SIZE, { RIG_DESCRIPTORS }, { RIG_DRIVER }, { RIG_DEVICE }
+    };
+    pthread_t driver;
+    unsigned lost = 0;
+
+    memory = (struct virtio_memory){ .read = race_read, .write = race_write };
+    virtqueue_init(&queue, &memory);
+    cr_assert(zero(int, virtqueue_start(&queue, &at, EVENTS)));
+    cr_assert(zero(int, pthread_create(&driver, NULL, driver_thread, NULL)));
+    for (unsigned round = 1; round <= RACE_ROUNDS; round++) {
+        bool interrupted;
+
+        atomic_store(&race.round, round);
+        interrupted = put(0);
+        race_await(&race.asked, round);
+        lost += !interrupted && !atomic_load(&race.saw);
+    }
+    cr_assert(zero(int, pthread_join(driver, NULL)));
+    cr_assert(zero(uint, lost));
 }

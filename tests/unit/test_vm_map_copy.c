@@ -523,6 +523,24 @@ CHECKED_TEST(vm_map_copy, a_copy_grows_only_as_far_as_the_copied_range)
     cr_expect(eq(int, rig_touch(&rig, DST * 2 - PAGE_SIZE, VM_PROT_READ), VM_INVALID_ADDRESS));
 }
 
+/* The copy is made at once, because the stack, once it has grown, writes to pages of the source. */
+CHECKED_TEST(vm_map_copy, a_stack_that_may_grow_into_the_sources_pages_shares_them)
+{
+    struct vm_object *object = map_new(SRC, NPAGES);
+    struct vm_map_insert args = args_at(at(SRC, 3 * NPAGES), 8, object);
+
+    cr_assert(zero(int, remove_pages(at(SRC, 16), NPAGES - 16)));
+    args.offset = args.growth = 40;
+    args.eflags = MAP_ENTRY_GROWDOWN;
+    vm_object_ref(object);
+    cr_assert(zero(int, vm_map_insert(&rig.map, &args)));
+    fill(SRC, 16, 1000);
+    cr_assert(zero(int, copy_pages(SRC, DST, 16)));
+    fill(at(SRC, 3 * NPAGES - 40) + PAGE_SIZE, 15, 2000);
+    expect(at(SRC, 1), 15, 2000);
+    expect(DST, 16, 1000);
+}
+
 /* --- Errors -------------------------------------------------------------- */
 
 CHECKED_TEST(vm_map_copy, bad_ranges_are_refused)

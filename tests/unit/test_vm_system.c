@@ -184,6 +184,20 @@ Test(vm_system_init, when_any_of_its_mappings_fails_nothing_is_held, .disabled =
     vm_system_fini(&sys);
 }
 
+/* One word of bits more than a host page has: what is behind them is others'. */
+Test(vm_system_init, the_last_slot_of_any_store_can_be_moved)
+{
+    const struct vm_system_config config = { .store_pages = 8 * PAGE_SIZE + 1 };
+    static const uint8_t zeros[PAGE_SIZE];
+
+    cr_assert_eq(vm_system_init(&sys, &config), 0);
+    vm_slot_set_moved(&sys, config.store_pages - 1, true);
+    cr_assert(vm_slot_is_moved(&sys, config.store_pages - 1));
+    cr_assert_eq(memcmp(sys.pages, zeros, sizeof(zeros)), 0);
+    cr_assert_eq(memcmp(sys.direct_map, zeros, sizeof(zeros)), 0);
+    vm_system_fini(&sys);
+}
+
 CHECKED_TEST(vm_system, the_frame_store_is_closed_on_exec)
 {
     cr_assert_neq(fcntl(sys.memfd, F_GETFD) & FD_CLOEXEC, 0);
@@ -402,6 +416,18 @@ CHECKED_TEST(vm_extent, a_large_extent_takes_no_more_than_a_sixteenth_too_much,
     cr_assert_eq(vm_extent_alloc(&big, VM_STORE_PAGES_MAX, &all), 0, "all merged");
     vm_extent_free(&big, all, VM_STORE_PAGES_MAX);
     vm_system_fini(&big);
+}
+
+CHECKED_TEST(vm_extent, the_smallest_large_extent_takes_sixteenths_too)
+{
+    const uint64_t large = ((uint64_t)1 << 17) + 1, step = (uint64_t)1 << 14;
+    uint64_t first, next;
+
+    cr_assert_eq(vm_extent_alloc(&sys, large, &first), 0);
+    cr_assert_eq(vm_extent_alloc(&sys, step, &next), 0);
+    cr_expect_eq(next, first + large - 1 + step);
+    vm_extent_free(&sys, first, large);
+    vm_extent_free(&sys, next, step);
 }
 
 /* Take all the memory there is in blocks of an extent record's size. */

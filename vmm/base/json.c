@@ -4,58 +4,28 @@
  */
 #include "vmm/base/json.h"
 
+#include "vmm/base/utf8.h"
+
 #include <assert.h>
 #include <inttypes.h>
 #include <stddef.h>
 
-/*
- * Length of the well-formed UTF-8 sequence at s (NUL-terminated), 0 if there is none.
- * Source: Unicode Standard, table 3-7: the second byte's range rules out
- * overlong forms, surrogates and values above U+10FFFF.
- */
-static unsigned
-utf8_length(const unsigned char *s)
-{
-    unsigned char low = 0x80, high = 0xbf;
-    unsigned length;
-
-    if (s[0] < 0x80)
-        return 1;
-    if (s[0] < 0xc2 || s[0] > 0xf4)
-        return 0;
-    length = s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
-    if (s[0] == 0xe0)
-        low = 0xa0;
-    else if (s[0] == 0xed)
-        high = 0x9f;
-    else if (s[0] == 0xf0)
-        low = 0x90;
-    else if (s[0] == 0xf4)
-        high = 0x8f;
-    if (s[1] < low || s[1] > high)
-        return 0;
-    for (unsigned i = 2; i < length; i++) {
-        if (s[i] < 0x80 || s[i] > 0xbf)
-            return 0;
-    }
-    return length;
-}
-
 static void
 write_text(FILE *file, const char *text)
 {
-    const unsigned char *s = (const unsigned char *)text;
+    const char *s = text;
 
     putc('"', file);
     while (*s != '\0') {
         unsigned length = utf8_length(s);
+        unsigned char c = (unsigned char)*s;
 
         if (length == 0)
             fputs("\\ufffd", file);
-        else if (*s == '"' || *s == '\\')
-            fprintf(file, "\\%c", *s);
-        else if (*s < 0x20 || *s == 0x7f)
-            fprintf(file, "\\u%04x", *s);
+        else if (c == '"' || c == '\\')
+            fprintf(file, "\\%c", c);
+        else if (c < 0x20 || c == 0x7f)
+            fprintf(file, "\\u%04x", c);
         else
             fwrite(s, 1, length, file);
         s += length != 0 ? length : 1;

@@ -7,4 +7,5 @@ BASE_FILES := \
 	json.c \
 	limits.c \
 	size_text.c \
+	utf8.c \
 	workers.c

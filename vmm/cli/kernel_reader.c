@@ -3,7 +3,7 @@
 #include "vmm/cli/kernel_reader.h"
 
 #include "vmm/base/clock.h"
-#include "vmm/cli/cmd_trace.h"
+#include "vmm/cli/beside.h"
 #include "vmm/kvm/thread_ids.h"
 #include "vmm/x86_64/arch.h"
 
@@ -24,13 +24,13 @@
 static void
 become_reader(int socket)
 {
-    char program[] = CMD_TRACE_PROGRAM, verb[] = TRACE_KERNEL_VERB;
+    char program[] = "vkvm-trace", verb[] = TRACE_KERNEL_VERB;
     char *const argv[] = { program, verb, NULL };
     int nothing = open("/dev/null", O_RDWR);
 
     if (nothing >= 0 && dup2(socket, STDIN_FILENO) >= 0 && dup2(nothing, STDOUT_FILENO) >= 0 &&
         dup2(nothing, STDERR_FILENO) >= 0)
-        (void)cmd_trace_exec(argv);
+        (void)beside_exec("trace", argv);
     _exit(1);
 }
 
@@ -96,7 +96,7 @@ begin(int sockets[2], char why[TRACE_KERNEL_LINE_MAX])
         snprintf(why, TRACE_KERNEL_LINE_MAX, "no process can be made: %s", strerror(-error));
     else if (!read_line(sockets[0], why))
         snprintf(why, TRACE_KERNEL_LINE_MAX,
-                 "%s does not answer: is it beside vkvm or in ../libexec/vkvm?", CMD_TRACE_PROGRAM);
+                 "vkvm-trace does not answer: is it beside vkvm or in ../libexec/vkvm?");
     else
         return strcmp(why, TRACE_KERNEL_READY) == 0;
     return false;

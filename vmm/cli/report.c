@@ -220,6 +220,7 @@ text_pmap(FILE *to, const struct kvm_pmap_statistics *pmap)
     text_count(to, "enter calls", pmap->enter_calls);
     text_count(to, "pages entered at their natural frame", pmap->natural_pages);
     text_count(to, "pages entered at a foreign frame", pmap->foreign_pages);
+    text_count(to, "filled pages write-protected as they were entered", pmap->continued_pages);
     text_count(to, "foreign mappings dropped for room", pmap->foreign_evictions);
 }
 
@@ -248,8 +249,7 @@ json_end_of_run(struct json *json, const struct vm_outcome *outcome, int exit_st
     json_u64(json, "exit_status", (uint64_t)exit_status);
     if (outcome->end == VM_END_GUEST)
         json_u64(json, "guest_status", (uint64_t)outcome->status);
-    else
-        json_string(json, "message", outcome->message);
+    json_string(json, "message", outcome->message);
     if (outcome->end == VM_END_INTERRUPTED)
         json_u64(json, "signal", (uint64_t)outcome->status);
 }
@@ -343,6 +343,7 @@ json_pmap(struct json *json, const struct kvm_pmap_statistics *pmap)
     json_u64(json, "enter_calls", pmap->enter_calls);
     json_u64(json, "natural_pages", pmap->natural_pages);
     json_u64(json, "foreign_pages", pmap->foreign_pages);
+    json_u64(json, "continued_pages", pmap->continued_pages);
     json_u64(json, "foreign_evictions", pmap->foreign_evictions);
     json_end(json);
 }

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 CLI_FILES := \
+	beside.c \
 	boot_options.c \
 	cli.c \
+	cmd_test.c \
 	cmd_trace.c \
 	cmd_walk.c \
 	disk_options.c \

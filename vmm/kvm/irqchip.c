@@ -45,10 +45,8 @@ irqchip_create(const struct kvm_vm *kvm, struct irqchip *chip, struct failure *f
     error = place_private_pages(kvm);
     if (error == 0)
         error = kvm_ioctl(kvm->fd, KVM_CREATE_IRQCHIP, NULL);
-    if (error == 0 && check(kvm, KVM_CAP_PIT2) > 0) {
+    if (error == 0 && check(kvm, KVM_CAP_PIT2) > 0)
         error = kvm_ioctl(kvm->fd, KVM_CREATE_PIT2, &pit);
-        chip->pit = error == 0;
-    }
     if (error != 0)
         return failure_set(failure, error, "cannot make the interrupt controllers: %s",
                            limits_explain_thread(error).text);

@@ -21,7 +21,6 @@
 
 struct irqchip {
     const struct kvm_vm *kvm; /* borrowed */
-    bool pit;                 /* there is a timer */
 };
 
 /*

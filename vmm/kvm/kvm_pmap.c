@@ -514,6 +514,7 @@ acquire(struct kvm_pmap *kp, const struct kvm_vm *kvm)
 
     if (error != 0)
         return error;
+    kp->uffd.continued = &kp->continued_pages;
     error = make_space(kp);
     if (error != 0)
         goto no_space;
@@ -597,6 +598,7 @@ kvm_pmap_statistics(struct kvm_pmap *kpmap, struct kvm_pmap_statistics *out)
 {
     out->enter_calls = atomic_load_explicit(&kpmap->enter_calls, memory_order_relaxed);
     out->natural_pages = atomic_load_explicit(&kpmap->natural_pages, memory_order_relaxed);
+    out->continued_pages = atomic_load_explicit(&kpmap->continued_pages, memory_order_relaxed);
     out->foreign_pages = atomic_load_explicit(&kpmap->foreign_pages, memory_order_relaxed);
     vm_mutex_lock(&kpmap->foreign_lock);
     out->foreign_evictions = kpmap->foreign_evictions;

@@ -33,6 +33,7 @@ struct kvm_pmap_statistics {
     uint64_t enter_calls;
     uint64_t natural_pages;
     uint64_t foreign_pages;
+    uint64_t continued_pages;   /* filled ones entered write-protected in one call (Linux 6.4) */
     uint64_t foreign_evictions; /* foreign mappings dropped to stay below max_map_count */
     uint64_t windows;
 };

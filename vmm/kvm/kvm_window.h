@@ -99,6 +99,7 @@ struct kvm_pmap {
     _Atomic uint64_t enter_calls;                      /* (a) */
     _Atomic uint64_t natural_pages;                    /* (a) */
     _Atomic uint64_t foreign_pages;                    /* (a) */
+    _Atomic uint64_t continued_pages;                  /* (a) */
     uint64_t foreign_evictions;                        /* foreign */
 };
 

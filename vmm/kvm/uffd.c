@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
@@ -170,8 +171,11 @@ call_continue(const struct run *r, void *at, unsigned npages)
     if (protect && !r->u->continue_wp)
         return -EOPNOTSUPP;
     int result = r->u->ioctl(r->u->fd, UFFDIO_CONTINUE, &op);
+    int done = answer(result, errno, op.mapped, npages);
 
-    return answer(result, errno, op.mapped, npages);
+    if (protect && done > 0 && r->u->continued != NULL)
+        atomic_fetch_add_explicit(r->u->continued, (uint64_t)done, memory_order_relaxed);
+    return done;
 }
 
 static void *

@@ -17,8 +17,10 @@
 #define UFFD_RUN_MAX 512
 
 struct uffd {
-    int fd;            /* borrowed: non-blocking, UFFDIO_API done */
-    bool continue_wp;  /* CONTINUE can install write-protected */
+    int fd;           /* borrowed: non-blocking, UFFDIO_API done */
+    bool continue_wp; /* CONTINUE can install write-protected */
+    _Atomic uint64_t
+        *continued;    /* borrowed: pages so installed are counted there; NULL = nowhere */
     const void *zeros; /* (c) owned: UFFD_RUN_MAX pages of zeros */
     int (*ioctl)(int fd, unsigned long request, void *argument); /* replaced by tests */
 };

@@ -65,6 +65,7 @@ struct trace_reader {
     uint64_t indexed; /* where the index goes on: the chunk that was the last one */
     uint64_t intact;  /* stretches of damage before that */
     uint64_t since;   /* segments written before that are not read */
+    uint64_t unread;  /* records that could not be read, since it was last started over */
     struct trace_coverage coverage;
 };
 
@@ -188,7 +189,8 @@ look_at(const struct chunk *chunk, size_t at, struct trace_segment *segment)
     if (segment->magic != TRACE_SEGMENT_MAGIC)
         return FOUND_NOTHING;
     room = TRACE_CHUNK - at - sizeof(*segment);
-    if (segment->size > room)
+    if (segment->size > room || (segment->kind == TRACE_SEGMENT_RECORDS &&
+                                 segment->nrecords > segment->size / TRACE_RECORD_MIN))
         return FOUND_DAMAGE;
     if (segment->size > left - sizeof(*segment))
         return chunk->last ? FOUND_CUT : FOUND_DAMAGE;
@@ -476,6 +478,7 @@ forget_newest(struct trace_reader *reader)
             reader->places[kept++] = reader->places[i];
     }
     reader->nplaces = kept;
+    reader->unread = 0;
     reader->coverage = (struct trace_coverage){ .first = reader->coverage.first,
                                                 .damaged = reader->intact,
                                                 .header_damaged = reader->coverage.header_damaged };
@@ -522,6 +525,15 @@ trace_reader_close(struct trace_reader *reader)
 
 /* --- Records ---------------------------------------------------------------- */
 
+/* What is left of the lane's segment cannot be read. */
+static void
+give_up(struct trace_reader *reader, struct lane *lane)
+{
+    reader->coverage.records -= lane->left;
+    reader->unread += lane->left;
+    lane->left = 0;
+}
+
 /*
  * The lane's next segment, with the buffer made large enough.
  * Returns 1; 0 when there is none; -ENOMEM.
@@ -546,7 +558,7 @@ lane_load(struct trace_reader *reader, struct lane *lane)
                                           .time = segment->base_time,
                                           .gpa = segment->base_gpa };
     if (!load_bytes(reader, lane->next, bytes)) {
-        lane->left = 0;
+        give_up(reader, lane);
         reader->coverage.damaged++;
     }
     lane->next++;
@@ -573,7 +585,7 @@ lane_step(struct trace_reader *reader, struct lane *lane)
             lane->left--;
             return 1;
         }
-        lane->left = 0;
+        give_up(reader, lane);
         reader->coverage.undecodable++;
     }
 }
@@ -636,6 +648,8 @@ trace_reader_rewind(struct trace_reader *reader)
 {
     reader->started = false;
     reader->coverage.undecodable = 0;
+    reader->coverage.records += reader->unread;
+    reader->unread = 0;
 }
 
 int

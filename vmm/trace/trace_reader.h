@@ -20,7 +20,7 @@ struct trace_reader; /* trace_reader.c */
 
 /* What of a trace there is to read. */
 struct trace_coverage {
-    uint64_t records; /* in the segments that are whole */
+    uint64_t records; /* in the segments that are whole; less those found undecodable since */
     uint64_t total;   /* made by the VM, those that are not in the file included */
     uint64_t lost;    /* of those, found no room in a buffer or in the file, as it says itself */
     uint64_t segments;

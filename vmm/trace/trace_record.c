@@ -239,8 +239,8 @@ get_fault(struct reader *r, struct trace_fault *fault)
         fault->source = fault->slot + (uint64_t)get_signed(r);
     }
     if (fault->prefaulted != 0) {
-        fault->below = get_unsigned(r);
-        fault->above = get_unsigned(r);
+        fault->below = get_below(r, TRACE_NEIGHBOURS_MAX);
+        fault->above = get_below(r, TRACE_NEIGHBOURS_MAX);
     }
 }
 

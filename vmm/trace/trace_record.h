@@ -17,8 +17,12 @@
 
 #include <sys/types.h>
 
-/* The longest record's bytes. */
+/* The longest record's bytes, and the shortest one's. */
 #define TRACE_RECORD_MAX 512u
+#define TRACE_RECORD_MIN 5u
+
+/* Pages that are mapped with a fault's own on one side of it: fewer. */
+#define TRACE_NEIGHBOURS_MAX 65536u
 
 /* An address or number that is not known. */
 #define TRACE_NONE UINT64_MAX

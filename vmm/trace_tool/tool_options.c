@@ -244,6 +244,24 @@ set_sets(struct tool_options *options, const char *value, struct failure *failur
 }
 
 static int
+set_portable(struct tool_options *options, const char *value, struct failure *failure)
+{
+    (void)value;
+    (void)failure;
+    options->portable = true;
+    return CLI_OK;
+}
+
+static int
+set_notes(struct tool_options *options, const char *value, struct failure *failure)
+{
+    (void)value;
+    (void)failure;
+    options->notes = true;
+    return CLI_OK;
+}
+
+static int
 set_json(struct tool_options *options, const char *value, struct failure *failure)
 {
     (void)value;
@@ -296,9 +314,13 @@ static const struct {
       "end after N pictures, a second apart" },
     { "sets", no_argument, TOOL_CANON, "", set_sets,
       "the set of each vCPU's faults, with how often, instead of their order" },
+    { "portable", no_argument, TOOL_CANON, "", set_portable,
+      "without what the host's KVM and the guest's compiler decide: see docs/suites.md" },
+    { "notes", no_argument, TOOL_CANON, "", set_notes,
+      "region and symbol of each fault behind its line" },
     { "top", required_argument, LISTS, " N", set_top, "rows of each list (default 10)" },
-    { "json", no_argument, TOOL_REPORT | TOOL_DIFF | TOOL_WSET, "", set_json,
-      "print one line of JSON" },
+    { "json", no_argument, TOOL_REPORT | TOOL_DIFF | TOOL_WSET | TOOL_TOP | TOOL_CHECK, "",
+      set_json, "print one line of JSON; top: each time" },
     { "vcpu", required_argument, FILTERED, " N", set_vcpu, "only what vCPU N did" },
     { "gpa", required_argument, FILTERED, " A-B", set_gpa,
       "only guest-physical addresses from A to below B" },

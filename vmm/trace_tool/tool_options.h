@@ -51,6 +51,8 @@ struct tool_options {
     unsigned tolerance; /* per cent */
     unsigned rounds;    /* top: pictures; 0 = until it is ended */
     bool sets;          /* canon: without the order */
+    bool portable;      /* canon: without what host and compiler decide */
+    bool notes;         /* canon: with region and symbol */
     bool json;
     bool help;
 };

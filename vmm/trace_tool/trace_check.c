@@ -13,6 +13,7 @@
  * An event is judged twice, when it came and when the vCPU's next one did, since another vCPU's
  * fault may have brought the page in between.
  */
+#include "vmm/base/json.h"
 #include "vmm/trace_tool/tool.h"
 #include "vmm/trace_tool/trace_input.h"
 #include "vmm/trace_tool/trace_tally.h"
@@ -72,6 +73,8 @@ struct check {
     uint64_t started;
     uint64_t monitor; /* faults that no vCPU made */
     unsigned top;     /* lines that may still be printed */
+    bool as_json;
+    struct json json; /* as_json: within the array "differences" until all is judged */
     FILE *to;
 };
 
@@ -86,6 +89,20 @@ same_access(const struct trace_registers *event, const struct trace_fault *fault
     return access == fault->access || (access == TRACE_FETCH && fault->access == TRACE_READ);
 }
 
+/* A member of "differences": what, when, whose, which access. */
+static void
+tell_json(struct check *check, const char *what, uint64_t time, unsigned vcpu,
+          enum trace_access access, uint64_t gpa)
+{
+    json_object(&check->json, NULL);
+    json_string(&check->json, "what", what);
+    json_thousandths(&check->json, "time_us", time - check->started);
+    json_u64(&check->json, "vcpu", vcpu);
+    json_string(&check->json, "access", trace_access_name(access));
+    json_u64(&check->json, "gpa", gpa);
+    json_end(&check->json);
+}
+
 static void
 tell_fault(struct check *check, const struct trace_record *record,
            const struct trace_kernel_event *newest)
@@ -95,6 +112,10 @@ tell_fault(struct check *check, const struct trace_record *record,
     if (check->top == 0)
         return;
     check->top--;
+    if (check->as_json) {
+        tell_json(check, "fault", record->time, record->number, fault->access, fault->gpa);
+        return;
+    }
     fprintf(check->to, "  fault %" PRIu64 " at %.9f s: vcpu%u %s 0x%" PRIx64 " %s",
             record->sequence, (double)(record->time - check->started) / 1e9, record->number,
             trace_access_name(fault->access), fault->gpa, trace_arrival_name(fault->arrival));
@@ -373,6 +394,26 @@ play(struct check *check)
 }
 
 static void
+tell_event(struct check *check, const struct trace_kernel_event *event)
+{
+    const struct trace_registers *registers = &event->registers;
+    enum trace_access access = trace_kernel_access(registers);
+
+    if (check->top == 0)
+        return;
+    check->top--;
+    if (check->as_json) {
+        tell_json(check, "event", event->time, event->vcpu, access, registers->gpa);
+        return;
+    }
+    fprintf(check->to,
+            "  event at %.9f s: vcpu%u %s 0x%" PRIx64 ", error code 0x%" PRIx64 ", rip 0x%" PRIx64
+            "\n",
+            (double)(event->time - check->started) / 1e9, event->vcpu, trace_access_name(access),
+            registers->gpa, registers->error_code, registers->rip);
+}
+
+static void
 sum_up(struct check *check, const struct trace_input *input)
 {
     for (size_t i = 0; i < check->events->count; i++) {
@@ -383,49 +424,92 @@ sum_up(struct check *check, const struct trace_input *input)
             trace_input_region_at(input, gpa) == input->nregions)
             check->verdicts[i] = EVENT_DEVICE;
         check->judged[check->verdicts[i]]++;
-        if (check->verdicts[i] != EVENT_UNEXPLAINED || check->top == 0)
-            continue;
-        check->top--;
-        fprintf(check->to,
-                "  event at %.9f s: vcpu%u %s 0x%" PRIx64 ", error code 0x%" PRIx64
-                ", rip 0x%" PRIx64 "\n",
-                (double)(event->time - input->started) / 1e9, event->vcpu,
-                trace_access_name(trace_kernel_access(&event->registers)), gpa,
-                event->registers.error_code, event->registers.rip);
+        if (check->verdicts[i] == EVENT_UNEXPLAINED)
+            tell_event(check, event);
     }
 }
 
+/* A table's title, or the object that it is. */
 static void
-row(FILE *to, const char *what, uint64_t count)
+title(struct check *check, const char *key, const char *text)
 {
-    fprintf(to, "  %-46s %10" PRIu64 "\n", what, count);
+    if (check->as_json)
+        json_object(&check->json, key);
+    else
+        fprintf(check->to, "%s\n", text);
 }
 
-/* Returns whether all is explained and nothing was lost. */
-static bool
-print_sums(const struct check *check, const struct trace_input *input, bool whole, uint64_t lost)
+static void
+row(struct check *check, const char *key, const char *text, uint64_t count)
 {
-    FILE *to = check->to;
+    if (check->as_json)
+        json_u64(&check->json, key, count);
+    else
+        fprintf(check->to, "  %-46s %10" PRIu64 "\n", text, count);
+}
+
+static void
+table_ends(struct check *check)
+{
+    if (check->as_json)
+        json_end(&check->json);
+}
+
+static void
+print_head(struct check *check, const struct trace_input *input, uint64_t lost)
+{
+    struct trace_coverage coverage;
     char scope[256];
 
+    trace_reader_coverage(input->reader, &coverage);
     trace_input_scope(input, scope, sizeof(scope));
-    fprintf(to, "vkvm trace check\n  %s; %zu events of the kernel, %" PRIu64 " lost\n", scope,
-            check->events->count, lost);
-    fputs("faults of vCPUs\n", to);
-    row(to, "with an event of the same page and access", check->faults[FAULT_AGREES]);
-    row(to, "of an instruction that KVM emulates", check->faults[FAULT_EMULATED]);
-    row(to, "of KVM itself, for the guest", check->faults[FAULT_OWN]);
-    row(to, "with an event of another access", check->faults[FAULT_OTHER_ACCESS]);
-    row(to, "without an event", check->faults[FAULT_WITHOUT]);
-    fputs("faults of the monitor and of kernel threads\n", to);
-    row(to, "no event is expected", check->monitor);
-    fputs("events of the kernel\n", to);
-    row(to, "of a fault", check->judged[EVENT_AGREES] + check->judged[EVENT_DECODED]);
-    row(to, "a second look at a page that is there", check->judged[EVENT_SECOND_LOOK]);
-    row(to, "at a device's address", check->judged[EVENT_DEVICE]);
-    row(to, "not explained", check->judged[EVENT_UNEXPLAINED]);
-    return whole && check->faults[FAULT_OTHER_ACCESS] == 0 && check->faults[FAULT_WITHOUT] == 0 &&
-           check->judged[EVENT_UNEXPLAINED] == 0;
+    if (!check->as_json) {
+        fprintf(check->to, "vkvm trace check\n  %s; %zu events of the kernel, %" PRIu64 " lost\n",
+                scope, check->events->count, lost);
+        return;
+    }
+    json_u64(&check->json, "records", coverage.records);
+    json_u64(&check->json, "records_made", coverage.total);
+    json_u64(&check->json, "events", check->events->count);
+    json_u64(&check->json, "events_lost", lost);
+}
+
+static void
+print_sums(struct check *check)
+{
+    const uint64_t *faults = check->faults, *judged = check->judged;
+
+    title(check, "faults", "faults of vCPUs");
+    row(check, "agree", "with an event of the same page and access", faults[FAULT_AGREES]);
+    row(check, "emulated", "of an instruction that KVM emulates", faults[FAULT_EMULATED]);
+    row(check, "kvm_own", "of KVM itself, for the guest", faults[FAULT_OWN]);
+    row(check, "other_access", "with an event of another access", faults[FAULT_OTHER_ACCESS]);
+    row(check, "without_event", "without an event", faults[FAULT_WITHOUT]);
+    table_ends(check);
+    title(check, "others", "faults of the monitor and of kernel threads");
+    row(check, "faults", "no event is expected", check->monitor);
+    table_ends(check);
+    title(check, "events_of", "events of the kernel");
+    row(check, "fault", "of a fault", judged[EVENT_AGREES] + judged[EVENT_DECODED]);
+    row(check, "second_look", "a second look at a page that is there", judged[EVENT_SECOND_LOOK]);
+    row(check, "device", "at a device's address", judged[EVENT_DEVICE]);
+    row(check, "unexplained", "not explained", judged[EVENT_UNEXPLAINED]);
+    table_ends(check);
+}
+
+static void
+print_verdict(struct check *check, bool whole, bool agrees)
+{
+    if (check->as_json) {
+        json_bool(&check->json, "whole", whole);
+        json_bool(&check->json, "agree", agrees);
+        json_end(&check->json);
+        return;
+    }
+    fprintf(check->to, "%s\n",
+            agrees  ? "they agree"
+            : whole ? "THEY DO NOT AGREE"
+                    : "not all was recorded");
 }
 
 static int
@@ -435,8 +519,14 @@ compare(struct check *check, struct trace_input *input, struct failure *failure)
     struct trace_coverage coverage;
     uint64_t lost = 0;
     bool whole, agrees;
-    int status = trace_input_verdict(input, read_all(check, input), failure);
+    int status;
 
+    if (check->as_json) {
+        json_init(&check->json, check->to);
+        json_object(&check->json, NULL);
+        json_array(&check->json, "differences");
+    }
+    status = trace_input_verdict(input, read_all(check, input), failure);
     if (status == CLI_FAILED)
         return status;
     if (play(check) != 0)
@@ -445,11 +535,12 @@ compare(struct check *check, struct trace_input *input, struct failure *failure)
     trace_reader_coverage(input->reader, &coverage);
     whole = trace_text_number(last_words, "kernel_lost", &lost) && lost == 0 &&
             coverage.records == coverage.total;
-    agrees = print_sums(check, input, whole, lost);
-    fprintf(check->to, "%s\n",
-            agrees  ? "they agree"
-            : whole ? "THEY DO NOT AGREE"
-                    : "not all was recorded");
+    agrees = whole && check->faults[FAULT_OTHER_ACCESS] == 0 && check->faults[FAULT_WITHOUT] == 0 &&
+             check->judged[EVENT_UNEXPLAINED] == 0;
+    table_ends(check); /* of differences */
+    print_head(check, input, lost);
+    print_sums(check);
+    print_verdict(check, whole, agrees);
     return status != CLI_OK ? status : agrees ? CLI_OK : TOOL_DIFFERENT;
 }
 
@@ -467,7 +558,7 @@ refuse(const struct trace_input *input, struct failure *failure)
 static int
 run_check(const struct tool_options *options, FILE *to, struct failure *failure)
 {
-    struct check check = { .to = to, .top = options->top };
+    struct check check = { .to = to, .top = options->top, .as_json = options->json };
     struct trace_input input;
     int status = trace_input_open(&input, options, 0, failure);
 

@@ -174,9 +174,8 @@ row_of(const struct trace_grid *grid, uint64_t page)
 static size_t
 cell_of(const struct trace_grid *grid, const struct point *point)
 {
-    uint64_t span = grid->end - grid->start + 1;
-    unsigned column =
-        (unsigned)((double)(point->time - grid->start) * grid->columns / (double)span);
+    double span = (double)(grid->end - grid->start) + 1;
+    unsigned column = (unsigned)((double)(point->time - grid->start) * grid->columns / span);
 
     column = column < grid->columns ? column : grid->columns - 1;
     return (size_t)row_of(grid, point->page) * grid->columns + column;

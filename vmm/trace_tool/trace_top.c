@@ -3,6 +3,7 @@
  * `vkvm trace top`: a trace that is being written, looked at once a second from another terminal.
  * Each time what has come since is looked for, and the newest second summed up.
  */
+#include "vmm/base/json.h"
 #include "vmm/trace_tool/trace_heatmap.h"
 #include "vmm/trace_tool/trace_report.h"
 
@@ -57,6 +58,51 @@ print_dimension(FILE *to, const struct trace_input *input, struct trace_sums *su
     putc('\n', to);
 }
 
+static void
+json_rows(struct json *json, const struct trace_input *input, struct trace_sums *sums,
+          enum trace_dimension dimension, unsigned most)
+{
+    struct trace_tally *tally = &sums->by[dimension];
+    char text[32];
+
+    trace_tally_sort(tally);
+    json_array(json, trace_dimension_name(dimension));
+    for (size_t i = 0; i < tally->count && i < most; i++) {
+        json_object(json, NULL);
+        json_string(json, "name", trace_row_name(input, dimension, &tally->rows[i], text));
+        json_u64(json, "samples", tally->rows[i].count);
+        json_thousandths(json, "p99_us", histogram_percentile(tally->rows[i].latency, 99));
+        json_end(json);
+    }
+    json_end(json);
+}
+
+/* The second as one line; the picture is for who looks. */
+static void
+print_json(FILE *to, const struct trace_input *input, struct trace_sums *sums,
+           const struct tool_options *options)
+{
+    const struct histogram *h = &sums->latency;
+    struct trace_coverage coverage;
+    struct json json;
+
+    trace_reader_coverage(input->reader, &coverage);
+    json_init(&json, to);
+    json_object(&json, NULL);
+    json_u64(&json, "records", coverage.records);
+    json_u64(&json, "records_made", coverage.total);
+    json_bool(&json, "ended", coverage.ended);
+    json_u64(&json, "faults", sums->faults);
+    json_thousandths(&json, "p50_us", histogram_percentile(h, 50));
+    json_thousandths(&json, "p99_us", histogram_percentile(h, 99));
+    json_thousandths(&json, "max_us", h->max);
+    json_u64(&json, "pageouts", sums->freed);
+    json_u64(&json, "refaults", sums->refaults.count);
+    json_rows(&json, input, sums, TRACE_BY_OUTCOME, UINT32_MAX);
+    json_rows(&json, input, sums, TRACE_BY_SYMBOL, options->top);
+    json_end(&json);
+}
+
 static int
 print_map(FILE *to, struct trace_input *input, const struct tool_options *options)
 {
@@ -91,7 +137,9 @@ print_second(const struct tool_options *options, struct trace_input *input, FILE
     }
     trace_sums_init(sums);
     error = trace_sums_read(sums, input);
-    if (error == 0) {
+    if (error == 0 && options->json) {
+        print_json(to, input, sums, options);
+    } else if (error == 0) {
         print_rates(to, input, sums);
         print_dimension(to, input, sums, TRACE_BY_OUTCOME);
         print_dimension(to, input, sums, TRACE_BY_SYMBOL);
@@ -146,7 +194,7 @@ show(struct trace_input *input, const struct tool_options *options, FILE *to,
         status = follow(input, options, failure);
         if (status != CLI_OK)
             return status;
-        if (isatty(fileno(to)))
+        if (isatty(fileno(to)) && !options->json)
             fputs("\033[H\033[2J", to);
         if (print_second(options, input, to) != 0)
             return failure_set(failure, CLI_FAILED, "out of memory for a picture");

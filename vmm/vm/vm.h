@@ -72,7 +72,7 @@ enum vm_end {
 struct vm_outcome {
     enum vm_end end;
     int status;         /* VM_END_GUEST: 0..255; VM_END_INTERRUPTED: the signal */
-    char message[1024]; /* not GUEST: one line: cause and, where there is one, remedy */
+    char message[1024]; /* one line: cause and, where there is one, remedy; of GUEST: by what */
 };
 
 /* A trace of the VM, docs/tracing.md. */
