@@ -450,7 +450,7 @@ run-linux: $(RUN_FILES)
 	@tests/image/linux.sh -b $(O) -d $(NPT) -l '$(LANE_ARGS)' -- $(RUN_ARGS)
 
 # `make run-linux` as a newcomer types it, and what it must say.
-test-linux: $(RUN_FILES)
+test-linux: $(RUN_FILES) $(PTY)
 	@tests/image/test.sh -b $(O) -d $(NPT)
 
 test: $(TEST_BINS)

@@ -16,7 +16,7 @@
 #   golden    golden traces twenty times, here and in the lane
 #   deb       Debian packages, made, installed, used and purged here
 #   mutants   deliberate faults, and which tests notice
-#   linux     Debian's kernels in the NPT lane: gdb, the matrix, whose faults there are
+#   linux     Debian's kernels in the NPT lane: gdb, the matrix, whose faults there are, a traced boot
 #   kunit     our KTAP by the kernel's kunit.py
 
 set -eu
@@ -82,7 +82,7 @@ step_kunit() {
 }
 
 step_linux() {
-    make npt && tests/linux/run.sh gdb matrix=cloud-6.1 matrix=generic-6.1 matrix=cloud-6.12 faults
+    make npt && tests/linux/run.sh gdb matrix=cloud-6.1 matrix=generic-6.1 matrix=cloud-6.12 faults trace
 }
 
 [ $# -gt 0 ] || set -- hammer property kvm killed repeat pcs npt golden deb mutants linux kunit

@@ -5,10 +5,9 @@
  */
 #include "guest/pc/pc.h"
 
-#define PAGES 1024u
-#define LOG_PAGES 128u /* the handler's, behind them */
-#define ROUNDS 3u
-#define TICKS 200u
+#define PAGES 512u
+#define LOG_PAGES 64u /* the handler's, behind them */
+#define TICKS 100u
 
 static volatile uint32_t ticks;
 
@@ -35,7 +34,7 @@ pc_main(void)
 {
     pc_test_begin("interrupts come while a PC's memory pages out, and none is lost");
     pc_timer_start(count_tick);
-    for (uint32_t round = 1; round <= ROUNDS || ticks < TICKS; round++) {
+    for (uint32_t round = 1; round == 1 || ticks < TICKS; round++) {
         pc_fill(PAGES, round);
         PC_EXPECT_EQ(pc_count_wrong(PAGES, round), 0);
     }

@@ -439,16 +439,25 @@ hypercalls_are_answered(void)
     test_end();
 }
 
+/*
+ * A host whose own counters are not alike has the guest's go on where it was when a vCPU changes processors:
+ * that undoes a write since the last entry, rarely.
+ */
+#define TSC_TRIES 8
+
 static void
 the_time_stamp_counter_can_be_moved(void)
 {
     const uint32_t tsc_adjust = 0x3b;
-    uint64_t before, after, year = UINT64_C(1) << 56;
+    uint64_t before, after = 0, year = UINT64_C(1) << 56;
 
     test_begin("TSC_ADJUST moves the time-stamp counter, which never goes back by itself");
     before = read_msr(tsc_adjust);
-    write_msr(tsc_adjust, before + year);
-    after = x86_read_tsc();
+    for (unsigned i = 0; i < TSC_TRIES && after < year; i++) {
+        write_msr(tsc_adjust, before);
+        write_msr(tsc_adjust, before + year);
+        after = x86_read_tsc();
+    }
     EXPECT(after >= year, "the counter shows 0x%lx", after);
     write_msr(tsc_adjust, before);
     after = x86_read_tsc();

@@ -69,7 +69,45 @@ ends() {
     fi
 }
 
+# A guest that writes "$ " to the serial port, then each byte that comes, and ends by a q.  It looks for
+# input all the time, so nothing that it does ends the line.
+prompting() {
+    printf '\272\370\003\260\044\356\260\040\356\272\375\003\354\250\001\164' >"$work/$1"
+    printf '\370\272\370\003\354\356\074\161\165\357\272\364\000\260\000\356\353\376' >>"$work/$1"
+}
+
+# until_out REGEX: wait for it on standard output.
+until_out() {
+    tries=300
+    until grep -q "$1" "$work/out" || [ "$tries" -eq 0 ]; do
+        tries=$((tries - 1))
+        sleep 0.1
+    done
+    [ "$tries" -ne 0 ]
+}
+
+test_prompt() {
+    prompting flat
+    rm -f "$work/in"
+    mkfifo "$work/in"
+    : >"$work/out"
+    timeout -k 5 60 "$vkvm" run --load 0x7c00 "$work/flat" <"$work/in" >"$work/out" 2>"$work/err" &
+    exec 3>"$work/in"
+    name='a prompt without an end of line is shown while the guest waits for the answer'
+    if until_out '^\$ $' && printf a >&3 && until_out '^\$ a$'; then
+        pass "$name"
+    else
+        fail "$name" 'it is not'
+    fi
+    printf q >&3
+    exec 3>&-
+    status=0
+    wait $! || status=$?
+    judge 'what a guest wrote last, without an end of line, is written at its end' 1 out '^\$ aq$'
+}
+
 test_boot_guests() {
+    test_prompt
     flat_modes
     ends 'a file without headers starts in real mode' 11 run --load 0x7c00 "$work/flat"
     ends 'a file without headers starts in protected mode' 255 run --load 1M "$work/flat"

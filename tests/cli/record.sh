@@ -48,14 +48,44 @@ test_trace_full() {
 # SIGUSR1 ends a run without a trace, and switches a trace on and off.
 test_trace_signal() {
     begin --trace="$work/t" --trace-off
-    for _ in 1 2 3 4 5 6; do
-        sleep 0.2
+    for count in 1 2 3 4 5 6; do
         kill -USR1 "$pid" 2>/dev/null
+        tries=50 # a signal that comes before the one before it was taken would be none
+        while [ "$tries" -gt 0 ] &&
+            [ "$("$vkvm" trace dump "$work/t" 2>/dev/null | grep -c ' switch ')" -lt "$count" ]; do
+            tries=$((tries - 1))
+            sleep 0.1
+        done
     done
     kill -TERM "$pid"
     wait "$pid"
     status=$?
     judge 'SIGUSR1 does not end a run with a trace' 143 err 'ended by signal 15'
+    switched 'SIGUSR1 switches a trace on and off' 'on=1,on=0,on=1,on=0,on=1,on=0'
+}
+
+# switched NAME STATES: recording was switched so, and what was recorded is between an on and an off.
+switched() {
+    "$vkvm" trace dump "$work/t" >"$work/out" 2>"$work/err"
+    states=$(sed -n 's/.* switch .*\(on=[01]\)$/\1/p' "$work/out" | tr '\n' ',')
+    if [ "$states" != "$2," ]; then
+        fail "$1" "it was switched $states"
+    elif ! awk '/ switch .*on=1$/ { on = 1 } / fault / && !on { bad = 1 } / switch .*on=0$/ { on = 0 }
+            END { exit bad }' "$work/out"; then
+        fail "$1" 'a fault was recorded while it was off'
+    else
+        pass "$1"
+    fi
+}
+
+# By the monitor, on a terminal: 1,99 is its key.
+test_trace_monitor() {
+    terminal 'the monitor: trace switches a trace on' 130 'tracing: .trace. again switches it off' \
+        "1,99,$(codes trace)$(codes trace | sed 's/^/,/')$(codes quit | sed 's/^/,/')" \
+        --trace "$work/t" --trace-off "$work/spin"
+    switched 'the monitor switches a trace on and off' 'on=1,on=0'
+    terminal 'the monitor: trace without a file says how to get one' 130 'run with --trace FILE' \
+        "1,99,$(codes trace)$(codes quit | sed 's/^/,/')" "$work/spin"
 }
 
 # A number of milliseconds below 1000, by chance.
@@ -165,6 +195,7 @@ test_trace_runs() {
     test_trace_files
     test_trace_full
     test_trace_signal
+    test_trace_monitor
     test_trace_killed
     test_trace_registers
     test_trace_kernel

@@ -35,8 +35,9 @@ passed=0
 failed=0
 skipped=0
 work=$(mktemp -d "${TMPDIR:-/tmp}/vkvm-cli.XXXXXX") || exit 1
-loop= # a loop device that is ours
-trap '[ -z "$loop" ] || losetup -d "$loop"; rm -rf "$work"' EXIT
+loop=  # a loop device that is ours
+small= # a file system that is
+trap '[ -z "$loop" ] || losetup -d "$loop"; [ -z "$small" ] || umount "$small"; rm -rf "$work"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
@@ -273,6 +274,9 @@ test_help() {
     accepted 'vkvm help walk' 0 '^usage: vkvm walk' help walk
     accepted 'vkvm walk -h' 0 '^usage: vkvm walk' walk -h
     documented walk
+    accepted 'vkvm help test' 0 '^usage: vkvm test' help test
+    accepted 'vkvm test -h' 0 '^usage: vkvm test' test -h
+    documented test
 }
 
 # documented VERB: the manual has every option of its help.
@@ -283,7 +287,7 @@ documented() {
     fi
     run help "$1"
     missing=
-    sed -n 's/^  --\([a-z-]*\).*/\1/p' "$work/out" >"$work/options"
+    sed -n 's/^  \(-[a-z], \)\{0,1\}--\([a-z-]*\).*/\2/p' "$work/out" >"$work/options"
     while read -r option; do
         grep -qE "^\.It.* Fl -$option( |$)" "$manual" || missing="$missing --$option"
     done <"$work/options"
@@ -526,6 +530,10 @@ test_guests() {
 . "$(dirname "$0")/record.sh"
 # shellcheck source=tests/cli/trace.sh
 . "$(dirname "$0")/trace.sh"
+# shellcheck source=tests/cli/report.sh
+. "$(dirname "$0")/report.sh"
+# shellcheck source=tests/cli/test.sh
+. "$(dirname "$0")/test.sh"
 # shellcheck source=tests/cli/boot.sh
 . "$(dirname "$0")/boot.sh"
 # shellcheck source=tests/cli/disk.sh
@@ -547,11 +555,14 @@ all() {
     test_inject_usage
     test_trace_usage
     test_trace
+    test_report
+    test_suites
     test_boot
     test_disk
     test_counted
     if unusable=$("$build/host_check" 2>&1); then
         test_guests
+        test_suite_guests
         test_limits
         test_boot_guests
         test_disk_guests

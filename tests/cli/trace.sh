@@ -68,6 +68,8 @@ test_trace_bad_files() {
 test_trace_report() {
     accepted 'a report counts what --stats counts' 0 '^  adds up$' trace report "$work/whole"
     accepted 'a report has all records' 0 'all of 9 records$' trace report "$work/whole"
+    accepted 'a report of the last records says how many made room' 0 \
+        '^  9 of 20 records: 0 found no room, 11 made room for newer ones$' trace report "$work/last"
     accepted 'a report has outcomes' 0 '^  zero-fill +3 +50.00%' trace report "$work/whole"
     accepted 'a report has levels' 0 '^  1 +1 +1 +0$' trace report "$work/whole"
     accepted 'a report has refaults' 0 'came back: 1$' trace report "$work/whole"
@@ -216,7 +218,20 @@ test_trace_pictures() {
     accepted 'a heat map in digits' 0 '^ram +0x1000 +\|9' trace heatmap --width=20 "$work/whole"
     accepted 'a heat map of outcomes' 0 'r resident  z zero-fill' \
         trace heatmap --kind=outcome --width=20 "$work/whole"
+    escape=$(printf '\033')
     accepted 'a heat map in half blocks' 0 'ram ' trace heatmap --format=blocks "$work/whole"
+    accepted 'a heat map in half blocks says what its colours are' 0 \
+        "^  $escape\[0;48;5;102m  $escape\[0m resident .* zero-fill .* refused\$" \
+        trace heatmap --format=blocks --kind=outcome "$work/whole"
+    run trace heatmap --format=blocks --kind=latency "$work/whole"
+    tail -n 1 "$work/out" | grep -o '48;5;[0-9]*' | sort | uniq -d >"$work/err"
+    if [ "$(tail -n 1 "$work/out" | grep -o '48;5;' | wc -l)" -lt 6 ] || [ -s "$work/err" ]; then
+        fail 'each shade has another colour on a terminal' "$(tr '\n' ' ' <"$work/err")"
+    else
+        pass 'each shade has another colour on a terminal'
+    fi
+    accepted 'nothing is white on any terminal' 0 "$escape\[0;48;5;231m $escape" \
+        trace heatmap --format=blocks "$work/whole"
     refused 'a heat map of nothing' 125 'no faults to draw' trace heatmap --vcpu=9 "$work/whole"
     run trace heatmap --format=svg --output="$work/svg" "$work/whole"
     if grep -q 'built without cairo' "$work/err"; then
@@ -268,7 +283,7 @@ damaged_with() {
     fi
 }
 
-# Of 200 damaged files each is reported on, and goes through two of these by turns.
+# Each damaged file is reported on, and goes through two of these by turns; VKVM_DAMAGED: how many there are.
 test_trace_damage() {
     why='' files=0
     "$build/tests/trace_file" "$work/whole"
@@ -276,7 +291,7 @@ test_trace_damage() {
         'dump --format=perfetto' 'heatmap' 'heatmap --format=blocks --kind=outcome' 'heatmap --kind=latency' \
         'wset' 'wset --window=0.001' 'canon' 'canon --sets' 'top --rounds=1' 'check' 'report --json' \
         "diff $work/whole" "heatmap --format=svg --output=$work/svg"
-    while [ "$files" -lt "${VKVM_DAMAGED:-200}" ] && [ -z "$why" ]; do
+    while [ "$files" -lt "${VKVM_DAMAGED:-40}" ] && [ -z "$why" ]; do
         "$build/tests/trace_file" "$work/wrong" "$files" || why="seed $files: no file"
         damaged_with "$files" report "$work/wrong"
         for _ in 1 2; do
@@ -295,7 +310,7 @@ test_trace_damage() {
 }
 
 test_trace() {
-    for variant in whole changed damaged cut kernel unseen single lost; do
+    for variant in whole changed damaged cut kernel unseen single lost last; do
         "$build/tests/trace_file" "$work/$variant" "$variant" || return
     done
     test_trace_verb_usage

@@ -12,6 +12,7 @@
  *   unseen     the same without one of the faults
  *   single     one vCPU whose faults have nothing in the portable form but the second
  *   lost       the same, of which a record found no room
+ *   last       the last records of more
  *   a number   the damaged one of that seed (trace_damage.h)
  */
 #include "tests/cli/trace_damage.h"
@@ -156,6 +157,8 @@ put_without_events(const char *variant)
     second = rig.at;
     put_second();
     put_others();
+    if (strcmp(variant, "last") == 0)
+        rig.total = 20;
     if (strcmp(variant, "changed") == 0)
         trace_rig_records(&rig, 1, &more, 1, 0);
     trace_rig_text(&rig, "v_vm_faults=6\nv_kind_zero_fill=3\nv_kind_page_in=1\nv_kind_cow=1\n"
@@ -183,7 +186,8 @@ main(int argc, char **argv)
         put_single(strcmp(variant, "lost") == 0);
         return trace_rig_write(&rig, argv[1], rig.size) ? 0 : 1;
     }
-    trace_rig_init(&rig, "program=vkvm\nvcpus=2\nram=0x0+0x100000\nlstar=0xffffffff81000040\n", 0);
+    trace_rig_init(&rig, "program=vkvm\nvcpus=2\nram=0x0+0x100000\nlstar=0xffffffff81000040\n",
+                   strcmp(variant, "last") == 0);
     if (strcmp(variant, "kernel") == 0)
         put_with_events(3);
     else if (strcmp(variant, "unseen") == 0)

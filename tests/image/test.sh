@@ -119,6 +119,22 @@ again() {
 }
 check a_signal_that_a_child_forgot_is_sent_again again
 
+# on_a_terminal OPTIONS...: begin run-linux on one of its own, and do what tests/cli/pty.c's options say as soon as the
+# lane has it.
+on_a_terminal() {
+    run timeout "$lane_seconds" "$build/tests/pty" "$@" "$here/linux.sh" -b "$build" -d "$dir" -l "-t $lane_seconds"
+}
+
+# ends STATUS: with the terminal as it was before.
+ends() {
+    [ "$status" -eq "$1" ] && grep -qx 'modes: restored' "$output"
+}
+
+on_a_terminal -k 29,120
+check ctrl_bracket_and_x_switch_the_lane_off ends 125
+on_a_terminal -s 2
+check an_interrupt_ends_the_lane_and_gives_the_terminal_back ends 130
+
 run "$here/run.sh" -b "$build" -d "$dir" "$work/missing"
 check an_image_that_is_not_there_is_said_in_a_line says 127 'give an image with IMAGE=FILE'
 run "$here/run.sh" -b "$build" -d "$dir" "$work"

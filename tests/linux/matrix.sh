@@ -74,12 +74,16 @@ fill='yes vkvm | dd of=/tmp/part bs=1M count=1 iflag=fullblock 2>/dev/null; i=0;
 sum=$(eval "$fill" | md5sum)
 echo '| kernel | vCPUs | root | --ram | shell, s | run, ms | faults | messages | pages of zeros | pages out |'
 echo '|---|---|---|---|---|---|---|---|---|---|'
-only=${1#=}
-kernels=${only%%,*} processors=
-[ "$kernels" = "$only" ] || processors=${only#*,}
+IFS=, read -r kernels processors roots <<ONLY
+${1#=}
+ONLY
+case $roots in
+memory) roots=rootfs ;;
+disk) roots=$on_disk ;;
+esac
 for kernel in ${kernels:-cloud-6.1 generic-6.1 cloud-6.12}; do
     for cpus in ${processors:-1 2}; do
-        for root in rootfs "$on_disk"; do
+        for root in ${roots:-rootfs "$on_disk"}; do
             for ram in "$memory" $((memory / 2)); do
                 one "$kernel" "$cpus" "$root" "$ram"
             done

@@ -7,7 +7,7 @@
 #
 #   gdb     gdb itself on a running kernel: gdb.sh
 #   matrix  each kernel to a shell and off again, as a table: matrix.sh; =KERNEL for one only, =KERNEL,CPUS
-#           with that many vCPUs
+#           with that many vCPUs, =KERNEL,CPUS,memory or disk for where its root is
 #   faults  --exact-faults and without: faults.sh
 #   trace   a boot traced, its counts and its symbols: trace.sh
 #

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2034,SC2154 # $work and $release are shared with who reads it
 #
 # Debian's kernel packages from the mirror that this machine uses, also of its backports, which apt is told of
 # for this once: the machine's own sources and lists stay as they are.  For scripts that read this file; $work

@@ -39,13 +39,21 @@ download_listed() {
     [ -n "$package" ] && apt-get $apt download "$package"
 }
 
+# Runs in a subshell; what fails there ends it.
+download_backport() {
+    work=$PWD
+    # shellcheck source=tests/npt/debian.sh
+    . "$here/debian.sh"
+    debian_begin
+    debian_kernel "$meta" "$release-backports"
+}
+
 # Stale or absent lists: fetch some of our own from the machine's mirror.  That needs no rights, and
 # the machine's lists stay as they are.
 # shellcheck disable=SC2086 # a list of words
 download() {
     if [ "$wanted" != 6.1 ]; then
-        # shellcheck source=tests/npt/debian.sh
-        (. "$here/debian.sh" && work=$PWD && debian_begin && debian_kernel "$meta" "$release-backports")
+        download_backport
         return
     fi
     if download_listed; then

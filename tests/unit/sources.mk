@@ -52,6 +52,7 @@ UNIT_FILES := \
 	test_port_input.c \
 	test_property.c \
 	test_report.c \
+	test_console.c \
 	test_serial.c \
 	test_sandbox.c \
 	test_suite_expect.c \

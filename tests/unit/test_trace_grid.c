@@ -114,6 +114,25 @@ Test(trace_grid, shades_go_from_the_least_to_the_most)
     cr_expect_eq(trace_grid_shade(&grid, 1000, 9), 9, "there is one shade only");
 }
 
+Test(trace_grid, a_legend_has_each_shade_once_with_its_least)
+{
+    static const uint64_t wanted[] = { 3, 8, 16, 32, 128, 256, 512, 1024, 0 };
+    uint64_t cell = 0;
+
+    grid = (struct trace_grid){ .least = 3, .most = 1100 };
+    for (unsigned i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
+        cell = trace_grid_next_shade(&grid, cell, 8);
+        cr_expect_eq(cell, wanted[i], "%lu, not %lu", (unsigned long)cell,
+                     (unsigned long)wanted[i]);
+        cr_expect_eq(trace_grid_shade(&grid, cell, 8), cell != 0 ? i + 1 : 0);
+    }
+    grid = (struct trace_grid){ .least = 5, .most = 7 };
+    cr_expect_eq(trace_grid_next_shade(&grid, 0, 8), 5);
+    cr_expect_eq(trace_grid_next_shade(&grid, 5, 8), 0);
+    grid = (struct trace_grid){ .least = 1, .most = UINT64_MAX };
+    cr_expect_eq(trace_grid_next_shade(&grid, (uint64_t)1 << 63, 8), 0);
+}
+
 Test(trace_grid, the_least_is_that_of_the_cells_with_something)
 {
     struct trace_record records[] = {

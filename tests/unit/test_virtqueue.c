@@ -282,14 +282,20 @@ Test(virtqueue, bytes_of_a_chain_are_copied_across_its_segments)
 /*
  * In each round the driver asks for an interrupt and looks at the used index, while the device moves that index and
  * looks what the driver asked for.  Without a fence on either side both can miss what the other wrote,
- * and the driver would sleep for ever.  Their memory has no lock, unlike the rig's.
+ * and the driver would sleep for ever.  Their memory has no lock, unlike the rig's; and
+ * the device's index is stored behind stores to memory that is in no cache, so that it is seen late: where both sides
+ * run at once, most rounds without the fence are lost.
  */
-#define RACE_ROUNDS 200000u
+#define RACE_ROUNDS 4000u
+#define RACE_SPINS 20000u /* longer than a round takes where both run at once */
+
+#define COLD_LINES 16u
 
 static struct {
     _Alignas(64) uint8_t memory[RIG_MEMORY];
-    _Alignas(64) _Atomic unsigned round; /* both sides may begin it */
-    _Alignas(64) _Atomic unsigned asked; /* the driver is done with it */
+    _Alignas(64) uint8_t cold[COLD_LINES * 64]; /* in no cache */
+    _Alignas(64) _Atomic unsigned round;        /* both sides may begin it */
+    _Alignas(64) _Atomic unsigned asked;        /* the driver is done with it */
     _Atomic bool saw;
 } race;
 
@@ -310,6 +316,21 @@ race_read(void *context, gpa_t gpa, void *to, size_t size)
     return 0;
 }
 
+/* What is stored after this is seen late by others, since stores are seen in their order. */
+static void
+delay_stores(void)
+{
+    for (unsigned i = 0; i < COLD_LINES; i++)
+        *(volatile uint8_t *)&race.cold[i * 64] = 1;
+}
+
+static void
+make_cold(void)
+{
+    for (unsigned i = 0; i < COLD_LINES; i++)
+        __builtin_ia32_clflush(&race.cold[i * 64]);
+}
+
 static int
 race_write(void *context, gpa_t gpa, const void *from, size_t size)
 {
@@ -321,6 +342,8 @@ race_write(void *context, gpa_t gpa, const void *from, size_t size)
         return 0;
     }
     memcpy(&value, from, size);
+    if (gpa.value == RIG_DEVICE + 2)
+        delay_stores();
     atomic_store_explicit(race_word(gpa.value), value, memory_order_relaxed);
     return 0;
 }
@@ -329,9 +352,25 @@ static void
 race_await(_Atomic unsigned *what, unsigned value)
 {
     for (unsigned spins = 0; atomic_load(what) != value; spins++) {
-        if (spins > 1000)
+        if (spins > RACE_SPINS)
             sched_yield();
     }
+}
+
+/* Each side on a processor of its own, where there are two. */
+static void
+race_pin(unsigned which)
+{
+    cpu_set_t allowed, one;
+
+    cr_assert(zero(int, sched_getaffinity(0, sizeof(allowed), &allowed)));
+    CPU_ZERO(&one);
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (CPU_ISSET(cpu, &allowed) && which-- == 0)
+            CPU_SET(cpu, &one);
+    }
+    if (CPU_COUNT(&one) != 0)
+        (void)!sched_setaffinity(0, sizeof(one), &one);
 }
 
 static void *
@@ -341,6 +380,7 @@ driver_thread(void *argument)
                      *used = race_word(RIG_DEVICE + 2);
 
     (void)argument;
+    race_pin(1);
     for (unsigned round = 1; round <= RACE_ROUNDS; round++) {
         race_await(&race.round, round);
         atomic_store_explicit(wish, (uint16_t)(round - 1), memory_order_relaxed);
@@ -364,9 +404,11 @@ Test(virtqueue, a_driver_that_asks_while_a_chain_is_given_back_sees_it_or_is_int
     virtqueue_init(&queue, &memory);
     cr_assert(zero(int, virtqueue_start(&queue, &at, EVENTS)));
     cr_assert(zero(int, pthread_create(&driver, NULL, driver_thread, NULL)));
+    race_pin(0);
     for (unsigned round = 1; round <= RACE_ROUNDS; round++) {
         bool interrupted;
 
+        make_cold();
         atomic_store(&race.round, round);
         interrupted = put(0);
         race_await(&race.asked, round);

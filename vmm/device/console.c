@@ -17,12 +17,59 @@ console_init(struct console *console, int in, int out)
 {
     *console = (struct console){ .in = in, .out = out };
     vm_mutex_init(&console->lock);
+    vm_mutex_init(&console->output_lock);
+    vm_cond_init(&console->disowned);
 }
 
 void
 console_fini(struct console *console)
 {
+    vm_cond_fini(&console->disowned);
+    vm_mutex_fini(&console->output_lock);
     vm_mutex_fini(&console->lock);
+}
+
+void
+console_set_later(struct console *console, void (*later)(void *context), void *context)
+{
+    console->later = later;
+    console->later_context = context;
+}
+
+/* --- output ----------------------------------------------------------------- */
+
+/* Returns false when given up. */
+static bool
+own_output(struct console *console, bool (*give_up)(void *context), void *context)
+{
+    bool done = false;
+
+    while (!done) {
+        if (give_up(context))
+            return false;
+        vm_mutex_lock(&console->output_lock);
+        if (console->owned)
+            vm_cond_wait_for(&console->disowned, &console->output_lock,
+                             CONSOLE_STOP_POLL_MS * 1000);
+        done = !console->owned;
+        console->owned = true;
+        vm_mutex_unlock(&console->output_lock);
+    }
+    return true;
+}
+
+/* What is left, whether or not a flush found it taken meanwhile, somebody comes for. */
+static void
+disown_output(struct console *console)
+{
+    vm_mutex_lock(&console->output_lock);
+    console->owned = false;
+    vm_cond_broadcast(&console->disowned);
+    if (console->collected != 0 && !console->expected) {
+        console->expected = true;
+        console->later(console->later_context);
+    }
+    vm_mutex_unlock(&console->output_lock);
 }
 
 /* One write, after the descriptor can take something. */
@@ -42,9 +89,10 @@ write_some(int fd, const void *bytes, size_t size)
     return n;
 }
 
-int
-console_write(struct console *console, const void *bytes, size_t size,
-              bool (*give_up)(void *context), void *context)
+/* Write all, until given up. */
+static int
+write_all(struct console *console, const void *bytes, size_t size, bool (*give_up)(void *context),
+          void *context)
 {
     const uint8_t *p = bytes;
     ssize_t n;
@@ -60,6 +108,92 @@ console_write(struct console *console, const void *bytes, size_t size,
     }
     return 0;
 }
+
+/* The output is ours.  What was collected is gone, written or not. */
+static int
+write_collected(struct console *console, bool (*give_up)(void *context), void *context)
+{
+    size_t size = console->collected;
+
+    console->collected = 0;
+    return write_all(console, console->line, size, give_up, context);
+}
+
+int
+console_write(struct console *console, const void *bytes, size_t size,
+              bool (*give_up)(void *context), void *context)
+{
+    int error;
+
+    if (!own_output(console, give_up, context))
+        return -ECANCELED;
+    error = write_collected(console, give_up, context);
+    if (error == 0)
+        error = write_all(console, bytes, size, give_up, context);
+    disown_output(console);
+    return error;
+}
+
+int
+console_collect(struct console *console, const void *bytes, size_t size,
+                bool (*give_up)(void *context), void *context)
+{
+    const uint8_t *p = bytes;
+    int error = 0;
+
+    if (console->later == NULL)
+        return console_write(console, bytes, size, give_up, context);
+    if (!own_output(console, give_up, context))
+        return -ECANCELED;
+    for (size_t i = 0; i < size && error == 0; i++) {
+        console->line[console->collected++] = p[i];
+        if (p[i] == '\n' || console->collected == CONSOLE_LINE)
+            error = write_collected(console, give_up, context);
+    }
+    disown_output(console);
+    return error;
+}
+
+/* Byte by byte: who can take something may not be able to take two without waiting. */
+static int
+write_ready(struct console *console, int wait_ms)
+{
+    struct pollfd p = { .fd = console->out, .events = POLLOUT };
+    size_t done = 0;
+    ssize_t n = 1;
+
+    while (done < console->collected && n == 1 && poll(&p, 1, wait_ms) > 0) {
+        n = write(console->out, &console->line[done], 1);
+        if (n < 0 && errno != EINTR && errno != EAGAIN) {
+            console->collected = 0;
+            return -errno;
+        }
+        done += n == 1;
+    }
+    console->collected -= done;
+    memmove(console->line, console->line + done, console->collected);
+    return 0;
+}
+
+int
+console_flush(struct console *console, int wait_ms)
+{
+    bool ours;
+    int error;
+
+    vm_mutex_lock(&console->output_lock);
+    console->expected = false;
+    ours = !console->owned;
+    console->owned = true;
+    vm_mutex_unlock(&console->output_lock);
+    if (!ours)
+        return 0;
+    error = write_ready(console, wait_ms);
+    disown_output(console);
+    return error;
+}
+
+/* --- input ------------------------------------------------------------------ */
 
 /* Did a read fail because the terminal is somebody else's, who may give it to us yet? */
 static bool

@@ -91,6 +91,8 @@ compare(const void *left, const void *right)
 static double
 measure(struct floor *f)
 {
+    const size_t middle = PAGES / 2;
+
     for (unsigned i = 0; i < PAGES; i++) {
         uint64_t begin = clock_now_ns();
 
@@ -98,7 +100,7 @@ measure(struct floor *f)
         f->samples[i] = clock_now_ns() - begin;
     }
     qsort(f->samples, PAGES, sizeof(f->samples[0]), compare);
-    return (double)f->samples[PAGES / 2] / 1000;
+    return (double)f->samples[middle] / 1000;
 }
 
 static int

@@ -10,6 +10,7 @@
 #include "vmm/test_tool/suite_matrix.h"
 #include "vmm/test_tool/suite_text.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -46,7 +47,7 @@ read_file(struct arena *arena, const char *path, char **text, struct failure *fa
     else if ((error = file_read_at(fd, *text, size, 0)) != 0)
         failure_set(failure, error, "cannot read " FAILURE_NAME ": %s", path, strerror(-error));
     close(fd);
-    if (error == 0 && strlen(*text) != size)
+    if (error == 0 && (*text == NULL || strlen(*text) != size))
         error =
             failure_set(failure, -EINVAL, FAILURE_NAME " is no configuration: it is no text", path);
     return error;
@@ -162,6 +163,7 @@ add_section(struct suite *suite, struct suite_build *build, const struct suite_s
                                   &taken, failure);
         if (error == 0)
             error = add_test(suite, build, &taken, failure);
+        build->section = NULL;
     }
     return error;
 }
@@ -212,6 +214,7 @@ suite_destroy(struct suite *suite)
 static int
 check_unique(const struct suites *suites, const struct suite *suite, struct failure *failure)
 {
+    assert(suite->name != NULL);
     for (size_t i = 0; i < suites->nsuites; i++) {
         if (strcmp(suites->suites[i]->name, suite->name) == 0)
             return failure_set(failure, -EEXIST,
@@ -243,11 +246,10 @@ add_file(struct suites *suites, const char *path, const struct suite_places *pla
         error = check_unique(suites, suite, failure);
     grown = error != 0 ? NULL
                        : reallocarray(suites->suites, suites->nsuites + 1, sizeof(*suites->suites));
-    if (error == 0 && grown == NULL)
-        error = failure_set(failure, -ENOMEM, "no memory for " FAILURE_NAME, path);
-    if (error != 0) {
+    if (grown == NULL) {
         suite_destroy(suite);
-        return error;
+        return error != 0 ? error
+                          : failure_set(failure, -ENOMEM, "no memory for " FAILURE_NAME, path);
     }
     suites->suites = grown;
     suites->suites[suites->nsuites++] = suite;

@@ -84,11 +84,11 @@ add_subtest(struct test_result *result, enum verdict verdict, const char *text)
 }
 
 void
-verdict_line(void *context, const char *line)
+verdict_line(void *watching, const char *line)
 {
     static const enum verdict verdicts[] = { VERDICT_PASS, VERDICT_FAIL, VERDICT_SKIP,
                                              VERDICT_XFAIL };
-    struct verdict_watch *watch = context;
+    struct verdict_watch *watch = watching;
 
     if (strncmp(line, OWN_MESSAGE, strlen(OWN_MESSAGE)) == 0)
         snprintf(watch->message, sizeof(watch->message), "%s", line + strlen(OWN_MESSAGE));

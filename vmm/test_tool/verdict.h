@@ -25,8 +25,8 @@ int verdict_begin(struct verdict_watch *watch, const struct suite_test *test,
                   struct test_result *result) __attribute__((warn_unused_result));
 void verdict_end(struct verdict_watch *watch);
 
-/* transcript_line_fn of a watch: "PASS: name", "FAIL name: reason" and the like are subtests. */
-void verdict_line(void *watch, const char *line);
+/* transcript_line_fn, of a struct verdict_watch: "PASS: name", "FAIL name: reason" and the like are subtests. */
+void verdict_line(void *watching, const char *line);
 
 /* How a test ended. */
 struct verdict_ending {

@@ -144,8 +144,10 @@ read_header(struct trace_reader *reader, const char *path, struct failure *failu
     error = check_header(&reader->header, path, failure);
     if (error == 0 && read_text(reader) != 0)
         return failure_set(failure, -ENOMEM, "out of memory for the trace's header");
-    if (error == 0 && !reader->coverage.header_damaged)
+    if (error == 0 && !reader->coverage.header_damaged) {
         reader->coverage.first = reader->header.started;
+        reader->coverage.keeps_last = reader->header.keep_last != 0;
+    }
     return error;
 }
 
@@ -481,6 +483,7 @@ forget_newest(struct trace_reader *reader)
     reader->unread = 0;
     reader->coverage = (struct trace_coverage){ .first = reader->coverage.first,
                                                 .damaged = reader->intact,
+                                                .keeps_last = reader->coverage.keeps_last,
                                                 .header_damaged = reader->coverage.header_damaged };
 }
 

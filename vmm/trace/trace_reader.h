@@ -29,6 +29,7 @@ struct trace_coverage {
     bool cut;             /* the file ends within a segment */
     bool ended;           /* the VM's last words are there: it was not killed and is not running */
     bool header_damaged;  /* nothing is known of the VM */
+    bool keeps_last;      /* the oldest records make room for new ones, and are not lost but gone */
     uint64_t first;       /* CLOCK_MONOTONIC, ns: when recording began ... */
     uint64_t last;        /* ... and when the newest segment was written */
 };

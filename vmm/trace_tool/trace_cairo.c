@@ -23,6 +23,8 @@
 #define LETTER_SIZE 6.5
 #define EDGE 0.3
 #define LEGEND_STEPS 10u
+#define LABELLED 4u
+#define SECOND 1000000000u
 
 /* Below this sum of its parts a colour is dark, and letters on it are white. */
 #define DARK 200
@@ -57,17 +59,25 @@ draw_text(cairo_t *cr, double x, double y, const char *text)
     cairo_show_text(cr, text);
 }
 
-/* The row's region where it begins, and its address. */
+/* Does a stretch of a region begin with the row? */
+static bool
+begins(const struct trace_grid *grid, unsigned r)
+{
+    return r == 0 || grid->row[r].gap || strcmp(grid->row[r].region, grid->row[r - 1].region) != 0;
+}
+
+/* The row's region where it begins, and its address, there and at every fourth row behind. */
 static void
 draw_label(cairo_t *cr, const struct trace_grid *grid, unsigned r, double y)
 {
-    bool begins =
-        r == 0 || grid->row[r].gap || strcmp(grid->row[r].region, grid->row[r - 1].region) != 0;
+    unsigned first = r;
     char text[64];
 
-    if (begins)
+    while (!begins(grid, first))
+        first--;
+    if (first == r)
         draw_text(cr, 10, y + CELL_HEIGHT - 2, grid->row[r].region);
-    if (begins || r % 4 == 0) {
+    if ((r - first) % LABELLED == 0) {
         snprintf(text, sizeof(text), "0x%" PRIx64, grid->row[r].start);
         draw_text(cr, 110, y + CELL_HEIGHT - 2, text);
     }
@@ -135,20 +145,48 @@ draw_gap(cairo_t *cr, const struct trace_grid *grid, double y)
     cairo_set_dash(cr, NULL, 0, 0);
 }
 
+/* One of 1, 2 and 5 times a power of ten, of which `span` has less than ten. */
+static uint64_t
+step_of(uint64_t span)
+{
+    uint64_t step = 1;
+
+    for (unsigned i = 0; span / step >= 10; i++)
+        step = i % 3 == 1 ? step / 2 * 5 : step * 2;
+    return step;
+}
+
+static void
+draw_tick(cairo_t *cr, double x, double y, const char *text)
+{
+    cairo_text_extents_t extents;
+
+    cairo_move_to(cr, x, y);
+    cairo_line_to(cr, x, y + 3);
+    cairo_stroke(cr);
+    cairo_text_extents(cr, text, &extents);
+    draw_text(cr, x - extents.x_advance / 2, y + 14, text);
+}
+
+/* Time, in round numbers. */
 static void
 draw_axis(cairo_t *cr, const struct trace_grid *grid, double y)
 {
+    double width = grid->columns * CELL_WIDTH;
+    uint64_t span = grid->end - grid->start, step = step_of(span);
+    int decimals = 0;
     char text[32];
 
+    for (uint64_t ns = step; ns < SECOND && ns % SECOND != 0; ns *= 10)
+        decimals++;
     cairo_set_source_rgb(cr, 0, 0, 0);
     cairo_set_line_width(cr, 0.7);
-    cairo_rectangle(cr, LEFT, TOP, grid->columns * CELL_WIDTH, y - TOP);
+    cairo_rectangle(cr, LEFT, TOP, width, y - TOP);
     cairo_stroke(cr);
-    for (unsigned i = 0; i <= 4; i++) {
-        double at = (double)grid->start + (double)(grid->end - grid->start) * i / 4;
-
-        snprintf(text, sizeof(text), "%.4f s", at / 1e9);
-        draw_text(cr, LEFT + grid->columns * CELL_WIDTH * i / 4 - (i == 4 ? 35 : 0), y + 14, text);
+    for (uint64_t at = grid->start + (step - grid->start % step) % step;
+         at >= grid->start && at <= grid->end; at += step) {
+        snprintf(text, sizeof(text), "%.*f s", decimals, (double)at / SECOND);
+        draw_tick(cr, LEFT + width * (double)(at - grid->start) / ((double)span + 1), y, text);
     }
 }
 
@@ -171,18 +209,16 @@ draw_outcomes(cairo_t *cr, const struct trace_grid *grid, double y)
     }
 }
 
-/* From the least up, twice as much each time, one box for each shade. */
+/* The least of each shade. */
 static void
 draw_legend(cairo_t *cr, const struct trace_grid *grid, enum trace_grid_kind kind, double y)
 {
-    unsigned shown = 0, shade, boxes = 0;
+    unsigned boxes = 0;
+    uint64_t cell = 0;
     char text[64];
 
-    for (uint64_t cell = grid->least; cell != 0 && cell <= grid->most; cell *= 2) {
-        shade = trace_grid_shade(grid, cell, LEGEND_STEPS);
-        if (shade == shown)
-            continue;
-        shown = shade;
+    draw_text(cr, 10, y + CELL_HEIGHT - 2, "at least");
+    while ((cell = trace_grid_next_shade(grid, cell, LEGEND_STEPS)) != 0) {
         if (kind == TRACE_GRID_LATENCY)
             snprintf(text, sizeof(text), "%.1f us", (double)cell / 1e3);
         else

@@ -346,3 +346,18 @@ trace_grid_shade(const struct trace_grid *grid, uint64_t cell, unsigned steps)
     all = bits_of(grid->most) - least;
     return all == 0 ? steps : 1 + bits * (steps - 1) / all;
 }
+
+uint64_t
+trace_grid_next_shade(const struct trace_grid *grid, uint64_t cell, unsigned steps)
+{
+    unsigned shade = trace_grid_shade(grid, cell, steps);
+
+    if (cell == 0)
+        return grid->least;
+    do {
+        if (bits_of(cell) >= bits_of(grid->most))
+            return 0;
+        cell = (uint64_t)1 << (bits_of(cell) + 1);
+    } while (trace_grid_shade(grid, cell, steps) == shade);
+    return cell;
+}

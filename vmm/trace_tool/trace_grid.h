@@ -44,4 +44,10 @@ enum trace_grid_kind trace_grid_kind_of(const char *name);
 /* A cell as one of `steps` shades, on a logarithmic scale from `least` to `most`; 0 = nothing. */
 unsigned trace_grid_shade(const struct trace_grid *grid, uint64_t cell, unsigned steps);
 
+/*
+ * For a legend: the least cell of the shade behind that of `cell`, 0 = the first one.
+ * Returns 0 behind the last one.
+ */
+uint64_t trace_grid_next_shade(const struct trace_grid *grid, uint64_t cell, unsigned steps);
+
 #endif

@@ -12,6 +12,9 @@
 
 #define DIGITS 9u
 
+/* The number of white among a terminal's 256 colours. */
+#define WHITE 231u
+
 /* Light to dark, with even steps of lightness: after matplotlib's viridis, turned round. */
 static const struct trace_colour shades[] = {
     { 253, 231, 37 }, { 181, 222, 43 }, { 110, 206, 88 }, { 53, 183, 121 }, { 31, 158, 137 },
@@ -61,10 +64,15 @@ print_label(FILE *to, const struct trace_grid *grid, unsigned row)
 }
 
 static void
-print_scale(FILE *to, const struct trace_grid *grid, enum trace_grid_kind kind)
+print_times(FILE *to, const struct trace_grid *grid)
 {
     fprintf(to, "%31s|%-*.6f%.6f s\n", "", (int)grid->columns - 8, (double)grid->start / 1e9,
             (double)grid->end / 1e9);
+}
+
+static void
+print_scale(FILE *to, const struct trace_grid *grid, enum trace_grid_kind kind)
+{
     if (kind == TRACE_GRID_OUTCOME)
         fputs("r resident  z zero-fill  c copy  m move  f file-read  s swap-in  X refused\n", to);
     else if (kind == TRACE_GRID_LATENCY)
@@ -93,33 +101,73 @@ trace_heatmap_digits(FILE *to, const struct trace_grid *grid, enum trace_grid_ki
         }
         putc('\n', to);
     }
+    print_times(to, grid);
     print_scale(to, grid, kind);
 }
 
-/* The nearest colour of the 6x6x6 cube that terminals have at 16. */
+/* The nearest of the six levels, 0, 95, 135, 175, 215 and 255, or nearly: each shade has another colour. */
+static unsigned
+level(unsigned part)
+{
+    if (part < 50)
+        return 0;
+    return part < 115 ? 1 : (part - 35) / 40;
+}
+
+/* Its number in the 6x6x6 cube that terminals have at 16. */
 static unsigned
 terminal_colour(struct trace_colour c)
 {
-    return 16 + 36 * ((c.red + 25u) / 51) + 6 * ((c.green + 25u) / 51) + (c.blue + 25u) / 51;
+    return 16 + 36 * level(c.red) + 6 * level(c.green) + level(c.blue);
 }
 
-/* One colour for the upper half of a place, one for the lower; nothing is the terminal's own. */
+/* Nothing is white: the shades are made for that, and many a terminal is as dark as the darkest. */
+static unsigned
+cell_colour(const struct trace_grid *grid, enum trace_grid_kind kind, uint64_t cell)
+{
+    return cell != 0 ? terminal_colour(trace_heatmap_colour(grid, kind, cell)) : WHITE;
+}
+
+/* One colour for the upper half of a place, one for the lower. */
 static void
 print_halves(FILE *to, const struct trace_grid *grid, enum trace_grid_kind kind, uint64_t upper,
              uint64_t lower)
 {
-    if (upper == 0 && lower == 0) {
-        fputs("\033[0m ", to);
-        return;
-    }
-    fputs("\033[0", to);
-    if (upper != 0)
-        fprintf(to, ";38;5;%u", terminal_colour(trace_heatmap_colour(grid, kind, upper)));
+    if (upper == 0 && lower == 0)
+        fprintf(to, "\033[0;48;5;%um ", WHITE);
     else
-        fprintf(to, ";38;5;%u", terminal_colour(trace_heatmap_colour(grid, kind, lower)));
-    if (upper != 0 && lower != 0)
-        fprintf(to, ";48;5;%u", terminal_colour(trace_heatmap_colour(grid, kind, lower)));
-    fputs(upper != 0 ? "m\u2580" : "m\u2584", to);
+        fprintf(to, "\033[0;38;5;%u;48;5;%um\u2580", cell_colour(grid, kind, upper),
+                cell_colour(grid, kind, lower));
+}
+
+static void
+print_box(FILE *to, const struct trace_grid *grid, enum trace_grid_kind kind, uint64_t cell)
+{
+    fprintf(to, "  \033[0;48;5;%um  \033[0m ", cell_colour(grid, kind, cell));
+}
+
+/* What the colours are. */
+static void
+print_legend(FILE *to, const struct trace_grid *grid, enum trace_grid_kind kind)
+{
+    uint64_t cell = 0;
+
+    if (kind == TRACE_GRID_OUTCOME) {
+        for (unsigned i = 0; i <= TRACE_RESOLUTION_COUNT; i++) {
+            print_box(to, grid, kind, i + 1);
+            fputs(i < TRACE_RESOLUTION_COUNT ? trace_outcome_name(i) : "refused", to);
+        }
+    } else {
+        fputs("at least", to);
+        while ((cell = trace_grid_next_shade(grid, cell, COUNT(shades))) != 0) {
+            print_box(to, grid, kind, cell);
+            if (kind == TRACE_GRID_LATENCY)
+                fprintf(to, "%.1f us", (double)cell / 1e3);
+            else
+                fprintf(to, "%" PRIu64, cell);
+        }
+    }
+    putc('\n', to);
 }
 
 void
@@ -137,7 +185,8 @@ trace_heatmap_blocks(FILE *to, const struct trace_grid *grid, enum trace_grid_ki
                          two ? grid->cells[(r + 1) * grid->columns + c] : 0);
         fputs("\033[0m\n", to);
     }
-    print_scale(to, grid, kind);
+    print_times(to, grid);
+    print_legend(to, grid, kind);
 }
 
 /* --- The verb -------------------------------------------------------------- */

@@ -496,20 +496,34 @@ trace_input_next(struct trace_input *input, struct trace_event *event)
 
 /* --- How much of it -------------------------------------------------------- */
 
+/* What a limit of the last records has taken, as far as that is known. */
+static uint64_t
+records_gone(const struct trace_coverage *c)
+{
+    bool known = c->keeps_last && c->ended && !c->cut && c->damaged + c->undecodable == 0;
+
+    return known && c->total > c->records + c->lost ? c->total - c->records - c->lost : 0;
+}
+
 void
 trace_input_scope(const struct trace_input *input, char *text, size_t size)
 {
     struct trace_coverage c;
+    char gone[64] = "";
 
     trace_reader_coverage(input->reader, &c);
     if (c.records == c.total && c.damaged == 0 && c.undecodable == 0)
         snprintf(text, size, "all of %" PRIu64 " records%s", c.total,
                  c.ended ? "" : " so far: the VM's end is not in the file");
-    else
-        snprintf(text, size, "%" PRIu64 " of %" PRIu64 " records: %" PRIu64 " found no room%s%s",
-                 c.records, c.total, c.lost,
+    else {
+        if (records_gone(&c) != 0)
+            snprintf(gone, sizeof(gone), ", %" PRIu64 " made room for newer ones",
+                     records_gone(&c));
+        snprintf(text, size, "%" PRIu64 " of %" PRIu64 " records: %" PRIu64 " found no room%s%s%s",
+                 c.records, c.total, c.lost, gone,
                  c.damaged + c.undecodable != 0 ? ", the file is damaged" : "",
                  c.ended ? "" : ", the VM's end is not in the file");
+    }
 }
 
 int

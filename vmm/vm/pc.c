@@ -5,6 +5,8 @@
  * Input: the loop reads standard input while the serial port has room.  When it has none the
  * descriptor's source goes, and comes back once the guest has read some; so a level-triggered
  * descriptor that nobody can read from keeps nobody busy.  All of that happens in the loop's thread.
+ * Output: the vCPU's thread collects it and writes lines; a line without an end yet is the loop's to
+ * write after a moment.
  */
 #include "vmm/vm/pc.h"
 
@@ -32,8 +34,9 @@ struct pc {
     struct event_loop *loop;     /* (c) once it runs; borrowed */
     struct event_source *input;  /* the loop's thread's; NULL = not waited for */
     struct event_source *refill; /* (c) once the loop runs: there is room for input */
-    bool input_always_ready;     /* the loop's thread's: no source can wait for it */
-    struct serial serial;        /* its own lock; the others have their bus range's */
+    struct event_source *line; /* (c) likewise: output has waited long enough for its line's end */
+    bool input_always_ready;   /* the loop's thread's: no source can wait for it */
+    struct serial serial;      /* its own lock; the others have their bus range's */
     struct cmos cmos;
     struct keyboard keyboard;
     struct pci_ports pci;
@@ -93,7 +96,24 @@ on_output(void *context, const void *bytes, size_t size)
 {
     struct pc *pc = context;
 
-    vm_console_write(pc->vm, bytes, size);
+    vm_console_collect(pc->vm, bytes, size);
+}
+
+/* A line that has no end yet: any thread; the loop's. */
+static void
+on_line_begun(void *context)
+{
+    struct pc *pc = context;
+
+    event_timer_set(pc->line, CONSOLE_DELAY_NS, 0);
+}
+
+static void
+on_line_due(void *context)
+{
+    struct pc *pc = context;
+
+    vm_console_flush(pc->vm, 0);
 }
 
 /* A vCPU's thread: the loop goes on. */
@@ -171,10 +191,14 @@ pc_listen(struct pc *pc, struct event_loop *loop)
     if (machine_find_device(&pc->vm->config.machine, MACHINE_SERIAL) == NULL)
         return 0;
     pc->loop = loop;
-    error = event_loop_add_wake(loop, on_refill, pc, &pc->refill);
+    error = event_loop_add_timer(loop, on_line_due, pc, &pc->line);
     if (error == 0)
-        event_wake(pc->refill);
-    return error;
+        error = event_loop_add_wake(loop, on_refill, pc, &pc->refill);
+    if (error != 0)
+        return error;
+    console_set_later(&pc->vm->console, on_line_begun, pc);
+    event_wake(pc->refill);
+    return 0;
 }
 
 /* --- making ------------------------------------------------------------------ */

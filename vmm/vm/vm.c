@@ -29,6 +29,9 @@
 /* Kicks, 10 ms each, before pages are taken away. */
 #define JOIN_TRIES 3
 
+/* How long a reader that takes nothing delays the end of a VM that has begun a line. */
+#define OUTPUT_END_MS 200
+
 /* --- making --------------------------------------------------------------- */
 
 int
@@ -168,14 +171,30 @@ rest_or_give_up(void *context)
     return vcpu_vm_is_ending(&vm->shared);
 }
 
-void
-vm_console_write(struct vm *vm, const void *bytes, size_t size)
+static void
+end_of_output(struct vm *vm, int error)
 {
-    int error = console_write(&vm->console, bytes, size, rest_or_give_up, vm);
-
     if (error != 0 && error != -ECANCELED)
         vm_end(vm, VM_END_FAILED, 0, "cannot write standard output: %s",
                limits_explain(error).text);
+}
+
+void
+vm_console_write(struct vm *vm, const void *bytes, size_t size)
+{
+    end_of_output(vm, console_write(&vm->console, bytes, size, rest_or_give_up, vm));
+}
+
+void
+vm_console_collect(struct vm *vm, const void *bytes, size_t size)
+{
+    end_of_output(vm, console_collect(&vm->console, bytes, size, rest_or_give_up, vm));
+}
+
+void
+vm_console_flush(struct vm *vm, int wait_ms)
+{
+    end_of_output(vm, console_flush(&vm->console, wait_ms));
 }
 
 void
@@ -379,6 +398,7 @@ run_vcpus(struct vm *vm, struct vm_watch *watch)
     vm_confine(vm, SANDBOX_LOOP);
     vm_watch_run(watch);
     join_vcpus(vm);
+    vm_console_flush(vm, OUTPUT_END_MS);
     vm->run_ns = clock_now_ns() - vm->run_started_ns;
     vm->run_started_ns = 0;
 }

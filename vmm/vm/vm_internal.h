@@ -96,6 +96,12 @@ void vm_warn_line(void (*warn)(void *context, const char *message), void *contex
  */
 void vm_console_write(struct vm *vm, const void *bytes, size_t size);
 
+/* The same for who writes byte by byte: a line at a time, or what came within a moment. */
+void vm_console_collect(struct vm *vm, const void *bytes, size_t size);
+
+/* Write what is collected, waiting at most so long for a reader.  Any thread, no locks held. */
+void vm_console_flush(struct vm *vm, int wait_ms);
+
 /*
  * A vCPU waits for what only another one can do, with no time-out, and for HLT's end, which never
  * comes; or it does no more.  Before a waker could itself park it counts the vCPU that it wakes out.
