@@ -466,7 +466,7 @@ check-cli: $(TEST_BINS)
 check-kvm: $(TEST_BINS)
 	@$(HERE_TEST) kvm
 
-check-suite: $(RUN_FILES)
+check-suite: $(RUN_FILES) $(VKVM_TEST)
 	@$(HERE_TEST) suite
 
 # Both monitors on this host's KVM and in the lane.  A failed entry is a result, not an error.

@@ -11,6 +11,12 @@
 
 #define PAGES UINT64_C(128)
 
+/*
+ * A fault thread may come to a write's message when a neighbour's has answered it long since: if the region
+ * was copied meanwhile, the source gets a page of its own.
+ */
+#define LATE 8
+
 static uint64_t source, copy;
 
 /* Ring 3, on every vCPU: returns how many pages of the source show a write. */
@@ -44,7 +50,8 @@ guest_main(void)
     since = counters_now();
     wrong = race(write_copy);
     EXPECT(wrong == 0, "%lu writes show in the source", wrong);
-    EXPECT_COUNT(since, cow, == PAGES);
+    EXPECT_COUNT(since, cow, >= PAGES);
+    EXPECT_COUNT(since, cow, <= PAGES + LATE);
     for (uint64_t i = 0; i < PAGES; i++)
         for (uint64_t cpu = 0; cpu < ncpus; cpu++)
             wrong += *(volatile uint64_t *)(region_page(copy, i) + 8 * cpu) != 1000 + cpu;

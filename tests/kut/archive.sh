@@ -43,7 +43,7 @@ put_qemu() {
 put_suite() {
     mkdir -p "$root/vkvm/suite/x86" "$root/vkvm/tests/kut"
     cp "$1"/x86/unittests.cfg "$1"/x86/*.flat "$root/vkvm/suite/x86"
-    cp "$here"/run.sh "$here"/lane.sh "$here"/entries.awk "$here"/quick.cfg "$root/vkvm/tests/kut"
+    cp "$here"/run.sh "$here"/lane.sh "$here"/entries.awk "$here"/quick.sh "$here"/quick.cfg "$root/vkvm/tests/kut"
 }
 
 [ $# -ge 2 ] || usage

@@ -33,6 +33,7 @@ static enum {
     FULL
 } fault;
 
+/* NOLINTBEGIN(bugprone-reserved-identifier): --wrap's names */
 ssize_t __real_preadv(int fd, const struct iovec *iov, int n, off_t offset);
 ssize_t __real_pwritev(int fd, const struct iovec *iov, int n, off_t offset);
 ssize_t __wrap_preadv(int fd, const struct iovec *iov, int n, off_t offset);
@@ -69,6 +70,7 @@ __wrap_pwritev(int fd, const struct iovec *iov, int n, off_t offset)
     }
     return __real_pwritev(fd, iov, n, offset);
 }
+/* NOLINTEND(bugprone-reserved-identifier) */
 
 static bool
 choose(const char *name)

@@ -109,6 +109,21 @@ Test(pc_start, multiboot_is_told_its_name_memory_and_modules)
     close(fd);
 }
 
+/* Xen subtracts from it, and loads what starts processors there. */
+Test(pc_start, multiboot_finds_the_size_of_base_memory_where_a_bios_says_it)
+{
+    struct started s;
+
+    open_start(&s, ARCH_PROTOCOL_MULTIBOOT, 0x400000, 0x1000, (struct pc_start_config){ 0 });
+    cr_assert(eq(int, s.status, 0), "%s", s.failure.message);
+    cr_expect(eq(u64, peek(&s, 0x413, 2), 640));
+    close_start(&s);
+    open_start(&s, ARCH_PROTOCOL_MULTIBOOT, 0x400, 0x14, (struct pc_start_config){ 0 });
+    cr_assert(eq(int, s.status, 0), "%s", s.failure.message);
+    cr_expect(eq(u64, peek(&s, 0x413, 2), 0), "the image lies there");
+    close_start(&s);
+}
+
 Test(pc_start, pvh_is_told_everything_in_its_structure)
 {
     char path[40];

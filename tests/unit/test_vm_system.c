@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -184,18 +185,32 @@ Test(vm_system_init, when_any_of_its_mappings_fails_nothing_is_held, .disabled =
     vm_system_fini(&sys);
 }
 
-/* One word of bits more than a host page has: what is behind them is others'. */
-Test(vm_system_init, the_last_slot_of_any_store_can_be_moved)
+/* Is the host page of this address mapped? */
+static bool
+is_mapped(void *at)
+{
+    void *page = (void *)((uintptr_t)at & ~(uintptr_t)PAGE_MASK);
+    void *got =
+        mmap(page, PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+
+    if (got != MAP_FAILED)
+        munmap(got, PAGE_SIZE);
+    return got != page;
+}
+
+/* One word of bits more than a host page has.  What is behind them may be mapped, but not by the system. */
+Test(vm_system_init, the_last_slot_of_any_store_has_its_bit)
 {
     const struct vm_system_config config = { .store_pages = 8 * PAGE_SIZE + 1 };
-    static const uint8_t zeros[PAGE_SIZE];
+    void *bit;
 
     cr_assert_eq(vm_system_init(&sys, &config), 0);
+    bit = (void *)(uintptr_t)&sys.moved[(config.store_pages - 1) / 64];
+    cr_assert(is_mapped(bit));
     vm_slot_set_moved(&sys, config.store_pages - 1, true);
     cr_assert(vm_slot_is_moved(&sys, config.store_pages - 1));
-    cr_assert_eq(memcmp(sys.pages, zeros, sizeof(zeros)), 0);
-    cr_assert_eq(memcmp(sys.direct_map, zeros, sizeof(zeros)), 0);
     vm_system_fini(&sys);
+    cr_assert(!is_mapped(bit));
 }
 
 CHECKED_TEST(vm_system, the_frame_store_is_closed_on_exec)

@@ -19,6 +19,7 @@
 
 #define COPY_SIZE ((size_t)256 << 10)
 #define LOW_START PAGE_SIZE /* page 0 is the interrupt vectors' */
+#define BASE_MEMORY 0x413u  /* in the BIOS data area: KiB of memory from 0 on, 16 bits */
 #define MIB ((uint64_t)1 << 20)
 
 /* A placement: what lies where already. */
@@ -285,6 +286,19 @@ make_map(const struct machine *machine, struct e820 *map, struct failure *failur
     return fits ? 0 : failure_set(failure, -ENOEXEC, "too many ranges of memory: give fewer");
 }
 
+/*
+ * All that a kernel of multiboot may look for in the BIOS data area: Xen takes its place for starting
+ * processors below that, and without it none at all.
+ */
+static unsigned
+base_memory(const struct image *image, const struct e820 *map)
+{
+    if (image->protocol != ARCH_PROTOCOL_MULTIBOOT ||
+        image_overlaps(image, gpa_from_u64(BASE_MEMORY), sizeof(uint16_t)))
+        return 0;
+    return (unsigned)(e820_ram_end(map, 0) >> 10);
+}
+
 static int
 make_info(const struct pc_start_config *config, struct pc_start *pc, struct failure *failure)
 {
@@ -303,6 +317,7 @@ make_info(const struct pc_start_config *config, struct pc_start *pc, struct fail
         error = place_all(config, pc, &info, failure);
     if (error != 0 || pc->info_size == 0)
         return error;
+    pc->base_kib = base_memory(config->image, &map);
     pc->info = malloc(pc->info_size);
     if (pc->info == NULL)
         return failure_set(failure, -ENOMEM, "out of memory: no room for what the image is told");
@@ -361,6 +376,18 @@ load_module(const struct pc_start *pc, unsigned i, void *buffer, const struct gu
     return 0;
 }
 
+static int
+load_base_memory(const struct pc_start *pc, const struct guest_memory *memory,
+                 struct failure *failure)
+{
+    const uint8_t bytes[] = { (uint8_t)pc->base_kib, (uint8_t)(pc->base_kib >> 8) };
+
+    if (pc->base_kib == 0)
+        return 0;
+    return guest_memory_write(memory, gpa_from_u64(BASE_MEMORY), bytes, sizeof(bytes),
+                              "the size of base memory", failure);
+}
+
 int
 pc_start_load(const struct pc_start *pc, const struct guest_memory *memory, struct failure *failure)
 {
@@ -375,6 +402,8 @@ pc_start_load(const struct pc_start *pc, const struct guest_memory *memory, stru
     if (error == 0 && pc->info_size != 0)
         error = guest_memory_write(memory, pc->start.info, pc->info, pc->info_size,
                                    "what the image is told", failure);
+    if (error == 0)
+        error = load_base_memory(pc, memory, failure);
     return error;
 }
 

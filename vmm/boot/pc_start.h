@@ -35,7 +35,8 @@ struct pc_start_config {
 
 struct pc_start {
     struct arch_start start;
-    uint8_t *info; /* owned: what is written at start.info */
+    unsigned base_kib; /* memory from 0 on, where a BIOS says so; 0 = nothing says it */
+    uint8_t *info;     /* owned: what is written at start.info */
     size_t info_size;
     char *command_line; /* owned */
     unsigned nmodules;

@@ -31,8 +31,8 @@ struct runner_request {
 };
 
 /*
- * Run the selection.  SIGINT, SIGTERM and SIGHUP, which the process blocks meanwhile, end the run early; the
- * reporters have told of all that ended when this returns.
+ * Run the selection.  SIGINT, SIGTERM and SIGHUP end the run early; the reporters have told of all that ended when
+ * this returns.  They stay blocked then: a second one shall not end the process before its reports are closed.
  * Returns 0 with *totals; with *failure filled -errno: it could not be run, or a report could not be written.
  */
 int runner_run(const struct runner_request *request, struct report_totals *totals,
