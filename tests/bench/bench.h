@@ -52,6 +52,7 @@ extern const struct bench_group bench_touch_group;
 extern const struct bench_group bench_fault_group;
 extern const struct bench_group bench_rate_group;
 extern const struct bench_group bench_engine_group;
+extern const struct bench_group bench_threads_group;
 extern const struct bench_group bench_walk_group;
 extern const struct bench_group bench_copy_group;
 extern const struct bench_group bench_pages_group;

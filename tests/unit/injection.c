@@ -352,8 +352,10 @@ run(const struct scenario *scenario, const struct failure *failures, unsigned co
         scenario->setup(w);
     world_audit(w, now.nslots, false);
     if (kind_is_want(failures[0].kind)) {
-        atomic_store(&w->rig.sys.meter.v_swap_full, 0);
-        atomic_store(&w->rig.map.meter.v_pfwait, 0);
+        for (unsigned i = 0; i < VM_PARTS; i++) {
+            atomic_store(&w->rig.sys.meter.part[i].v_swap_full, 0);
+            atomic_store(&w->rig.map.meter.part[i].v_pfwait, 0);
+        }
         want_begin(w, &failures[0]);
     }
     for (now.step = 0; now.step < scenario->nsteps; now.step++)

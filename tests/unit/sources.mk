@@ -88,6 +88,7 @@ UNIT_FILES := \
 	test_vm_fault_window.c \
 	test_vm_fault_wire.c \
 	test_vm_inject.c \
+	test_vm_lock.c \
 	test_vm_map.c \
 	test_vm_map_copy.c \
 	test_vm_map_copy_many.c \

@@ -399,14 +399,14 @@ CHECKED_TEST(pmap, a_page_may_be_mapped_at_any_number_of_places)
     /* 7 and WINDOW_PAGES have no common factor: every place once, in no order. */
     for (unsigned n = 0; n < WINDOW_PAGES; n++, i = (i + 7) % WINDOW_PAGES)
         cr_assert(enter(foreign_at(i), m, (n & 1) != 0 ? VM_PROT_RW : VM_PROT_READ) == 0);
-    cr_expect(sys.pv_links == WINDOW_PAGES);
+    cr_expect(pv_count(&sys) == WINDOW_PAGES);
     pmap_audit(&pmap);
     for (unsigned n = 0; n < WINDOW_PAGES / 2; n++, i = (i + 13) % WINDOW_PAGES)
         pmap_remove(&pmap, foreign_at(i), foreign_at(i + 1));
-    cr_expect(sys.pv_links == WINDOW_PAGES - WINDOW_PAGES / 2);
+    cr_expect(pv_count(&sys) == WINDOW_PAGES - WINDOW_PAGES / 2);
     pmap_audit(&pmap);
     pmap_page_protect(m, VM_PROT_NONE);
-    cr_expect(!pmap_page_is_mapped(m) && sys.pv_links == 0 && fake_pmap_mapped(&fake) == 0);
+    cr_expect(!pmap_page_is_mapped(m) && pv_count(&sys) == 0 && fake_pmap_mapped(&fake) == 0);
 }
 
 /* The page's links, in order, are those places of foreign_at whose bit is set. */
@@ -443,7 +443,7 @@ CHECKED_TEST(pmap, a_page_keeps_its_links_in_order_whatever_comes_and_goes)
             pmap_remove(&pmap, foreign_at(i), foreign_at(i + 1));
         places ^= 1u << i;
         cr_assert(links_are(m, places), "step %u: %#x", n, places);
-        cr_assert(sys.pv_links == (unsigned)__builtin_popcount(places));
+        cr_assert(pv_count(&sys) == (unsigned)__builtin_popcount(places));
     }
 }
 

@@ -271,6 +271,30 @@ CHECKED_TEST(vm_system, a_counter_counts)
     cr_assert_eq(vm_meter_get(&sys.meter, v_pageout), 7);
 }
 
+#define COUNTERS (2 * VM_PARTS)
+#define COUNTS 1000u
+
+static void *
+count_pages(void *context)
+{
+    for (unsigned i = 0; i < COUNTS; i++)
+        vm_meter_add((struct vm_map_meter *)context, v_zfod, 3);
+    return NULL;
+}
+
+Test(vm_system, a_counter_is_the_sum_of_what_all_threads_counted)
+{
+    struct vm_map_meter meter = { 0 };
+    pthread_t threads[COUNTERS];
+
+    for (unsigned i = 0; i < COUNTERS; i++)
+        cr_assert(pthread_create(&threads[i], NULL, count_pages, &meter) == 0);
+    for (unsigned i = 0; i < COUNTERS; i++)
+        cr_assert(pthread_join(threads[i], NULL) == 0);
+    cr_expect_eq(vm_meter_get(&meter, v_zfod), 3 * COUNTS * COUNTERS);
+    cr_expect_eq(vm_meter_get(&meter, v_ozfod), 0);
+}
+
 CHECKED_TEST(vm_system, ending_it_with_an_extent_left_aborts, .signal = SIGABRT)
 {
     uint64_t first;

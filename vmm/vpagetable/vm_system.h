@@ -98,6 +98,19 @@ struct vm_budget {
     _Atomic uint64_t supply;  /* (a) pages until vm_fault_ratelimit looks again */
 };
 
+/*
+ * Mapping lists are locked in parts: 2 MiB of slots, then the next part, so that threads that fault
+ * in different places do not meet, and a run of pages needs one or two of them.
+ */
+#define PV_PARTS 64u
+#define PV_PART_SLOTS 512u
+
+struct pv_part {
+    struct vm_mutex lock; /* V */
+    uint64_t nlinks;      /* V: reverse links of its pages */
+    uint8_t gap[VM_PART_GAP];
+};
+
 struct vm_extents; /* vm_system.c */
 
 #define VM_MAX_PMAPS 64
@@ -130,8 +143,7 @@ struct vm_system {
     struct vm_cond file_gone;         /* N: one of them has no more */
     struct file_pager_list files;     /* N: borrowed */
     struct vm_mutex shadow_lock;      /* S: links between objects (vm_shadow.h) */
-    struct vm_mutex pv_lock;          /* V: every page's mapping list */
-    uint64_t pv_links;                /* V: how many reverse links there are */
+    struct pv_part pv_part[PV_PARTS]; /* every page's mapping list */
     struct vm_rwlock pmaps_lock;      /* L; outermost of the pmap's locks */
     struct pmap *pmaps[VM_MAX_PMAPS]; /* L: borrowed; the pmap of id i + 1, or NULL */
     struct vm_mutex queue_lock;       /* Q */
