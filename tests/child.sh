@@ -8,6 +8,7 @@
 # signal that is forgotten then: so it is sent again.
 
 running=
+stop_tries=15 # 2 s apart
 
 # run_child COMMAND...: its exit status to $status.  Its standard input is file 3.
 run_child() {
@@ -18,6 +19,17 @@ run_child() {
     running=
 }
 
+# stop_child PID: ask it to end until it is gone, and end it when it had time enough to leave all in order.
+# shellcheck disable=SC2317 # called by stop
+stop_child() {
+    tries=0
+    while kill "$1" 2>/dev/null; do
+        tries=$((tries + 1))
+        [ "$tries" -le "$stop_tries" ] || kill -KILL "$1" 2>/dev/null || :
+        sleep 2
+    done
+}
+
 # stop STATUS: end the child, wait for its end, as it may have a terminal to put in order, and exit.
 # Since "$!" changes with the fork itself, there is no time at which a child is there and not known.
 # shellcheck disable=SC2317 # called by the traps
@@ -25,9 +37,7 @@ stop() {
     trap '' INT TERM HUP
     if [ -n "$running" ]; then
         child=${!:-none}
-        while kill "$child" 2>/dev/null; do
-            sleep 2
-        done &
+        stop_child "$child" &
         wait "$child" || :
     fi
     exit "$1"

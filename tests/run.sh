@@ -49,8 +49,13 @@ trap 'exit 143' TERM HUP
 jobs=$(nproc)
 [ -z "${VKVM_LANE:-}" ] || jobs=1
 
+# suites NAME ARGUMENT...: reports go to NAME.ktap and NAME.xml in the build's reports/ too.
 suites() {
-    "$build/vkvm" test --images "$build/guest/tests" --timeout "$seconds" "$@"
+    report=$build/reports/$1
+    shift
+    mkdir -p "$build/reports"
+    "$build/vkvm" test --images "$build/guest/tests" --timeout "$seconds" --report human \
+        --report ktap="$report.ktap" --report junit="$report.xml" "$@"
 }
 
 # shellcheck disable=SC2086 # UNIT_ARGS is a list of words
@@ -60,11 +65,11 @@ run_group() {
     cli) "$tests/cli/run.sh" -b "$build" ;;
     kvm)
         suite_status=0
-        suites -j "$jobs" ${VKVM_SOAK:+--all} "$tests/../guest/tests" || suite_status=$?
-        suites "$tests/kvm" || suite_status=$?
+        suites guests -j "$jobs" ${VKVM_SOAK:+--all} "$tests/../guest/tests" || suite_status=$?
+        suites hosts "$tests/kvm" || suite_status=$?
         return "$suite_status"
         ;;
-    brief) suites -j "$jobs" --group brief "$tests/../guest/tests" "$tests/kvm" ;;
+    brief) suites brief -j "$jobs" --group brief "$tests/../guest/tests" "$tests/kvm" ;;
     pcs) "$tests/kvm/pcs.sh" -b "$build" ;;
     suite) "$tests/kut/quick.sh" -b "$build" "$KVM_UNIT_TESTS" ;;
     *) usage ;;

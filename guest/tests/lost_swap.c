@@ -65,6 +65,7 @@ guest_main(void)
     uint64_t npages = fdt_argument_number("pages", PAGES_DEFAULT), lost, wrong = 0;
     uint64_t start = ram_alloc_run(npages, PAGE_SIZE);
     bool handle = fdt_argument_number("handle", 0) != 0;
+    bool wait = fdt_argument_number("wait", 0) != 0; /* now: the tree may be lost later */
 
     if (handle)
         access_init();
@@ -74,7 +75,7 @@ guest_main(void)
     EXPECT(!handle || keep_handler(start), "the handler's memory cannot be wired");
     for (uint64_t page = 0; start != 0 && page < npages; page++)
         *word_of(start, page) = page * 977 + 1;
-    if (fdt_argument_number("wait", 0) != 0)
+    if (wait)
         wait_for_input();
     lost = start != 0 ? count_lost(start, npages, &wrong) : 0;
     EXPECT(handle == (lost != 0) && lost < npages, "%lu pages are lost", lost);

@@ -166,7 +166,7 @@ streams() {
 }
 
 # One descriptor more at a time, until there are enough: whatever the missing one was for.
-test_descriptors() {
+test_odd_descriptors() {
     limit=6
     while
         (eval "ulimit -n $limit; $run '$work/exit'") 2>"$work/err"
@@ -224,6 +224,6 @@ test_odd_guests() {
         "$run --json=/dev/full '$work/exit'"
     test_orphan
     streams 'a directory as standard input' 3 '' "$run '$work/exit' <'$work'"
-    test_descriptors
+    test_odd_descriptors
     streams 'no file may grow' 125 '^vkvm: ' "ulimit -f 1; $run '$work/exit'"
 }

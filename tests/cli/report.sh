@@ -4,8 +4,8 @@
 # Sourced by run.sh: reports of made-up results, read by other projects' readers, which must count
 # what went in.
 
-# counted NAME WANTED COMMAND...: it prints what is wanted; the command's input is $work/report.
-counted() {
+# report_reads NAME WANTED COMMAND...: it prints what is wanted; the command's input is $work/report.
+report_reads() {
     name=$1 wanted=$2
     shift 2
     if "$@" <"$work/report" >"$work/out" 2>"$work/err" && [ "$(cat "$work/out")" = "$wanted" ]; then
@@ -31,20 +31,20 @@ test_report_tap() {
         return
     fi
     "$build/tests/report_file" ktap "$1" >"$work/report"
-    counted "TAP::Parser reads KTAP's first level ($1)" "$2" perl "$here/read_tap.pl"
+    report_reads "TAP::Parser reads KTAP's first level ($1)" "$2" perl "$here/read_tap.pl"
 }
 
 test_report_junit() {
     "$build/tests/report_file" junit "$1" >"$work/report"
     if command -v xmllint >/dev/null; then
-        counted "JUnit is as our schema says ($1)" '' \
+        report_reads "JUnit is as our schema says ($1)" '' \
             xmllint --noout --schema "$here/../suites/junit.xsd" "$work/report"
     else
         skip "JUnit is as our schema says ($1)" 'no xmllint'
     fi
     python=$(junit_python)
     if [ -n "$python" ]; then
-        counted "junitparser counts in JUnit what went in ($1)" \
+        report_reads "junitparser counts in JUnit what went in ($1)" \
             "$("$build/tests/report_file" counts "$1")" "$python" "$here/read_junit.py" "$work/report"
     else
         skip "junitparser counts in JUnit what went in ($1)" 'no junitparser'

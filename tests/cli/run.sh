@@ -459,7 +459,9 @@ begin() {
     : >"$work/out"
     "$vkvm" run "$@" "$work/begun" </dev/null >>"$work/out" 2>"$work/err" &
     pid=$!
-    until [ -s "$work/out" ] || ! kill -0 "$pid" 2>/dev/null; do
+    tries=600
+    until [ -s "$work/out" ] || ! kill -0 "$pid" 2>/dev/null || [ "$tries" -eq 0 ]; do
+        tries=$((tries - 1))
         sleep 0.1
     done
 }

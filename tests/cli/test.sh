@@ -87,8 +87,8 @@ test_suite_jobs() {
     fi
 }
 
-# limited BLOCKS ARGS...: run with files of that many 512-byte blocks at most, as on a disk that is full.
-limited() {
+# suite_limited BLOCKS ARGS...: run with files of that many 512-byte blocks at most, as on a disk that is full.
+suite_limited() {
     (
         ulimit -f "$1"
         shift
@@ -101,13 +101,13 @@ limited() {
 # What cannot be kept is an error of the test's; the report is whole.  What cannot be reported is one of vkvm's.
 test_suite_full_disk() {
     suite big '[a]\nprogram = /bin/sh\ntest_args = -c "yes | head -c 100000"\n[b]\nprogram = /bin/true\n'
-    limited 40 test --out "$work/full" "$work/suites/big.cfg"
+    suite_limited 40 test --out "$work/full" "$work/suites/big.cfg"
     judge 'on a full disk a console that is not kept is an error of the test' 1 out 'its console cannot be kept'
     judge 'the others pass' 1 out '^PASS  *big/b'
     suite many '[{n}{m}]\nmatrix = n: 0 1 2 3; m: 0 1 2 3 4 5 6 7 8 9\nprogram = /bin/true\n'
     for format in ktap jsonl junit; do
         echo old >"$work/$format"
-        limited 1 test --report "$format=$work/$format" "$work/suites/many.cfg"
+        suite_limited 1 test --report "$format=$work/$format" "$work/suites/many.cfg"
         judge "a full disk is told of a report in $format" 125 err \
             "^vkvm: cannot write a report to .*/$format'?: File too large: make room"
         judge "the other report is whole ($format)" 125 out '^40 passed'
@@ -167,7 +167,7 @@ valid_reports() {
     here=$(dirname "$0")
     cp "$work/reports/ktap" "$work/report"
     if perl -MTAP::Parser -e 1 2>/dev/null; then
-        counted "TAP::Parser reads what SIG$1 left" '1 1 1 0 0' perl "$here/read_tap.pl"
+        report_reads "TAP::Parser reads what SIG$1 left" '1 1 1 0 0' perl "$here/read_tap.pl"
     fi
     grep -q '^ *ok 1 long/first' "$work/report" && grep -q '^ *not ok 2 long/second .*SKIP.*not run' "$work/report" &&
         grep -q '^ *not ok 3 long/third .*SKIP.*not run' "$work/report"
@@ -176,16 +176,16 @@ valid_reports() {
     judge "KTAP has what ran and what did not (SIG$1)" 0 out .
     cp "$work/reports/junit" "$work/report"
     if command -v xmllint >/dev/null; then
-        counted "JUnit is as our schema says after SIG$1" '' \
+        report_reads "JUnit is as our schema says after SIG$1" '' \
             xmllint --noout --schema "$here/../suites/junit.xsd" "$work/report"
     fi
     python=$(junit_python)
     [ -z "$python" ] ||
-        counted "junitparser counts one that passed, and two that did not run (SIG$1)" '1 0 0 2' \
+        report_reads "junitparser counts one that passed, and two that did not run (SIG$1)" '1 0 0 2' \
             "$python" "$here/read_junit.py" "$work/report"
     cp "$work/reports/jsonl" "$work/report"
     if command -v python3 >/dev/null; then
-        counted "each line of JSON is whole after SIG$1" 'end 1' python3 -c '
+        report_reads "each line of JSON is whole after SIG$1" 'end 1' python3 -c '
 import json, sys
 events = [json.loads(line) for line in sys.stdin]
 print(events[-1]["event"], sum(e["event"] == "result" and e["verdict"] == "PASS" for e in events))'

@@ -119,6 +119,23 @@ again() {
 }
 check a_signal_that_a_child_forgot_is_sent_again again
 
+# One that heeds no signal is ended.
+cat >"$work/parent" <<END
+exec 3</dev/null
+. "$here/../child.sh"
+stop_tries=1
+run_child sh -c 'trap "" TERM; echo begun; exec sleep 1000'
+END
+: >"$work/said"
+sh -eu "$work/parent" >>"$work/said" 2>&1 &
+parent=$!
+await "$parent" begun
+ended "$parent"
+killed() {
+    [ "$status" -eq 143 ]
+}
+check a_child_that_heeds_no_signal_is_killed killed
+
 # on_a_terminal OPTIONS...: begin run-linux on one of its own, and do what tests/cli/pty.c's options say as soon as the
 # lane has it.
 on_a_terminal() {

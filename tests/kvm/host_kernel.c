@@ -70,12 +70,10 @@ a_filled_page_is_entered_write_protected_in_one_call(void)
     if (here(m.host.uffd_continue_wp, 6, 4, "UFFDIO_CONTINUE that write-protects")) {
         plan(8, 1, VM_PROT_READ, false);
         fill_frames(8);
-        m.run = 8;
         guest_open(&g, 0, NULL);
         CHECK(guest_do(&g, GUEST_LOAD, gpa, 8, 0) == 0);
         kvm_pmap_statistics(m.kp, &statistics);
-        CHECK(statistics.continued_pages == 8 && m.wp == 0);
-        m.run = 1;
+        CHECK(statistics.continued_pages == 8 && m.minor == 8 && m.wp == 0);
         CHECK(guest_do(&g, GUEST_STORE, gpa, 8, 5) == 0);
         CHECK(m.wp == 8);
         guest_close(&g);

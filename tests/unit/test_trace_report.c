@@ -84,6 +84,28 @@ put_four(void)
     trace_rig_records(rig, 0, records, 4, 0);
 }
 
+/* A VM whose faults are not exact: some come from threads of the kernel's. */
+Test(trace_report, faults_of_kernel_threads_are_counted_apart_and_their_access_is_unknown)
+{
+    struct trace_record records[3];
+    char text[32];
+
+    for (unsigned i = 0; i < 3; i++)
+        records[i] = trace_rig_fault(i, 0, i << 12, 10 * i);
+    records[1].who = records[2].who = TRACE_KERNEL;
+    records[1].fault.access = records[2].fault.access = TRACE_UNKNOWN;
+    trace_rig_records(rig, 0, records, 3, 0);
+    sum_up(0, NULL);
+    cr_assert_eq(count_of(TRACE_BY_WHO, 0), 1);
+    cr_assert_eq(count_of(TRACE_BY_WHO, (uint64_t)TRACE_KERNEL << 32), 2);
+    cr_assert_eq(count_of(TRACE_BY_ACCESS, TRACE_UNKNOWN), 2);
+    for (size_t i = 0; i < sums->by[TRACE_BY_WHO].count; i++) {
+        const struct trace_tally_row *row = &sums->by[TRACE_BY_WHO].rows[i];
+        cr_expect_str_eq(trace_row_name(&input, TRACE_BY_WHO, row, text),
+                         row->count == 2 ? "kernel" : "vcpu0");
+    }
+}
+
 Test(trace_report, faults_are_counted_by_each_dimension)
 {
     put_four();

@@ -89,6 +89,23 @@ Test(vm_fault_trace, a_page_of_zeros_is_told_with_its_place_and_what_begin_retur
     rig_fini(&rig);
 }
 
+Test(vm_fault_trace, a_fault_whose_caller_knows_when_it_began_does_not_ask)
+{
+    const struct vm_fault_origin origin = { .who = VM_FAULT_BY_VCPU, .begun = 77 };
+    struct vm_fault_info info;
+    struct recorder r;
+    struct rig rig;
+
+    rig_init(&rig, 0);
+    record(&r, &rig);
+    cr_assert(eq(int,
+                 vm_fault_of(&rig.map, gpa_from_u64(PAGE(6)), VM_PROT_WRITE, 0, &origin, &info),
+                 VM_OK));
+    cr_assert(r.begins == 0 && r.ends == 1);
+    cr_assert(eq(u64, r.record.begun, 77));
+    rig_fini(&rig);
+}
+
 Test(vm_fault_trace, a_copy_is_told_with_the_page_that_was_copied_and_how_deep_it_was)
 {
     const gpa_t copy = gpa_from_u64(PAGE(RIG_PAGES));

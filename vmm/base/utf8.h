@@ -9,6 +9,6 @@
  * Length of the well-formed UTF-8 sequence at s, which ends with a NUL; 0 if there is none.
  * Source: Unicode Standard, table 3-7.
  */
-unsigned utf8_length(const char *s);
+unsigned utf8_length(const char *text);
 
 #endif

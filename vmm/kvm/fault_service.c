@@ -284,6 +284,7 @@ origin_of(struct fault *fault)
         .arrival = fault_arrival(fault->flags),
         .lane = fault->lane,
         .record = &fault->record,
+        .begun = fault->read_at,
     };
 
     if (!is_foreign(fault))

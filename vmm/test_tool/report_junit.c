@@ -38,7 +38,7 @@ struct junit {
     struct reporter reporter;
     int error;
     struct report_roll roll;
-    struct junit_suite *suites; /* owned */
+    struct junit_suite **suites; /* owned, each by itself: its buffers are written where they lie */
     size_t nsuites, room;
 };
 
@@ -241,20 +241,24 @@ new_suite(struct junit *junit, const char *name, size_t length)
 {
     if (junit->nsuites == junit->room) {
         size_t room = junit->room == 0 ? 16 : 2 * junit->room;
-        struct junit_suite *suites = reallocarray(junit->suites, room, sizeof(*suites));
+        struct junit_suite **suites = reallocarray(junit->suites, room, sizeof(*suites));
 
         if (suites == NULL)
             return NULL;
         junit->suites = suites;
         junit->room = room;
     }
-    struct junit_suite *suite = &junit->suites[junit->nsuites];
-    *suite = (struct junit_suite){ .name = strndup(name, length) };
-    if (suite->name == NULL)
+    struct junit_suite *suite = calloc(1, sizeof(*suite));
+    if (suite == NULL)
         return NULL;
+    suite->name = strndup(name, length);
+    if (suite->name == NULL) {
+        free(suite);
+        return NULL;
+    }
     report_buffer_open(&suite->cases);
     report_buffer_open(&suite->flaky);
-    junit->nsuites++;
+    junit->suites[junit->nsuites++] = suite;
     return suite;
 }
 
@@ -264,9 +268,9 @@ suite_of(struct junit *junit, const char *name)
     size_t length = report_suite_length(name);
 
     for (size_t i = 0; i < junit->nsuites; i++) {
-        if (strlen(junit->suites[i].name) == length &&
-            strncmp(junit->suites[i].name, name, length) == 0)
-            return &junit->suites[i];
+        if (strlen(junit->suites[i]->name) == length &&
+            strncmp(junit->suites[i]->name, name, length) == 0)
+            return junit->suites[i];
     }
     return new_suite(junit, name, length);
 }
@@ -452,11 +456,11 @@ close_suites(struct junit *junit)
     int error = 0;
 
     for (size_t i = 0; i < junit->nsuites; i++) {
-        if (report_buffer_close(&junit->suites[i].cases) != 0 ||
-            report_buffer_close(&junit->suites[i].flaky) != 0)
+        if (report_buffer_close(&junit->suites[i]->cases) != 0 ||
+            report_buffer_close(&junit->suites[i]->flaky) != 0)
             error = -ENOMEM;
-        if (junit->suites[i].begin_ns == 0)
-            junit->suites[i].begin_ns = junit->roll.plan.begin_ns;
+        if (junit->suites[i]->begin_ns == 0)
+            junit->suites[i]->begin_ns = junit->roll.plan.begin_ns;
     }
     return error;
 }
@@ -470,10 +474,10 @@ put_document(FILE *to, const struct junit *junit, const struct report_totals *to
     if (gethostname(host, sizeof(host) - 1) != 0)
         snprintf(host, sizeof(host), "localhost");
     for (size_t i = 0; i < junit->nsuites; i++) {
-        all.tests += junit->suites[i].counts.tests;
-        all.failures += junit->suites[i].counts.failures;
-        all.errors += junit->suites[i].counts.errors;
-        all.skipped += junit->suites[i].counts.skipped;
+        all.tests += junit->suites[i]->counts.tests;
+        all.failures += junit->suites[i]->counts.failures;
+        all.errors += junit->suites[i]->counts.errors;
+        all.skipped += junit->suites[i]->counts.skipped;
     }
     fputs("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n", to);
     open_tag(to, 0, "testsuites");
@@ -484,7 +488,7 @@ put_document(FILE *to, const struct junit *junit, const struct report_totals *to
     put_attribute(to, "hostname", host);
     fputs(">\n", to);
     for (size_t i = 0; i < junit->nsuites; i++)
-        put_suite(to, &junit->suites[i], host);
+        put_suite(to, junit->suites[i], host);
     fputs("</testsuites>\n", to);
 }
 
@@ -510,9 +514,10 @@ junit_destroy(struct reporter *reporter)
     struct junit *junit = junit_of(reporter);
 
     for (size_t i = 0; i < junit->nsuites; i++) {
-        report_buffer_fini(&junit->suites[i].cases);
-        report_buffer_fini(&junit->suites[i].flaky);
-        free(junit->suites[i].name);
+        report_buffer_fini(&junit->suites[i]->cases);
+        report_buffer_fini(&junit->suites[i]->flaky);
+        free(junit->suites[i]->name);
+        free(junit->suites[i]);
     }
     report_roll_fini(&junit->roll);
     free(junit->suites);

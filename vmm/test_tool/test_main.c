@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -132,6 +133,15 @@ choose_tests(struct session *session)
 
 /* --- Reports --------------------------------------------------------------- */
 
+/* Can lines there be written anew? */
+static bool
+is_terminal(FILE *to)
+{
+    const char *kind = getenv("TERM");
+
+    return isatty(fileno(to)) != 0 && kind != NULL && strcmp(kind, "dumb") != 0;
+}
+
 static int
 open_report(struct session *session, const struct test_report *report)
 {
@@ -146,7 +156,7 @@ open_report(struct session *session, const struct test_report *report)
     }
     reporter->to = output->to;
     reporter->path = output->path;
-    reporter->terminal = isatty(fileno(output->to)) != 0;
+    reporter->terminal = is_terminal(output->to);
     session->reporters[session->nreporters++] = reporter;
     return CLI_OK;
 }

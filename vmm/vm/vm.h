@@ -211,7 +211,8 @@ void vm_end(struct vm *vm, enum vm_end end, int status, const char *format, ...)
  *
  * vm_pause waits until no vCPU runs.  Then each is between two instructions, with its registers
  * and what they read complete, unless vcpu->incomplete says that it rests while its output is
- * stuck.  A vCPU that waits for a fault comes to rest with the answer.  vm_pause_start only asks;
+ * stuck.  A vCPU that waits for a fault comes to rest with the answer, or at once where a signal ends
+ * KVM's wait (Linux 6.2, with a second stage): it then faults again.  vm_pause_start only asks;
  * vcpu_gate_all_rest tells when it is so.
  * Returns 0; -EALREADY: the reason held already, nothing changed; -ECANCELED (vm_pause): the VM
  * ends, or another thread resumed for this reason.

@@ -542,7 +542,8 @@ vm_fault_set_place(struct faultstate *fs, struct vm_map *map, gpa_t gpa,
     VM_PROBE2(fault_begin, gpa.value, fs->access);
     fs->trace = atomic_load_explicit(&map->trace, memory_order_acquire);
     if (fs->trace != NULL)
-        fs->begun = fs->trace->begin(fs->trace->context);
+        fs->begun = origin != NULL && origin->begun != 0 ? origin->begun
+                                                         : fs->trace->begin(fs->trace->context);
 }
 
 enum vm_result

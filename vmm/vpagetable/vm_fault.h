@@ -80,6 +80,7 @@ struct vm_fault_origin {
     enum vm_fault_arrival arrival;
     void *lane;       /* the trace's: where the calling thread's records go; NULL = it has none */
     uint64_t *record; /* where a trace leaves its number of the fault; NULL = nowhere */
+    uint64_t begun;   /* what a trace's `begin` would return for it; 0: it is asked */
 };
 
 /*

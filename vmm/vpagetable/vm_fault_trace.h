@@ -46,7 +46,10 @@ struct vm_fault_record {
 };
 
 struct vm_fault_trace {
-    /* A fault begins: returns what its record is to have as `begun`, such as the time. */
+    /*
+     * A fault begins: returns what its record is to have as `begun`, such as the time.  Not called for a
+     * fault whose origin says it.
+     */
     uint64_t (*begin)(void *context);
     /* It has ended: its page is mapped or held, or it failed.  Locks: none held. */
     void (*end)(void *context, const struct vm_fault_record *record);
