@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 #define BENCH_MAX_ROUNDS 64
-#define BENCH_MAX_ROWS 32
+#define BENCH_MAX_ROWS 64
 
 /* What a row gives where it cannot be measured here: it is left out. */
 #define BENCH_NONE (-1.0)

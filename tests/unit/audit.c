@@ -8,6 +8,7 @@
 #include "vmm/pager/swap_pager.h"
 #include "vmm/vpagetable/pmap_window.h"
 #include "vmm/vpagetable/pv.h"
+#include "vmm/vpagetable/vm_budget.h"
 #include "vmm/vpagetable/vm_map_entry.h"
 #include "vmm/vpagetable/vm_page.h"
 #include "vmm/vpagetable/vm_pager.h"
@@ -572,7 +573,7 @@ audit_mappings(const struct vm_map *map)
                 mapped += audit_chunk(map, chunk);
         }
     }
-    AUDIT(mapped == atomic_load(&pmap->mapped_pages), "%" PRIu64 " found", mapped);
+    AUDIT(mapped == pmap_mapped_pages(pmap), "%" PRIu64 " found", mapped);
     pmap_audit(pmap);
     return mapped;
 }
@@ -583,7 +584,7 @@ static void
 audit_totals(const struct auditor *a)
 {
     struct vm_system *sys = a->sys;
-    uint64_t resident = atomic_load(&sys->resident_pages);
+    uint64_t resident = vm_budget_resident(sys);
     uint64_t wired = atomic_load(&sys->wired_pages);
 
     AUDIT(resident == a->resident, "%" PRIu64 " counted, %" PRIu64 " found", resident, a->resident);

@@ -3,6 +3,7 @@
 #include "tests/unit/injection.h"
 
 #include "tests/unit/alloc_failure.h"
+#include "vmm/vpagetable/vm_budget.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -241,7 +242,7 @@ want_begin(struct world *w, const struct failure *failure)
     uint64_t slots = failure->n - 1;
 
     if (failure->kind->point == POINT_MEMORY) {
-        w->rig.sys.ram_budget = atomic_load(&w->rig.sys.resident_pages) + failure->n - 1;
+        w->rig.sys.ram_budget = vm_budget_resident(&w->rig.sys) + failure->n - 1;
         if (failure->kind->manner == MANNER_PART)
             return;
         slots = 0;

@@ -4,6 +4,7 @@
 
 #include "tests/unit/checked_test.h"
 #include "tests/unit/sanitized.h"
+#include "vmm/vpagetable/vm_budget.h"
 #include "vmm/vpagetable/vm_page.h"
 
 #include <errno.h>
@@ -101,7 +102,7 @@ Test(vm_system_init, zeros_in_the_configuration_mean_the_defaults)
     cr_assert_eq(sys.ram_budget, UINT64_MAX);
     cr_assert(sys.tunables.fast_fault);
     cr_assert_eq(sys.tunables.prefault_pages, VM_PREFAULT_DEFAULT);
-    cr_assert_eq(atomic_load(&sys.resident_pages), 0);
+    cr_assert_eq(vm_budget_resident(&sys), 0);
     vm_system_fini(&sys);
 }
 

@@ -187,7 +187,7 @@ enter_commit(struct enter_part *part, unsigned first, unsigned n) VM_REQUIRES(pa
         added += !f->same;
     }
     part->chunk->nmapped += added;
-    atomic_fetch_add_explicit(&part->pmap->mapped_pages, added, memory_order_relaxed);
+    vm_meter_add(&part->pmap->mapped, pages, added);
 }
 
 /* One machine operation per run of pages; after a failure only for the demanded page. */
@@ -526,7 +526,7 @@ pmap_audit_one(struct pmap *pmap)
                 mapped += chunk_audit(w, w->chunks[j]);
         }
     }
-    AUDIT(mapped == pmap->mapped_pages);
+    AUDIT(mapped == pmap_mapped_pages(pmap));
     vm_rwlock_read_unlock(&pmap->windows_lock);
     return mapped;
 }

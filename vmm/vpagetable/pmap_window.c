@@ -92,7 +92,7 @@ chunk_forget(struct pmap_window *w, struct pmap_chunk *chunk, unsigned slot, uns
     }
     pv_let_go(held);
     chunk->nmapped -= dropped;
-    atomic_fetch_sub_explicit(&pmap->mapped_pages, dropped, memory_order_relaxed);
+    vm_meter_add(&pmap->mapped, pages, -(uint64_t)dropped);
 }
 
 /* One operation for the range: cheaper than one for each run of mapped pages in it. */

@@ -350,7 +350,7 @@ vm_system_init(struct vm_system *sys, const struct vm_system_config *config)
 void
 vm_system_fini(struct vm_system *sys)
 {
-    assert(atomic_load(&sys->resident_pages) == 0);
+    assert(vm_budget_resident(sys) == 0);
     vm_budget_fini(sys);
     system_unmap(sys);
     vm_cond_fini(&sys->scan_ended);
