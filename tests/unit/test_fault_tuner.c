@@ -56,7 +56,7 @@ Test(fault_tuner, any_way_that_is_the_best_is_found_within_a_few_hundred_faults_
         for (unsigned way = 0; way < FAULT_WAYS; way++)
             world.ns[way] = way == best ? 20000 : 26000 + 7000 * way;
         fault_tuner_init(&tuner, ALL, FAULT_WAY_BLOCK);
-        live(&world, FAULT_WAYS * FAULT_TUNER_ROUNDS * (FAULT_TUNER_TURN + BATCH));
+        live(&world, FAULT_WAYS * FAULT_TUNER_ROUNDS * (FAULT_TUNER_TURN + FAULT_TUNER_IGNORED));
         cr_expect(!tuner.looking && tuner.way == best && tuner.looks == 1, "%u", best);
         cr_expect(tuner.figure[best] > 18000 && tuner.figure[best] < 22000);
     }
@@ -127,11 +127,11 @@ Test(fault_tuner, a_way_that_other_work_keeps_from_the_processor_is_slow_and_cut
     const struct world world = { .ns = { 150000, 90000, 3000000, 3000000, 3000000 } };
 
     fault_tuner_init(&tuner, ALL, FAULT_WAY_BLOCK);
-    live(&world, 2 * (FAULT_TUNER_TURN + BATCH));
+    live(&world, 2 * (FAULT_TUNER_TURN + FAULT_TUNER_IGNORED));
     cr_expect(tuner.way == FAULT_WAY_SPIN);
-    live(&world, 3 * 2 * BATCH);
-    cr_expect(tuner.round == 1, "three turns took two batches each");
-    live(&world, 4 * (FAULT_TUNER_TURN + BATCH));
+    live(&world, 3 * (FAULT_TUNER_IGNORED + BATCH));
+    cr_expect(tuner.round == 1, "three turns took a batch each");
+    live(&world, 4 * (FAULT_TUNER_TURN + FAULT_TUNER_IGNORED));
     cr_expect(!tuner.looking && tuner.way == FAULT_WAY_SAME);
 }
 

@@ -324,7 +324,7 @@ fault_seat_served(struct fault_seat *seat, uint64_t ns)
     fault_pace_add(&seat->pace, ns);
     if (seat->pace.count < FEED_AFTER)
         return;
-    seat->busy = seat->pace.nlong == 0;
+    seat->busy = seat->pace.nlong * 4 <= seat->pace.count;
     if (placing->tunes) {
         vm_mutex_lock(&placing->lock);
         if ((unsigned)placing->tuner.way == (unsigned)seat->way &&

@@ -39,7 +39,7 @@ enum fault_way {
 
 #define FAULT_TUNER_ROUNDS 3u
 #define FAULT_TUNER_TURN 96u    /* faults that are measured in a turn */
-#define FAULT_TUNER_IGNORED 16u /* ... and before these, while the way is new */
+#define FAULT_TUNER_IGNORED 32u /* ... and before these, while the way is new */
 #define FAULT_TUNER_WINDOW 512u /* faults after which the pace is looked at once it is settled */
 
 #define FAULT_PACE_LONG 2000000u /* ns */
