@@ -2,7 +2,11 @@
 /* The fault service: threads that answer faults, without a guest kernel (kvm_rig.h). */
 #include "tests/kvm/service_rig.h"
 
+#include "vmm/kvm/fault_placement.h"
+
+#include <inttypes.h>
 #include <sched.h>
+#include <stdio.h>
 #include <sys/ioctl.h>
 #include <time.h>
 
@@ -102,6 +106,35 @@ a_vcpu_is_bound_to_a_core_only_while_its_faults_follow_each_other(void)
     guest_close(&g);
     fault_service_stop(service, NULL);
     CHECK(cores_of_this_thread() == cores);
+    machine_close();
+}
+
+#define SPINNING                                                           \
+    (FAULT_WAY_BIT(FAULT_WAY_SPIN) | FAULT_WAY_BIT(FAULT_WAY_SHORT_LINE) | \
+     FAULT_WAY_BIT(FAULT_WAY_LINE))
+
+/* An emulated processor takes longer for a look than a sender for its delay line. */
+static void
+a_fault_thread_spins_by_itself_only_where_it_can_be_in_time(void)
+{
+    struct fault_service_config config = { .nvcpus = 1, .placement = FAULT_PLACE_AUTO };
+
+    CHECK((fault_placement_ways(&config, 2, FAULT_LATE_NS) & SPINNING) == SPINNING);
+    CHECK((fault_placement_ways(&config, 2, FAULT_LATE_NS + 1) & SPINNING) == 0);
+    CHECK(fault_placement_ways(&config, 1, 0) == FAULT_WAY_BIT(FAULT_WAY_BLOCK));
+    config.placement = FAULT_PLACE_SPIN;
+    CHECK(fault_placement_ways(&config, 1, UINT64_MAX) == FAULT_WAY_BIT(FAULT_WAY_LINE));
+    config.placement = FAULT_PLACE_BLOCK;
+    CHECK(fault_placement_ways(&config, 2, 0) == FAULT_WAY_BIT(FAULT_WAY_BLOCK));
+}
+
+static void
+a_look_for_a_message_takes_a_time_that_can_be_told(void)
+{
+    machine_open(NO_WINDOW, false);
+    uint64_t ns = fault_reader_look_ns(m.kvm.uffd);
+    printf("    %" PRIu64 " ns\n", ns);
+    CHECK(ns > 0 && ns < UINT64_MAX);
     machine_close();
 }
 
@@ -394,6 +427,8 @@ static const struct rig_test tests[] = {
     RIG_TEST(the_service_resolves_faults_with_and_without_spinning),
     RIG_TEST(auto_makes_its_choice_while_the_guest_faults),
     RIG_TEST(a_vcpu_is_bound_to_a_core_only_while_its_faults_follow_each_other),
+    RIG_TEST(a_fault_thread_spins_by_itself_only_where_it_can_be_in_time),
+    RIG_TEST(a_look_for_a_message_takes_a_time_that_can_be_told),
     RIG_TEST(a_fault_the_guest_must_handle_reaches_its_vcpu_with_the_cause),
     RIG_TEST(two_vcpus_that_fail_on_one_page_both_learn_it),
     RIG_TEST(a_failure_nobody_takes_does_not_hold_up_others_for_ever),

@@ -56,22 +56,22 @@ spinning_threads(const struct fault_service_config *config)
     return (config->nvcpus + VCPUS_PER_THREAD - 1) / VCPUS_PER_THREAD;
 }
 
-/* Spinning takes a core that no vCPU needs; sharing one needs a thread for each vCPU. */
+/* Sharing a core needs a thread for each vCPU; spinning takes one that no vCPU needs. */
 static unsigned
-ways_here(const struct fault_service_config *config, unsigned cores)
+ways_here(const struct fault_service_config *config, unsigned cores, uint64_t look_ns)
 {
     unsigned ways = FAULT_WAY_BIT(FAULT_WAY_BLOCK);
 
     if (cores > 1 && blocking_threads(config, cores) >= config->nvcpus)
         ways |= FAULT_WAY_BIT(FAULT_WAY_SAME);
-    if (cores > config->nvcpus)
+    if (cores > config->nvcpus && look_ns <= FAULT_LATE_NS)
         ways |= FAULT_WAY_BIT(FAULT_WAY_SPIN) | FAULT_WAY_BIT(FAULT_WAY_SHORT_LINE) |
                 FAULT_WAY_BIT(FAULT_WAY_LINE);
     return ways;
 }
 
 unsigned
-fault_placement_ways(const struct fault_service_config *config, unsigned cores)
+fault_placement_ways(const struct fault_service_config *config, unsigned cores, uint64_t look_ns)
 {
     switch (config->placement) {
     case FAULT_PLACE_SPIN:
@@ -87,7 +87,7 @@ fault_placement_ways(const struct fault_service_config *config, unsigned cores)
     case FAULT_PLACE_AUTO:
         break;
     }
-    return ways_here(config, cores);
+    return ways_here(config, cores, look_ns);
 }
 
 /* --- The way in use ------------------------------------------------------ */
@@ -131,7 +131,7 @@ void
 fault_placing_init(struct fault_placing *placing, const struct fault_service_config *config,
                    unsigned cores)
 {
-    unsigned ways = fault_placement_ways(config, cores);
+    unsigned ways = fault_placement_ways(config, cores, fault_reader_look_ns(config->kvm->uffd));
     enum fault_way first = (enum fault_way)__builtin_ctz(ways);
     unsigned nspin = spinning_threads(config);
 

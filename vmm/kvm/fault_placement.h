@@ -50,8 +50,13 @@ struct fault_seat {
 /* Cores that this process may use. */
 unsigned fault_placement_cores(void);
 
-/* The ways that a placement leaves to choose from, bits, on so many cores. */
-unsigned fault_placement_ways(const struct fault_service_config *config, unsigned cores);
+/*
+ * The ways that a placement leaves to choose from, bits, on so many cores.  By itself none spins where
+ * that would take a core from a vCPU, or where a look (fault_reader_look_ns) takes longer than the
+ * delay line: the thread would be late for every message, and hold up who sends it.
+ */
+unsigned fault_placement_ways(const struct fault_service_config *config, unsigned cores,
+                              uint64_t look_ns);
 
 /* Nothing is measured and no descriptor made yet, but for a way that is the only one. */
 void fault_placing_init(struct fault_placing *placing, const struct fault_service_config *config,

@@ -30,6 +30,9 @@
 #define FAULT_LOOK_MS 2
 #define FAULT_IDLE_MS 10
 
+/* A look at the userfaultfd that took longer waited for the end of a delay line. */
+#define FAULT_LATE_NS 2000u
+
 struct fault_reader {
     int uffd;                         /* (c) borrowed */
     int stop_fd;                      /* (c) borrowed: readable when the thread must look up */
@@ -43,6 +46,9 @@ struct fault_reader {
     unsigned spin_found;              /* messages found so since that was judged ... */
     unsigned spin_late;               /* ... and late ones of these */
 };
+
+/* How long a look that finds no message takes: the shortest of some, ns. */
+uint64_t fault_reader_look_ns(int uffd);
 
 /* It does not spin; the caller says when it is to, and when to tell that no message comes. */
 void fault_reader_init(struct fault_reader *reader, int uffd, int stop_fd,
