@@ -26,6 +26,7 @@ UNIT_FILES := \
 	test_file_pager.c \
 	test_file_pager_share.c \
 	test_file_pager_write.c \
+	test_fault_tuner.c \
 	test_gdb_fuzz.c \
 	test_gdb_packet.c \
 	test_gdb_server.c \

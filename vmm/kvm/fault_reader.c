@@ -26,16 +26,19 @@
 
 /* Sleep until there is a message or a reason to look up.  Returns 0 or -errno. */
 static int
-wait_for_message(const struct fault_reader *reader)
+wait_for_message(struct fault_reader *reader)
 {
     struct pollfd fds[2] = {
         { .fd = reader->uffd, .events = POLLIN },
         { .fd = reader->stop_fd, .events = POLLIN },
     };
-    int timeout = atomic_load(reader->nfailing) != 0 ? FAULT_LOOK_MS : -1;
+    int timeout = atomic_load(reader->nfailing) != 0 ? FAULT_LOOK_MS : reader->idle_ms;
+    int ready = poll(fds, 2, timeout);
 
-    if (poll(fds, 2, timeout) < 0 && errno != EINTR)
+    if (ready < 0 && errno != EINTR)
         return -errno;
+    if (ready == 0 && timeout == reader->idle_ms)
+        reader->idle = true;
     if ((fds[0].revents & (POLLERR | POLLNVAL)) != 0)
         return -EIO;
     return 0;
@@ -125,12 +128,12 @@ fault_reader_look_ns(int uffd)
 }
 
 void
-fault_reader_init(struct fault_reader *reader, int uffd, int stop_fd, bool spin,
-                  const _Atomic bool *ending, const _Atomic unsigned *nfailing)
+fault_reader_init(struct fault_reader *reader, int uffd, int stop_fd, const _Atomic bool *ending,
+                  const _Atomic unsigned *nfailing)
 {
     *reader = (struct fault_reader){ .uffd = uffd,
                                      .stop_fd = stop_fd,
-                                     .spin = spin,
+                                     .idle_ms = -1,
                                      .ending = ending,
                                      .nfailing = nfailing,
                                      .spin_ns = SPIN_MIN_NS };
