@@ -78,6 +78,7 @@ UNIT_FILES := \
 	test_virtio_mmio.c \
 	test_virtqueue.c \
 	test_vm_copy.c \
+	test_vm_discard.c \
 	test_vm_fault.c \
 	test_vm_fault_chain.c \
 	test_vm_fault_interlock.c \
