@@ -73,6 +73,7 @@ UNIT_FILES := \
 	test_trace_symbols.c \
 	test_trace_tracks.c \
 	test_trace_writer.c \
+	test_virtio_balloon.c \
 	test_virtio_blk.c \
 	test_virtio_hostile.c \
 	test_virtio_mmio.c \

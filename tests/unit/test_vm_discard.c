@@ -74,7 +74,8 @@ Test(vm_discard, addresses_where_nothing_is_are_passed_over)
 
     swap_rig(&rig, 0, 100);
     fill(&rig, RIG_PAGES - 2, RIG_PAGES);
-    cr_expect(eq(u64, discard(&rig, PAGE(RIG_PAGES - 1), PAGE(RIG_PAGES) + ((uint64_t)1 << 32)), 1));
+    cr_expect(
+        eq(u64, discard(&rig, PAGE(RIG_PAGES - 1), PAGE(RIG_PAGES) + ((uint64_t)1 << 32)), 1));
     check(&rig, RIG_PAGES - 2, RIG_PAGES - 1);
     swap_fini(&rig);
 }
@@ -123,8 +124,8 @@ Test(vm_discard, what_cannot_be_written_stays)
 
     swap_rig(&rig, 0, 100);
     fill(&rig, 0, 4);
-    cr_assert(zero(
-        int, vm_map_protect(&rig.map, gpa_from_u64(PAGE(1)), gpa_from_u64(PAGE(2)), VM_PROT_READ)));
+    cr_assert(zero(int, vm_map_protect(&rig.map, gpa_from_u64(PAGE(1)), gpa_from_u64(PAGE(2)),
+                                       VM_PROT_READ)));
     cr_expect(eq(u64, discard(&rig, PAGE(0), PAGE(4)), 3));
     check(&rig, 1, 2);
     swap_fini(&rig);
