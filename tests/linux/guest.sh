@@ -36,7 +36,7 @@ start() {
 await() {
     i=0
     while [ "$(grep -c -e "$2" "$console")" -lt "$1" ] && kill -0 "$guest" 2>/dev/null &&
-        [ "$i" -lt 240 ]; do
+        [ "$i" -lt "${patience:-240}" ]; do
         sleep 0.5
         i=$((i + 1))
     done
