@@ -29,8 +29,7 @@ static bool
 entry_gives(const struct vm_map_entry *entry)
 {
     return entry->object != NULL && entry->maptype == VM_MAPTYPE_NORMAL &&
-           (entry->protection & VM_PROT_WRITE) != 0 && entry->wired_count == 0 &&
-           (entry->eflags & MAP_ENTRY_NEEDS_COPY) == 0;
+           (entry->protection & VM_PROT_WRITE) != 0 && (entry->eflags & MAP_ENTRY_NEEDS_COPY) == 0;
 }
 
 /* Does a page that is nowhere read as zeros, and to nobody else? */
@@ -50,11 +49,10 @@ page_goes(const struct vm_page *m)
 static void
 collect(struct discard *discard) VM_REQUIRES(discard->object->lock)
 {
-    struct vm_object *object = discard->object;
-    vm_pindex_t pindex = vm_object_next_resident(object, discard->start);
+    vm_pindex_t pindex = vm_object_next_resident(discard->object, discard->start);
 
-    for (; pindex < discard->end; pindex = vm_object_next_resident(object, pindex + 1)) {
-        struct vm_page *m = vm_page_lookup(object, pindex);
+    for (; pindex < discard->end; pindex = vm_object_next_resident(discard->object, pindex + 1)) {
+        struct vm_page *m = vm_page_lookup(discard->object, pindex);
 
         if (vm_page_flag_test(m, VM_PAGE_BUSY) || !page_goes(m))
             continue;
@@ -96,34 +94,32 @@ free_pages(const struct discard *discard) VM_REQUIRES(discard->object->lock)
 static void
 free_swap(const struct discard *discard) VM_REQUIRES(discard->object->lock)
 {
-    struct vm_object *object = discard->object;
     vm_pindex_t start = discard->start, next;
 
     for (; start < discard->end; start = next + 1) {
-        next = vm_min(vm_object_next_resident(object, start), discard->end);
+        next = vm_min(vm_object_next_resident(discard->object, start), discard->end);
         if (next != start)
-            vm_pager_freespace(object, start, next - start);
+            vm_pager_freespace(discard->object, start, next - start);
     }
 }
 
 static unsigned
 discard_pages(struct discard *discard)
 {
-    struct vm_object *object = discard->object;
     unsigned freed = 0;
 
-    vm_mutex_lock(&object->lock);
-    if (object_gives(object)) {
+    vm_mutex_lock(&discard->object->lock);
+    if (object_gives(discard->object)) {
         collect(discard);
         if (discard->count != 0) {
-            vm_mutex_unlock(&object->lock);
+            vm_mutex_unlock(&discard->object->lock);
             pmap_pages_unmap(discard->pages, discard->count);
-            vm_mutex_lock(&object->lock);
+            vm_mutex_lock(&discard->object->lock);
             freed = free_pages(discard);
         }
         free_swap(discard);
     }
-    vm_mutex_unlock(&object->lock);
+    vm_mutex_unlock(&discard->object->lock);
     return freed;
 }
 

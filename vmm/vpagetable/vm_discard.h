@@ -13,8 +13,8 @@
 
 /*
  * Discard what can be of the pages in [start, end), any addresses; a page that is there in part only
- * stays.  Left alone are also: what is no NORMAL entry that can be written; an entry that is wired or
- * must be copied before it is written; an object with a pager's copy that outlives it, a backing
+ * stays.  Left alone are also: what is no NORMAL entry that can be written; an entry that must be
+ * copied before that; an object with a pager's copy that outlives it, a backing
  * object or shadows, where a page that goes would show another or be missed by others; a page that
  * is busy, held or wired.
  * Locks: none held; takes M shared, for a portion at a time, and O; waits for no page and no I/O.
