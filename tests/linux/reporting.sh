@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 #
 # Free page reporting: a guest that builds and frees files of 400 MiB one after the other, in half as much memory,
-# with it and without.
+# with it and without.  Other sizes by the variables rounds, pieces and budget (MiB).
 #
 #   reporting.sh [=MODE]
 #
@@ -11,26 +11,28 @@
 # shellcheck source=tests/linux/guest.sh
 . "$(dirname "$0")/guest.sh"
 
-rounds=2
-pieces=25
-piece=16 # MiB
+rounds=${rounds:-2}
+pieces=${pieces:-25} # of a file
+piece=16             # MiB
+budget=${budget:-$((pieces * piece / 2))}
 kernel=cloud-6.1
 
 # one MODE: a line of the table.
 one() {
     truncate -s 0 "$work/swap"
-    seconds=600 patience=600 initrd=$work/initrd start "$kernel" --stats --memory 768M --ram $((pieces * piece / 2))M \
+    seconds=600 patience=600 initrd=$work/initrd start "$kernel" --stats --memory 768M --ram "${budget}M" \
         --swap "$work/swap" --free-page-reporting "$1"
     await 1 ready
     # No page of it is zeros: those never go to swap.
-    say "head -c 65536 /dev/urandom >/tmp/64k; for n in \$(seq $((piece * 16))); do cat /tmp/64k; done >/tmp/piece"
-    await 2 ready
+    say 'head -c 1048576 /dev/urandom >/tmp/1M'
+    say "cat \$(yes /tmp/1M | head -n $piece) >/tmp/piece"
+    await 3 ready
     round=0
     while [ "$round" -lt "$rounds" ]; do
         round=$((round + 1))
         # Linux reports what has been free for two seconds.
-        say "for n in \$(seq $pieces); do cat /tmp/piece; done >/tmp/big; rm /tmp/big; sleep 6"
-        await $((round + 2)) ready
+        say "cat \$(yes /tmp/piece | head -n $pieces) >/tmp/big; rm /tmp/big; sleep 6"
+        await $((round + 3)) ready
     done
     say 'poweroff -f'
     finish
