@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 #
 # Free page reporting: a guest that builds and frees files of 400 MiB one after the other, in half as much memory,
-# with it and without.  Other sizes by the variables rounds, pieces and budget (MiB).
+# with it and without.  Other sizes by the variables rounds, pieces, budget (MiB)
+# and limit (seconds of each run).
 #
 #   reporting.sh [=MODE]
 #
@@ -20,7 +21,7 @@ kernel=cloud-6.1
 # one MODE: a line of the table.
 one() {
     truncate -s 0 "$work/swap"
-    seconds=600 patience=600 initrd=$work/initrd start "$kernel" --stats --memory 768M --ram "${budget}M" \
+    seconds=${limit:-600} patience=1200 initrd=$work/initrd start "$kernel" --stats --memory 768M --ram "${budget}M" \
         --swap "$work/swap" --free-page-reporting "$1"
     await 1 ready
     # No page of it is zeros: those never go to swap.
@@ -34,13 +35,14 @@ one() {
         say "cat \$(yes /tmp/piece | head -n $pieces) >/tmp/big; rm /tmp/big; sleep 6"
         await $((round + 3)) ready
     done
+    rounds_done=$(($(grep -c ready "$console") - 3))
     say 'poweroff -f'
     finish
     written=$(report 'pages written by pagers')
     read=$(report 'pages read by pagers')
     reported=$(report 'pages that the guest reported as free')
     given=$(report '... of these, were in memory: given back to the host')
-    echo "| $1 | ${written:-?} | ${read:-?} | ${reported:-?} | ${given:-?} | $(report 'run') |"
+    echo "| $1 | $rounds_done | ${written:-?} | ${read:-?} | ${reported:-?} | ${given:-?} | $(report 'run') |"
     if [ "$status" -ne 0 ]; then
         fail "the guest with $1" "exit status $status"
         tail -n 5 "$console"
@@ -49,8 +51,8 @@ one() {
 }
 
 cat linux/initramfs "linux/$kernel.modules" >"$work/initrd"
-echo '| free page reporting | pages written to swap | read from it | reported | of these in memory | run |'
-echo '|---|---|---|---|---|---|'
+echo '| free page reporting | files | pages written to swap | read from it | reported | of these in memory | run |'
+echo '|---|---|---|---|---|---|---|'
 if [ -n "${1:-}" ]; then
     one "${1#=}"
     exit "$status"
