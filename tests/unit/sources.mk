@@ -74,12 +74,14 @@ UNIT_FILES := \
 	test_trace_symbols.c \
 	test_trace_tracks.c \
 	test_trace_writer.c \
+	test_virtio_balloon.c \
 	test_virtio_blk.c \
 	test_virtio_hostile.c \
 	test_virtio_mmio.c \
 	test_virtqueue.c \
 	test_vm_budget_stock.c \
 	test_vm_copy.c \
+	test_vm_discard.c \
 	test_vm_fault.c \
 	test_vm_fault_chain.c \
 	test_vm_fault_interlock.c \

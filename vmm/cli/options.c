@@ -116,6 +116,26 @@ set_disk(struct run_options *options, const char *value, struct failure *failure
 }
 
 static int
+set_reporting(struct run_options *options, const char *value, struct failure *failure)
+{
+    static const char *const names[] = {
+        [REPORTING_AUTO] = "auto",
+        [REPORTING_ON] = "on",
+        [REPORTING_OFF] = "off",
+    };
+
+    for (size_t i = 0; i < COUNT(names); i++) {
+        if (strcmp(value, names[i]) == 0) {
+            options->reporting = (enum free_page_reporting)i;
+            return CLI_OK;
+        }
+    }
+    return failure_set(failure, CLI_USAGE,
+                       "--free-page-reporting=" FAILURE_NAME " is unknown: give auto, on or off",
+                       value);
+}
+
+static int
 set_dtb(struct run_options *options, const char *value, struct failure *failure)
 {
     (void)failure;
@@ -435,6 +455,9 @@ static const struct {
       "a virtio disk for a kernel: a file or block device, or nbd://HOST[:PORT][/EXPORT],\n"
       "nbd+unix:///[EXPORT]?socket=PATH; ro: it is only read, discard: what the guest\n"
       "discards takes no room any more; may be repeated" },
+    { "free-page-reporting", required_argument, "auto|on|off", set_reporting,
+      "whether a kernel can report free memory, which then takes no host memory and no\n"
+      "swap (default auto: with --ram)" },
     { "load", required_argument, "ADDRESS", set_load,
       "IMAGE is a file without headers, and belongs there" },
     { "entry", required_argument, "ADDRESS[,real|protected|long]", set_entry,
