@@ -19,6 +19,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -145,6 +146,7 @@ op_window_rebase(void *md, struct pmap_window *w)
 struct group {
     unsigned npages;
     unsigned how; /* UFFD_* */
+    bool copied;  /* the frames are holes that get their bytes from elsewhere */
     bool placed;  /* the VMA maps the right frame already */
 };
 
@@ -162,9 +164,11 @@ group_at(const struct kvm_window *kw, uint64_t page, const struct pmap_frame *fr
     struct group g = {
         .npages = 1,
         .how = frame_how(&frames[0]),
+        .copied = frames[0].content != NULL,
         .placed = kvm_window_maps(kw, page, frames[0].frame),
     };
     while (g.npages < npages && frame_how(&frames[g.npages]) == g.how &&
+           (frames[g.npages].content != NULL) == g.copied &&
            kvm_window_maps(kw, page + g.npages, frames[g.npages].frame) == g.placed)
         g.npages++;
     return g;
@@ -181,12 +185,73 @@ cut_group(struct group *g, unsigned entered)
         g->npages = LEAD_PAGES;
 }
 
+/* Give frames their bytes through the direct map. */
+static void
+fill_frames(const struct kvm_pmap *kp, const struct pmap_frame *frames, unsigned npages)
+{
+    for (unsigned i = 0; i < npages; i++)
+        memcpy(vm_frame_address(kp->sys, frames[i].frame), frames[i].content, PAGE_SIZE);
+}
+
+/* How many of the pages get bytes that lie one behind the other, from the first on. */
+static unsigned
+contents_in_a_row(const struct pmap_frame *frames, unsigned npages)
+{
+    const uint8_t *first = frames[0].content;
+    unsigned n = 1;
+
+    while (n < npages && frames[n].content == first + ((size_t)n << PAGE_SHIFT))
+        n++;
+    return n;
+}
+
+/*
+ * Copy bytes to holes of a placed group.  A frame that is filled against all expectation gets its
+ * bytes through the direct map.
+ */
+static int
+copy_group(const struct kvm_pmap *kp, uint64_t page, const struct pmap_frame *frames,
+           const struct group *g, unsigned *done)
+{
+    unsigned some;
+    int error = 0;
+
+    for (*done = 0; *done < g->npages && error == 0; *done += some) {
+        const struct pmap_frame *f = &frames[*done];
+        void *at = kvm_window_address(kp, page + *done);
+
+        error = uffd_copy(&kp->uffd, at, f->content, contents_in_a_row(f, g->npages - *done),
+                          g->how, &some);
+        if (error == -EEXIST && some == 0) {
+            fill_frames(kp, f, 1);
+            error = uffd_enter(&kp->uffd, at, 1, g->how & ~UFFD_FILL, &some);
+        } else if (error == -EEXIST) {
+            error = 0;
+        }
+    }
+    return error;
+}
+
+/* Enter pages whose VMA maps the right frames. */
+static int
+enter_placed(const struct kvm_pmap *kp, uint64_t page, const struct pmap_frame *frames,
+             const struct group *g, unsigned *done)
+{
+    if (g->copied)
+        return copy_group(kp, page, frames, g, done);
+    return uffd_enter(&kp->uffd, kvm_window_address(kp, page), g->npages, g->how, done);
+}
+
 static int
 remap_group(struct kvm_pmap *kp, struct kvm_window *kw, uint64_t page,
             const struct pmap_frame *frames, const struct group *g, unsigned *done)
     VM_REQUIRES(kp->foreign_lock)
 {
-    int error = kvm_window_remap(kp, kw, page, g->npages, frames, g->how);
+    unsigned how = g->copied ? g->how & ~UFFD_FILL : g->how;
+
+    if (g->copied)
+        fill_frames(kp, frames, g->npages);
+    int error = kvm_window_remap(kp, kw, page, g->npages, frames, how);
 
     *done = error == 0 ? g->npages : 0;
     return error;
@@ -200,10 +265,10 @@ enter_group(struct kvm_pmap *kp, struct kvm_window *kw, uint64_t page,
 {
     if (!g->placed)
         return remap_group(kp, kw, page, frames, g, done);
-    int error = uffd_enter(&kp->uffd, kvm_window_address(kp, page), g->npages, g->how, done);
+    int error = enter_placed(kp, page, frames, g, done);
     if (error != -EOPNOTSUPP)
         return error;
-    struct group rest = { .npages = g->npages - *done, .how = g->how };
+    struct group rest = { .npages = g->npages - *done, .how = g->how, .copied = g->copied };
     unsigned more;
     error = remap_group(kp, kw, page + *done, frames + *done, &rest, &more);
     *done += more;
@@ -241,8 +306,7 @@ enter_natural(const struct kvm_pmap *kp, const struct kvm_window *kw, uint64_t p
         if (!g.placed)
             return -EOPNOTSUPP;
         cut_group(&g, *entered);
-        error =
-            uffd_enter(&kp->uffd, kvm_window_address(kp, page + *entered), g.npages, g.how, &done);
+        error = enter_placed(kp, page + *entered, frames + *entered, &g, &done);
     }
     return error;
 }

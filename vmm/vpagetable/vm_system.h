@@ -123,6 +123,7 @@ struct vm_system {
     _Atomic uint64_t wired_pages;                           /* (a) of these, wired ones */
     _Atomic uint64_t *moved;          /* (c) owned, (a) words: bit per slot whose frame was moved */
     _Atomic uint64_t moved_slots;     /* (a) bits set in moved */
+    _Atomic uint64_t window_slots;    /* (a) slots of extents that windows own (pmap.h) */
     struct vm_mutex moved_lock;       /* D: frames of FREE slots, and which of the moved ones are */
     struct vm_mutex extent_lock;      /* X */
     struct vm_extents *extents;       /* X: owned */
