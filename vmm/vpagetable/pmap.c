@@ -250,8 +250,8 @@ old_frame(const struct vm_system *sys, const struct pmap_frame *f)
 }
 
 /*
- * The bytes of moved pages are where they belong: the frames that they had become holes, a run at
- * a time.  A page that was not entered gets its frame back.
+ * The bytes of moved pages are where they belong: the frames that they had are left, to become
+ * holes.  A page that was not entered gets its frame back.
  */
 static unsigned
 enter_settle_moved(const struct enter_part *part)
@@ -273,7 +273,7 @@ enter_settle_moved(const struct enter_part *part)
         while (i + run < part->npages && f[run].content != NULL && f[run].prot != VM_PROT_NONE &&
                old_frame(sys, &f[run]) == old_frame(sys, f) + run)
             run++;
-        vm_page_discard_frames(sys, old_frame(sys, f), run);
+        vm_frames_leave(sys, old_frame(sys, f), run);
         moved += run;
     }
     return moved;

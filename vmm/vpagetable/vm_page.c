@@ -211,6 +211,17 @@ slot_take(struct vm_page *m, struct vm_object *object)
     vm_mutex_unlock(&sys->moved_lock);
 }
 
+/* The frame is some page's from now on: it must be a hole. */
+static void
+frame_claim(struct vm_system *sys, vm_frame_t frame)
+{
+    if (atomic_load(&sys->left_frames) == 0 || !vm_frame_is_left(sys, frame))
+        return;
+    vm_mutex_lock(&sys->moved_lock);
+    vm_frame_reclaim(sys, frame);
+    vm_mutex_unlock(&sys->moved_lock);
+}
+
 static void
 slot_give(struct vm_page *m)
 {
@@ -248,6 +259,7 @@ vm_page_alloc(struct vm_object *object, vm_pindex_t pindex)
         return NULL;
     assert_free(m);
     slot_take(m, object);
+    frame_claim(object->sys, (uint64_t)(m - object->sys->pages) + (uint64_t)m->frame_delta);
     m->act_count = 0;
     m->places = 0;
     atomic_store_explicit(&m->flags, VM_PAGE_BUSY | VM_PAGE_ZERO, memory_order_relaxed);
@@ -261,13 +273,6 @@ vm_page_is_freeing(const struct vm_object *object, vm_pindex_t pindex)
 {
     return pindex < object->size && object->freeing_count != 0 &&
            vm_page_flag_test(slot_page(object, pindex), VM_PAGE_FREEING);
-}
-
-void
-vm_page_discard_frames(struct vm_system *sys, vm_frame_t frame, uint64_t npages)
-{
-    if (vm_frame_punch_run(sys, frame, npages) != 0)
-        memset(vm_frame_address(sys, frame), 0, npages << PAGE_SHIFT);
 }
 
 /*
@@ -314,7 +319,7 @@ vm_page_free(struct vm_page *m)
         return;
     }
     if ((flags & VM_PAGE_ZERO) == 0)
-        vm_page_discard_frames(object->sys, vm_page_frame(m), 1);
+        vm_frames_discard(object->sys, vm_page_frame(m), 1);
     page_finish(m);
     vm_budget_give(object->sys, 1);
 }
@@ -336,7 +341,7 @@ frame_run_add(struct vm_system *sys, struct frame_run *run, vm_frame_t frame)
     bool near = frame == run->end || atomic_load(&sys->moved_slots) == 0;
 
     if (run->start != run->end && !near) {
-        vm_page_discard_frames(sys, run->start, run->end - run->start);
+        vm_frames_discard(sys, run->start, run->end - run->start);
         run->start = run->end;
     }
     if (run->start == run->end)
@@ -357,7 +362,7 @@ vm_page_free_run(struct vm_page *const *m, unsigned count)
             frame_run_add(sys, &run, vm_page_frame(m[i]));
     }
     if (run.start != run.end)
-        vm_page_discard_frames(sys, run.start, run.end - run.start);
+        vm_frames_discard(sys, run.start, run.end - run.start);
     for (unsigned i = 0; i < count; i++)
         page_finish(m[i]);
     vm_budget_give(sys, count);
@@ -404,7 +409,7 @@ page_free_held(struct vm_page *m)
 
     queue_set(m, PQ_NONE);
     atomic_store_explicit(&m->flags, 0, memory_order_relaxed);
-    vm_page_discard_frames(object->sys, vm_page_frame(m), 1);
+    vm_frames_discard(object->sys, vm_page_frame(m), 1);
     page_finish(m);
     vm_budget_give(object->sys, 1);
     object->freeing_count--;
@@ -568,8 +573,10 @@ vm_page_place(struct vm_page *m, uint64_t slot)
     vm_mutex_lock(&sys->moved_lock);
     assert(to->object == NULL);
     home = to->frame_delta == 0;
-    if (home)
+    if (home) {
+        vm_frame_reclaim(sys, slot);
         frames_exchange(sys, m, to);
+    }
     vm_mutex_unlock(&sys->moved_lock);
     m->places = (uint16_t)(m->places + home);
     return home;
@@ -582,7 +589,7 @@ vm_page_unplace(struct vm_page *m)
     vm_frame_t frame = vm_page_frame(m);
 
     assert(vm_page_flag_test(m, VM_PAGE_BUSY) && m->places != 0);
-    vm_page_discard_frames(sys, frame, 1);
+    vm_frames_discard(sys, frame, 1);
     vm_mutex_lock(&sys->moved_lock);
     frames_exchange(sys, m, &sys->pages[frame]);
     vm_mutex_unlock(&sys->moved_lock);

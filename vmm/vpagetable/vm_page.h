@@ -23,7 +23,7 @@
  *     cleared by whoever fills the frame; a held or queued page never has it.
  *  5. A page with mappings is never freed: pmap_page_protect(m, NONE) first.
  *  6. wire_count != 0 or hold_count != 0: never paged out.
- *  7. The frame of a FREE slot is a hole.  Slots that have each other's frames have their own
+ *  7. The frame of a FREE slot is a hole, or left to become one (vm_frames_leave).  Slots that have each other's frames have their own
  *     again when all of them are FREE.  A slot of a window's extent (pmap.h) is always FREE:
  *     it has its own frame until a page is placed there, and has that of the page then.
  *  8. FREEING pages, and only they, are on PQ_HOLD; a wired page is on no queue.
@@ -222,7 +222,7 @@ void vm_page_exchange_frames(struct vm_page *a, struct vm_page *b);
 /*
  * Let a busy page, which is not mapped or held, exchange its frame with a FREE slot of a window's
  * extent, which must have its own: false if it has not.  Nothing is copied; what was the page's
- * frame is the caller's to copy from and, at last, to make a hole by vm_page_discard_frames.
+ * frame is the caller's to copy from and, at last, to give to vm_frames_leave.
  * Locks: takes D; O need not be held.
  */
 bool vm_page_place(struct vm_page *m, uint64_t slot);
@@ -232,12 +232,6 @@ bool vm_page_place(struct vm_page *m, uint64_t slot);
  * afterwards.  Locks: the same.
  */
 void vm_page_unplace(struct vm_page *m);
-
-/*
- * Make npages frames, which no page has, holes again.  Should the host refuse, the memory
- * stays, but no old byte may show up in the next page that lives there.
- */
-void vm_page_discard_frames(struct vm_system *sys, vm_frame_t frame, uint64_t npages);
 
 /*
  * Move a busy page to (object, pindex), which must have no page, resident or

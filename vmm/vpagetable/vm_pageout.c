@@ -681,6 +681,7 @@ vm_pageout_try(struct vm_system *sys, uint64_t target, const _Atomic bool *stop,
 {
     struct scan scan = { .sys = sys, .stop = stop, .target = target };
 
+    vm_frames_reclaim_all(sys);
     scan_run(&scan);
     *outcome = (struct vm_pageout_outcome){
         .freed = scan.freed,
