@@ -76,8 +76,7 @@ Test(window_frames, a_page_that_a_device_holds_or_that_is_wired_stays_where_it_i
     struct vm_page *held, *wired;
 
     rig_window_init(&rig, 4, RIG_PASS);
-    cr_assert(eq(int,
-                 vm_fault_page_quick(&rig.map, gpa_from_u64(PAGE(103)), VM_PROT_READ, &held),
+    cr_assert(eq(int, vm_fault_page_quick(&rig.map, gpa_from_u64(PAGE(103)), VM_PROT_READ, &held),
                  VM_OK));
     cr_assert(eq(u64, rig_load(&rig, W(1)), 1));
     cr_assert(not(is_own(&rig, W(1))));

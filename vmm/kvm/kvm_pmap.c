@@ -28,6 +28,9 @@
 /* Pages of a long run's first step. */
 #define LEAD_PAGES 8u
 
+/* Pages whose bytes are gathered for one copy. */
+#define STAGE_PAGES 8u
+
 /* VMAs left to everything else in the process: threads, heaps, libraries. */
 #define VMAS_RESERVED 2000
 
@@ -98,6 +101,7 @@ op_window_create(void *md, struct pmap_window *w)
         return error;
     }
     w->md = kw;
+    w->costly = kw->natural != w->natural; /* nobody else knows the window yet */
     return 0;
 }
 
@@ -175,13 +179,13 @@ group_at(const struct kvm_window *kw, uint64_t page, const struct pmap_frame *fr
 }
 
 /*
- * Keep the first step of a long run short.  Not where pages are remapped: the
- * guest and this thread would fight for the address space's lock.
+ * Keep the first step of a long run short.  Not where pages are copied, nor where they are
+ * remapped: the guest and this thread would fight for the address space's lock.
  */
 static void
 cut_group(struct group *g, unsigned entered)
 {
-    if (g->placed && entered == 0 && g->npages > LEAD_PAGES)
+    if (g->placed && !g->copied && entered == 0 && g->npages > LEAD_PAGES)
         g->npages = LEAD_PAGES;
 }
 
@@ -193,21 +197,45 @@ fill_frames(const struct kvm_pmap *kp, const struct pmap_frame *frames, unsigned
         memcpy(vm_frame_address(kp->sys, frames[i].frame), frames[i].content, PAGE_SIZE);
 }
 
-/* How many of the pages get bytes that lie one behind the other, from the first on. */
-static unsigned
-contents_in_a_row(const struct pmap_frame *frames, unsigned npages)
+/* The pages' bytes in a row: where they are, or gathered in `stage`. */
+static const void *
+gather(const struct pmap_frame *frames, unsigned npages, uint8_t (*stage)[PAGE_SIZE])
 {
     const uint8_t *first = frames[0].content;
     unsigned n = 1;
 
     while (n < npages && frames[n].content == first + ((size_t)n << PAGE_SHIFT))
         n++;
-    return n;
+    if (n == npages)
+        return first;
+    for (unsigned i = 0; i < npages; i++)
+        memcpy(stage[i], frames[i].content, PAGE_SIZE);
+    return stage;
 }
 
 /*
- * Copy bytes to holes of a placed group.  A frame that is filled against all expectation gets its
- * bytes through the direct map.
+ * Copy bytes to holes.  A frame that is filled against all expectation gets its bytes through the
+ * direct map.
+ */
+static int
+copy_some(const struct kvm_pmap *kp, uint64_t page, const struct pmap_frame *frames,
+          unsigned npages, unsigned how, unsigned *done)
+{
+    uint8_t stage[STAGE_PAGES][PAGE_SIZE]; /* not cleared: what is read was written */
+    void *at = kvm_window_address(kp, page);
+    int error = uffd_copy(&kp->uffd, at, gather(frames, npages, stage), npages, how, done);
+
+    if (error != -EEXIST)
+        return error;
+    if (*done != 0)
+        return 0;
+    fill_frames(kp, frames, 1);
+    return uffd_enter(&kp->uffd, at, 1, how & ~UFFD_FILL, done);
+}
+
+/*
+ * Who waits is woken when all are there: a vCPU that is woken for one page is soon back, since it
+ * takes less time for a page than the copying does.
  */
 static int
 copy_group(const struct kvm_pmap *kp, uint64_t page, const struct pmap_frame *frames,
@@ -217,19 +245,15 @@ copy_group(const struct kvm_pmap *kp, uint64_t page, const struct pmap_frame *fr
     int error = 0;
 
     for (*done = 0; *done < g->npages && error == 0; *done += some) {
-        const struct pmap_frame *f = &frames[*done];
-        void *at = kvm_window_address(kp, page + *done);
+        unsigned left = g->npages - *done;
 
-        error = uffd_copy(&kp->uffd, at, f->content, contents_in_a_row(f, g->npages - *done),
-                          g->how, &some);
-        if (error == -EEXIST && some == 0) {
-            fill_frames(kp, f, 1);
-            error = uffd_enter(&kp->uffd, at, 1, g->how & ~UFFD_FILL, &some);
-        } else if (error == -EEXIST) {
-            error = 0;
-        }
+        error = copy_some(kp, page + *done, frames + *done, left < STAGE_PAGES ? left : STAGE_PAGES,
+                          g->how | UFFD_QUIET, &some);
     }
-    return error;
+    if (*done == 0)
+        return error;
+    int woken = uffd_wake(&kp->uffd, kvm_window_address(kp, page), *done);
+    return error != 0 ? error : woken;
 }
 
 /* Enter pages whose VMA maps the right frames. */

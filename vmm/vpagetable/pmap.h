@@ -38,12 +38,12 @@
 /* One page to be entered, as the machine half sees it. */
 struct pmap_frame {
     vm_frame_t frame;
-    vm_prot_t prot; /* VM_PROT_READ, perhaps | VM_PROT_WRITE */
-    bool fill;      /* the frame is a hole: entering makes it a page of zeros ... */
+    vm_prot_t prot;      /* VM_PROT_READ, perhaps | VM_PROT_WRITE */
+    bool fill;           /* the frame is a hole: entering makes it a page of zeros ... */
     const void *content; /* ... or of these bytes, which nobody writes to; NULL = zeros */
-    bool same;      /* this frame is already mapped here; prot grows or the mapping is refreshed.
+    bool same;    /* this frame is already mapped here; prot grows or the mapping is refreshed.
                         Clear: nothing is mapped here (another frame was removed before) */
-    bool foreign;   /* what is mapped here now, or was last, is not the natural frame */
+    bool foreign; /* what is mapped here now, or was last, is not the natural frame */
 };
 
 struct pmap_window;
@@ -104,7 +104,9 @@ struct pmap_window {
     bool live;                            /* W: created, not being destroyed */
     _Atomic(struct pmap_chunk *) *chunks; /* (a) owned; NULL = nothing mapped there */
     uint64_t nchunks;                     /* (c) */
-    void *md;                             /* the machine half's */
+    bool
+        costly; /* (c) window_create found no room for the natural frames: a mapping each here too */
+    void *md;   /* the machine half's */
 };
 
 #define PMAP_NO_NATURAL UINT64_MAX

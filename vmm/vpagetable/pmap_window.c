@@ -390,6 +390,10 @@ pmap_window_add(struct pmap *pmap, gpa_t start, uint64_t npages, vm_frame_t natu
         windows_release(pmap, w);
         return error;
     }
+    if (w->costly && w->own) {
+        window_disown(w);
+        w->natural = PMAP_NO_NATURAL;
+    }
     vm_rwlock_write_lock(&pmap->windows_lock);
     w->live = true;
     vm_rwlock_write_unlock(&pmap->windows_lock);

@@ -109,7 +109,8 @@ left_next_group(const struct vm_system *sys, uint64_t *group) VM_REQUIRES(sys->m
 {
     uint64_t ngroups = (sys->store_pages + GROUP - 1) / GROUP;
     uint64_t word = *group / WORD_BITS;
-    uint64_t bits = *group < ngroups ? sys->left_groups[word] & UINT64_MAX << *group % WORD_BITS : 0;
+    uint64_t bits =
+        *group < ngroups ? sys->left_groups[word] & UINT64_MAX << *group % WORD_BITS : 0;
 
     while (bits == 0) {
         if (++word * WORD_BITS >= ngroups)
