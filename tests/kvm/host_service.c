@@ -245,7 +245,7 @@ count_up(void *argument)
 
     do
         g->result = guest_do(g, GUEST_INCREMENT, g->gpa, 100, 0);
-    while (g->result == 0 && atomic_load(&m.map.meter.v_vm_faults) < FAULT_SUSPECT * 3 / 2);
+    while (g->result == 0 && vm_meter_get(&m.map.meter, v_vm_faults) < FAULT_SUSPECT * 3 / 2);
     counted_up = true;
     return NULL;
 }

@@ -77,6 +77,7 @@ UNIT_FILES := \
 	test_virtio_hostile.c \
 	test_virtio_mmio.c \
 	test_virtqueue.c \
+	test_vm_budget_stock.c \
 	test_vm_copy.c \
 	test_vm_fault.c \
 	test_vm_fault_chain.c \
@@ -89,6 +90,7 @@ UNIT_FILES := \
 	test_window_frames.c \
 	test_vm_fault_wire.c \
 	test_vm_inject.c \
+	test_vm_lock.c \
 	test_vm_map.c \
 	test_vm_map_copy.c \
 	test_vm_map_copy_many.c \
@@ -98,6 +100,7 @@ UNIT_FILES := \
 	test_vm_object_clean.c \
 	test_vm_object_page.c \
 	test_vm_page.c \
+	test_vm_page_doubt.c \
 	test_vm_page_move.c \
 	test_vm_pageout.c \
 	test_vm_pageout_scan.c \
