@@ -32,6 +32,53 @@ check_foreign(uint64_t natural, bool continue_wp)
     machine_close();
 }
 
+/* Plan pages whose bytes are elsewhere, 2000 + page, in no order. */
+static void
+plan_copies(unsigned npages, vm_prot_t prot)
+{
+    plan(npages, 1, prot, true);
+    for (unsigned i = 0; i < npages; i++) {
+        vm_frame_t from = m.frames + npages + (uint64_t)i * 7 % npages;
+
+        *frame_word(from) = 2000 + i;
+        m.plan[i].content = vm_frame_address(&m.sys, from);
+    }
+}
+
+/* More pages than there may be VMAs: they lie in the window's own frames. */
+static void
+check_copies(vm_prot_t prot, bool continue_wp)
+{
+    const unsigned npages = 2000;
+    struct kvm_pmap_statistics statistics;
+
+    machine_open(NATURAL, true);
+    kvm_pmap_configure(m.kp, 2 * PMAP_CHUNK_PAGES, NULL);
+    m.kp->uffd.continue_wp = m.kp->uffd.continue_wp && continue_wp;
+    plan_copies(npages, prot);
+    *frame_word(m.plan[70].frame) = 1; /* one of them is no hole, against the rule */
+    m.run = 16;
+    for (unsigned i = 0; i < npages; i++)
+        CHECK(*window_word(i) == 2000 + i);
+    m.run = 1;
+    for (unsigned i = 0; i < npages; i += 50)
+        *window_word(i) = i;
+    CHECK(m.wp == (prot == VM_PROT_READ ? npages / 50 : 0));
+    for (unsigned i = 0; i < npages; i++)
+        CHECK(*frame_word(m.frames + i) == (i % 50 == 0 ? i : 2000 + i));
+    kvm_pmap_statistics(m.kp, &statistics);
+    CHECK(statistics.foreign_evictions == 0 && statistics.foreign_pages == 0);
+    machine_close();
+}
+
+static void
+holes_get_their_bytes_as_they_are_mapped_and_need_no_mapping_of_their_own(void)
+{
+    check_copies(VM_PROT_READ, true);
+    check_copies(VM_PROT_READ, false);
+    check_copies(VM_PROT_RW, true);
+}
+
 static void
 scattered_frames_are_mapped_read_only_and_upgraded(void)
 {
@@ -409,6 +456,7 @@ abort_wakes_everybody_and_nothing_is_accessible_any_more(void)
 }
 
 static const struct rig_test tests[] = {
+    RIG_TEST(holes_get_their_bytes_as_they_are_mapped_and_need_no_mapping_of_their_own),
     RIG_TEST(scattered_frames_are_mapped_read_only_and_upgraded),
     RIG_TEST(scattered_frames_too_without_a_write_protecting_continue),
     RIG_TEST(a_natural_frame_comes_back_where_a_foreign_one_was),

@@ -386,7 +386,8 @@ audit_free_slot(const struct auditor *a, uint64_t slot, const struct vm_page *m)
     if (a->audit->frames) {
         off_t offset = (off_t)((slot + (uint64_t)m->frame_delta) << PAGE_SHIFT);
 
-        AUDIT(lseek(a->sys->memfd, offset, SEEK_DATA) != offset,
+        AUDIT(vm_frame_is_left(a->sys, slot + (uint64_t)m->frame_delta) ||
+                  lseek(a->sys->memfd, offset, SEEK_DATA) != offset,
               "the frame of the free slot %" PRIu64 " is no hole", slot);
     }
 }
@@ -405,6 +406,7 @@ audit_page(struct auditor *a, const struct record *record, uint64_t slot, struct
     AUDIT(m->hold_count == 0, "slot %" PRIu64 " is held at rest", slot);
     AUDIT(m->valid != 0, "slot %" PRIu64, slot);
     AUDIT(m->act_count <= ACT_MAX, "slot %" PRIu64, slot);
+    AUDIT(!vm_frame_is_left(a->sys, vm_page_frame(m)), "slot %" PRIu64 ": its frame is left", slot);
     AUDIT(m->wire_count == wirings, "slot %" PRIu64 ": %u counted, %u found", slot, m->wire_count,
           wirings);
     AUDIT((m->queue == PQ_NONE) == (m->wire_count != 0), "slot %" PRIu64 ": queue %u", slot,
@@ -449,7 +451,7 @@ static void
 audit_pages(struct auditor *a)
 {
     uint64_t *frames = calloc(a->sys->store_pages / 64 + 1, sizeof(*frames));
-    uint64_t moved = 0;
+    uint64_t moved = 0, left = 0;
     unsigned next = 0;
 
     AUDIT(frames != NULL, "no memory for the audit");
@@ -463,6 +465,7 @@ audit_pages(struct auditor *a)
         object = next < a->nrecords ? a->records[next].object : NULL;
         audit_frame(a, slot, m, frames);
         moved += m->frame_delta != 0;
+        left += vm_frame_is_left(a->sys, slot);
         if (object != NULL && slot >= object->extent &&
             (object->resident[(slot - object->extent) / 64] >> (slot - object->extent) % 64 & 1))
             audit_page(a, &a->records[next], slot, m);
@@ -471,6 +474,7 @@ audit_pages(struct auditor *a)
     }
     free(frames);
     AUDIT(moved == atomic_load(&a->sys->moved_slots), "%" PRIu64 " found", moved);
+    AUDIT(left == atomic_load(&a->sys->left_frames), "%" PRIu64 " found", left);
 }
 
 static void

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 struct fake_page {
@@ -177,7 +178,11 @@ fake_enter_page(struct fake_pmap *fake, struct pmap_window *w, uint64_t index,
     FAKE_CHECK(f->same == mapped); /* another frame's mapping was removed before */
     FAKE_CHECK(!f->same || page->frame == f->frame);
     FAKE_CHECK(!hole || f->fill);
-    if (hole) {
+    FAKE_CHECK(f->content == NULL || (hole && f->fill));
+    if (f->content != NULL) {
+        memcpy(vm_frame_address(sys, f->frame), f->content, PAGE_SIZE);
+        fake->copied_pages++;
+    } else if (hole) {
         *(volatile uint8_t *)vm_frame_address(sys, f->frame) = 0;
         fake->filled_pages++;
     }

@@ -62,6 +62,7 @@ struct fake_pmap {
     unsigned entered_pages;   /* mapped, or given more protection */
     unsigned refreshed_pages; /* were mapped just so already */
     unsigned filled_pages;    /* holes that became pages of zeros */
+    uint64_t copied_pages;    /* of the entered ones, with bytes that the pmap gave */
     unsigned foreign_pages;   /* of the entered ones, those whose frame is not the natural one */
     unsigned removes;
     unsigned removed_pages; /* that were mapped */

@@ -90,6 +90,7 @@ UNIT_FILES := \
 	test_vm_fault_start.c \
 	test_vm_fault_trace.c \
 	test_vm_fault_window.c \
+	test_window_frames.c \
 	test_vm_fault_wire.c \
 	test_vm_inject.c \
 	test_vm_lock.c \

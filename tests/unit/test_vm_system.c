@@ -541,13 +541,13 @@ CHECKED_TEST(vm_extent, freeing_gives_the_page_array_back_but_for_slots_with_a_m
 
     cr_assert_eq(vm_extent_alloc(&sys, 256, &first), 0);
     for (unsigned i = 0; i < 256; i++)
-        sys.pages[first + i].spare = 1;
+        sys.pages[first + i].places = 1;
     sys.pages[first + 130].frame_delta = 3;
     vm_slot_set_moved(&sys, first + 130, true);
     vm_extent_free(&sys, first, 200);
     cr_assert_eq(sys.pages[first + 130].frame_delta, 3);
     for (unsigned i = 0; i < 256; i++)
-        cr_assert_eq(sys.pages[first + i].spare, i >= 128 && i < 192, "slot %u", i);
+        cr_assert_eq(sys.pages[first + i].places, i >= 128 && i < 192, "slot %u", i);
     vm_slot_set_moved(&sys, first + 130, false);
 }
 
@@ -558,9 +558,9 @@ CHECKED_TEST(vm_extent, freeing_a_small_extent_leaves_the_page_array_of_its_neig
 
     cr_assert_eq(vm_extent_alloc(&sys, 32, &a), 0);
     cr_assert_eq(vm_extent_alloc(&sys, 32, &b), 0);
-    sys.pages[b].spare = 1;
+    sys.pages[b].places = 1;
     vm_extent_free(&sys, a, 32);
-    cr_assert_eq(sys.pages[b].spare, 1);
+    cr_assert_eq(sys.pages[b].places, 1);
     vm_extent_free(&sys, b, 32);
 }
 

@@ -19,6 +19,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -26,6 +27,9 @@
 
 /* Pages of a long run's first step. */
 #define LEAD_PAGES 8u
+
+/* Pages whose bytes are gathered for one copy. */
+#define STAGE_PAGES 8u
 
 /* VMAs left to everything else in the process: threads, heaps, libraries. */
 #define VMAS_RESERVED 2000
@@ -97,6 +101,7 @@ op_window_create(void *md, struct pmap_window *w)
         return error;
     }
     w->md = kw;
+    w->costly = kw->natural != w->natural; /* nobody else knows the window yet */
     return 0;
 }
 
@@ -145,6 +150,7 @@ op_window_rebase(void *md, struct pmap_window *w)
 struct group {
     unsigned npages;
     unsigned how; /* UFFD_* */
+    bool copied;  /* the frames are holes that get their bytes from elsewhere */
     bool placed;  /* the VMA maps the right frame already */
 };
 
@@ -162,23 +168,102 @@ group_at(const struct kvm_window *kw, uint64_t page, const struct pmap_frame *fr
     struct group g = {
         .npages = 1,
         .how = frame_how(&frames[0]),
+        .copied = frames[0].content != NULL,
         .placed = kvm_window_maps(kw, page, frames[0].frame),
     };
     while (g.npages < npages && frame_how(&frames[g.npages]) == g.how &&
+           (frames[g.npages].content != NULL) == g.copied &&
            kvm_window_maps(kw, page + g.npages, frames[g.npages].frame) == g.placed)
         g.npages++;
     return g;
 }
 
 /*
- * Keep the first step of a long run short.  Not where pages are remapped: the
- * guest and this thread would fight for the address space's lock.
+ * Keep the first step of a long run short.  Not where pages are copied, nor where they are
+ * remapped: the guest and this thread would fight for the address space's lock.
  */
 static void
 cut_group(struct group *g, unsigned entered)
 {
-    if (g->placed && entered == 0 && g->npages > LEAD_PAGES)
+    if (g->placed && !g->copied && entered == 0 && g->npages > LEAD_PAGES)
         g->npages = LEAD_PAGES;
+}
+
+/* Give frames their bytes through the direct map. */
+static void
+fill_frames(const struct kvm_pmap *kp, const struct pmap_frame *frames, unsigned npages)
+{
+    for (unsigned i = 0; i < npages; i++)
+        memcpy(vm_frame_address(kp->sys, frames[i].frame), frames[i].content, PAGE_SIZE);
+}
+
+/* The pages' bytes in a row: where they are, or gathered in `stage`. */
+static const void *
+gather(const struct pmap_frame *frames, unsigned npages, uint8_t (*stage)[PAGE_SIZE])
+{
+    const uint8_t *first = frames[0].content;
+    unsigned n = 1;
+
+    while (n < npages && frames[n].content == first + ((size_t)n << PAGE_SHIFT))
+        n++;
+    if (n == npages)
+        return first;
+    for (unsigned i = 0; i < npages; i++)
+        memcpy(stage[i], frames[i].content, PAGE_SIZE);
+    return stage;
+}
+
+/*
+ * Copy bytes to holes.  A frame that is filled against all expectation gets its bytes through the
+ * direct map.
+ */
+static int
+copy_some(const struct kvm_pmap *kp, uint64_t page, const struct pmap_frame *frames,
+          unsigned npages, unsigned how, unsigned *done)
+{
+    uint8_t stage[STAGE_PAGES][PAGE_SIZE]; /* not cleared: what is read was written */
+    void *at = kvm_window_address(kp, page);
+    int error = uffd_copy(&kp->uffd, at, gather(frames, npages, stage), npages, how, done);
+
+    if (error != -EEXIST)
+        return error;
+    if (*done != 0)
+        return 0;
+    fill_frames(kp, frames, 1);
+    return uffd_enter(&kp->uffd, at, 1, how & ~UFFD_FILL, done);
+}
+
+/*
+ * Who waits is woken when all are there: a vCPU that is woken for one page is soon back, since it
+ * takes less time for a page than the copying does.
+ */
+static int
+copy_group(const struct kvm_pmap *kp, uint64_t page, const struct pmap_frame *frames,
+           const struct group *g, unsigned *done)
+{
+    unsigned some;
+    int error = 0;
+
+    for (*done = 0; *done < g->npages && error == 0; *done += some) {
+        unsigned left = g->npages - *done;
+
+        error = copy_some(kp, page + *done, frames + *done, left < STAGE_PAGES ? left : STAGE_PAGES,
+                          g->how | UFFD_QUIET, &some);
+    }
+    if (*done == 0)
+        return error;
+    int woken = uffd_wake(&kp->uffd, kvm_window_address(kp, page), *done);
+    return error != 0 ? error : woken;
+}
+
+/* Enter pages whose VMA maps the right frames. */
+static int
+enter_placed(const struct kvm_pmap *kp, uint64_t page, const struct pmap_frame *frames,
+             const struct group *g, unsigned *done)
+{
+    if (g->copied)
+        return copy_group(kp, page, frames, g, done);
+    return uffd_enter(&kp->uffd, kvm_window_address(kp, page), g->npages, g->how, done);
 }
 
 static int
@@ -186,7 +271,11 @@ remap_group(struct kvm_pmap *kp, struct kvm_window *kw, uint64_t page,
             const struct pmap_frame *frames, const struct group *g, unsigned *done)
     VM_REQUIRES(kp->foreign_lock)
 {
-    int error = kvm_window_remap(kp, kw, page, g->npages, frames, g->how);
+    unsigned how = g->copied ? g->how & ~UFFD_FILL : g->how;
+
+    if (g->copied)
+        fill_frames(kp, frames, g->npages);
+    int error = kvm_window_remap(kp, kw, page, g->npages, frames, how);
 
     *done = error == 0 ? g->npages : 0;
     return error;
@@ -200,10 +289,10 @@ enter_group(struct kvm_pmap *kp, struct kvm_window *kw, uint64_t page,
 {
     if (!g->placed)
         return remap_group(kp, kw, page, frames, g, done);
-    int error = uffd_enter(&kp->uffd, kvm_window_address(kp, page), g->npages, g->how, done);
+    int error = enter_placed(kp, page, frames, g, done);
     if (error != -EOPNOTSUPP)
         return error;
-    struct group rest = { .npages = g->npages - *done, .how = g->how };
+    struct group rest = { .npages = g->npages - *done, .how = g->how, .copied = g->copied };
     unsigned more;
     error = remap_group(kp, kw, page + *done, frames + *done, &rest, &more);
     *done += more;
@@ -241,8 +330,7 @@ enter_natural(const struct kvm_pmap *kp, const struct kvm_window *kw, uint64_t p
         if (!g.placed)
             return -EOPNOTSUPP;
         cut_group(&g, *entered);
-        error =
-            uffd_enter(&kp->uffd, kvm_window_address(kp, page + *entered), g.npages, g.how, &done);
+        error = enter_placed(kp, page + *entered, frames + *entered, &g, &done);
     }
     return error;
 }

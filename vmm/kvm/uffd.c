@@ -27,6 +27,7 @@
 struct run {
     const struct uffd *u;
     uint8_t *start;
+    const uint8_t *content; /* of the pages; NULL = zeros, whatever is there already */
     unsigned npages;
     unsigned how;
     unsigned done;
@@ -146,13 +147,14 @@ call_zeropage(const struct run *r, void *at, unsigned npages)
 }
 
 static int
-call_copy_protected(const struct run *r, void *at, unsigned npages)
+call_copy(const struct run *r, void *at, const void *from, unsigned npages)
 {
     struct uffdio_copy op = {
         .dst = (uintptr_t)at,
-        .src = (uintptr_t)r->u->zeros,
+        .src = (uintptr_t)from,
         .len = (uint64_t)npages << PAGE_SHIFT,
-        .mode = UFFDIO_COPY_MODE_WP | ((r->how & UFFD_QUIET) != 0 ? UFFDIO_COPY_MODE_DONTWAKE : 0),
+        .mode = ((r->how & UFFD_WRITE) == 0 ? UFFDIO_COPY_MODE_WP : 0) |
+                ((r->how & UFFD_QUIET) != 0 ? UFFDIO_COPY_MODE_DONTWAKE : 0),
     };
     int result = r->u->ioctl(r->u->fd, UFFDIO_COPY, &op);
 
@@ -192,11 +194,13 @@ enter_some(const struct run *r)
     unsigned npages = r->flips != 0 ? 1 : left < r->span ? left : r->span;
     void *at = run_position(r);
 
+    if (r->content != NULL)
+        return call_copy(r, at, r->content + ((uint64_t)r->done << PAGE_SHIFT), npages);
     if (!r->fill)
         return call_continue(r, at, npages);
     if ((r->how & UFFD_WRITE) != 0)
         return call_zeropage(r, at, npages);
-    return call_copy_protected(r, at, npages);
+    return call_copy(r, at, r->u->zeros, npages);
 }
 
 static void
@@ -241,6 +245,8 @@ recover(struct run *r, int error)
         sched_yield();
         return ++r->again > AGAIN_MAX ? error : 0;
     case -EEXIST: /* FILL: the frame is filled or the page entered; CONTINUE: entered */
+        if (r->content != NULL)
+            return error;
         return r->fill ? flip(r) : adjust_present(r);
     case -EFAULT: /* CONTINUE: the frame is a hole */
         return r->fill ? error : flip(r);
@@ -255,6 +261,22 @@ recover(struct run *r, int error)
     }
 }
 
+static int
+run_all(struct run *r, unsigned *done)
+{
+    int error = 0;
+
+    while (r->done < r->npages && error == 0) {
+        int n = enter_some(r);
+        if (n > 0)
+            advance(r, (unsigned)n);
+        else
+            error = recover(r, n);
+    }
+    *done = r->done;
+    return error;
+}
+
 int
 uffd_enter(const struct uffd *u, void *start, unsigned npages, unsigned how, unsigned *done)
 {
@@ -264,15 +286,21 @@ uffd_enter(const struct uffd *u, void *start, unsigned npages, unsigned how, uns
                      .how = how,
                      .span = UFFD_RUN_MAX,
                      .fill = (how & UFFD_FILL) != 0 };
-    int error = 0;
 
-    while (r.done < npages && error == 0) {
-        int n = enter_some(&r);
-        if (n > 0)
-            advance(&r, (unsigned)n);
-        else
-            error = recover(&r, n);
-    }
-    *done = r.done;
-    return error;
+    return run_all(&r, done);
+}
+
+int
+uffd_copy(const struct uffd *u, void *start, const void *content, unsigned npages, unsigned how,
+          unsigned *done)
+{
+    struct run r = { .u = u,
+                     .start = start,
+                     .content = content,
+                     .npages = npages,
+                     .how = how | UFFD_FILL,
+                     .span = UFFD_RUN_MAX,
+                     .fill = true };
+
+    return run_all(&r, done);
 }

@@ -52,6 +52,13 @@ int uffd_register(const struct uffd *u, void *start, uint64_t npages)
 int uffd_enter(const struct uffd *u, void *start, unsigned npages, unsigned how, unsigned *done)
     __attribute__((warn_unused_result));
 
+/*
+ * The same for holes that are to have the given bytes, each in one go: UFFD_FILL is implied.  A frame
+ * that turns out filled is -EEXIST, and not touched: bytes of nobody knows whom.
+ */
+int uffd_copy(const struct uffd *u, void *start, const void *content, unsigned npages, unsigned how,
+              unsigned *done) __attribute__((warn_unused_result));
+
 /* Write-protect what is there, and what is entered by a kernel fault later.
  * Addresses in no registered mapping are passed over.  Returns 0 or -errno. */
 int uffd_protect(const struct uffd *u, void *start, uint64_t npages)

@@ -71,6 +71,7 @@ struct enter_part {
     unsigned demand; /* index of the demanded page; npages or more = it is in another part */
     struct vm_page *const *m;
     const vm_prot_t *prot;
+    unsigned nmoved;     /* pages with a new frame, whether they are entered in the end or not */
     int error;           /* why the demanded page was not entered */
     unsigned generation; /* of the demanded page's mapping */
     struct pmap_frame frames[PMAP_CHUNK_PAGES];
@@ -84,6 +85,26 @@ avoid_trap(const struct enter_part *part, unsigned i)
            pmap_trap_spring(part->pmap, part->page + i, i == part->demand);
 }
 
+/*
+ * Give the page the window's own frame here, if it may have that.  Returns the bytes that entering
+ * is to copy; NULL = none.
+ */
+static const void *
+enter_move(struct enter_part *part, unsigned i) VM_REQUIRES(part->chunk->lock)
+    VM_REQUIRES_SHARED(part->pmap->windows_lock)
+{
+    uint64_t natural = part->w->natural + pmap_chunk_index(part->w, part->chunk, part->slot + i);
+    struct vm_page *m = part->m[i];
+    const void *content = vm_page_address(m);
+
+    if ((part->prot[i] & PMAP_MAY_MOVE) == 0 || !part->w->own || vm_page_frame(m) == natural ||
+        vm_page_flag_test(m, VM_PAGE_ZERO) || m->places >= PMAP_PLACES_MAX ||
+        pmap_page_is_mapped(m) || !vm_page_place(m, natural))
+        return NULL;
+    part->nmoved++;
+    return content;
+}
+
 /* Decide for each page whether and how it is entered. */
 static void
 enter_choose(struct enter_part *part) VM_REQUIRES(part->chunk->lock)
@@ -93,16 +114,19 @@ enter_choose(struct enter_part *part) VM_REQUIRES(part->chunk->lock)
         pmap_pte_t pte = pte_load(part->chunk, part->slot + i);
 
         f->prot = VM_PROT_NONE;
+        f->content = NULL;
         if (part->m[i] == NULL || avoid_trap(part, i))
             continue;
         assert(vm_page_flag_test(part->m[i], VM_PAGE_BUSY)); /* 3 */
         f->same = pte_page(part->pmap->sys, pte) == part->m[i];
         if (f->same && i != part->demand)
             continue;
+        if (!f->same)
+            f->content = enter_move(part, i);
         f->frame = vm_page_frame(part->m[i]);
         f->foreign = (pte & PTE_FOREIGN) != 0;
-        f->fill = vm_page_flag_test(part->m[i], VM_PAGE_ZERO);
-        f->prot = part->prot[i];
+        f->fill = f->content != NULL || vm_page_flag_test(part->m[i], VM_PAGE_ZERO);
+        f->prot = part->prot[i] & VM_PROT_RW;
         if (f->same)
             f->prot |= pte_prot(pte);
     }
@@ -219,6 +243,43 @@ enter_runs(struct enter_part *part) VM_REQUIRES(part->chunk->lock)
     }
 }
 
+/* The frame that a moved page had. */
+static vm_frame_t
+old_frame(const struct vm_system *sys, const struct pmap_frame *f)
+{
+    return (vm_frame_t)((const uint8_t *)f->content - sys->direct_map) >> PAGE_SHIFT;
+}
+
+/*
+ * The bytes of moved pages are where they belong: the frames that they had are left, to become
+ * holes.  A page that was not entered gets its frame back.
+ */
+static unsigned
+enter_settle_moved(const struct enter_part *part)
+{
+    struct vm_system *sys = part->pmap->sys;
+    unsigned moved = 0;
+    unsigned run;
+
+    for (unsigned i = 0; i < part->npages; i += run) {
+        const struct pmap_frame *f = &part->frames[i];
+
+        run = 1;
+        if (f->content == NULL)
+            continue;
+        if (f->prot == VM_PROT_NONE) {
+            vm_page_unplace(part->m[i]);
+            continue;
+        }
+        while (i + run < part->npages && f[run].content != NULL && f[run].prot != VM_PROT_NONE &&
+               old_frame(sys, &f[run]) == old_frame(sys, f) + run)
+            run++;
+        vm_frames_leave(sys, old_frame(sys, f), run);
+        moved += run;
+    }
+    return moved;
+}
+
 static int
 enter_locked(struct enter_part *part) VM_REQUIRES_SHARED(part->pmap->windows_lock)
 {
@@ -246,9 +307,9 @@ enter_locked(struct enter_part *part) VM_REQUIRES_SHARED(part->pmap->windows_loc
     return 0;
 }
 
-/* Enter one part; adds to *entered how many pages were. */
+/* Enter one part; adds to *done how many pages were. */
 static int
-enter_part(struct enter_part *part, unsigned *entered)
+enter_part(struct enter_part *part, struct pmap_entered *done)
 {
     int error;
 
@@ -258,7 +319,9 @@ enter_part(struct enter_part *part, unsigned *entered)
     if (error != 0)
         return error;
     for (unsigned i = 0; i < part->npages; i++)
-        *entered += part->frames[i].prot != VM_PROT_NONE;
+        done->npages += part->frames[i].prot != VM_PROT_NONE;
+    if (part->nmoved != 0)
+        done->moved += enter_settle_moved(part);
     return part->error;
 }
 
@@ -283,9 +346,10 @@ pmap_enter(struct pmap *pmap, struct pmap_window *w, gpa_t gpa, struct vm_page *
         part.demand = demand >= i ? demand - i : PMAP_CHUNK_PAGES;
         part.m = &m[i];
         part.prot = &prot[i];
+        part.nmoved = 0;
         part.error = 0;
         part.generation = 0;
-        error = enter_part(&part, &done.npages);
+        error = enter_part(&part, &done);
         if (part.demand < part.npages) {
             result = error;
             done.generation = part.generation;

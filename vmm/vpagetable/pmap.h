@@ -19,6 +19,7 @@
  *     the other way round.  Both change under P (and the link under V).
  *  2. A chunk's table changes only while the windows lock is held at least shared.
  *  3. Only pages that are busy get new mappings; mappings go away at any time.
+ *  4. No object has a slot of an extent that a window owns.
  *
  * Order: M, I, O, L (pmaps_lock), W (windows_lock), P, V.  None of the last four is held
  * when the engine's M, I or O is taken.
@@ -37,11 +38,12 @@
 /* One page to be entered, as the machine half sees it. */
 struct pmap_frame {
     vm_frame_t frame;
-    vm_prot_t prot; /* VM_PROT_READ, perhaps | VM_PROT_WRITE */
-    bool fill;      /* the frame is a hole: entering makes it a page of zeros */
-    bool same;      /* this frame is already mapped here; prot grows or the mapping is refreshed.
+    vm_prot_t prot;      /* VM_PROT_READ, perhaps | VM_PROT_WRITE */
+    bool fill;           /* the frame is a hole: entering makes it a page of zeros ... */
+    const void *content; /* ... or of these bytes, which nobody writes to; NULL = zeros */
+    bool same;    /* this frame is already mapped here; prot grows or the mapping is refreshed.
                         Clear: nothing is mapped here (another frame was removed before) */
-    bool foreign;   /* what is mapped here now, or was last, is not the natural frame */
+    bool foreign; /* what is mapped here now, or was last, is not the natural frame */
 };
 
 struct pmap_window;
@@ -98,13 +100,31 @@ struct pmap_window {
     gpa_t start;                          /* (c) */
     uint64_t npages;                      /* (c) */
     vm_frame_t natural;                   /* W: frame of page 0, or PMAP_NO_NATURAL */
+    bool own;                             /* W: that is the first slot of an extent of its own */
     bool live;                            /* W: created, not being destroyed */
     _Atomic(struct pmap_chunk *) *chunks; /* (a) owned; NULL = nothing mapped there */
     uint64_t nchunks;                     /* (c) */
-    void *md;                             /* the machine half's */
+    bool
+        costly; /* (c) window_create found no room for the natural frames: a mapping each here too */
+    void *md;   /* the machine half's */
 };
 
 #define PMAP_NO_NATURAL UINT64_MAX
+
+/* For pmap_window_add: an extent of the window's own, if there is room for one. */
+#define PMAP_OWN_NATURAL (UINT64_MAX - 1)
+
+/*
+ * For pmap_enter, beside a page's protection: nobody holds the page, it is not wired, and whose
+ * it is does not mind if its frame becomes another one.
+ */
+#define PMAP_MAY_MOVE ((vm_prot_t)0x80)
+
+/* A page moves to a window's own frame so often at most, until it is freed. */
+#define PMAP_PLACES_MAX 4u
+
+/* All windows together own at most this part of the frame store. */
+#define PMAP_OWN_PART 8u
 
 /* Guest pages at most whose touch is told: pmap_trap.h. */
 #define PMAP_TRAPS_MAX 16u
@@ -147,7 +167,7 @@ void pmap_fini(struct pmap *pmap);
 
 /*
  * Give [start, start + npages pages) a window whose natural frames begin at
- * `natural` (or PMAP_NO_NATURAL: every page is foreign).
+ * `natural` (or PMAP_NO_NATURAL: every page is foreign; PMAP_OWN_NATURAL: see pmap_enter).
  * Locks: none of M, O held (see window_create).
  * Returns 0; -EINVAL (alignment, empty, beyond PMAP_GPA_END), -EEXIST when it overlaps a
  * window, one that is being removed included, -ENOMEM, or the machine's -errno.
@@ -176,6 +196,7 @@ struct pmap_entered {
      * again at the same address was given what was there all the time.  (It has eight bits.)
      */
     unsigned generation;
+    unsigned moved; /* pages that were copied to the window's own frames */
 };
 
 /*
@@ -190,6 +211,12 @@ bool pmap_window_has(const struct pmap_window *w, uint64_t page);
 
 /* Is this the natural frame at a guest page: can pmap_enter fill it in place? */
 bool pmap_window_is_natural(const struct pmap_window *w, uint64_t page, vm_frame_t frame);
+
+/*
+ * Let a new busy page, which has VM_PAGE_ZERO, have the window's own frame at a guest page where
+ * it is going to be mapped, if the window has one to give.
+ */
+void pmap_window_place(const struct pmap_window *w, uint64_t page, struct vm_page *m);
 
 /*
  * How a guest page of the window is mapped; VM_PROT_NONE = not at all.  The answer may be stale
@@ -209,13 +236,15 @@ int pmap_window_rebase(struct pmap *pmap, gpa_t gpa, vm_frame_t natural)
 
 /*
  * Map busy, valid pages, all different, at consecutive addresses from gpa and wake
- * the waiters.  m[i] is mapped with prot[i] (READ or READ | WRITE); m[i] may be
+ * the waiters.  m[i] is mapped with prot[i] (READ or READ | WRITE, perhaps | PMAP_MAY_MOVE); m[i] may be
  * NULL: that address is skipped.  A different page mapped there before loses that mapping first; it
  * need not be busy.  Where m[i] itself is mapped already, its protection only
  * grows, and only if it is the demanded one: others are left as they are.  The
  * demanded page is entered again even if it seems to be mapped well enough,
  * because only the machine can tell whether it still is.
  * Clears VM_PAGE_ZERO of what it fills, sets VM_PAGE_WRITEABLE where prot has WRITE.
+ * A page that may move, is mapped nowhere and was not moved PMAP_PLACES_MAX times yet gets the frame that
+ * is natural here, if the window owns that and no other page has it: entering copies the bytes.
  * All of the range lies in windows; runs are cut at chunk and window borders inside.
  * `w`, if not NULL, is one of them, from pmap_window_look: it is not looked for again.
  * Locks: takes windows_lock, P, V; O need not be held.

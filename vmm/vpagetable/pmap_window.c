@@ -252,7 +252,7 @@ window_alloc(struct pmap *pmap, gpa_t start, uint64_t npages, vm_frame_t natural
     w->pmap = pmap;
     w->start = start;
     w->npages = npages;
-    w->natural = natural;
+    w->natural = natural == PMAP_OWN_NATURAL ? PMAP_NO_NATURAL : natural;
     w->nchunks = (first + npages - 1) / PMAP_CHUNK_PAGES - first / PMAP_CHUNK_PAGES + 1;
     w->chunks = calloc(w->nchunks, sizeof(*w->chunks));
     if (w->chunks == NULL) {
@@ -262,9 +262,40 @@ window_alloc(struct pmap *pmap, gpa_t start, uint64_t npages, vm_frame_t natural
     return w;
 }
 
+/*
+ * Let the window have an extent of its own, unless windows have their part of the store already.
+ * Without one it is only slower.
+ */
+static void
+window_own(struct pmap_window *w)
+{
+    struct vm_system *sys = w->pmap->sys;
+    uint64_t before = atomic_fetch_add(&sys->window_slots, w->npages);
+
+    if (before + w->npages <= sys->store_pages / PMAP_OWN_PART &&
+        vm_extent_alloc(sys, w->npages, &w->natural) == 0)
+        w->own = true;
+    else
+        atomic_fetch_sub(&sys->window_slots, w->npages);
+}
+
+/* Frames that pages have in the extent stay theirs: these are slots like others (vm_page.h, 7). */
+static void
+window_disown(struct pmap_window *w)
+{
+    struct vm_system *sys = w->pmap->sys;
+
+    if (!w->own)
+        return;
+    vm_extent_free(sys, w->natural, w->npages);
+    atomic_fetch_sub(&sys->window_slots, w->npages);
+    w->own = false;
+}
+
 static void
 window_free(struct pmap_window *w)
 {
+    window_disown(w);
     for (uint64_t i = 0; i < w->nchunks; i++) {
         struct pmap_chunk *chunk = w->chunks[i];
 
@@ -353,10 +384,16 @@ pmap_window_add(struct pmap *pmap, gpa_t start, uint64_t npages, vm_frame_t natu
         window_free(w);
         return error;
     }
+    if (natural == PMAP_OWN_NATURAL)
+        window_own(w);
     error = pmap->ops->window_create(pmap->md, w);
     if (error != 0) {
         windows_release(pmap, w);
         return error;
+    }
+    if (w->costly && w->own) {
+        window_disown(w);
+        w->natural = PMAP_NO_NATURAL;
     }
     vm_rwlock_write_lock(&pmap->windows_lock);
     w->live = true;
@@ -447,6 +484,14 @@ pmap_window_is_natural(const struct pmap_window *w, uint64_t page, vm_frame_t fr
            w->natural + (page - pmap_window_first_page(w)) == frame;
 }
 
+void
+pmap_window_place(const struct pmap_window *w, uint64_t page, struct vm_page *m)
+{
+    assert(vm_page_flag_test(m, VM_PAGE_ZERO));
+    if (pmap_window_has(w, page) && w->own)
+        (void)vm_page_place(m, w->natural + (page - pmap_window_first_page(w)));
+}
+
 vm_prot_t
 pmap_window_prot(const struct pmap_window *w, uint64_t page)
 {
@@ -508,20 +553,24 @@ int
 pmap_window_rebase(struct pmap *pmap, gpa_t gpa, vm_frame_t natural)
 {
     struct pmap_window *w;
-    vm_frame_t old;
+    struct pmap_window before;
     int error = -ENOENT;
 
     vm_rwlock_write_lock(&pmap->windows_lock);
     w = pmap_window_find(pmap, gpa.value >> PAGE_SHIFT);
     if (w != NULL) {
         window_drop(pmap, w);
-        old = w->natural;
+        before = *w;
         w->natural = natural;
+        w->own = false;
         error = pmap->ops->window_rebase(pmap->md, w);
-        if (error == 0)
+        if (error == 0) {
             window_clear_foreign(pmap, w);
-        else
-            w->natural = old;
+            window_disown(&before);
+        } else {
+            w->natural = before.natural;
+            w->own = before.own;
+        }
     }
     vm_rwlock_write_unlock(&pmap->windows_lock);
     return error;

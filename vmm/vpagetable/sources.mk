@@ -15,6 +15,7 @@ ENGINE_FILES := \
 	vm_fault_trace.c \
 	vm_fault_walk.c \
 	vm_fault_wire.c \
+	vm_frame.c \
 	vm_inject.c \
 	vm_map.c \
 	vm_map_copy.c \

@@ -83,7 +83,8 @@ errand_stream(struct vm_errand_stream *stream, struct vm_map_meter *meter, const
 bool
 vm_errand_left_work(const struct vm_errand *errand)
 {
-    return errand->stream.ahead != NULL || errand->collapse != NULL;
+    return errand->stream.ahead != NULL || errand->collapse != NULL ||
+           vm_frames_are_due(errand->sys);
 }
 
 void
@@ -94,6 +95,8 @@ vm_errand_fini(struct vm_errand *errand)
     if (errand->first)
         vm_budget_release(errand->sys, errand);
     errand_stream(&errand->stream, errand->meter, errand->stop);
+    if (vm_frames_are_due(errand->sys))
+        vm_frames_reclaim_all(errand->sys);
     if (errand->collapse != NULL) {
         vm_object_collapse(errand->collapse, errand->stop);
         vm_object_unref(errand->collapse);

@@ -86,7 +86,7 @@ void vm_errand_init(struct vm_errand *errand, struct vm_system *sys, struct vm_m
  */
 void vm_errand_fini(struct vm_errand *errand);
 
-/* Has vm_errand_fini anything to do that takes long: I/O, moving pages? */
+/* Has vm_errand_fini anything to do that takes long: I/O, moving pages, giving memory back? */
 bool vm_errand_left_work(const struct vm_errand *errand);
 
 /*

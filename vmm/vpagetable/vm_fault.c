@@ -117,6 +117,8 @@ fault_choose_page(struct faultstate *fs, vm_pindex_t pindex) VM_REQUIRES(fs->fir
         fault_modified(fs);
     else if (vm_fault_enters(fs) && (prot & VM_PROT_WRITE) != 0)
         vm_prefault_writeable(fs->lookup.entry, fs->m);
+    if (fs->walked && fs->source == NULL && vm_fault_enters(fs))
+        prot |= vm_prefault_move(fs->first_object, fs->m);
     vm_prefault_init(&fs->run, fs->gpa.value >> PAGE_SHIFT, fs->m, prot, fs->source != NULL);
     fault_prefault(fs);
     return VM_OK;
@@ -263,6 +265,15 @@ fault_settle_run(struct faultstate *fs, bool entered)
     vm_mutex_unlock(&object->lock);
 }
 
+/* A page made for a place in a window gets the window's own frame there from the beginning. */
+static void
+fault_place(struct faultstate *fs)
+{
+    if (fs->walked && vm_page_flag_test(fs->m, VM_PAGE_ZERO) &&
+        (fs->source == NULL || !fs->keep_frame))
+        pmap_window_place(vm_fault_window(fs), fs->gpa.value >> PAGE_SHIFT, fs->m);
+}
+
 /* Map the run. */
 static enum vm_result
 vm_fault_enter(struct faultstate *fs)
@@ -274,6 +285,7 @@ vm_fault_enter(struct faultstate *fs)
     bool hole;
     int error;
 
+    fault_place(fs);
     vm_fault_fill(fs, vm_page_flag_test(fs->m, VM_PAGE_ZERO) &&
                           pmap_window_is_natural(vm_fault_window(fs), fs->gpa.value >> PAGE_SHIFT,
                                                  vm_page_frame(fs->m)));
@@ -289,6 +301,8 @@ vm_fault_enter(struct faultstate *fs)
         vm_meter_add(meter, v_zfod, 1);
         vm_meter_add(meter, v_ozfod, 1);
     }
+    if (entered.moved != 0)
+        vm_meter_add(meter, v_placed, entered.moved);
     fs->info->generation = entered.generation;
     if (entered.npages > 1) {
         fs->info->prefaulted = entered.npages - 1;

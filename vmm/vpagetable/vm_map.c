@@ -94,12 +94,13 @@ entry_create(const struct vm_map_insert *args)
 static int
 entry_windows_add(struct vm_map *map, const struct vm_map_entry *entry) VM_REQUIRES(map->edit_lock)
 {
-    vm_frame_t natural = PMAP_NO_NATURAL;
+    vm_frame_t natural;
 
     if (entry->object == NULL)
         return 0;
-    if (entry->maptype == VM_MAPTYPE_NORMAL)
-        natural = entry->object->extent + entry->offset - entry->growth;
+    natural = entry->maptype == VM_MAPTYPE_NORMAL
+                  ? entry->object->extent + entry->offset - entry->growth
+                  : PMAP_OWN_NATURAL;
     return vm_map_windows_add(map, vm_map_entry_lowest(entry), entry->end, natural);
 }
 

@@ -221,7 +221,7 @@ static int
 copy_windows(struct vm_map *map, const struct copy *copy, const struct vm_map_entry *to)
     VM_REQUIRES(map->edit_lock)
 {
-    vm_frame_t natural = PMAP_NO_NATURAL;
+    vm_frame_t natural = PMAP_OWN_NATURAL;
 
     if ((to->eflags & MAP_ENTRY_NOFAULT) != 0)
         return 0;

@@ -440,8 +440,8 @@ vm_map_windows_add(struct vm_map *map, gpa_t start, gpa_t end, vm_frame_t natura
             continue;
         error =
             pmap_window_add(map->pmap, gpa, vm_map_range_pages(gpa, next),
-                            natural == PMAP_NO_NATURAL ? natural
-                                                       : natural + vm_map_range_pages(start, gpa));
+                            natural == PMAP_OWN_NATURAL ? natural
+                                                        : natural + vm_map_range_pages(start, gpa));
         if (error != 0) {
             vm_map_windows_trim(map, start, end);
             return error;

@@ -45,6 +45,7 @@
     X(v_cow_optim, "  ... of these, moved instead of copied")                 \
     X(v_majflt, "faults that needed I/O; minor: the rest")                    \
     X(v_prefault, "neighbour pages entered")                                  \
+    X(v_placed, "pages copied to a window's own frames")                      \
     X(v_walks, "virtual page table walks")                                    \
     X(v_walk_failed, "  ... of these, ended by an entry that forbids")        \
     X(v_vpte_a, "accessed bits set")                                          \

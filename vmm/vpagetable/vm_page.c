@@ -213,6 +213,17 @@ slot_take(struct vm_page *m, struct vm_object *object)
     vm_mutex_unlock(&sys->moved_lock);
 }
 
+/* The frame is some page's from now on: it must be a hole. */
+static void
+frame_claim(struct vm_system *sys, vm_frame_t frame)
+{
+    if (atomic_load(&sys->left_frames) == 0 || !vm_frame_is_left(sys, frame))
+        return;
+    vm_mutex_lock(&sys->moved_lock);
+    vm_frame_reclaim(sys, frame);
+    vm_mutex_unlock(&sys->moved_lock);
+}
+
 static void
 slot_give(struct vm_page *m)
 {
@@ -228,21 +239,31 @@ slot_give(struct vm_page *m)
     vm_mutex_unlock(&sys->moved_lock);
 }
 
+/*
+ * The array is sparse: a first access that reads would map the host's shared page of zeros, and
+ * the write after it would interrupt every core to flush that mapping.
+ */
+static void
+slot_touch(struct vm_page *m)
+{
+    *(volatile uint8_t *)&m->act_count = 0;
+    atomic_signal_fence(memory_order_seq_cst);
+}
+
 struct vm_page *
 vm_page_alloc(struct vm_object *object, vm_pindex_t pindex)
 {
     struct vm_page *m = slot_page(object, pindex);
 
     assert(!resident_test(object, pindex));
-    /* The array is sparse: a first access that reads would map the host's shared page of zeros,
-     * and the write after it would interrupt every core to flush that mapping. */
-    *(volatile uint8_t *)&m->act_count = 0;
-    atomic_signal_fence(memory_order_seq_cst);
+    slot_touch(m);
     if (m->object != NULL || !vm_budget_take(object->sys))
         return NULL;
     assert_free(m);
     slot_take(m, object);
+    frame_claim(object->sys, (uint64_t)(m - object->sys->pages) + (uint64_t)m->frame_delta);
     m->act_count = 0;
+    m->places = 0;
     atomic_store_explicit(&m->flags, VM_PAGE_BUSY | VM_PAGE_ZERO, memory_order_relaxed);
     resident_set(object, pindex);
     vm_page_assert_state(m);
@@ -254,17 +275,6 @@ vm_page_is_freeing(const struct vm_object *object, vm_pindex_t pindex)
 {
     return pindex < object->size && object->freeing_count != 0 &&
            vm_page_flag_test(slot_page(object, pindex), VM_PAGE_FREEING);
-}
-
-/*
- * Make npages frames holes again.  Should the host refuse, the memory stays, but
- * no old byte may show up in the next page that lives there.
- */
-static void
-frames_give_back(struct vm_system *sys, vm_frame_t frame, uint64_t npages)
-{
-    if (vm_frame_punch_run(sys, frame, npages) != 0)
-        memset(vm_frame_address(sys, frame), 0, npages << PAGE_SHIFT);
 }
 
 /*
@@ -311,7 +321,7 @@ vm_page_free(struct vm_page *m)
         return;
     }
     if ((flags & VM_PAGE_ZERO) == 0)
-        frames_give_back(object->sys, vm_page_frame(m), 1);
+        vm_frames_discard(object->sys, vm_page_frame(m), 1);
     page_finish(m);
     vm_budget_give(object->sys, 1);
 }
@@ -333,7 +343,7 @@ frame_run_add(struct vm_system *sys, struct frame_run *run, vm_frame_t frame)
     bool near = frame == run->end || atomic_load(&sys->moved_slots) == 0;
 
     if (run->start != run->end && !near) {
-        frames_give_back(sys, run->start, run->end - run->start);
+        vm_frames_discard(sys, run->start, run->end - run->start);
         run->start = run->end;
     }
     if (run->start == run->end)
@@ -354,7 +364,7 @@ vm_page_free_run(struct vm_page *const *m, unsigned count)
             frame_run_add(sys, &run, vm_page_frame(m[i]));
     }
     if (run.start != run.end)
-        frames_give_back(sys, run.start, run.end - run.start);
+        vm_frames_discard(sys, run.start, run.end - run.start);
     for (unsigned i = 0; i < count; i++)
         page_finish(m[i]);
     vm_budget_give(sys, count);
@@ -401,7 +411,7 @@ page_free_held(struct vm_page *m)
 
     queue_set(m, PQ_NONE);
     atomic_store_explicit(&m->flags, 0, memory_order_relaxed);
-    frames_give_back(object->sys, vm_page_frame(m), 1);
+    vm_frames_discard(object->sys, vm_page_frame(m), 1);
     page_finish(m);
     vm_budget_give(object->sys, 1);
     object->freeing_count--;
@@ -567,6 +577,41 @@ vm_page_exchange_frames(struct vm_page *a, struct vm_page *b)
     frames_exchange(a->object->sys, a, b);
 }
 
+bool
+vm_page_place(struct vm_page *m, uint64_t slot)
+{
+    struct vm_system *sys = m->object->sys;
+    struct vm_page *to = &sys->pages[slot];
+    bool home;
+
+    assert(vm_page_flag_test(m, VM_PAGE_BUSY));
+    slot_touch(to);
+    vm_mutex_lock(&sys->moved_lock);
+    assert(to->object == NULL);
+    home = to->frame_delta == 0;
+    if (home) {
+        vm_frame_reclaim(sys, slot);
+        frames_exchange(sys, m, to);
+    }
+    vm_mutex_unlock(&sys->moved_lock);
+    m->places = (uint16_t)(m->places + home);
+    return home;
+}
+
+void
+vm_page_unplace(struct vm_page *m)
+{
+    struct vm_system *sys = m->object->sys;
+    vm_frame_t frame = vm_page_frame(m);
+
+    assert(vm_page_flag_test(m, VM_PAGE_BUSY) && m->places != 0);
+    vm_frames_discard(sys, frame, 1);
+    vm_mutex_lock(&sys->moved_lock);
+    frames_exchange(sys, m, &sys->pages[frame]);
+    vm_mutex_unlock(&sys->moved_lock);
+    m->places--;
+}
+
 /* Hand the state of a busy page over to that of another slot. */
 static void
 page_hand_over(struct vm_page *from, struct vm_page *to)
@@ -576,6 +621,7 @@ page_hand_over(struct vm_page *from, struct vm_page *to)
 
     to->valid = from->valid;
     to->act_count = from->act_count;
+    to->places = from->places;
     atomic_store_explicit(&to->flags, (uint16_t)(flags & kept), memory_order_relaxed);
     queue_replace(from, to);
     from->valid = 0;

@@ -23,8 +23,9 @@
  *     cleared by whoever fills the frame; a held or queued page never has it.
  *  5. A page with mappings is never freed: pmap_page_protect(m, NONE) first.
  *  6. wire_count != 0 or hold_count != 0: never paged out.
- *  7. The frame of a FREE slot is a hole.  Slots that have each other's frames have their own
- *     again when all of them are FREE.
+ *  7. The frame of a FREE slot is a hole, or left to become one (vm_frames_leave).  Slots that have each other's frames have their own
+ *     again when all of them are FREE.  A slot of a window's extent (pmap.h) is always FREE:
+ *     it has its own frame until a page is placed there, and has that of the page then.
  *  8. FREEING pages, and only they, are on PQ_HOLD; a wired page is on no queue.
  *  9. VM_PAGE_DOUBT: the page counts as dirty, because mappings allow writes that nobody sees; its
  *     copy in swap was kept, and vm_page_prove_clean can tell.  Without it a dirty page is dirty.
@@ -77,7 +78,7 @@ struct vm_page {
     uint8_t queue;              /* O Q: enum vm_page_queue */
     uint8_t act_count;          /* O */
     uint16_t hold_refs;         /* O: references of the object that go with the last hold */
-    uint16_t spare;
+    uint16_t places;            /* busy: how often it was placed since it was made */
 };
 _Static_assert(sizeof(struct vm_page) <= 64, "bookkeeping stays under 2 % of a page");
 
@@ -235,6 +236,20 @@ void vm_page_copy(const struct vm_page *src, struct vm_page *dst);
  * Locks: O need not be held.
  */
 void vm_page_exchange_frames(struct vm_page *a, struct vm_page *b);
+
+/*
+ * Let a busy page, which is not mapped or held, exchange its frame with a FREE slot of a window's
+ * extent, which must have its own: false if it has not.  Nothing is copied; what was the page's
+ * frame is the caller's to copy from and, at last, to give to vm_frames_leave.
+ * Locks: takes D; O need not be held.
+ */
+bool vm_page_place(struct vm_page *m, uint64_t slot);
+
+/*
+ * Undo vm_page_place, if nothing but the machine wrote to the window's frame: that is a hole
+ * afterwards.  Locks: the same.
+ */
+void vm_page_unplace(struct vm_page *m);
 
 /*
  * Move a busy page to (object, pindex), which must have no page, resident or

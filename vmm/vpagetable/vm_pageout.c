@@ -682,12 +682,10 @@ vm_pageout_try(struct vm_system *sys, uint64_t target, const _Atomic bool *stop,
 {
     struct scan scan = { .sys = sys, .stop = stop, .target = target };
 
+    vm_frames_reclaim_all(sys);
     scan_run(&scan);
-    *outcome = (struct vm_pageout_outcome){
-        .freed = scan.freed,
-        .busy = scan.busy,
-        .held = scan.held,
-    };
+    *outcome =
+        (struct vm_pageout_outcome){ .freed = scan.freed, .busy = scan.busy, .held = scan.held };
 }
 
 uint64_t

@@ -47,6 +47,15 @@ vm_prefault_prot(const struct vm_map_entry *entry, const struct vm_page *m)
     return VM_PROT_RW;
 }
 
+vm_prot_t
+vm_prefault_move(const struct vm_object *object, const struct vm_page *m)
+{
+    return m->object == object && object->type != OBJT_FILE && m->hold_count == 0 &&
+                   m->wire_count == 0
+               ? PMAP_MAY_MOVE
+               : VM_PROT_NONE;
+}
+
 void
 vm_set_nosync(struct vm_page *m, const struct vm_map_entry *entry)
 {
@@ -329,7 +338,8 @@ vm_prefault_vpagetable(struct vm_prefault_run *run, const struct pmap_window *wi
             writable && m->object == object && (vm_map_entry_prot(entry) & VM_PROT_WRITE) != 0;
         if (writable)
             vm_prefault_writeable(entry, m);
-        prefault_put(run, index, m, writable ? VM_PROT_RW : VM_PROT_READ, false);
+        prefault_put(run, index, m,
+                     (writable ? VM_PROT_RW : VM_PROT_READ) | vm_prefault_move(object, m), false);
     }
     prefault_trim(run);
 }

@@ -57,6 +57,14 @@ uint64_t vm_prefault_room(const struct vm_system *sys);
 vm_prot_t vm_prefault_prot(const struct vm_map_entry *entry, const struct vm_page *m);
 
 /*
+ * PMAP_MAY_MOVE, or 0: may a page that a window on `object` maps get another frame?  One of the
+ * object's own, if nobody counts on where its bytes are.
+ * Locks: O held, m is busy.
+ */
+vm_prot_t vm_prefault_move(const struct vm_object *object, const struct vm_page *m)
+    VM_REQUIRES(object->lock);
+
+/*
  * Mark the page VM_PAGE_NOSYNC if the entry says so and the page is not dirty yet:
  * what was written to be synced is.  An entry that does not say so clears the mark.
  * Locks: m is busy.  Source: DragonFly vm_set_nosync.

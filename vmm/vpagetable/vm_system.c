@@ -17,7 +17,6 @@
 
 #include <bsd/sys/tree.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -285,6 +284,8 @@ static void
 system_unmap(struct vm_system *sys)
 {
     extents_destroy(sys->extents);
+    sparse_unmap(sys->left_groups, moved_size(sys) / SLOTS_PER_WORD + sizeof(*sys->left_groups));
+    sparse_unmap(sys->left, moved_size(sys));
     sparse_unmap(sys->moved, moved_size(sys));
     sparse_unmap(sys->pages, sys->store_pages * sizeof(*sys->pages));
     sparse_unmap(sys->direct_map, sys->store_pages * PAGE_SIZE);
@@ -305,6 +306,11 @@ system_map(struct vm_system *sys)
         error = sparse_map(sys->store_pages * sizeof(*sys->pages), -1, &sys->pages);
     if (error == 0)
         error = sparse_map(moved_size(sys), -1, &sys->moved);
+    if (error == 0)
+        error = sparse_map(moved_size(sys), -1, &sys->left);
+    if (error == 0)
+        error = sparse_map(moved_size(sys) / SLOTS_PER_WORD + sizeof(*sys->left_groups), -1,
+                           &sys->left_groups);
     if (error != 0)
         return error;
     sys->extents = extents_create(sys->store_pages);
@@ -323,6 +329,7 @@ vm_system_init(struct vm_system *sys, const struct vm_system_config *config)
     memset(sys, 0, sizeof(*sys));
     sys->store_pages = store_pages;
     sys->ram_budget = config->ram_budget != 0 ? config->ram_budget : UINT64_MAX;
+    sys->left_max = vm_frames_left_max(sys);
     sys->tunables.fast_fault = true;
     sys->tunables.prefault_pages = VM_PREFAULT_DEFAULT;
     error = system_map(sys);
@@ -410,25 +417,6 @@ vm_extent_free(struct vm_system *sys, uint64_t first, uint64_t npages)
     vm_mutex_lock(&sys->extent_lock);
     extents_release(sys->extents, first, slots);
     vm_mutex_unlock(&sys->extent_lock);
-}
-
-int
-vm_frame_punch_run(struct vm_system *sys, vm_frame_t frame, uint64_t npages)
-{
-    const int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
-    int error;
-
-    do {
-        error = fallocate(sys->memfd, mode, (off_t)(frame << PAGE_SHIFT),
-                          (off_t)(npages << PAGE_SHIFT));
-    } while (error != 0 && errno == EINTR);
-    return error != 0 ? -errno : 0;
-}
-
-int
-vm_frame_punch(struct vm_system *sys, vm_frame_t frame)
-{
-    return vm_frame_punch_run(sys, frame, 1);
 }
 
 bool

@@ -144,7 +144,12 @@ struct vm_system {
     _Atomic uint64_t wired_pages;     /* (a) of these, wired ones */
     _Atomic uint64_t *moved;          /* (c) owned, (a) words: bit per slot whose frame was moved */
     _Atomic uint64_t moved_slots;     /* (a) bits set in moved */
+    _Atomic uint64_t window_slots;    /* (a) slots of extents that windows own (pmap.h) */
     struct vm_mutex moved_lock;       /* D: frames of FREE slots, and which of the moved ones are */
+    _Atomic uint64_t *left;           /* (c) owned, (a) D to write: bit per frame that is left */
+    uint64_t *left_groups;            /* (c) owned, D: bit per 4096 frames that may have some */
+    _Atomic uint64_t left_frames;     /* (a) bits set in left */
+    uint64_t left_max;                /* (c) when there are more they are due */
     struct vm_mutex extent_lock;      /* X */
     struct vm_extents *extents;       /* X: owned */
     struct vm_mutex files_lock;       /* N: which files have an object (vmm/pager/file_pager.h) */
@@ -199,6 +204,34 @@ int vm_frame_punch(struct vm_system *sys, vm_frame_t frame);
 
 /* The same for npages frames in a row. */
 int vm_frame_punch_run(struct vm_system *sys, vm_frame_t frame, uint64_t npages);
+
+/*
+ * Make frames that no page has holes again.  Should the host refuse, the memory stays, but
+ * no old byte may show up in the next page that lives there.
+ */
+void vm_frames_discard(struct vm_system *sys, vm_frame_t frame, uint64_t npages);
+
+/*
+ * The same, later and together with their neighbours: they belong to FREE slots and are `left`.
+ * Memory that is left is bounded, comes back before page-out takes any, and counts for nothing.
+ * Locks: takes D.
+ */
+void vm_frames_leave(struct vm_system *sys, vm_frame_t frame, uint64_t npages);
+
+/* Is it left?  Locks: D, or who is about to have the frame's slot. */
+bool vm_frame_is_left(const struct vm_system *sys, vm_frame_t frame);
+
+/* Somebody is going to use the frame: it is a hole afterwards. */
+void vm_frame_reclaim(struct vm_system *sys, vm_frame_t frame) VM_REQUIRES(sys->moved_lock);
+
+/* Make all holes that are left.  Locks: takes D for a portion at a time. */
+void vm_frames_reclaim_all(struct vm_system *sys);
+
+/* Is it time for that? */
+bool vm_frames_are_due(const struct vm_system *sys);
+
+/* For vm_system_init: how many may be left. */
+uint64_t vm_frames_left_max(const struct vm_system *sys);
 
 /*
  * Say that the slot's frame is (or is no longer) another than its own, so that
