@@ -24,10 +24,10 @@ struct figures {
 };
 
 static const struct bench_group *const groups[] = {
-    &bench_touch_group, &bench_fault_group,   &bench_rate_group,    &bench_engine_group,
-    &bench_walk_group,  &bench_copy_group,    &bench_pages_group,   &bench_entries_group,
-    &bench_chain_group, &bench_memory_group,  &bench_process_group, &bench_fork_group,
-    &bench_trace_group, &bench_threads_group,
+    &bench_touch_group, &bench_fault_group,   &bench_rate_group,      &bench_engine_group,
+    &bench_walk_group,  &bench_copy_group,    &bench_pages_group,     &bench_entries_group,
+    &bench_chain_group, &bench_memory_group,  &bench_process_group,   &bench_fork_group,
+    &bench_trace_group, &bench_threads_group, &bench_placement_group,
 };
 
 #define NGROUPS (sizeof(groups) / sizeof(groups[0]))
@@ -167,13 +167,31 @@ print_columns(const struct bench_group *group, struct figures *figures)
     printf("\n");
 }
 
+/* What a ratio divides by, or BENCH_NONE. */
+static double
+ratio_base(const struct bench_group *group, const struct bench_ratio *ratio,
+           struct figures *figures)
+{
+    double base;
+
+    if (ratio->base == BENCH_NO_BASE)
+        return 1;
+    base = figures_median(&figures[ratio->base]);
+    for (unsigned i = 1; i < group->nbases; i++) {
+        double other = figures_median(&figures[ratio->base + i]);
+
+        base = other < base ? other : base;
+    }
+    return base;
+}
+
 static void
 print_ratios(const struct bench_group *group, struct figures *figures)
 {
     for (unsigned i = 0; i < group->nratios; i++) {
         const struct bench_ratio *ratio = &group->ratios[i];
         double value = figures_median(&figures[ratio->row]);
-        double base = ratio->base == BENCH_NO_BASE ? 1 : figures_median(&figures[ratio->base]);
+        double base = ratio_base(group, ratio, figures);
 
         if (value == BENCH_NONE || base == BENCH_NONE)
             continue;

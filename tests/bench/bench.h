@@ -45,6 +45,7 @@ struct bench_group {
     unsigned ncolumns;
     const struct bench_ratio *ratios;
     unsigned nratios;
+    unsigned nbases; /* a ratio is over the least of so many rows from its base on; 0 = of one */
     unsigned max_rounds; /* 0 = as many as were asked for */
 };
 
@@ -62,6 +63,7 @@ extern const struct bench_group bench_memory_group;
 extern const struct bench_group bench_process_group;
 extern const struct bench_group bench_fork_group;
 extern const struct bench_group bench_trace_group;
+extern const struct bench_group bench_placement_group;
 
 /* Where vkvm and guest/NAME.elf are, for the rows that run them; NULL = they are left out. */
 extern const char *bench_programs;

@@ -126,7 +126,7 @@ measure(const struct bench_row *row)
     const struct choice *choice = &choices[row->b];
     unsigned nthreads = (unsigned)row->a;
     _Atomic unsigned waiting = nthreads;
-    struct part parts[THREADS_MAX];
+    struct part parts[THREADS_MAX] = { 0 };
     struct bench_engine engine;
     double value;
 

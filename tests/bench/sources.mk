@@ -6,6 +6,7 @@ BENCH_FILES := \
 	bench_engine.c \
 	bench_fault.c \
 	bench_memory.c \
+	bench_placement.c \
 	bench_process.c \
 	bench_scale.c \
 	bench_threads.c \

@@ -12,6 +12,10 @@ test_disk_options() {
         run --disk "$work/disk,ro,discard" "$work/kernel"
     refused "--disk for an image of vkvm's own" 2 'has no interrupts: map the file' \
         run --disk "$work/disk" "$work/spin"
+    refused 'free page reporting that is neither' 2 'give auto, on or off' \
+        run --free-page-reporting=yes "$work/kernel"
+    refused "free page reporting for an image of vkvm's own" 2 "own kind: leave it out" \
+        run --free-page-reporting on "$work/spin"
     refused 'two disks of one file' 2 'named for --disk and for --disk' \
         run --disk "$work/disk" --disk "$work/disk,ro" "$work/flat"
     refused 'a disk that is swap' 2 'named for --swap and for --disk' \

@@ -32,7 +32,7 @@ test_odd_values() {
     for text in 4294967.3 99999999999999999999999; do
         refused "a timeout: $text" 2 'too long' run --timeout "$text" "$work/spin"
     done
-    refused 'an empty placement' 2 'auto, spin or block' run --placement '' "$work/spin"
+    refused 'an empty placement' 2 'auto, spin, spin-short' run --placement '' "$work/spin"
     refused 'a JSON file without a name' 2 'no name' run --json= "$work/spin"
     refused 'an option of dashes' 2 'unknown' run ---- "$work/spin"
     refused 'an ambiguous option' 2 'ambiguous' run --f "$work/spin"

@@ -2,6 +2,11 @@
 /* The fault service: threads that answer faults, without a guest kernel (kvm_rig.h). */
 #include "tests/kvm/service_rig.h"
 
+#include "vmm/kvm/fault_placement.h"
+
+#include <inttypes.h>
+#include <sched.h>
+#include <stdio.h>
 #include <sys/ioctl.h>
 #include <time.h>
 
@@ -29,7 +34,108 @@ the_service_resolves_faults_with_and_without_spinning(void)
 {
     check_service(FAULT_PLACE_SPIN);
     check_service(FAULT_PLACE_BLOCK);
+    check_service(FAULT_PLACE_SPIN_SHORT);
+    check_service(FAULT_PLACE_SPIN_BARE);
+    check_service(FAULT_PLACE_SAME_CORE);
     check_service(FAULT_PLACE_AUTO);
+}
+
+/* Faults on all pages of the window, of which none is mapped before. */
+static void
+fault_everywhere(struct guest *g)
+{
+    CHECK(guest_do(g, GUEST_STORE, gpa_from_u64(WINDOW_GPA), WINDOW_PAGES, 7) == 0);
+    pmap_remove(&m.pmap, gpa_from_u64(WINDOW_GPA),
+                gpa_from_u64(WINDOW_GPA + WINDOW_PAGES * PAGE_SIZE));
+}
+
+/* No figure of time is asked for: only that the choice is made, and made known. */
+static void
+auto_makes_its_choice_while_the_guest_faults(void)
+{
+    struct fault_report report;
+    struct guest g;
+
+    machine_open(NO_WINDOW, false);
+    m.sys.tunables.prefault_pages = 0;
+    struct fault_service *service = service_open(1, 0, FAULT_PLACE_AUTO);
+    add_entry(VM_MAPTYPE_NORMAL, 0);
+    guest_open(&g, 0, service);
+    fault_service_report(service, &report);
+    for (unsigned i = 0; i < 100 && report.tuned && report.looks == 0; i++) {
+        fault_everywhere(&g);
+        fault_service_report(service, &report);
+    }
+    CHECK(!report.tuned || (report.looks != 0 && report.way_ns[report.way] != 0));
+    guest_close(&g);
+    fault_service_stop(service, NULL);
+    machine_close();
+}
+
+static unsigned
+cores_of_this_thread(void)
+{
+    cpu_set_t set;
+
+    MUST(sched_getaffinity(0, sizeof(set), &set) == 0);
+    return (unsigned)CPU_COUNT(&set);
+}
+
+/* This thread is the vCPU. */
+static void
+a_vcpu_is_bound_to_a_core_only_while_its_faults_follow_each_other(void)
+{
+    const struct timespec moment = { .tv_nsec = 5000000 };
+    unsigned cores = cores_of_this_thread();
+    struct guest g;
+    bool bound = false;
+
+    machine_open(NO_WINDOW, false);
+    m.sys.tunables.prefault_pages = 0;
+    struct fault_service *service = service_open(1, 0, FAULT_PLACE_SAME_CORE);
+    add_entry(VM_MAPTYPE_NORMAL, 0);
+    guest_open(&g, 0, service);
+    for (unsigned i = 0; i < 50 && !bound; i++) {
+        fault_everywhere(&g);
+        bound = cores_of_this_thread() == 1;
+    }
+    CHECK(bound);
+    for (unsigned i = 0; i < 400 && cores_of_this_thread() != cores; i++)
+        (void)nanosleep(&moment, NULL);
+    CHECK(cores_of_this_thread() == cores);
+    guest_close(&g);
+    fault_service_stop(service, NULL);
+    CHECK(cores_of_this_thread() == cores);
+    machine_close();
+}
+
+#define SPINNING                                                           \
+    (FAULT_WAY_BIT(FAULT_WAY_SPIN) | FAULT_WAY_BIT(FAULT_WAY_SHORT_LINE) | \
+     FAULT_WAY_BIT(FAULT_WAY_LINE))
+
+/* An emulated processor takes longer for a look than a sender for its delay line. */
+static void
+a_fault_thread_spins_by_itself_only_where_it_can_be_in_time(void)
+{
+    struct fault_service_config config = { .nvcpus = 1, .placement = FAULT_PLACE_AUTO };
+
+    CHECK((fault_placement_ways(&config, 2, FAULT_LATE_NS) & SPINNING) == SPINNING);
+    CHECK((fault_placement_ways(&config, 2, FAULT_LATE_NS + 1) & SPINNING) == 0);
+    CHECK(fault_placement_ways(&config, 1, 0) == FAULT_WAY_BIT(FAULT_WAY_BLOCK));
+    config.placement = FAULT_PLACE_SPIN;
+    CHECK(fault_placement_ways(&config, 1, UINT64_MAX) == FAULT_WAY_BIT(FAULT_WAY_LINE));
+    config.placement = FAULT_PLACE_BLOCK;
+    CHECK(fault_placement_ways(&config, 2, 0) == FAULT_WAY_BIT(FAULT_WAY_BLOCK));
+}
+
+static void
+a_look_for_a_message_takes_a_time_that_can_be_told(void)
+{
+    machine_open(NO_WINDOW, false);
+    uint64_t ns = fault_reader_look_ns(m.kvm.uffd);
+    printf("    %" PRIu64 " ns\n", ns);
+    CHECK(ns > 0 && ns < UINT64_MAX);
+    machine_close();
 }
 
 static void
@@ -319,6 +425,10 @@ an_idle_service_stops_at_once(void)
 
 static const struct rig_test tests[] = {
     RIG_TEST(the_service_resolves_faults_with_and_without_spinning),
+    RIG_TEST(auto_makes_its_choice_while_the_guest_faults),
+    RIG_TEST(a_vcpu_is_bound_to_a_core_only_while_its_faults_follow_each_other),
+    RIG_TEST(a_fault_thread_spins_by_itself_only_where_it_can_be_in_time),
+    RIG_TEST(a_look_for_a_message_takes_a_time_that_can_be_told),
     RIG_TEST(a_fault_the_guest_must_handle_reaches_its_vcpu_with_the_cause),
     RIG_TEST(two_vcpus_that_fail_on_one_page_both_learn_it),
     RIG_TEST(a_failure_nobody_takes_does_not_hold_up_others_for_ever),

@@ -32,11 +32,11 @@ start() {
     guest=$!
 }
 
-# await N TEXT: it has come N times, or the run has ended, or two minutes are over.
+# await N TEXT: it has come N times, or the run has ended, or $patience half seconds are over (two minutes).
 await() {
     i=0
     while [ "$(grep -c -e "$2" "$console")" -lt "$1" ] && kill -0 "$guest" 2>/dev/null &&
-        [ "$i" -lt 240 ]; do
+        [ "$i" -lt "${patience:-240}" ]; do
         sleep 0.5
         i=$((i + 1))
     done

@@ -11,7 +11,7 @@
 
 set -eu
 
-modules='crc16 crc32c_generic mbcache jbd2 ext4 virtio virtio_ring virtio_mmio virtio_blk' # in this order
+modules='crc16 crc32c_generic mbcache jbd2 ext4 virtio virtio_ring virtio_mmio virtio_blk virtio_balloon' # in this order
 dir=$1
 # shellcheck source=tests/npt/debian.sh
 . "$(dirname "$0")/../npt/debian.sh"

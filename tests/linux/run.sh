@@ -9,6 +9,7 @@
 #   matrix  each kernel to a shell and off again, as a table: matrix.sh; =KERNEL for one only, =KERNEL,CPUS
 #           with that many vCPUs, =KERNEL,CPUS,memory or disk for where its root is
 #   faults  --exact-faults and without: faults.sh
+#   reporting  free page reporting, and without: reporting.sh; =on or =off for one only
 #   trace   a boot traced, its counts and its symbols: trace.sh
 #
 #   -d  where `make npt` put the lane (build/npt)

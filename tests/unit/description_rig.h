@@ -71,6 +71,7 @@ pc_description(void)
     d.machine.disks[1] =
         (struct machine_disk){ .path = "nbd://host/x", .path_size = 12, .read_only = true };
     machine_make_pc(&d.machine);
+    machine_set_balloon(&d.machine, true);
     d.machine.ram_file =
         (struct machine_file){ .offset = 0x10000, .path = "ram", .path_size = 3, .shared = true };
     return d;

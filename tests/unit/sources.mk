@@ -26,6 +26,7 @@ UNIT_FILES := \
 	test_file_pager.c \
 	test_file_pager_share.c \
 	test_file_pager_write.c \
+	test_fault_tuner.c \
 	test_gdb_fuzz.c \
 	test_gdb_packet.c \
 	test_gdb_server.c \
@@ -73,12 +74,14 @@ UNIT_FILES := \
 	test_trace_symbols.c \
 	test_trace_tracks.c \
 	test_trace_writer.c \
+	test_virtio_balloon.c \
 	test_virtio_blk.c \
 	test_virtio_hostile.c \
 	test_virtio_mmio.c \
 	test_virtqueue.c \
 	test_vm_budget_stock.c \
 	test_vm_copy.c \
+	test_vm_discard.c \
 	test_vm_fault.c \
 	test_vm_fault_chain.c \
 	test_vm_fault_interlock.c \

@@ -229,7 +229,35 @@ Test(machine, a_disk_that_is_not_shown_once_or_not_where_a_driver_finds_it_is_re
     REFUSED_DISKS("disk 1: 0 devices show it", machine.ndevices--);
     REFUSED_DISKS("below 4G", first[1].size = 2 * PAGE_SIZE);
     REFUSED_DISKS("below 4G", first->start = gpa_from_u64(16 * GIB));
-    REFUSED_DISKS("only a PC has disks", machine.kind = MACHINE_VKERNEL);
+    REFUSED_DISKS("is a disk: only a PC has that", machine.kind = MACHINE_VKERNEL);
+}
+
+Test(machine, free_page_reporting_is_one_device_beside_all_disks)
+{
+    struct machine machine = machine_with_disks(MACHINE_MAX_DISKS);
+    unsigned before = machine.ndevices;
+    struct machine_device *balloon = &machine.devices[before];
+    struct failure failure = { 0 };
+
+    machine_set_balloon(&machine, true);
+    machine_set_balloon(&machine, true);
+    cr_assert(eq(uint, machine.ndevices, before + 1));
+    cr_expect(eq(int, machine_check(&machine, 48, &failure), 0), "%s", failure.message);
+    balloon->line = 0;
+    cr_expect(eq(int, machine_check(&machine, 48, &failure), -EINVAL));
+    cr_expect(strstr(failure.message, "a balloon needs an interrupt line") != NULL);
+    balloon->line = 11;
+    balloon[1] = *balloon;
+    balloon[1].line = 12;
+    balloon[1].start = gpa_from_u64(0xD0020000);
+    machine.ndevices++;
+    cr_expect(eq(int, machine_check(&machine, 48, &failure), -EINVAL));
+    cr_expect(strstr(failure.message, "a second balloon") != NULL);
+    machine.ndevices--;
+    machine_set_balloon(&machine, false);
+    machine_set_balloon(&machine, false);
+    cr_expect(eq(uint, machine.ndevices, before));
+    cr_expect(machine_find_device(&machine, MACHINE_BALLOON) == NULL);
 }
 
 Test(machine, a_device_is_found_by_its_kind)

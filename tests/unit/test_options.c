@@ -406,7 +406,7 @@ Test(options, values_outside_their_range_are_refused)
     REFUSED("neither on nor off", "--cpu", "smap", "i");
     REFUSED("neither on nor off", "--cpu", "smap=yes", "i");
     REFUSED("is unknown", "--cpu", "smop=on", "i");
-    REFUSED("give auto, spin or block", "--placement", "here", "i");
+    REFUSED("give auto, spin, spin-short", "--placement", "here", "i");
     REFUSED("--json= has no name", "--json=", "i");
 }
 

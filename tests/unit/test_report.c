@@ -256,7 +256,11 @@ fill(struct vm_report *report, struct vm_outcome *outcome)
                     .minor = 20,
                     .write_protect = 30,
                     .resolved = 55,
-                    .failed = 5 },
+                    .failed = 5,
+                    .tuned = true,
+                    .looks = 501,
+                    .way = FAULT_WAY_SAME,
+                    .way_ns = { 502000, 503000, 504000, 0, 505000 } },
         .pmap = { .enter_calls = 401,
                   .natural_pages = 402,
                   .foreign_pages = 403,
@@ -495,6 +499,34 @@ Test(report, the_json_has_the_latency_in_microseconds)
     expect_value(json, "latency_us/min", "1.000");
     expect_value(json, "latency_us/max", "1000.000");
     free(json);
+}
+
+Test(report, the_placement_and_what_each_way_took_are_there)
+{
+    struct vm_outcome outcome;
+    struct vm_report report;
+    char *json, *text;
+
+    fill(&report, &outcome);
+    json = json_of(&outcome, 3, &report);
+    expect_number(json, "placement/choices", 501);
+    expect_value(json, "placement/way", "\"same-core\"");
+    expect_value(json, "placement/fault_us/block", "502.000");
+    expect_value(json, "placement/fault_us/spin", "505.000");
+    expect_value(json, "placement/fault_us/spin-short", "0.000");
+    free(json);
+    text = text_of(&outcome, 3, &report);
+    expect_part(text, "placement: same-core, the best here");
+    free(text);
+    report.faults.looking = true;
+    text = text_of(&outcome, 3, &report);
+    expect_part(text, "placement: same-core, looking for the best");
+    free(text);
+    report.faults.tuned = false;
+    text = text_of(&outcome, 3, &report);
+    expect_part(text, "placement: same-core\n");
+    cr_expect(strstr(text, "choices") == NULL);
+    free(text);
 }
 
 Test(report, every_end_has_its_name_and_exit_status)

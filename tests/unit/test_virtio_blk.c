@@ -111,10 +111,8 @@ begin(bool read_only, uint64_t features)
     struct virtio_blk_setup setup = {
         .disk = &fake.disk,
         .index = 3,
-        .enter = virtio_rig_enter,
-        .leave = virtio_rig_leave,
+        .turns = { .enter = virtio_rig_enter, .leave = virtio_rig_leave, .context = &rig },
         .tell = note,
-        .context = &rig,
     };
     struct virtio_device *device;
 
@@ -128,21 +126,21 @@ begin(bool read_only, uint64_t features)
                                .discards = !read_only };
     cr_assert(zero(int, virtio_blk_create(&setup, &blk)));
     cr_assert(zero(int, workers_create(1, &workers)));
-    cr_assert(zero(int, virtio_blk_start(blk, workers)));
+    cr_assert(zero(int, virtio_worker_start(virtio_blk_worker(blk), workers)));
     device = virtio_blk_device(blk);
     features |= VERSION_1;
     virtio_accept(device, 0, (uint32_t)features);
     virtio_accept(device, 1, (uint32_t)(features >> 32));
     virtio_set_status(device, VIRTIO_CONFIG_S_FEATURES_OK);
-    cr_assert(virtio_start_queue(device, &rig.at));
+    cr_assert(virtio_start_queue(device, 0, &rig.at));
     virtio_set_status(device, VIRTIO_CONFIG_S_DRIVER_OK);
 }
 
 static void
 end(void)
 {
-    virtio_blk_stop(blk);
-    virtio_blk_destroy(blk);
+    virtio_worker_stop(virtio_blk_worker(blk));
+    virtio_worker_unref(virtio_blk_worker(blk));
     workers_destroy(workers);
     cr_assert(eq(uint, nclosed, 1));
     virtio_rig_fini(&rig);
@@ -341,9 +339,9 @@ Test(virtio_blk, a_device_whose_disk_is_stuck_ends_and_is_freed_when_the_disk_co
     offer(VIRTIO_BLK_T_IN, 0, 512, true);
     while (atomic_load(&fake.nstuck) == 0)
         sched_yield();
-    virtio_blk_stop(blk);
-    cr_assert(virtio_blk_await(blk, clock_now_ns() + 1000000) == false);
-    virtio_blk_destroy(blk);
+    virtio_worker_stop(virtio_blk_worker(blk));
+    cr_assert(virtio_worker_await(virtio_blk_worker(blk), clock_now_ns() + 1000000) == false);
+    virtio_worker_unref(virtio_blk_worker(blk));
     workers_abandon(workers);
     virtio_rig_fini(&rig); /* no memory is touched any more */
     cr_assert(zero(uint, nclosed));

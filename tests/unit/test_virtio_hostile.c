@@ -118,7 +118,8 @@ static void
 setup(void)
 {
     struct virtio_blk_setup config = {
-        .disk = &fake, .enter = virtio_rig_enter, .leave = virtio_rig_leave, .context = &rig
+        .disk = &fake,
+        .turns = { .enter = virtio_rig_enter, .leave = virtio_rig_leave, .context = &rig },
     };
 
     virtio_rig_init(&rig, SIZE);
@@ -128,14 +129,14 @@ setup(void)
     memset(bytes, 0x77, sizeof(bytes));
     cr_assert(zero(int, virtio_blk_create(&config, &blk)));
     cr_assert(zero(int, workers_create(1, &workers)));
-    cr_assert(zero(int, virtio_blk_start(blk, workers)));
+    cr_assert(zero(int, virtio_worker_start(virtio_blk_worker(blk), workers)));
 }
 
 static void
 teardown(void)
 {
-    virtio_blk_stop(blk);
-    virtio_blk_destroy(blk);
+    virtio_worker_stop(virtio_blk_worker(blk));
+    virtio_worker_unref(virtio_blk_worker(blk));
     workers_destroy(workers);
     virtio_rig_fini(&rig);
     vm_mutex_fini(&bytes_lock);
@@ -206,7 +207,7 @@ play(const struct attack *attack)
     virtio_accept(device, 0, (uint32_t)FEATURES);
     virtio_accept(device, 1, (uint32_t)(FEATURES >> 32));
     virtio_set_status(device, VIRTIO_CONFIG_S_FEATURES_OK);
-    if (virtio_start_queue(device, &attack->at)) {
+    if (virtio_start_queue(device, 0, &attack->at)) {
         virtio_set_status(device, VIRTIO_CONFIG_S_DRIVER_OK);
         while (!is_done(attack, nturns))
             sched_yield();

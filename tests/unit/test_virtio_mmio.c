@@ -17,16 +17,17 @@ static struct virtio_device device;
 static struct virtio_mmio mmio;
 static struct virtqueue_layout layout;
 static uint64_t agreed;
-static unsigned nstarts, nstops, nnotifies;
+static unsigned started, nstarts, nstops, nnotifies;
 static int start_error;
 static bool level;
 
 static const uint8_t space[12] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12 };
 
 static int
-on_start(void *context, const struct virtqueue_layout *at, uint64_t features)
+on_start(void *context, unsigned queue, const struct virtqueue_layout *at, uint64_t features)
 {
     (void)context;
+    started = queue;
     layout = *at;
     agreed = features;
     nstarts++;
@@ -34,9 +35,10 @@ on_start(void *context, const struct virtqueue_layout *at, uint64_t features)
 }
 
 static void
-on_stop(void *context)
+on_stop(void *context, unsigned queue)
 {
     (void)context;
+    (void)queue;
     nstops++;
 }
 
@@ -77,6 +79,7 @@ setup(void)
                              .features = 0x40,
                              .space = space,
                              .space_size = sizeof(space),
+                             .nqueues = 1,
                              .ops = &ops,
                              .line = { .set = on_line, .line = 17 },
                          });
@@ -175,14 +178,37 @@ Test(virtio_mmio, a_queue_starts_where_the_driver_put_it_and_stays_there)
     cr_assert(layout.driver.value == 0x200002000 && layout.device.value == 0x300003000);
     set(VIRTIO_MMIO_QUEUE_DESC_LOW, 0xf000);
     set(VIRTIO_MMIO_QUEUE_READY, 1);
-    cr_assert(nstarts == 1 && mmio.queue.descriptors.value == 0x100001000);
+    cr_assert(nstarts == 1 && mmio.queues[0].at.descriptors.value == 0x100001000);
     set(VIRTIO_MMIO_QUEUE_READY, 0);
     cr_assert(nstops == 1 && get(VIRTIO_MMIO_QUEUE_READY) == 0);
     set(VIRTIO_MMIO_QUEUE_SEL, 1);
     set_up_queue();
     set(VIRTIO_MMIO_QUEUE_SEL, 7);
     set(VIRTIO_MMIO_QUEUE_READY, 0);
-    cr_assert(nstarts == 2 && nstops == 1 && mmio.ready, "another queue is none");
+    cr_assert(nstarts == 2 && nstops == 1 && mmio.queues[0].ready, "another queue is none");
+}
+
+Test(virtio_mmio, each_queue_of_several_is_set_up_and_stopped_by_itself)
+{
+    device.config.nqueues = 3;
+    agree(0x40, 1);
+    set_up_queue();
+    set(VIRTIO_MMIO_QUEUE_SEL, 2);
+    cr_assert(eq(u32, get(VIRTIO_MMIO_QUEUE_NUM_MAX), VIRTQUEUE_MAX));
+    cr_assert(zero(u32, get(VIRTIO_MMIO_QUEUE_READY)));
+    set(VIRTIO_MMIO_QUEUE_NUM, 8);
+    set(VIRTIO_MMIO_QUEUE_READY, 1);
+    cr_assert(nstarts == 2 && started == 2 && layout.size == 8 && layout.descriptors.value == 0);
+    set(VIRTIO_MMIO_STATUS, READY_STATUS);
+    set(VIRTIO_MMIO_QUEUE_NOTIFY, 2);
+    set(VIRTIO_MMIO_QUEUE_NOTIFY, 3);
+    cr_assert(eq(uint, nnotifies, 2));
+    set(VIRTIO_MMIO_QUEUE_READY, 0);
+    cr_assert(nstops == 1 && mmio.queues[0].ready && !mmio.queues[2].ready);
+    set(VIRTIO_MMIO_QUEUE_SEL, 3);
+    cr_assert(zero(u32, get(VIRTIO_MMIO_QUEUE_NUM_MAX)));
+    set(VIRTIO_MMIO_STATUS, 0);
+    cr_assert(nstops == 4 && !mmio.queues[0].ready, "a reset stops them all");
 }
 
 Test(virtio_mmio, the_device_is_notified_only_while_it_runs)
@@ -228,7 +254,7 @@ Test(virtio_mmio, a_queue_that_cannot_be_needs_a_reset_and_a_reset_forgets_every
     virtio_interrupt(&device);
     set(VIRTIO_MMIO_STATUS, 0);
     cr_assert(nstops == 1 && !level && get(VIRTIO_MMIO_STATUS) == 0);
-    cr_assert(mmio.queue.size == 0 && device.accepted == 0);
+    cr_assert(mmio.queues[0].at.size == 0 && device.accepted == 0);
 }
 
 Test(virtio_mmio, the_configuration_space_is_read_in_every_width)

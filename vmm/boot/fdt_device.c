@@ -18,6 +18,7 @@ static const struct fdt_device devices[] = {
     [MACHINE_TEST_LINES] = { MACHINE_TEST_LINES, "test-lines", "vkvm,test-lines-1", false },
     [MACHINE_TEST_MEMORY] = { MACHINE_TEST_MEMORY, "test-memory", "vkvm,test-memory-1", false },
     [MACHINE_DISK] = { MACHINE_DISK, "disk", "virtio,mmio", true },
+    [MACHINE_BALLOON] = { MACHINE_BALLOON, "balloon", "vkvm,balloon-1", true },
 };
 
 const struct fdt_device *

@@ -154,6 +154,11 @@ refuse_pc_options(struct run *run)
                            "the file into its memory by --map",
                            run->options.image);
 
+    if (run->options.reporting == REPORTING_ON)
+        return failure_set(&run->failure, CLI_USAGE,
+                           "--free-page-reporting=on is for a PC's kernels, and " FAILURE_NAME
+                           " is an image of vkvm's own kind: leave it out",
+                           run->options.image);
     if (option == NULL)
         return CLI_OK;
     return failure_set(&run->failure, CLI_USAGE,

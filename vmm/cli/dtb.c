@@ -152,18 +152,32 @@ dtb_read(struct dtb *dtb, struct run_options *options, struct failure *failure)
     return merge(dtb, options, &description, failure);
 }
 
+/* Chosen by the budget only where no tree says what there is. */
+static void
+choose_reporting(struct run_options *options)
+{
+    struct machine *machine = &options->config.machine;
+    enum free_page_reporting reporting = options->reporting;
+
+    if (machine->kind != MACHINE_PC)
+        return;
+    if (reporting == REPORTING_AUTO && options->dtb == NULL && options->host.ram_budget != 0)
+        reporting = REPORTING_ON;
+    if (reporting != REPORTING_AUTO)
+        machine_set_balloon(machine, reporting == REPORTING_ON);
+}
+
 int
 dtb_make_kind(struct run_options *options, bool wants_pc, struct failure *failure)
 {
     struct machine *machine = &options->config.machine;
 
-    if (options->dtb == NULL) {
-        if (wants_pc)
-            machine_make_pc(machine);
+    if (options->dtb == NULL && wants_pc)
+        machine_make_pc(machine);
+    if (options->dtb == NULL || wants_pc == (machine->kind == MACHINE_PC)) {
+        choose_reporting(options);
         return 0;
     }
-    if (wants_pc == (machine->kind == MACHINE_PC))
-        return 0;
     return failure_set(failure, -ENOEXEC,
                        "device tree '%.256s' describes %s, and '%.256s' needs %s: give the tree "
                        "that --dump-dtb writes for this image",

@@ -28,7 +28,7 @@ int dtb_read(struct dtb *dtb, struct run_options *options, struct failure *failu
     __attribute__((warn_unused_result));
 
 /*
- * Give the image the kind of machine that it wants.
+ * Give the image the kind of machine that it wants, a PC with free page reporting or without.
  * Returns 0; -ENOEXEC with *failure filled: the tree describes another.
  */
 int dtb_make_kind(struct run_options *options, bool wants_pc, struct failure *failure)

@@ -116,6 +116,26 @@ set_disk(struct run_options *options, const char *value, struct failure *failure
 }
 
 static int
+set_reporting(struct run_options *options, const char *value, struct failure *failure)
+{
+    static const char *const names[] = {
+        [REPORTING_AUTO] = "auto",
+        [REPORTING_ON] = "on",
+        [REPORTING_OFF] = "off",
+    };
+
+    for (size_t i = 0; i < COUNT(names); i++) {
+        if (strcmp(value, names[i]) == 0) {
+            options->reporting = (enum free_page_reporting)i;
+            return CLI_OK;
+        }
+    }
+    return failure_set(failure, CLI_USAGE,
+                       "--free-page-reporting=" FAILURE_NAME " is unknown: give auto, on or off",
+                       value);
+}
+
+static int
 set_dtb(struct run_options *options, const char *value, struct failure *failure)
 {
     (void)failure;
@@ -261,7 +281,10 @@ set_placement(struct run_options *options, const char *value, struct failure *fa
     static const char *const names[] = {
         [FAULT_PLACE_AUTO] = "auto",
         [FAULT_PLACE_SPIN] = "spin",
+        [FAULT_PLACE_SPIN_SHORT] = "spin-short",
+        [FAULT_PLACE_SPIN_BARE] = "spin-bare",
         [FAULT_PLACE_BLOCK] = "block",
+        [FAULT_PLACE_SAME_CORE] = "same-core",
     };
 
     for (size_t i = 0; i < COUNT(names); i++) {
@@ -271,7 +294,9 @@ set_placement(struct run_options *options, const char *value, struct failure *fa
         }
     }
     return failure_set(failure, CLI_USAGE,
-                       "--placement=" FAILURE_NAME " is unknown: give auto, spin or block", value);
+                       "--placement=" FAILURE_NAME " is unknown: give auto, spin, spin-short, "
+                       "spin-bare, block or same-core",
+                       value);
 }
 
 /* KEY is the character that is pressed with Ctrl, alone or as people write it: a, ^a, Ctrl-a. */
@@ -430,6 +455,9 @@ static const struct {
       "a virtio disk for a kernel: a file or block device, or nbd://HOST[:PORT][/EXPORT],\n"
       "nbd+unix:///[EXPORT]?socket=PATH; ro: it is only read, discard: what the guest\n"
       "discards takes no room any more; may be repeated" },
+    { "free-page-reporting", required_argument, "auto|on|off", set_reporting,
+      "whether a kernel can report free memory, which then takes no host memory and no\n"
+      "swap (default auto: with --ram)" },
     { "load", required_argument, "ADDRESS", set_load,
       "IMAGE is a file without headers, and belongs there" },
     { "entry", required_argument, "ADDRESS[,real|protected|long]", set_entry,
@@ -454,8 +482,9 @@ static const struct {
     { "fault-threads", required_argument, "N", set_fault_threads,
       "threads that serve faults, 1 to " STRING_OF(
           OPTIONS_FAULT_THREADS_MAX) " (default: chosen)" },
-    { "placement", required_argument, "auto|spin|block", set_placement,
-      "how fault threads wait: spin on other cores, or block (default auto)" },
+    { "placement", required_argument, "auto|HOW", set_placement,
+      "how fault threads wait: spin, spin-short, spin-bare (on other cores), block or\n"
+      "same-core (bound to the vCPU's); auto, the default, measures which is best here" },
     { "escape", required_argument, "KEY|none", set_escape,
       "the escape key on a terminal, a letter that is pressed with Ctrl (default a):\n"
       "Ctrl-a x ends the VM, Ctrl-a c is a monitor, Ctrl-a h help; none: Ctrl-C ends\n"

@@ -22,6 +22,13 @@
 #define OPTIONS_ESCAPE_DEFAULT 0x01 /* Ctrl-a */
 #define OPTIONS_FAULT_THREADS_MAX 64
 
+/* Whether a PC's guest can report free pages. */
+enum free_page_reporting {
+    REPORTING_AUTO, /* when memory has a budget, or the device tree says so */
+    REPORTING_ON,
+    REPORTING_OFF
+};
+
 struct run_options {
     struct vm_host_config host;
     struct vm_config config;
@@ -33,7 +40,8 @@ struct run_options {
     const char *dump_dtb; /* where the description goes, instead of a run; "-" = standard output */
     bool has_memory;      /* --memory was given */
     bool has_cpus;        /* --cpus was given */
-    const char *fdt;      /* the guest's; NULL = built */
+    enum free_page_reporting reporting;
+    const char *fdt;         /* the guest's; NULL = built */
     const char *fdt_overlay; /* NULL = none */
     const char *gdb;         /* where a debugger can attach; NULL = nowhere */
     bool gdb_wait;

@@ -173,6 +173,23 @@ text_messages(FILE *to, const struct fault_report *faults, const struct report_s
     text_count(to, "answered by an exception", faults->failed);
 }
 
+/* The way that fault threads wait, and what each way took where there was a choice. */
+static void
+text_placement(FILE *to, const struct fault_report *faults)
+{
+    fprintf(to, "placement: %s%s\n", fault_way_name(faults->way),
+            !faults->tuned    ? ""
+            : faults->looking ? ", looking for the best"
+                              : ", the best here");
+    if (faults->tuned)
+        text_count(to, "choices made", faults->looks);
+    for (unsigned i = 0; i < FAULT_WAYS; i++) {
+        if (faults->way_ns[i] != 0)
+            text_time(to, fault_way_name((enum fault_way)i), faults->way_ns[i],
+                      "us from fault to fault");
+    }
+}
+
 static void
 text_latency(FILE *to, const struct histogram *latency)
 {
@@ -236,6 +253,7 @@ report_text(FILE *to, const struct vm_outcome *outcome, int exit_status,
     text_faults(to, report, &sums);
     text_messages(to, &report->faults, &sums);
     text_latency(to, &report->faults.latency);
+    text_placement(to, &report->faults);
     text_exits(to, report);
     text_injections(to, report);
     text_pmap(to, &report->pmap);
@@ -290,6 +308,19 @@ json_messages(struct json *json, const struct fault_report *faults)
     json_u64(json, "write_protect", faults->write_protect);
     json_u64(json, "resolved", faults->resolved);
     json_u64(json, "failed", faults->failed);
+    json_end(json);
+}
+
+static void
+json_placement(struct json *json, const struct fault_report *faults)
+{
+    json_object(json, "placement");
+    json_string(json, "way", fault_way_name(faults->way));
+    json_u64(json, "choices", faults->looks);
+    json_object(json, "fault_us");
+    for (unsigned i = 0; i < FAULT_WAYS; i++)
+        json_thousandths(json, fault_way_name((enum fault_way)i), faults->way_ns[i]);
+    json_end(json);
     json_end(json);
 }
 
@@ -365,6 +396,7 @@ report_json(FILE *to, const struct vm_outcome *outcome, int exit_status,
         json_messages(&json, &report->faults);
         json_bool(&json, "adds_up", sums.add_up);
         json_latency(&json, &report->faults.latency);
+        json_placement(&json, &report->faults);
         json_exits(&json, report);
         json_injections(&json, report);
         json_pmap(&json, &report->pmap);

@@ -15,6 +15,8 @@ DEVICE_FILES := \
 	terminal.c \
 	test_device.c \
 	virtio.c \
+	virtio_balloon.c \
 	virtio_blk.c \
 	virtio_mmio.c \
+	virtio_worker.c \
 	virtqueue.c

@@ -4,6 +4,7 @@
  */
 #include "vmm/device/virtio.h"
 
+#include <assert.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_mmio.h>
 
@@ -16,6 +17,7 @@
 void
 virtio_init(struct virtio_device *device, const struct virtio_config *config)
 {
+    assert(config->nqueues >= 1 && config->nqueues <= VIRTIO_QUEUES_MAX);
     *device = (struct virtio_device){ .config = *config };
     device->config.features |= VERSION_1;
     vm_mutex_init(&device->lock);
@@ -52,7 +54,8 @@ virtio_accept(struct virtio_device *device, unsigned index, uint32_t features)
 static void
 reset(struct virtio_device *device)
 {
-    device->config.ops->stop(device->config.context);
+    for (unsigned i = 0; i < device->config.nqueues; i++)
+        device->config.ops->stop(device->config.context, i);
     vm_mutex_lock(&device->lock);
     device->status = 0;
     device->accepted = 0;
@@ -103,13 +106,13 @@ virtio_status(struct virtio_device *device)
 }
 
 bool
-virtio_start_queue(struct virtio_device *device, const struct virtqueue_layout *at)
+virtio_start_queue(struct virtio_device *device, unsigned queue, const struct virtqueue_layout *at)
 {
     const struct virtio_config *config = &device->config;
 
     if ((virtio_status(device) & VIRTIO_CONFIG_S_FEATURES_OK) == 0)
         return false;
-    if (config->ops->start(config->context, at, device->accepted) == 0)
+    if (config->ops->start(config->context, queue, at, device->accepted) == 0)
         return true;
     virtio_need_reset(device);
     return false;

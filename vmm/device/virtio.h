@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What a virtio device is to any transport: features, status, configuration, interrupt, and one
- * queue.  A device type fills in struct virtio_config; a transport (virtio_mmio.h) offers the
+ * What a virtio device is to any transport: features, status, configuration, interrupt, and
+ * queues.  A device type fills in struct virtio_config; a transport (virtio_mmio.h) offers the
  * rest to the driver.
  *
  * Source: Virtual I/O Device (VIRTIO) 1.2, sections 2.1 to 2.4 and 3.
@@ -18,19 +18,24 @@
 
 /* What the device type does when the driver asks for it, in a vCPU's thread; none waits for I/O. */
 struct virtio_ops {
-    /* Start the queue; `features` were agreed on.  Returns 0, or -EINVAL: it is broken. */
-    int (*start)(void *context, const struct virtqueue_layout *at, uint64_t features);
+    /* Start a queue; `features` were agreed on.  Returns 0, or -EINVAL: it is broken. */
+    int (*start)(void *context, unsigned queue, const struct virtqueue_layout *at,
+                 uint64_t features);
     /* Stop it: on return no guest memory is touched for a request of before, nor ever again. */
-    void (*stop)(void *context);
-    /* Something is available, perhaps. */
+    void (*stop)(void *context, unsigned queue);
+    /* Something is available, perhaps, in whichever queue. */
     void (*notify)(void *context);
 };
+
+/* Queues of a device, at most. */
+#define VIRTIO_QUEUES_MAX 5u
 
 struct virtio_config {
     uint32_t id;       /* VIRTIO_ID_* */
     uint64_t features; /* offered; VIRTIO_F_VERSION_1 is added */
     const void *space; /* borrowed: the configuration space, constant */
     size_t space_size;
+    unsigned nqueues;             /* 1 to VIRTIO_QUEUES_MAX */
     const struct virtio_ops *ops; /* borrowed */
     void *context;                /* borrowed: for ops */
     struct irq_line line;
@@ -60,8 +65,12 @@ void virtio_set_status(struct virtio_device *device, unsigned status);
 
 unsigned virtio_status(struct virtio_device *device);
 
-/* The driver has set the queue up.  In vain before FEATURES_OK.  Returns whether it runs. */
-bool virtio_start_queue(struct virtio_device *device, const struct virtqueue_layout *at);
+/*
+ * The driver has set a queue, which the device has, up.  In vain before FEATURES_OK.  Returns whether it
+ * runs.
+ */
+bool virtio_start_queue(struct virtio_device *device, unsigned queue,
+                        const struct virtqueue_layout *at);
 
 /* The driver notifies; in vain unless the device runs. */
 void virtio_notify(struct virtio_device *device);

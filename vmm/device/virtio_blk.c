@@ -2,13 +2,11 @@
 /*
  * The virtio block device.
  *
- * A request is work in turns: with guest memory (`ring` held, the VM not pausing), and with the disk
- * (no lock).  Before each turn with memory the worker asks whether the VM has ended, and then
- * whether the driver has stopped the queue since the request was taken: `generation`.
+ * A request is work in turns: with guest memory, and with the disk (virtio_worker.h).  Before each
+ * turn with memory the worker asks whether the VM has ended, and then whether the driver has stopped
+ * the queue since the request was taken: `generation`.
  */
 #include "vmm/device/virtio_blk.h"
-
-#include "vmm/base/clock.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -33,17 +31,10 @@ struct virtio_blk {
     struct virtio_blk_setup setup;  /* (c) disk owned */
     struct virtio_blk_config space; /* (c) */
     struct virtio_device device;
-    struct vm_mutex ring;   /* ring */
+    struct virtio_worker worker;
     struct virtqueue queue; /* ring */
     uint64_t features;      /* ring: agreed on */
     unsigned generation;    /* ring: how often the queue was stopped */
-    struct vm_mutex lock;   /* served */
-    struct vm_cond changed; /* served: broadcast when one of these changed */
-    bool pending;           /* served: there may be requests */
-    bool stopped;           /* served: the VM has ended */
-    bool inside;            /* served: the worker is in a turn with memory, or about to be */
-    bool served;            /* served: there is a worker */
-    unsigned nrefs;         /* served: the maker's, and the worker's */
     /* The worker's: */
     unsigned ntold;
     struct virtqueue_layout rings; /* where the queue was when it was last looked at */
@@ -63,42 +54,6 @@ struct request {
 
 /* --- Turns ------------------------------------------------------------------ */
 
-/*
- * A turn begins, and its memory is not touched yet.  Returns false when the VM has ended: then the
- * turn is not to be.
- */
-static bool
-begin(struct virtio_blk *blk)
-{
-    bool begun;
-
-    vm_mutex_lock(&blk->lock);
-    begun = blk->inside = !blk->stopped;
-    vm_mutex_unlock(&blk->lock);
-    return begun;
-}
-
-/* ... from here on it is. */
-static void
-enter(struct virtio_blk *blk) VM_ACQUIRES(&blk->ring)
-{
-    if (blk->setup.enter != NULL)
-        blk->setup.enter(blk->setup.context);
-    vm_mutex_lock(&blk->ring);
-}
-
-static void
-leave(struct virtio_blk *blk) VM_RELEASES(&blk->ring)
-{
-    vm_mutex_unlock(&blk->ring);
-    if (blk->setup.leave != NULL)
-        blk->setup.leave(blk->setup.context);
-    vm_mutex_lock(&blk->lock);
-    blk->inside = false;
-    vm_cond_broadcast(&blk->changed);
-    vm_mutex_unlock(&blk->lock);
-}
-
 /* Bytes of the request's chain that a turn needs: of what the device writes, or reads. */
 struct span {
     bool written;
@@ -112,15 +67,15 @@ struct span {
  */
 static bool
 enter_for(struct virtio_blk *blk, const struct request *request, const struct span *span)
-    VM_TRY_ACQUIRES(true, &blk->ring) VM_NO_LOCK_ANALYSIS
+    VM_TRY_ACQUIRES(true, &blk->worker.ring) VM_NO_LOCK_ANALYSIS
 {
-    if (!begin(blk))
+    if (!virtio_worker_begin(&blk->worker))
         return false;
     virtqueue_fetch(&blk->setup.memory, &blk->chain, span->written, span->offset, span->size);
-    enter(blk);
+    virtio_worker_enter(&blk->worker);
     if (blk->generation == request->generation && blk->queue.ready)
         return true;
-    leave(blk);
+    virtio_worker_leave(&blk->worker);
     return false;
 }
 
@@ -133,7 +88,7 @@ give_data(struct virtio_blk *blk, struct request *request, uint64_t offset, size
     if (!enter_for(blk, request, &(struct span){ true, offset, size }))
         return -ECANCELED;
     error = virtqueue_write(&blk->queue, &blk->chain, offset, blk->buffer, size);
-    leave(blk);
+    virtio_worker_leave(&blk->worker);
     if (error == 0)
         request->written = offset + size;
     return error;
@@ -148,7 +103,7 @@ take_data(struct virtio_blk *blk, const struct request *request, uint64_t offset
     if (!enter_for(blk, request, &(struct span){ false, start, size }))
         return -ECANCELED;
     error = virtqueue_read(&blk->queue, &blk->chain, start, blk->buffer, size);
-    leave(blk);
+    virtio_worker_leave(&blk->worker);
     return error;
 }
 
@@ -189,8 +144,8 @@ tell(struct virtio_blk *blk, const struct request *request, const char *what, ui
     if (!enter_for(blk, request, &(struct span){ .size = 0 }))
         return -ECANCELED;
     if (blk->setup.tell != NULL)
-        blk->setup.tell(blk->setup.context, line);
-    leave(blk);
+        blk->setup.tell(blk->setup.turns.context, line);
+    virtio_worker_leave(&blk->worker);
     return error;
 }
 
@@ -378,10 +333,10 @@ take_request(struct virtio_blk *blk, struct request *request)
 {
     int error;
 
-    if (!begin(blk))
+    if (!virtio_worker_begin(&blk->worker))
         return false;
     virtqueue_fetch_rings(&blk->setup.memory, &blk->rings);
-    enter(blk);
+    virtio_worker_enter(&blk->worker);
     blk->rings = blk->queue.at;
     error = virtqueue_take(&blk->queue, &blk->chain);
     if (error == 1) {
@@ -390,7 +345,7 @@ take_request(struct virtio_blk *blk, struct request *request)
     }
     if (error == -EPROTO)
         virtio_need_reset(&blk->device);
-    leave(blk);
+    virtio_worker_leave(&blk->worker);
     return error == 1;
 }
 
@@ -420,90 +375,71 @@ finish_request(struct virtio_blk *blk, const struct request *request, uint8_t st
         virtio_need_reset(&blk->device);
     else if (error == 0 && interrupt)
         virtio_interrupt(&blk->device);
-    leave(blk);
-}
-
-/* Returns false when the VM has ended. */
-static bool
-await_requests(struct virtio_blk *blk)
-{
-    bool goes_on;
-
-    vm_mutex_lock(&blk->lock);
-    while (!blk->pending && !blk->stopped)
-        vm_cond_wait(&blk->changed, &blk->lock);
-    blk->pending = false;
-    goes_on = !blk->stopped;
-    vm_mutex_unlock(&blk->lock);
-    return goes_on;
+    virtio_worker_leave(&blk->worker);
 }
 
 static void
-unref(struct virtio_blk *blk)
+serve(void *device)
 {
-    bool last;
+    struct virtio_blk *blk = device;
+    struct request request;
+    int status;
 
-    vm_mutex_lock(&blk->lock);
-    last = --blk->nrefs == 0;
-    vm_mutex_unlock(&blk->lock);
-    if (!last)
-        return;
+    while (take_request(blk, &request)) {
+        status = handle(blk, &request);
+        if (status >= 0)
+            finish_request(blk, &request, (uint8_t)status);
+    }
+}
+
+static void
+stop_disk(void *device)
+{
+    struct virtio_blk *blk = device;
+
+    disk_stop(blk->setup.disk);
+}
+
+static void
+release(void *device)
+{
+    struct virtio_blk *blk = device;
+
     disk_close(blk->setup.disk);
     virtio_fini(&blk->device);
-    vm_cond_fini(&blk->changed);
-    vm_mutex_fini(&blk->lock);
-    vm_mutex_fini(&blk->ring);
+    virtio_worker_fini(&blk->worker);
     free(blk->buffer);
     free(blk);
 }
 
-static void
-serve(void *argument)
-{
-    struct virtio_blk *blk = argument;
-    struct request request;
-    int status;
-
-    if (blk->setup.begin != NULL)
-        blk->setup.begin(blk->setup.context);
-    while (await_requests(blk)) {
-        while (take_request(blk, &request)) {
-            status = handle(blk, &request);
-            if (status >= 0)
-                finish_request(blk, &request, (uint8_t)status);
-        }
-    }
-    vm_mutex_lock(&blk->lock);
-    blk->served = false;
-    vm_cond_broadcast(&blk->changed);
-    vm_mutex_unlock(&blk->lock);
-    unref(blk);
-}
+static const struct virtio_worker_ops worker_ops = { serve, stop_disk, release };
 
 /* --- What the driver asks for ------------------------------------------------- */
 
 static int
-on_start(void *context, const struct virtqueue_layout *at, uint64_t features)
+on_start(void *context, unsigned queue, const struct virtqueue_layout *at, uint64_t features)
 {
     struct virtio_blk *blk = context;
     int error;
 
-    vm_mutex_lock(&blk->ring);
+    (void)queue;
+    vm_mutex_lock(&blk->worker.ring);
     blk->features = features;
     error = virtqueue_start(&blk->queue, at, features);
-    vm_mutex_unlock(&blk->ring);
+    vm_mutex_unlock(&blk->worker.ring);
     return error;
 }
 
 static void
-on_stop(void *context)
+on_stop(void *context, unsigned queue)
 {
     struct virtio_blk *blk = context;
 
-    vm_mutex_lock(&blk->ring);
+    (void)queue;
+    vm_mutex_lock(&blk->worker.ring);
     blk->generation++;
     virtqueue_stop(&blk->queue);
-    vm_mutex_unlock(&blk->ring);
+    vm_mutex_unlock(&blk->worker.ring);
 }
 
 static void
@@ -511,10 +447,7 @@ on_notify(void *context)
 {
     struct virtio_blk *blk = context;
 
-    vm_mutex_lock(&blk->lock);
-    blk->pending = true;
-    vm_cond_broadcast(&blk->changed);
-    vm_mutex_unlock(&blk->lock);
+    virtio_worker_notify(&blk->worker);
 }
 
 static const struct virtio_ops blk_ops = {
@@ -567,20 +500,19 @@ virtio_blk_create(const struct virtio_blk_setup *setup, struct virtio_blk **blkp
         free(buffer);
         return -ENOMEM;
     }
-    *blk = (struct virtio_blk){ .setup = *setup, .nrefs = 1, .buffer = buffer };
+    *blk = (struct virtio_blk){ .setup = *setup, .buffer = buffer };
     fill_space(&blk->space, setup->disk);
     virtio_init(&blk->device, &(struct virtio_config){
                                   .id = VIRTIO_ID_BLOCK,
                                   .features = offered_features(setup->disk),
                                   .space = &blk->space,
                                   .space_size = sizeof(blk->space),
+                                  .nqueues = 1,
                                   .ops = &blk_ops,
                                   .context = blk,
                                   .line = setup->line,
                               });
-    vm_mutex_init(&blk->ring);
-    vm_mutex_init(&blk->lock);
-    vm_cond_init(&blk->changed);
+    virtio_worker_init(&blk->worker, &worker_ops, blk, &setup->turns);
     virtqueue_init(&blk->queue, &blk->setup.memory);
     *blkp = blk;
     return 0;
@@ -592,49 +524,8 @@ virtio_blk_device(struct virtio_blk *blk)
     return &blk->device;
 }
 
-int
-virtio_blk_start(struct virtio_blk *blk, struct workers *workers)
+struct virtio_worker *
+virtio_blk_worker(struct virtio_blk *blk)
 {
-    int error;
-
-    blk->nrefs = 2;
-    blk->served = true;
-    error = workers_begin(workers, serve, blk);
-    if (error != 0) {
-        blk->nrefs = 1;
-        blk->served = false;
-    }
-    return error;
-}
-
-void
-virtio_blk_stop(struct virtio_blk *blk)
-{
-    vm_mutex_lock(&blk->lock);
-    blk->stopped = true;
-    disk_stop(blk->setup.disk);
-    vm_cond_broadcast(&blk->changed);
-    while (blk->inside)
-        vm_cond_wait(&blk->changed, &blk->lock);
-    vm_mutex_unlock(&blk->lock);
-}
-
-bool
-virtio_blk_await(struct virtio_blk *blk, uint64_t deadline)
-{
-    uint64_t now;
-    bool done;
-
-    vm_mutex_lock(&blk->lock);
-    while (blk->served && (now = clock_now_ns()) < deadline)
-        vm_cond_wait_for(&blk->changed, &blk->lock, (unsigned)((deadline - now) / 1000 + 1));
-    done = !blk->served;
-    vm_mutex_unlock(&blk->lock);
-    return done;
-}
-
-void
-virtio_blk_destroy(struct virtio_blk *blk)
-{
-    unref(blk);
+    return &blk->worker;
 }

@@ -9,15 +9,14 @@
  *
  * Source: Virtual I/O Device (VIRTIO) 1.2, section 5.2.
  *
- * Locks: `ring`: the queue, and all accesses to guest memory; it comes before the map's locks
- * and is not held while the disk works.  `served`: what the worker is to do; innermost.
+ * Locks: the worker's; `ring` is not held while the disk works.
  */
 #ifndef VIRTIO_BLK_H
 #define VIRTIO_BLK_H
 
-#include "vmm/base/workers.h"
 #include "vmm/device/disk.h"
 #include "vmm/device/virtio.h"
+#include "vmm/device/virtio_worker.h"
 
 struct virtio_blk; /* virtio_blk.c */
 
@@ -26,17 +25,9 @@ struct virtio_blk_setup {
     unsigned index;    /* the disk's name for the guest is vkvm-disk-INDEX */
     struct irq_line line;
     struct virtio_memory memory;
-    /* The worker begins, before it serves.  NULL = nothing is to be done. */
-    void (*begin)(void *context);
-    /*
-     * Around everything that the worker does with guest memory: the first waits while the VM
-     * pauses, the second says that the worker does no more.  NULL = it never pauses.
-     */
-    void (*enter)(void *context);
-    void (*leave)(void *context);
+    struct virtio_turns turns;
     /* Tell, as one line, that the disk failed; VIRTIO_BLK_TOLD times at most.  Worker's thread. */
-    void (*tell)(void *context, const char *line);
-    void *context; /* borrowed, until virtio_blk_stop returns */
+    void (*tell)(void *context, const char *line); /* context: that of the turns */
 };
 
 #define VIRTIO_BLK_TOLD 8u
@@ -49,28 +40,9 @@ int virtio_blk_create(const struct virtio_blk_setup *setup, struct virtio_blk **
 struct virtio_device *virtio_blk_device(struct virtio_blk *blk);
 
 /*
- * Have a worker serve the device until virtio_blk_stop.  Its signals are those of the caller.
- * Returns 0; what workers_begin said.
+ * Who serves it: virtio_worker_start, _stop and _await, which waits for the disk; virtio_worker_unref
+ * frees the device.
  */
-int virtio_blk_start(struct virtio_blk *blk, struct workers *workers)
-    __attribute__((warn_unused_result));
-
-/*
- * Nothing more is served: on return no memory of the guest is touched, and nothing of the setup is
- * called, any more.  The memory's functions fail soon by now, and `enter` does not wait.
- */
-void virtio_blk_stop(struct virtio_blk *blk);
-
-/*
- * Wait, after virtio_blk_stop, until the worker is done, but no longer than until `deadline`
- * (clock_now_ns).  Returns whether it is: if not, it is stuck in the disk.
- */
-bool virtio_blk_await(struct virtio_blk *blk, uint64_t deadline);
-
-/*
- * The device is not needed any more; a worker that is stuck frees it when it comes back.
- * After virtio_blk_stop, unless it was never started.
- */
-void virtio_blk_destroy(struct virtio_blk *blk);
+struct virtio_worker *virtio_blk_worker(struct virtio_blk *blk);
 
 #endif

@@ -18,6 +18,14 @@ virtio_mmio_init(struct virtio_mmio *mmio, struct virtio_device *device)
     *mmio = (struct virtio_mmio){ .device = device };
 }
 
+/* The queue that the driver has chosen, or NULL if there is none. */
+static struct virtio_mmio_queue *
+chosen(struct virtio_mmio *mmio)
+{
+    return mmio->queue_index < mmio->device->config.nqueues ? &mmio->queues[mmio->queue_index]
+                                                            : NULL;
+}
+
 /* --- Reading ---------------------------------------------------------------- */
 
 static uint32_t
@@ -31,6 +39,8 @@ offered_features(const struct virtio_mmio *mmio)
 static uint32_t
 read_register(struct virtio_mmio *mmio, uint64_t offset)
 {
+    const struct virtio_mmio_queue *queue = chosen(mmio);
+
     switch (offset) {
     case VIRTIO_MMIO_MAGIC_VALUE:
         return MAGIC;
@@ -43,9 +53,9 @@ read_register(struct virtio_mmio *mmio, uint64_t offset)
     case VIRTIO_MMIO_DEVICE_FEATURES:
         return offered_features(mmio);
     case VIRTIO_MMIO_QUEUE_NUM_MAX:
-        return mmio->queue_index == 0 ? VIRTQUEUE_MAX : 0;
+        return queue != NULL ? VIRTQUEUE_MAX : 0;
     case VIRTIO_MMIO_QUEUE_READY:
-        return mmio->queue_index == 0 && mmio->ready;
+        return queue != NULL && queue->ready;
     case VIRTIO_MMIO_INTERRUPT_STATUS:
         return virtio_interrupts(mmio->device);
     case VIRTIO_MMIO_STATUS:
@@ -84,23 +94,25 @@ set_half(gpa_t *gpa, bool high, uint32_t value)
 static void
 write_queue_register(struct virtio_mmio *mmio, uint64_t offset, uint32_t value)
 {
-    if (mmio->queue_index != 0 || mmio->ready)
+    struct virtio_mmio_queue *queue = chosen(mmio);
+
+    if (queue == NULL || queue->ready)
         return;
     switch (offset) {
     case VIRTIO_MMIO_QUEUE_NUM:
-        mmio->queue.size = value;
+        queue->at.size = value;
         break;
     case VIRTIO_MMIO_QUEUE_DESC_LOW:
     case VIRTIO_MMIO_QUEUE_DESC_HIGH:
-        set_half(&mmio->queue.descriptors, offset == VIRTIO_MMIO_QUEUE_DESC_HIGH, value);
+        set_half(&queue->at.descriptors, offset == VIRTIO_MMIO_QUEUE_DESC_HIGH, value);
         break;
     case VIRTIO_MMIO_QUEUE_AVAIL_LOW:
     case VIRTIO_MMIO_QUEUE_AVAIL_HIGH:
-        set_half(&mmio->queue.driver, offset == VIRTIO_MMIO_QUEUE_AVAIL_HIGH, value);
+        set_half(&queue->at.driver, offset == VIRTIO_MMIO_QUEUE_AVAIL_HIGH, value);
         break;
     case VIRTIO_MMIO_QUEUE_USED_LOW:
     case VIRTIO_MMIO_QUEUE_USED_HIGH:
-        set_half(&mmio->queue.device, offset == VIRTIO_MMIO_QUEUE_USED_HIGH, value);
+        set_half(&queue->at.device, offset == VIRTIO_MMIO_QUEUE_USED_HIGH, value);
         break;
     default:
         break;
@@ -111,14 +123,15 @@ static void
 write_ready(struct virtio_mmio *mmio, uint32_t value)
 {
     const struct virtio_config *config = &mmio->device->config;
+    struct virtio_mmio_queue *queue = chosen(mmio);
 
-    if (mmio->queue_index != 0)
+    if (queue == NULL)
         return;
     if ((value & 1) == 0) {
-        config->ops->stop(config->context);
-        mmio->ready = false;
-    } else if (!mmio->ready) {
-        mmio->ready = virtio_start_queue(mmio->device, &mmio->queue);
+        config->ops->stop(config->context, mmio->queue_index);
+        queue->ready = false;
+    } else if (!queue->ready) {
+        queue->ready = virtio_start_queue(mmio->device, mmio->queue_index, &queue->at);
     }
 }
 
@@ -150,7 +163,7 @@ write_register(struct virtio_mmio *mmio, uint64_t offset, uint32_t value)
         write_ready(mmio, value);
         break;
     case VIRTIO_MMIO_QUEUE_NOTIFY:
-        if (value == 0)
+        if (value < mmio->device->config.nqueues)
             virtio_notify(mmio->device);
         break;
     case VIRTIO_MMIO_INTERRUPT_ACK:

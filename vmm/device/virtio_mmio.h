@@ -21,9 +21,11 @@ struct virtio_mmio {
     struct virtio_device *device; /* (c) borrowed; the rest is guarded by the range's lock */
     uint32_t features_index;      /* which 32 of the features the driver reads */
     uint32_t accepted_index;      /* ... and writes */
-    uint32_t queue_index;
-    bool ready; /* queue 0 runs, and `queue` stays */
-    struct virtqueue_layout queue;
+    uint32_t queue_index;         /* which queue the driver asks for, or sets up */
+    struct virtio_mmio_queue {
+        bool ready; /* it runs, and `at` stays */
+        struct virtqueue_layout at;
+    } queues[VIRTIO_QUEUES_MAX]; /* as many as the device has */
 };
 
 void virtio_mmio_init(struct virtio_mmio *mmio, struct virtio_device *device);

@@ -17,8 +17,8 @@
 #define SPIN_MIN_NS 50000u
 #define SPIN_MAX_NS 200000u
 
-/* A look at the userfaultfd that took longer waited for the end of a delay line. */
-#define LATE_NS 2000u
+/* Looks that are tried: all but the first few are undisturbed. */
+#define LOOKS 16u
 
 /* Messages after which a way of spinning is judged, and how many of them may be late. */
 #define SPIN_JUDGED 64u
@@ -26,16 +26,19 @@
 
 /* Sleep until there is a message or a reason to look up.  Returns 0 or -errno. */
 static int
-wait_for_message(const struct fault_reader *reader)
+wait_for_message(struct fault_reader *reader)
 {
     struct pollfd fds[2] = {
         { .fd = reader->uffd, .events = POLLIN },
         { .fd = reader->stop_fd, .events = POLLIN },
     };
-    int timeout = atomic_load(reader->nfailing) != 0 ? FAULT_LOOK_MS : -1;
+    int timeout = atomic_load(reader->nfailing) != 0 ? FAULT_LOOK_MS : reader->idle_ms;
+    int ready = poll(fds, 2, timeout);
 
-    if (poll(fds, 2, timeout) < 0 && errno != EINTR)
+    if (ready < 0 && errno != EINTR)
         return -errno;
+    if (ready == 0 && timeout == reader->idle_ms)
+        reader->idle = true;
     if ((fds[0].revents & (POLLERR | POLLNVAL)) != 0)
         return -EIO;
     return 0;
@@ -78,7 +81,7 @@ static void
 judge_spinning(struct fault_reader *reader, uint64_t ns)
 {
     reader->spin_found++;
-    reader->spin_late += ns > LATE_NS;
+    reader->spin_late += ns > FAULT_LATE_NS;
     if (reader->spin_found < SPIN_JUDGED)
         return;
     if (reader->spin_late > SPIN_LATE_MAX)
@@ -109,13 +112,28 @@ spin_for_message(struct fault_reader *reader, struct uffd_msg *msg)
     return error;
 }
 
+uint64_t
+fault_reader_look_ns(int uffd)
+{
+    struct pollfd fd = { .fd = uffd, .events = POLLIN };
+    uint64_t before = clock_now_ns(), shortest = UINT64_MAX, now;
+
+    for (unsigned i = 0; i < LOOKS; i++) {
+        (void)poll(&fd, 1, 0);
+        now = clock_now_ns();
+        shortest = now - before < shortest ? now - before : shortest;
+        before = now;
+    }
+    return shortest;
+}
+
 void
-fault_reader_init(struct fault_reader *reader, int uffd, int stop_fd, bool spin,
-                  const _Atomic bool *ending, const _Atomic unsigned *nfailing)
+fault_reader_init(struct fault_reader *reader, int uffd, int stop_fd, const _Atomic bool *ending,
+                  const _Atomic unsigned *nfailing)
 {
     *reader = (struct fault_reader){ .uffd = uffd,
                                      .stop_fd = stop_fd,
-                                     .spin = spin,
+                                     .idle_ms = -1,
                                      .ending = ending,
                                      .nfailing = nfailing,
                                      .spin_ns = SPIN_MIN_NS };

@@ -28,11 +28,17 @@
 #include <stdint.h>
 
 #define FAULT_LOOK_MS 2
+#define FAULT_IDLE_MS 10
+
+/* A look at the userfaultfd that took longer waited for the end of a delay line. */
+#define FAULT_LATE_NS 2000u
 
 struct fault_reader {
     int uffd;                         /* (c) borrowed */
     int stop_fd;                      /* (c) borrowed: readable when the thread must look up */
-    bool spin;                        /* (c) */
+    bool spin;                        /* it spins before it sleeps */
+    int idle_ms;                      /* it tells when it slept so long; -1 = it does not */
+    bool idle;                        /* ... and did */
     const _Atomic bool *ending;       /* (c) borrowed: there is no time for another message */
     const _Atomic unsigned *nfailing; /* (c) borrowed: not 0: look up every FAULT_LOOK_MS */
     uint64_t spin_ns;                 /* how long it spins */
@@ -41,7 +47,11 @@ struct fault_reader {
     unsigned spin_late;               /* ... and late ones of these */
 };
 
-void fault_reader_init(struct fault_reader *reader, int uffd, int stop_fd, bool spin,
+/* How long a look that finds no message takes: the shortest of some, ns. */
+uint64_t fault_reader_look_ns(int uffd);
+
+/* It does not spin; the caller says when it is to, and when to tell that no message comes. */
+void fault_reader_init(struct fault_reader *reader, int uffd, int stop_fd,
                        const _Atomic bool *ending, const _Atomic unsigned *nfailing);
 
 /*

@@ -20,18 +20,16 @@
  * Foreign messages, of threads that are no vCPU's: fault_foreign.h.
  *
  * Locks: each vCPU's record has its mutex (`failure`, fault_vcpu.h); each fault thread's report has
- * one (`thread`), and so has the report of the faults that waited (`report`), both innermost.  None
- * is held while a fault is resolved.
+ * one (`thread`), and so has the report of the faults that waited (`report`), both innermost; the
+ * placement has another (`placing`).  None is held while a fault is resolved.
  */
 #include "vmm/kvm/fault_service.h"
 
 #include "vmm/base/clock.h"
 #include "vmm/base/limits.h"
 #include "vmm/base/workers.h"
-#include "vmm/kvm/delay_line.h"
 #include "vmm/kvm/fault_foreign.h"
 #include "vmm/kvm/fault_placement.h"
-#include "vmm/kvm/fault_reader.h"
 #include "vmm/kvm/fault_vcpu.h"
 #include "vmm/kvm/kvm_compat.h"
 
@@ -49,10 +47,6 @@
  * was not waiting any more. */
 #define FAILURE_EXPIRES_NS 20000000u
 
-/* Entries of the delay line: enough for a zero-fill fault to end before its vCPU sleeps; what
- * others gave is in docs/hosts.md.  Each costs a fault some 20 ns. */
-#define DELAY_LENGTH 192u
-
 /* Workers for each vCPU: one for the fault it waits for, one for what the fault before left. */
 #define WORKERS_PER_VCPU 2u
 
@@ -63,6 +57,7 @@ struct fault_thread {
     _Atomic bool ending;           /* (a) */
     void *lane;                    /* (c) borrowed: the trace's */
     struct fault_reader reader;    /* the thread's own */
+    struct fault_seat seat;        /* the thread's own */
     struct vm_mutex lock;          /* thread: nobody but a reader of the report ever meets it */
     struct fault_report report;    /* thread: messages answered without waiting */
 };
@@ -70,8 +65,7 @@ struct fault_thread {
 struct fault_service {
     struct fault_service_config config; /* (c) */
     int stop_fd;                        /* (c) owned: eventfd, readable when threads must look up */
-    bool spin;                          /* (c) */
-    struct delay_line delay;            /* (c) */
+    struct fault_placing placing;       /* see there */
     _Atomic bool stop;                  /* (a) */
     _Atomic bool fatal_said;            /* (a) */
     _Atomic unsigned nfailing;          /* (a) vCPUs whose failure waits to be taken */
@@ -79,7 +73,7 @@ struct fault_service {
     struct fault_foreign foreign;       /* see there */
     struct fault_vcpu *vcpus;           /* (c) owned, config.nvcpus */
     unsigned nthreads;                  /* start's and stop's: threads made, or to be made */
-    _Atomic bool few_threads;           /* (a) fewer than vCPUs */
+    _Atomic bool few_threads;           /* (a) fewer were made than there are vCPUs */
     struct fault_thread *threads;       /* (c) owned, nthreads */
     struct workers *workers;            /* (c) owned */
     struct vm_mutex lock;               /* report */
@@ -336,8 +330,10 @@ keeps_others_waiting(const struct fault *fault)
 {
     const struct fault_service *service = fault->service;
 
-    return fault->result == VM_RETRY ? atomic_load(&service->few_threads)
-                                     : service->config.nvcpus > 1;
+    if (fault->result != VM_RETRY)
+        return service->config.nvcpus > 1;
+    return atomic_load(&service->few_threads) ||
+           fault_placing_nserving(&service->placing) < service->config.nvcpus;
 }
 
 /* Have a worker finish the fault.  Returns 0; -errno: it is the caller's still. */
@@ -420,6 +416,19 @@ count_answered(struct fault_thread *thread, const struct fault *fault, enum answ
     vm_mutex_unlock(&thread->lock);
 }
 
+/* How long after its vCPU's message before this one came. */
+static void
+keep_pace(struct fault_thread *thread, const struct fault *fault)
+{
+    uint64_t before;
+
+    if (is_foreign(fault))
+        return;
+    before = atomic_exchange_explicit(&fault->vcpu->asked_at, fault->read_at, memory_order_relaxed);
+    if (before != 0 && before < fault->read_at)
+        fault_seat_served(&thread->seat, fault->read_at - before);
+}
+
 static void
 handle_message(struct fault_thread *thread, const struct uffd_msg *msg)
 {
@@ -438,6 +447,7 @@ handle_message(struct fault_thread *thread, const struct uffd_msg *msg)
         return;
     }
     identify(&fault, msg);
+    keep_pace(thread, &fault);
     if (service->config.asked != NULL && !is_foreign(&fault))
         service->config.asked(service->config.context, (unsigned)(fault.vcpu - service->vcpus),
                               fault.gpa, fault.access);
@@ -452,6 +462,17 @@ handle_message(struct fault_thread *thread, const struct uffd_msg *msg)
 
 /* --- the threads --------------------------------------------------------- */
 
+/* The thread id of the vCPU that has the thread's number; 0 = there is none, or it does not run yet. */
+static pid_t
+vcpu_beside(const struct fault_thread *thread)
+{
+    const struct fault_service *service = thread->service;
+
+    if (thread->index >= service->config.nvcpus)
+        return 0;
+    return atomic_load_explicit(&service->vcpus[thread->index].tid, memory_order_relaxed);
+}
+
 /* Serve until told to stop.  Returns 0 then, -errno if it cannot go on. */
 static int
 serve(struct fault_thread *thread)
@@ -459,7 +480,10 @@ serve(struct fault_thread *thread)
     struct uffd_msg msg;
 
     while (!atomic_load_explicit(&thread->ending, memory_order_relaxed)) {
-        int error = fault_reader_next(&thread->reader, &msg);
+        int error;
+
+        fault_seat_take(&thread->seat, &thread->reader, vcpu_beside(thread));
+        error = fault_reader_next(&thread->reader, &msg);
         kick_overdue(thread->service);
         if (error == 0)
             handle_message(thread, &msg);
@@ -479,6 +503,7 @@ thread_main(void *argument)
     if (config->begins != NULL)
         config->begins(config->context);
     error = serve(thread);
+    fault_seat_leave(&thread->seat, &thread->reader);
     if (error != 0)
         say_fatal(thread->service, "fault thread %u ended: %s", thread->index,
                   limits_explain(error).text);
@@ -493,6 +518,7 @@ look_up(struct fault_service *service)
 
     if (write(service->stop_fd, &one, sizeof(one)) < 0)
         assert(errno == EAGAIN); /* the counter is full: readable all the same */
+    fault_placing_wake(&service->placing);
 }
 
 static void
@@ -542,7 +568,8 @@ init_records(struct fault_service *service)
         if (service->config.lane != NULL)
             thread->lane = service->config.lane(service->config.context, i);
         fault_reader_init(&thread->reader, service->config.kvm->uffd, service->stop_fd,
-                          service->spin, &thread->ending, &service->nfailing);
+                          &thread->ending, &service->nfailing);
+        fault_seat_init(&thread->seat, &service->placing, i, &thread->ending);
         histogram_init(&thread->report.latency);
         vm_mutex_init(&thread->lock);
     }
@@ -551,7 +578,7 @@ init_records(struct fault_service *service)
 static void
 service_free(struct fault_service *service)
 {
-    delay_line_fini(&service->delay);
+    fault_placing_fini(&service->placing);
     if (service->workers != NULL)
         workers_destroy(service->workers);
     if (service->stop_fd >= 0)
@@ -565,16 +592,13 @@ static int
 service_alloc(const struct fault_service_config *config, struct fault_service **servicep)
 {
     struct fault_service *service = calloc(1, sizeof(*service));
-    unsigned cores = fault_placement_cores();
     int error;
 
     if (service == NULL)
         return -ENOMEM;
     service->config = *config;
-    service->spin = fault_placement_spins(config, cores);
-    service->nthreads = fault_placement_nthreads(config, service->spin, cores);
-    service->few_threads = service->nthreads < config->nvcpus;
-    service->delay.epoll_fd = -1;
+    fault_placing_init(&service->placing, config, fault_placement_cores());
+    service->nthreads = service->placing.nthreads;
     service->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     error = service->stop_fd < 0 ? -errno : 0;
     service->vcpus = calloc(config->nvcpus, sizeof(service->vcpus[0]));
@@ -599,7 +623,6 @@ fault_service_start(const struct fault_service_config *config, struct fault_serv
     if (error != 0)
         return error;
     init_records(made);
-    delay_line_init(&made->delay, config->kvm->uffd, made->spin ? DELAY_LENGTH : 0);
     error = start_threads(made);
     if (error != 0) {
         service_free(made);
@@ -622,6 +645,7 @@ fault_service_report(struct fault_service *service, struct fault_report *report)
         fault_report_add(report, &thread->report);
         vm_mutex_unlock(&thread->lock);
     }
+    fault_placing_report(&service->placing, report);
 }
 
 void

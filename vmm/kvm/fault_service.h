@@ -25,9 +25,12 @@
 struct fault_service; /* fault_service.c */
 
 enum fault_placement {
-    FAULT_PLACE_AUTO, /* chosen from the number of vCPUs and host cores */
-    FAULT_PLACE_SPIN, /* spin on other cores for an adaptive time before blocking */
-    FAULT_PLACE_BLOCK /* never spin */
+    FAULT_PLACE_AUTO, /* chosen by measuring from those that this host has room for */
+    FAULT_PLACE_SPIN, /* the others: one of fault_tuner.h's ways and no other */
+    FAULT_PLACE_SPIN_SHORT,
+    FAULT_PLACE_SPIN_BARE,
+    FAULT_PLACE_BLOCK,
+    FAULT_PLACE_SAME_CORE
 };
 
 #define FAULT_SUSPECT 1000u

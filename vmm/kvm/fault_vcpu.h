@@ -22,6 +22,7 @@ struct fault_vcpu {
     struct vm_mutex lock;         /* failure */
     _Atomic pid_t tid;            /* (a) 0 = not attached */
     _Atomic unsigned messages;    /* (a) how many came: the number of the latest one */
+    _Atomic uint64_t asked_at;    /* (a) ns, when that was read; 0 = none came */
     bool failing;                 /* failure: a failure waits to be taken */
     uint64_t failed_at;           /* failure */
     uint64_t kick_at;             /* failure: when the failure should have been taken */

@@ -6,6 +6,7 @@ KVM_FILES := \
 	fault_reader.c \
 	fault_report.c \
 	fault_service.c \
+	fault_tuner.c \
 	fault_vcpu.c \
 	irqchip.c \
 	kvm_host.c \

@@ -49,12 +49,17 @@ const struct machine_device *
 machine_standard_device(enum machine_kind kind, enum machine_device_kind device)
 {
     static const struct machine_device disk = { .kind = MACHINE_DISK, .size = VIRTIO_MMIO_SIZE };
+    static const struct machine_device balloon = { .kind = MACHINE_BALLOON,
+                                                   .line = MACHINE_PC_BALLOON_LINE,
+                                                   .start = { MACHINE_PC_BALLOON },
+                                                   .size = VIRTIO_MMIO_SIZE };
     const struct machine_device *devices = kind == MACHINE_PC ? pc_devices : vkernel_devices;
     size_t n = kind == MACHINE_PC ? COUNT(pc_devices) : COUNT(vkernel_devices);
 
     if (kind == MACHINE_PC && device == MACHINE_DISK)
         return &disk;
-
+    if (kind == MACHINE_PC && device == MACHINE_BALLOON)
+        return &balloon;
     for (size_t i = 0; i < n; i++) {
         if (devices[i].kind == device)
             return &devices[i];
@@ -138,11 +143,29 @@ machine_show_disk(struct machine *machine, unsigned i)
 }
 
 void
+machine_set_balloon(struct machine *machine, bool on)
+{
+    unsigned i = 0;
+
+    while (i < machine->ndevices && machine->devices[i].kind != MACHINE_BALLOON)
+        i++;
+    if (on && i == machine->ndevices) {
+        machine->devices[machine->ndevices++] =
+            *machine_standard_device(MACHINE_PC, MACHINE_BALLOON);
+    } else if (!on && i < machine->ndevices) {
+        machine->ndevices--;
+        memmove(machine->devices + i, machine->devices + i + 1,
+                (machine->ndevices - i) * sizeof(machine->devices[0]));
+    }
+}
+
+void
 machine_make_pc(struct machine *machine)
 {
     uint64_t size = machine_memory_size(machine);
 
-    _Static_assert(COUNT(pc_devices) + MACHINE_MAX_DISKS <= MACHINE_MAX_DEVICES, "room for all");
+    _Static_assert(COUNT(pc_devices) + MACHINE_MAX_DISKS + 1 <= MACHINE_MAX_DEVICES,
+                   "room for all");
     _Static_assert(MACHINE_PC_DISK_LINE + MACHINE_MAX_DISKS <= MACHINE_LINES, "a line for each");
     machine->kind = MACHINE_PC;
     machine->absent = BUS_ABSENT_ONES;
@@ -396,24 +419,50 @@ check_devices(const struct machine *machine, struct failure *failure)
     return 0;
 }
 
-/* A driver finds a disk in the ACPI tables, which have 32 bits for its address (aml.h). */
+/* A driver finds the device in the ACPI tables, which have 32 bits for its address (aml.h). */
+static int
+check_virtio(const struct machine *machine, unsigned index, const char *name,
+             struct failure *failure)
+{
+    const struct machine_device *device = &machine->devices[index];
+
+    if (machine->kind != MACHINE_PC)
+        return failure_set(failure, -EINVAL, "device %u is a %s: only a PC has that", index, name);
+    if (device->size != VIRTIO_MMIO_SIZE || gpa_to_u64(device->start) >= MACHINE_PC_HOLE_END)
+        return failure_set(failure, -EINVAL, "device %u: a %s has 0x%x bytes of registers below 4G",
+                           index, name, VIRTIO_MMIO_SIZE);
+    if (device->line == 0)
+        return failure_set(failure, -EINVAL, "device %u: a %s needs an interrupt line", index,
+                           name);
+    return 0;
+}
+
+static int
+check_balloons(const struct machine *machine, struct failure *failure)
+{
+    unsigned n = 0;
+    int error = 0;
+
+    for (unsigned i = 0; i < machine->ndevices && error == 0; i++) {
+        if (machine->devices[i].kind != MACHINE_BALLOON)
+            continue;
+        error = check_virtio(machine, i, "balloon", failure);
+        if (error == 0 && ++n > 1)
+            error =
+                failure_set(failure, -EINVAL, "device %u is a second balloon: leave one out", i);
+    }
+    return error;
+}
+
 static int
 check_disk_device(const struct machine *machine, unsigned index, struct failure *failure)
 {
     const struct machine_device *device = &machine->devices[index];
 
-    if (machine->kind != MACHINE_PC)
-        return failure_set(failure, -EINVAL, "device %u is a disk: only a PC has disks", index);
     if (device->disk >= machine->ndisks)
         return failure_set(failure, -EINVAL, "device %u shows disk %u of %u", index, device->disk,
                            machine->ndisks);
-    if (device->size != VIRTIO_MMIO_SIZE || gpa_to_u64(device->start) >= MACHINE_PC_HOLE_END)
-        return failure_set(failure, -EINVAL,
-                           "device %u: a disk has 0x%x bytes of registers below 4G", index,
-                           VIRTIO_MMIO_SIZE);
-    if (device->line == 0)
-        return failure_set(failure, -EINVAL, "device %u: a disk needs an interrupt line", index);
-    return 0;
+    return check_virtio(machine, index, "disk", failure);
 }
 
 static int
@@ -500,5 +549,7 @@ machine_check(const struct machine *machine, unsigned physical_bits, struct fail
         error = check_devices(machine, failure);
     if (error == 0)
         error = check_disks(machine, failure);
+    if (error == 0)
+        error = check_balloons(machine, failure);
     return error;
 }

@@ -40,6 +40,10 @@ enum machine_kind {
 #define MACHINE_PC_DISKS ((uint64_t)0xD0000000)
 #define MACHINE_PC_DISK_LINE 16u
 
+/* ... and where its free page reporting usually is. */
+#define MACHINE_PC_BALLOON ((uint64_t)0xD0010000)
+#define MACHINE_PC_BALLOON_LINE 10u
+
 struct machine_ram {
     gpa_t start;
     uint64_t size; /* bytes */
@@ -87,6 +91,7 @@ enum machine_device_kind {
     MACHINE_TEST_LINES,  /* test_device.h */
     MACHINE_TEST_MEMORY, /* test_device.h */
     MACHINE_DISK,        /* virtio_mmio.h, virtio_blk.h */
+    MACHINE_BALLOON,     /* virtio_mmio.h, virtio_balloon.h: free page reporting */
 };
 
 /* A device has ports, memory, or both. */
@@ -146,6 +151,12 @@ const struct machine_device *machine_standard_device(enum machine_kind kind,
 void machine_show_disk(struct machine *machine, unsigned i);
 
 /*
+ * Give a PC, or take from it, the device by which its guest reports free pages: at the usual place, unless it
+ * has one.
+ */
+void machine_set_balloon(struct machine *machine, bool on);
+
+/*
  * Give the machine `size` bytes of RAM: from address 0 up to the windows, the rest from
  * VKVM_RAM_HIGH_BASE on (vkvm_abi.h); of a PC what would lie in its hole comes behind that.
  */
@@ -157,7 +168,7 @@ void machine_set_memory(struct machine *machine, uint64_t size);
  * Returns 0; -EINVAL with *failure filled: no RAM, RAM or places that are no whole pages, out of
  * order, overlapping, where they must not be or beyond physical_bits; a window that its format cannot
  * map; a number of anything above its maximum; devices that share a port or a line; a disk that not
- * exactly one device of a PC shows.
+ * exactly one device of a PC shows; more than one device for free page reporting.
  */
 int machine_check(const struct machine *machine, unsigned physical_bits, struct failure *failure)
     __attribute__((warn_unused_result));

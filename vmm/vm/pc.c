@@ -359,15 +359,15 @@ write_map(void *context, gpa_t gpa, const void *from, size_t size, struct vm_fau
 
 /* Those that a driver finds in the tables.  Returns how many. */
 static unsigned
-list_disks(const struct machine *machine, struct acpi_device disks[MACHINE_MAX_DISKS])
+list_devices(const struct machine *machine, struct acpi_device list[MACHINE_MAX_DEVICES])
 {
     unsigned n = 0;
 
     for (unsigned i = 0; i < machine->ndevices; i++) {
         const struct machine_device *device = &machine->devices[i];
 
-        if (device->kind == MACHINE_DISK)
-            disks[n++] =
+        if (device->kind == MACHINE_DISK || device->kind == MACHINE_BALLOON)
+            list[n++] =
                 (struct acpi_device){ gpa_to_u64(device->start), device->size, device->line };
     }
     return n;
@@ -378,16 +378,16 @@ pc_write_tables(struct pc *pc, struct failure *failure)
 {
     const struct machine *machine = &pc->vm->config.machine;
     const struct machine_device *pm = machine_find_device(machine, MACHINE_ACPI_PM);
-    struct acpi_device disks[MACHINE_MAX_DISKS];
+    struct acpi_device devices[MACHINE_MAX_DEVICES];
     uint8_t tables[ACPI_SIZE];
     const struct guest_memory memory = { .write = write_map, .context = &pc->vm->map };
-    struct acpi_config config = { .ncpus = machine->nvcpus, .devices = disks };
+    struct acpi_config config = { .ncpus = machine->nvcpus, .devices = devices };
 
     if (pm == NULL)
         return 0;
     config.pm_port = pm->port;
     config.sci_line = pm->line;
-    config.ndevices = list_disks(machine, disks);
+    config.ndevices = list_devices(machine, devices);
     return guest_memory_write(&memory, gpa_from_u64(ACPI_RSDP_GPA), tables,
                               acpi_build(&config, tables), "the ACPI tables", failure);
 }

@@ -36,7 +36,7 @@ void pc_destroy(struct pc *pc);
 
 /*
  * Put the devices of the machine description on the VM's bus.  What other machines have too (the
- * doorbell, the console), and the disks, others put there.
+ * doorbell, the console), and virtio devices, others put there.
  * Returns 0, or -errno with *failure filled.
  */
 int pc_add_devices(struct pc *pc, struct failure *failure) __attribute__((warn_unused_result));

@@ -23,7 +23,7 @@ enum sandbox_thread {
     SANDBOX_VCPU,    /* the guest's calls and most devices */
     SANDBOX_FAULT,   /* fault threads, and the workers that they make */
     SANDBOX_PAGEOUT, /* the host's; also made before the files are open */
-    SANDBOX_DISK,    /* a disk's requests; made before the others are confined */
+    SANDBOX_DISK,    /* a disk's requests, free page reports; made before the others are confined */
     SANDBOX_TRACE,   /* writes a trace; made before the others are confined */
     SANDBOX_KINDS
 };

@@ -46,7 +46,10 @@ const struct sandbox_row sandbox_table[] = {
     { SYS_ppoll, ALL, ALWAYS },
     { SYS_epoll_wait, LOOP, ALWAYS },
     { SYS_epoll_pwait, LOOP, ALWAYS },
-    { SYS_epoll_ctl, LOOP | VCPU, ALWAYS },
+    { SYS_epoll_ctl, LOOP | VCPU | FAULT, ALWAYS },
+    /* A delay line, and a core for a vCPU and its fault thread: chosen while the VM runs. */
+    { SYS_epoll_create1, FAULT, ALWAYS },
+    { SYS_sched_setaffinity, FAULT, ALWAYS },
     /* Memory: windows, the frame store, malloc.  Nothing becomes executable. */
     { SYS_mmap, ALL, 2, PROT_EXEC, 0 },
     { SYS_mprotect, ALL, 2, PROT_EXEC, 0 },

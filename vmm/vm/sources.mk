@@ -13,10 +13,12 @@ VM_FILES := \
 	vcpu_gate.c \
 	vcpu_registers.c \
 	vm.c \
+	vm_balloon.c \
 	vm_disk.c \
 	vm_host.c \
 	vm_kernel_events.c \
 	vm_keys.c \
 	vm_parts.c \
 	vm_trace.c \
+	vm_virtio.c \
 	vm_watch.c

@@ -438,15 +438,21 @@ write_files_back(struct vm *vm)
 }
 
 static int
-start_disks(struct vm *vm)
+start_devices(struct vm *vm)
 {
-    return vm->disks == NULL ? 0 : vm_disks_start(vm->disks);
+    int error = vm->disks == NULL ? 0 : vm_disks_start(vm->disks);
+
+    if (error == 0 && vm->balloon != NULL)
+        error = vm_balloon_start(vm->balloon);
+    return error;
 }
 
 /* The VM has ended. */
 static void
-stop_disks(struct vm *vm)
+stop_devices(struct vm *vm)
 {
+    if (vm->balloon != NULL)
+        vm_balloon_stop(vm->balloon);
     if (vm->disks != NULL)
         vm_disks_stop(vm->disks);
 }
@@ -488,7 +494,7 @@ vm_run(struct vm *vm, struct vm_outcome *outcome)
     if (error == 0)
         error = start_debugger(vm, &watch);
     if (error == 0)
-        error = start_disks(vm);
+        error = start_devices(vm);
     if (error == 0)
         error = start_service(vm);
     if (error == 0)
@@ -501,7 +507,7 @@ vm_run(struct vm *vm, struct vm_outcome *outcome)
     if (error == 0)
         tell_ended(vm);
     release_debugger(vm);
-    stop_disks(vm);
+    stop_devices(vm);
     if (error == 0) {
         kvm_pmap_abort(vm->kpmap);
         stop_service(vm);

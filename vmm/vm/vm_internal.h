@@ -18,6 +18,7 @@
 #include "vmm/vm/sandbox.h"
 #include "vmm/vm/vcpu.h"
 #include "vmm/vm/vm.h"
+#include "vmm/vm/vm_balloon.h"
 #include "vmm/vm/vm_disk.h"
 #include "vmm/vm/vm_host.h"
 #include "vmm/vm/vm_kernel_events.h"
@@ -51,20 +52,21 @@ struct vm_host {
 };
 
 struct vm {
-    struct vm_config config; /* (c) */
-    struct vm_host *host;    /* (c) borrowed */
-    struct kvm_vm kvm;       /* (c) owned */
-    struct kvm_pmap *kpmap;  /* (c) owned */
-    struct pmap pmap;        /* owned */
-    struct vm_map map;       /* owned */
-    struct vm_object *ram;   /* (c) counted: all of RAM, mapped at GPA 0 */
-    struct file_maps files;  /* (c) owned */
-    struct vcpu *vcpus;      /* (c) owned, config.machine.nvcpus */
-    struct bus bus;          /* owned */
-    struct pc *pc;           /* (c) owned; NULL = the machine is no PC */
-    struct vm_disks *disks;  /* (c) owned; NULL = none */
-    struct console console;  /* owned */
-    void *guest;             /* (c) what config.guest made */
+    struct vm_config config;    /* (c) */
+    struct vm_host *host;       /* (c) borrowed */
+    struct kvm_vm kvm;          /* (c) owned */
+    struct kvm_pmap *kpmap;     /* (c) owned */
+    struct pmap pmap;           /* owned */
+    struct vm_map map;          /* owned */
+    struct vm_object *ram;      /* (c) counted: all of RAM, mapped at GPA 0 */
+    struct file_maps files;     /* (c) owned */
+    struct vcpu *vcpus;         /* (c) owned, config.machine.nvcpus */
+    struct bus bus;             /* owned */
+    struct pc *pc;              /* (c) owned; NULL = the machine is no PC */
+    struct vm_disks *disks;     /* (c) owned; NULL = none */
+    struct vm_balloon *balloon; /* (c) owned; NULL = none */
+    struct console console;     /* owned */
+    void *guest;                /* (c) what config.guest made */
     struct vm_trace trace;
     struct vcpu_vm shared; /* what the vCPUs see; its service is owned, while vm_run runs */
 

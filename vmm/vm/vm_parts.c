@@ -387,6 +387,21 @@ unmake_disks(struct vm *vm)
 }
 
 static int
+make_balloon(struct vm *vm, struct failure *failure)
+{
+    const struct machine_device *place = machine_find_device(&vm->config.machine, MACHINE_BALLOON);
+
+    return place == NULL ? 0 : vm_balloon_create(vm, place, &vm->balloon, failure);
+}
+
+static void
+unmake_balloon(struct vm *vm)
+{
+    if (vm->balloon != NULL)
+        vm_balloon_destroy(vm->balloon);
+}
+
+static int
 make_guest(struct vm *vm, struct failure *failure)
 {
     return vm->config.guest == NULL ? 0 : vm->config.guest->attach(vm, &vm->guest, failure);
@@ -422,10 +437,19 @@ static const struct vm_part {
     int (*make)(struct vm *vm, struct failure *failure);
     void (*unmake)(struct vm *vm);
 } vm_parts[] = {
-    { make_rest, unmake_rest },   { make_kvm, unmake_kvm },      { make_pc, unmake_pc },
-    { make_kpmap, unmake_kpmap }, { make_pmap, unmake_pmap },    { make_memory, unmake_ram },
-    { make_files, unmake_files }, { make_vcpus, destroy_vcpus }, { make_bus, unmake_bus },
-    { make_disks, unmake_disks }, { make_guest, unmake_guest },  { vm_trace_make, vm_trace_unmake },
+    { make_rest, unmake_rest },
+    { make_kvm, unmake_kvm },
+    { make_pc, unmake_pc },
+    { make_kpmap, unmake_kpmap },
+    { make_pmap, unmake_pmap },
+    { make_memory, unmake_ram },
+    { make_files, unmake_files },
+    { make_vcpus, destroy_vcpus },
+    { make_bus, unmake_bus },
+    { make_disks, unmake_disks },
+    { make_balloon, unmake_balloon },
+    { make_guest, unmake_guest },
+    { vm_trace_make, vm_trace_unmake },
 };
 #define PARTS (sizeof(vm_parts) / sizeof(vm_parts[0]))
 

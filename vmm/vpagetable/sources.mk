@@ -6,6 +6,7 @@ ENGINE_FILES := \
 	pv.c \
 	vm_budget.c \
 	vm_copy.c \
+	vm_discard.c \
 	vm_errand.c \
 	vm_fault.c \
 	vm_fault_object.c \

@@ -59,6 +59,8 @@
     X(v_pfwait, "faults that waited for memory")                              \
     X(v_pflimit, "faults that were slowed down by vm_fault_ratelimit")        \
     X(v_injected, "faults that --inject had its way with")                    \
+    X(v_reported, "pages that the guest reported as free")                    \
+    X(v_discarded, "  ... of these, were in memory: given back to the host")  \
     X(v_lookups, "looked up by the monitor for itself: not among the faults") \
     X(v_debugger, "written to by a debugger: not among the faults")
 
