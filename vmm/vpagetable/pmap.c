@@ -91,7 +91,6 @@ avoid_trap(const struct enter_part *part, unsigned i)
  */
 static const void *
 enter_move(struct enter_part *part, unsigned i) VM_REQUIRES(part->chunk->lock)
-    VM_REQUIRES_SHARED(part->pmap->windows_lock)
 {
     uint64_t natural = part->w->natural + pmap_chunk_index(part->w, part->chunk, part->slot + i);
     struct vm_page *m = part->m[i];
