@@ -141,8 +141,12 @@ open_vm(struct monitor *m)
     m->memfd = memfd_create("baseline", MFD_CLOEXEC);
     if (m->memfd < 0 || ftruncate(m->memfd, (off_t)m->size) < 0)
         return -errno;
-    m->memory =
-        mmap(NULL, m->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, m->memfd, 0);
+    if (m->kind == BASELINE_SWAPPED)
+        m->memory = mmap(NULL, m->size, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    else
+        m->memory =
+            mmap(NULL, m->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, m->memfd, 0);
     if (m->memory == MAP_FAILED)
         return -errno;
     slot.userspace_addr = (uintptr_t)m->memory;

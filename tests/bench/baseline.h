@@ -11,7 +11,8 @@ enum baseline_kind {
     BASELINE_KERNEL,    /* guest memory is a memfd mapping: the kernel pages on demand */
     BASELINE_TEXTBOOK,  /* userfaultfd, one thread on another core: read, copy one page, again */
     BASELINE_POPULATED, /* every page is there and writable: only KVM has work left */
-    BASELINE_PROTECTED  /* the same, write-protected by userfaultfd: for reads */
+    BASELINE_PROTECTED, /* the same, write-protected by userfaultfd: for reads */
+    BASELINE_SWAPPED    /* anonymous memory that was written to: the kernel swaps it */
 };
 
 /*

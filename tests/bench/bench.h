@@ -60,6 +60,7 @@ extern const struct bench_group bench_pages_group;
 extern const struct bench_group bench_entries_group;
 extern const struct bench_group bench_chain_group;
 extern const struct bench_group bench_memory_group;
+extern const struct bench_group bench_pressure_group;
 extern const struct bench_group bench_process_group;
 extern const struct bench_group bench_fork_group;
 extern const struct bench_group bench_trace_group;

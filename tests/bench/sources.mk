@@ -7,12 +7,14 @@ BENCH_FILES := \
 	bench_fault.c \
 	bench_memory.c \
 	bench_placement.c \
+	bench_pressure.c \
 	bench_process.c \
 	bench_scale.c \
 	bench_threads.c \
 	bench_touch.c \
 	bench_trace.c \
 	bench_walk.c \
+	bounded.c \
 	cores.c \
 	engine.c \
 	guest.c \

@@ -90,6 +90,8 @@ wait_loop:
         shlq    $32, %rdx
         orq     %rdx, %rax
         movq    %rax, 48(%rbp)          /* begin */
+        cmpq    $0, 64(%rbp)            /* read and write? */
+        jne     both_loop
         cmpq    $0, 32(%rbp)            /* write? */
         je      read_loop
 write_loop:
@@ -98,6 +100,14 @@ write_loop:
         andq    %r10, %r8
         decq    %rcx
         jnz     write_loop
+        jmp     stop
+both_loop:
+        movq    (%rsi,%r8), %rax
+        movq    %rcx, (%rsi,%r8)
+        addq    %r9, %r8
+        andq    %r10, %r8
+        decq    %rcx
+        jnz     both_loop
         jmp     stop
 read_loop:
         movq    (%rsi,%r8), %rax

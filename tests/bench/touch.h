@@ -29,10 +29,11 @@ struct touch_params {
     uint64_t count;
     uint64_t stride;
     uint64_t mask;
-    uint64_t write; /* else read */
-    uint64_t warm;  /* read all of it once before */
-    uint64_t begin; /* result: TSC */
-    uint64_t end;   /* result: TSC */
+    uint64_t write;      /* else read */
+    uint64_t warm;       /* read all of it once before */
+    uint64_t begin;      /* result: TSC */
+    uint64_t end;        /* result: TSC */
+    uint64_t read_write; /* each page is read and then written to */
 };
 
 struct touch_shared {

@@ -113,6 +113,7 @@ UNIT_FILES := \
 	test_vm_prefault.c \
 	test_vm_ranges.c \
 	test_vm_readahead.c \
+	test_vm_readahead_swap.c \
 	test_vm_shadow.c \
 	test_vm_shadow_collapse.c \
 	test_vm_stop.c \

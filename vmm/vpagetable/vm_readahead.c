@@ -48,6 +48,25 @@ readahead_is_stream(struct vm_object *object, vm_pindex_t pindex, enum vm_map_ad
 }
 
 /*
+ * A stream needs what follows however it lies: go on from `ahead` pages after pindex, which the
+ * pager reads in one I/O, over a few places where another one begins.  Returns at most `most`.
+ */
+static unsigned
+readahead_reach(struct vm_object *object, vm_pindex_t pindex, unsigned ahead, unsigned most)
+    VM_REQUIRES(object->lock)
+{
+    unsigned after;
+
+    for (unsigned i = 1; i < VM_READAHEAD_RUNS && ahead < most; i++) {
+        if (object->size - pindex <= ahead + 1 ||
+            !object->pager->haspage(object, pindex + ahead + 1, NULL, &after))
+            break;
+        ahead += after + 1;
+    }
+    return readahead_min(ahead, most);
+}
+
+/*
  * How far around the needed page one I/O may reach: advice, the pager and the memory
  * left say.  A stream reads nothing before the page.
  */
@@ -63,8 +82,10 @@ readahead_limits(struct vm_object *object, vm_pindex_t pindex, enum vm_map_advic
         return;
     (void)object->pager->haspage(object, pindex, behind, ahead);
     *behind = readahead_min(*behind, stream ? 0 : VM_READAHEAD_BEHIND);
-    *ahead =
-        readahead_min(*ahead, stream ? readahead_cluster(pindex, advice) - 1 : VM_READAHEAD_AHEAD);
+    if (stream)
+        *ahead = readahead_reach(object, pindex, *ahead, readahead_cluster(pindex, advice) - 1);
+    else
+        *ahead = readahead_min(*ahead, VM_READAHEAD_AHEAD);
     *behind = readahead_min(*behind, room);
     *ahead = readahead_min(*ahead, room - *behind);
 }
@@ -142,7 +163,7 @@ vm_readahead_next(struct vm_readahead *ra, struct vm_object *object, vm_pindex_t
     ra->count = 0;
     ra->reqpage = 0;
     ra->mark = 0;
-    after = readahead_min(after, readahead_cluster(start, advice) - 1);
+    after = readahead_reach(object, start, after, readahead_cluster(start, advice) - 1);
     readahead_collect_ahead(ra, object, start, readahead_min(after + 1, room));
     if (ra->count == 0)
         return false;

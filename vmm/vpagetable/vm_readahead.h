@@ -35,6 +35,7 @@
 
 #define VM_READAHEAD_BEHIND 7      /* read along before a page, normal advice */
 #define VM_READAHEAD_AHEAD 8       /* and after it, where no stream is seen */
+#define VM_READAHEAD_RUNS 8        /* I/Os at most of one read of a stream */
 #define VM_READAHEAD_NORMAL 32     /* cluster of a stream that was noticed */
 #define VM_READAHEAD_SEQUENTIAL 64 /* and of one that was promised */
 /* Most pages of one read: what is left of a cluster may be joined to the next one. */
@@ -54,7 +55,7 @@ struct vm_readahead {
 
 /*
  * Collect the pages around `m`, a new busy page that is needed: as far as the pager
- * reads them in the same I/O, to the next resident page, the end of the object, and
+ * reads them in the same I/O, for a stream in a few of them (VM_READAHEAD_RUNS), to the next resident page, the end of the object, and
  * while memory is not short.  Random advice reads the page alone.
  * Locks: O held.  The caller counted paging_in_progress.
  */
