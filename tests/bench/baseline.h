@@ -11,7 +11,9 @@ enum baseline_kind {
     BASELINE_KERNEL,    /* guest memory is a memfd mapping: the kernel pages on demand */
     BASELINE_TEXTBOOK,  /* userfaultfd, one thread on another core: read, copy one page, again */
     BASELINE_POPULATED, /* every page is there and writable: only KVM has work left */
-    BASELINE_PROTECTED  /* the same, write-protected by userfaultfd: for reads */
+    BASELINE_PROTECTED, /* the same, write-protected by userfaultfd: for reads */
+    BASELINE_ZEROPAGE,  /* as TEXTBOOK, but runs of pages of zeros, as long as vkvm's */
+    BASELINE_HUGE       /* as KERNEL, but anonymous memory of transparent huge pages */
 };
 
 /*
