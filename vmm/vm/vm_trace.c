@@ -216,22 +216,25 @@ vm_trace_is_on(struct vm *vm)
     return atomic_load_explicit(&vm->trace.on, memory_order_relaxed);
 }
 
+/*
+ * The time of an on is before the first fault that sees the hook, that of an off behind the last: so each
+ * fault that is recorded was under way at some moment between an on and an off.
+ */
 int
 vm_trace_switch(struct vm *vm, bool on)
 {
-    struct trace_record record = {
-        .kind = TRACE_SWITCH, .time = clock_now_ns(), .who = TRACE_MONITOR, .switched = { on }
-    };
+    struct trace_record record = { .kind = TRACE_SWITCH, .who = TRACE_MONITOR, .switched = { on } };
 
     if (vm->trace.writer == NULL)
         return -ENOENT;
     if (vm_trace_is_on(vm) == on)
         return -EALREADY;
-    if (on)
-        hook(vm, true);
-    trace_put(vm->trace.writer, NULL, &record);
     if (!on)
         hook(vm, false);
+    record.time = clock_now_ns();
+    trace_put(vm->trace.writer, NULL, &record);
+    if (on)
+        hook(vm, true);
     return 0;
 }
 

@@ -38,6 +38,7 @@
     X(v_cow_optim, "  ... of these, moved instead of copied")                 \
     X(v_majflt, "faults that needed I/O; minor: the rest")                    \
     X(v_prefault, "neighbour pages entered")                                  \
+    X(v_super_made, "superpages made of zeros")                               \
     X(v_walks, "virtual page table walks")                                    \
     X(v_walk_failed, "  ... of these, ended by an entry that forbids")        \
     X(v_vpte_a, "accessed bits set")                                          \
@@ -55,6 +56,7 @@
     X(v_debugger, "written to by a debugger: not among the faults")
 
 #define VM_SYSTEM_METER_FIELDS(X)                                         \
+    X(v_super_demoted, "superpages given up: a page changed")             \
     X(v_collapses, "backing objects taken over by their only shadow")     \
     X(v_bypasses, "backing objects left out of a chain")                  \
     X(v_pageout, "pages written by pagers")                               \
