@@ -97,6 +97,7 @@ UNIT_FILES := \
 	test_vm_object_clean.c \
 	test_vm_object_page.c \
 	test_vm_page.c \
+	test_vm_page_doubt.c \
 	test_vm_page_move.c \
 	test_vm_pageout.c \
 	test_vm_pageout_scan.c \

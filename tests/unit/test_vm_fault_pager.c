@@ -28,7 +28,7 @@ Test(vm_fault, a_page_comes_from_the_pager_with_its_contents)
     rig_fini(&rig);
 }
 
-Test(vm_fault, a_clean_page_of_a_pager_is_mapped_read_only_until_it_is_written)
+Test(vm_fault, a_clean_page_of_a_file_is_mapped_read_only_until_it_is_written)
 {
     struct rig_pager pager;
     struct rig rig;

@@ -173,6 +173,12 @@ swap_slot_free(struct swap_device *device, uint64_t slot)
     vm_mutex_unlock(&device->lock);
 }
 
+bool
+swap_device_is_roomy(struct swap_device *device)
+{
+    return swap_device_used(device) < device->npages - device->npages / 8;
+}
+
 /* --- Moving bytes -------------------------------------------------------- */
 
 void
@@ -286,6 +292,12 @@ swap_device_peek(struct swap_device *device, uint64_t slot, void *page)
     if ((uint64_t)got < PAGE_SIZE)
         return -ENODATA;
     return swap_sums_match(device->sums, slot, page) ? 0 : -EBADMSG;
+}
+
+bool
+swap_device_has(const struct swap_device *device, uint64_t slot, const void *page)
+{
+    return swap_sums_match(device->sums, slot, page);
 }
 
 void

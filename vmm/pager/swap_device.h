@@ -70,6 +70,15 @@ void swap_device_on_loss(struct swap_device *device, void (*lost)(void *context,
 
 /* --- For the swap pager -------------------------------------------------- */
 
+/* Is more than an eighth of the slots free? */
+bool swap_device_is_roomy(struct swap_device *device);
+
+/*
+ * Is this, PAGE_SIZE bytes, the page that was written to the slot?  By its checksum, without I/O.
+ * Locks: none of the device's; the slot is the caller's page's, which is busy.
+ */
+bool swap_device_has(const struct swap_device *device, uint64_t slot, const void *page);
+
 /* Take up to n slots in a row.  Returns how many, and *slot the first; 0 = there is none; -ENOMEM. */
 int swap_slots_alloc(struct swap_device *device, unsigned n, uint64_t *slot);
 

@@ -416,6 +416,21 @@ swap_move(struct vm_object *from_object, struct vm_object *to, vm_pindex_t offse
     return error;
 }
 
+static bool
+swap_keeps(const struct vm_object *object)
+{
+    return swap_device_is_roomy(index_of(object)->device);
+}
+
+static bool
+swap_same(struct vm_object *object, vm_pindex_t pindex, const void *page)
+{
+    struct swap_index *index = index_of(object);
+    uint32_t slot = current_slot(index, pindex);
+
+    return slot != NO_SLOT && swap_device_has(index->device, slot, page);
+}
+
 static int
 swap_error(const struct vm_object *object)
 {
@@ -433,6 +448,8 @@ static const struct vm_pager_ops swap_pager_ops = {
     .adopt = swap_adopt,
     .freespace = swap_freespace,
     .move = swap_move,
+    .keeps = swap_keeps,
+    .same = swap_same,
 };
 
 uint64_t

@@ -8,9 +8,10 @@
  * together, so that they are read together later.
  *
  * A resident page may have a slot too: as long as the page is clean the slot holds the
- * same bytes.  When the page is about to change the slot is freed (vm_pager_unswapped);
- * should it not be, nothing is lost: a resident page comes before its slot, and the
- * next page-out gives it another.
+ * same bytes.  When the page is known to change the slot is freed (vm_pager_unswapped).  When it may
+ * change unseen (VM_PAGE_DOUBT) the slot is kept to compare with, as long as swap has room: when an
+ * eighth of it is left, pages that are brought in give theirs up.  A slot that is out of date loses
+ * nothing: a resident page comes before its slot, and the next page-out gives it another.
  *
  * Results: putpages VM_PAGER_FAIL: no slot left; VM_PAGER_ERROR: the device or memory
  * failed, see swap_device_error.  Pages that could not be written have no slot and are

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The checksums of what is in swap: 128 bits for each slot in use, in memory, so that a swap
- * file which was truncated, overwritten or has rotted is noticed when a page comes back.
+ * file which was truncated, overwritten or has rotted is noticed when a page comes back; and that a
+ * page which may have been written to unseen is compared without being read.
  *
  * They lie in chunks, and a chunk exists while one of its slots is in use: the memory follows what
  * is in swap and not the size of the device.
@@ -10,7 +11,7 @@
  * in use belongs to whoever the slot belongs to, and its chunk stays where it is.
  *
  * Source: XXH3, 128 bits, of libxxhash; against accidents, not against somebody who computes a
- * page with the same sum.
+ * page with the same sum: a guest that does has the older of two pages, both of which it wrote.
  */
 #ifndef SWAP_SUMS_H
 #define SWAP_SUMS_H

@@ -24,6 +24,7 @@ ENGINE_FILES := \
 	vm_object.c \
 	vm_object_flush.c \
 	vm_page.c \
+	vm_page_doubt.c \
 	vm_page_hold.c \
 	vm_pageout.c \
 	vm_pageout_wait.c \

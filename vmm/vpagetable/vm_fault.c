@@ -98,7 +98,8 @@ fault_modified(struct faultstate *fs) VM_NO_LOCK_ANALYSIS
 
     if (object != fs->first_object)
         vm_mutex_lock(&object->lock);
-    vm_prefault_writeable(fs->lookup.entry, fs->m);
+    vm_set_nosync(fs->m, fs->lookup.entry);
+    vm_page_modified(fs->m);
     if (object != fs->first_object)
         vm_mutex_unlock(&object->lock);
 }
@@ -117,9 +118,10 @@ fault_choose_page(struct faultstate *fs, vm_pindex_t pindex) VM_REQUIRES(fs->fir
         return result;
     fs->step = FAULT_STEP_PAGE;
     prot = fault_protection(fs);
-    if (write || (fs->flags & VM_FAULT_DIRTY) != 0 ||
-        (vm_fault_enters(fs) && (prot & VM_PROT_WRITE) != 0))
+    if (write || (fs->flags & VM_FAULT_DIRTY) != 0)
         fault_modified(fs);
+    else if (vm_fault_enters(fs) && (prot & VM_PROT_WRITE) != 0)
+        vm_prefault_writeable(fs->lookup.entry, fs->m);
     vm_prefault_init(&fs->run, fs->gpa.value >> PAGE_SHIFT, fs->m, prot, fs->source != NULL);
     fault_prefault(fs);
     return VM_OK;

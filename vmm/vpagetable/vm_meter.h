@@ -66,6 +66,7 @@
     X(v_pdpages, "pages page-out looked at")                              \
     X(v_dfree, "pages page-out freed")                                    \
     X(v_dzero, "  ... or kept for a moment, that are zeros: not written") \
+    X(v_dsame, "pages mapped writable that swap has as they are")         \
     X(v_reactivated, "pages page-out found in use again")
 
 /* All, for reports: first the map's, then the system's. */

@@ -89,6 +89,8 @@ assert_resident(const struct vm_page *m)
 {
     assert(resident_test(m->object, vm_page_pindex(m)));
     assert(vm_page_flag_test(m, VM_PAGE_BUSY) || m->valid);
+    assert(!vm_page_flag_test(m, VM_PAGE_DOUBT) ||
+           atomic_load_explicit(&m->dirty, memory_order_relaxed) != 0);
     assert(!vm_page_flag_test(m, VM_PAGE_ZERO) || (m->hold_count == 0 && m->queue == PQ_NONE));
     assert(m->wire_count == 0 || m->queue == PQ_NONE);
     assert(m->hold_count != 0 || m->hold_refs == 0);
@@ -492,16 +494,30 @@ vm_page_requeue(struct vm_page *m)
     vm_mutex_unlock(&sys->queue_lock);
 }
 
+/* Returns whether there was a doubt. */
+static bool
+doubt_clear(struct vm_page *m)
+{
+    bool doubt = vm_page_flag_test(m, VM_PAGE_DOUBT);
+
+    if (doubt)
+        vm_page_flag_clear(m, VM_PAGE_DOUBT);
+    return doubt;
+}
+
 void
 vm_page_dirty(struct vm_page *m)
 {
+    (void)doubt_clear(m);
     atomic_store_explicit(&m->dirty, 1, memory_order_relaxed);
 }
 
 void
 vm_page_modified(struct vm_page *m) VM_NO_LOCK_ANALYSIS
 {
-    if (atomic_exchange_explicit(&m->dirty, 1, memory_order_relaxed) == 0)
+    bool doubt = doubt_clear(m);
+
+    if (atomic_exchange_explicit(&m->dirty, 1, memory_order_relaxed) == 0 || doubt)
         vm_pager_unswapped(m->object, vm_page_pindex(m));
 }
 

@@ -26,7 +26,9 @@
  *  7. The frame of a FREE slot is a hole.  Slots that have each other's frames have their own
  *     again when all of them are FREE.
  *  8. FREEING pages, and only they, are on PQ_HOLD; a wired page is on no queue.
- *  9. A page on PQ_CACHE that is not busy is clean and not mapped: who is about to write
+ *  9. VM_PAGE_DOUBT: the page counts as dirty, because mappings allow writes that nobody sees; its
+ *     copy in swap was kept, and vm_page_prove_clean can tell.  Without it a dirty page is dirty.
+ * 10. A page on PQ_CACHE that is not busy is clean and not mapped: who is about to write
  *     to it where it lies takes it off first.
  *
  * Locks: fields with two letters are read with either and written with both.
@@ -45,6 +47,7 @@
 #define VM_PAGE_NOSYNC 0x0020     /* not worth writing back on its own */
 #define VM_PAGE_ZERO 0x0040       /* the frame is a hole: reads as zeros */
 #define VM_PAGE_FREEING 0x0080    /* freed while held; the last unhold ends it */
+#define VM_PAGE_DOUBT 0x0100      /* dirty for all one knows: nobody saw it written to */
 
 #define ACT_DECLINE 1
 #define ACT_ADVANCE 3
@@ -192,7 +195,7 @@ void vm_page_cache(struct vm_page *m);
 /* Move the page to the end of the queue it is on.  Locks: O held, takes Q. */
 void vm_page_requeue(struct vm_page *m);
 
-/* Mark the page as differing from its pager's copy.  Locks: O held or page busy. */
+/* Mark the page as differing from its pager's copy, without a doubt.  Locks: O held or page busy. */
 void vm_page_dirty(struct vm_page *m);
 
 /*
@@ -200,6 +203,21 @@ void vm_page_dirty(struct vm_page *m);
  * a waste of space (seed: VM_FAULT_UNSWAP).  Locks: O held.
  */
 void vm_page_modified(struct vm_page *m);
+
+/*
+ * Mappings are about to allow writes to the page that nobody will see.  It counts as dirty.  If it
+ * was not, and its pager can compare, its copy in swap stays, and it has VM_PAGE_DOUBT; else this
+ * is vm_page_modified.  (vm_page_doubt.c)
+ * Locks: O held, m is busy.
+ */
+void vm_page_may_be_modified(struct vm_page *m);
+
+/*
+ * End the doubt about a busy page: compare it with its copy in swap.  Nobody can write to it: it
+ * has no mapping and no hold.  Returns whether it was in doubt and is clean.
+ * Locks: O need not be held.
+ */
+bool vm_page_prove_clean(struct vm_page *m);
 
 /* Fill a busy page with zeros through the direct map, if it is not known to be zero,
  * and in any case clear VM_PAGE_ZERO: the frame is populated afterwards. */

@@ -259,7 +259,7 @@ batch_collect(struct scan *scan, struct batch *batch, unsigned max) VM_REQUIRES(
     return examined;
 }
 
-/* Might the page be written in this pass?  Then it is worth a look whether it is all zeros. */
+/* Might the page be written in this pass?  Then it is worth a look whether it must be. */
 static bool
 page_may_be_written(const struct scan *scan, const struct batch *batch, unsigned i)
 {
@@ -267,7 +267,7 @@ page_may_be_written(const struct scan *scan, const struct batch *batch, unsigned
            atomic_load(&batch->m[i]->dirty) != 0;
 }
 
-/* Drop the pages' mappings, noting which had any, and which of those to be written are zeros. */
+/* Drop the pages' mappings, noting which had any; which must be written, and are not zeros? */
 static void
 batch_unmap(const struct scan *scan, struct batch *batch)
 {
@@ -275,7 +275,8 @@ batch_unmap(const struct scan *scan, struct batch *batch)
         batch->mapped[i] = pmap_page_is_mapped(batch->m[i]);
     pmap_pages_unmap(batch->m, batch->count);
     for (unsigned i = 0; i < batch->count; i++)
-        batch->zero[i] = page_may_be_written(scan, batch, i) && vm_page_is_zero(batch->m[i]);
+        batch->zero[i] = page_may_be_written(scan, batch, i) && !vm_page_prove_clean(batch->m[i]) &&
+                         vm_page_is_zero(batch->m[i]);
 }
 
 /* --- Verdicts, with O held and the pages unmapped ------------------------ */

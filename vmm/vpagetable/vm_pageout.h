@@ -30,6 +30,9 @@
  * never written to either, and comes back as zeros.  So does a dirty one that is found to be all
  * zeros: it costs no swap, and is not written.
  *
+ * A page from swap is mapped writable at once, so that its first write costs no fault, and counts as
+ * dirty.  Here it is compared with its slot, and is clean if swap has it as it is (vm_page_doubt.c).
+ *
  * A page whose write failed stays dirty and goes to PQ_ACTIVE; it is counted, and
  * sys->pageout_error is told when that begins.
  *

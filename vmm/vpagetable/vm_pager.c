@@ -63,6 +63,13 @@ vm_pager_adopt_swap(struct vm_object *object)
     return object->sys->swap_pager->adopt(object);
 }
 
+bool
+vm_pager_compares(const struct vm_object *object)
+{
+    return object->type == OBJT_SWAP && object->pager->keeps != NULL &&
+           object->pager->keeps(object);
+}
+
 void
 vm_pager_unswapped(struct vm_object *object, vm_pindex_t pindex)
 {

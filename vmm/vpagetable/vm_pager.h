@@ -71,6 +71,14 @@ struct vm_pager_ops {
     int (*adopt)(struct vm_object *object);
     void (*freespace)(struct vm_object *object, vm_pindex_t pindex, uint64_t npages);
     int (*move)(struct vm_object *from, struct vm_object *to, vm_pindex_t offset);
+
+    /*
+     * The swap pager's only too.  keeps, with O held: is there room enough for the copies of
+     * pages that may be out of date?  same: is this the page that swap has at pindex?  Called
+     * while that page is busy with the caller, who need not hold O; no I/O.
+     */
+    bool (*keeps)(const struct vm_object *object);
+    bool (*same)(struct vm_object *object, vm_pindex_t pindex, const void *page);
 };
 
 /* Zero-fill: has no page, never reads or writes. */
@@ -86,6 +94,12 @@ int vm_pager_error(const struct vm_object *object);
  */
 int vm_pager_adopt_swap(struct vm_object *object) VM_REQUIRES(object->lock)
     __attribute__((warn_unused_result));
+
+/*
+ * May a page of the object be mapped writable before it is written to, to be compared with its
+ * copy later (same)?  Not when swap gets full: then the copies are given up.  Locks: O held.
+ */
+bool vm_pager_compares(const struct vm_object *object) VM_REQUIRES(object->lock);
 
 /*
  * The pages' copies in swap are out of date, or the pages are gone for good: free

@@ -39,7 +39,7 @@ vm_prefault_room(const struct vm_system *sys)
 vm_prot_t
 vm_prefault_prot(const struct vm_map_entry *entry, const struct vm_page *m)
 {
-    bool clean = m->object->type != OBJT_DEFAULT && !vm_page_flag_test(m, VM_PAGE_ZERO) &&
+    bool clean = m->object->type == OBJT_FILE && !vm_page_flag_test(m, VM_PAGE_ZERO) &&
                  atomic_load_explicit(&m->dirty, memory_order_relaxed) == 0;
 
     if ((vm_map_entry_prot(entry) & VM_PROT_WRITE) == 0 || clean)
@@ -62,7 +62,7 @@ void
 vm_prefault_writeable(const struct vm_map_entry *entry, struct vm_page *m)
 {
     vm_set_nosync(m, entry);
-    vm_page_modified(m);
+    vm_page_may_be_modified(m);
 }
 
 void

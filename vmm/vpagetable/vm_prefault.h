@@ -50,8 +50,9 @@ uint64_t vm_prefault_room(const struct vm_system *sys);
 /*
  * How an entry maps a page of its own object when nobody writes now: writable if
  * the entry allows it, so as to save the fault of the first write (seed).  Not a
- * clean page that a pager can bring back: Linux has no M bit for us, so that a
- * writable mapping makes a page dirty.  Locks: m is busy.
+ * clean page of a file: Linux has no M bit for us, so that a writable mapping would make
+ * it dirty.  One from swap is compared when it leaves (vm_page_may_be_modified).
+ * Locks: m is busy.
  */
 vm_prot_t vm_prefault_prot(const struct vm_map_entry *entry, const struct vm_page *m);
 
@@ -63,7 +64,7 @@ vm_prot_t vm_prefault_prot(const struct vm_map_entry *entry, const struct vm_pag
 void vm_set_nosync(struct vm_page *m, const struct vm_map_entry *entry);
 
 /*
- * The page, one of the entry's own object, is about to be mapped writable: it is
+ * The page, one of the entry's own object, is about to be mapped writable: it counts as
  * dirty from now on.  Locks: O held, m is busy.
  */
 void vm_prefault_writeable(const struct vm_map_entry *entry, struct vm_page *m);

@@ -273,6 +273,8 @@ vm_deactivate_behind(struct vm_object *object, vm_pindex_t pindex)
     if (count == 0)
         return;
     pmap_pages_unmap(run, count);
+    for (unsigned i = 0; i < count; i++)
+        (void)vm_page_prove_clean(run[i]);
     vm_mutex_lock(&object->lock);
     for (unsigned i = 0; i < count; i++)
         behind_settle(run[i]);
