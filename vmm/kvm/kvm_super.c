@@ -41,17 +41,17 @@
 /* The kernel refused so many in a row: it will go on so. */
 #define REFUSALS_MAX 4u
 
-/* --- VMAs ---------------------------------------------------------------- */
+/* --- VMAs, with `foreign` held ------------------------------------------- */
 
 static bool
-is_promoted(const struct kvm_window *kw, uint64_t chunk) VM_REQUIRES(kw->kpmap->foreign_lock)
+is_promoted(const struct kvm_window *kw, uint64_t chunk)
 {
     return chunk < kw->nchunks && (kw->promoted[chunk / 64] >> chunk % 64 & 1) != 0;
 }
 
 /* How many rows more there are with the chunk promoted than without: 1, 0 or -1. */
 static int
-rows_by(const struct kvm_window *kw, uint64_t chunk) VM_REQUIRES(kw->kpmap->foreign_lock)
+rows_by(const struct kvm_window *kw, uint64_t chunk)
 {
     return 1 - is_promoted(kw, chunk + 1) - (chunk != 0 && is_promoted(kw, chunk - 1));
 }
@@ -59,7 +59,6 @@ rows_by(const struct kvm_window *kw, uint64_t chunk) VM_REQUIRES(kw->kpmap->fore
 /* Note that the chunk is promoted from now on, or is not any more. */
 static void
 set_promoted(struct kvm_window *kw, uint64_t chunk, bool promoted)
-    VM_REQUIRES(kw->kpmap->foreign_lock)
 {
     struct kvm_pmap *kp = kw->kpmap;
     int64_t vmas = (int64_t)ROW_VMAS * rows_by(kw, chunk);

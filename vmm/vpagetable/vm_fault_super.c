@@ -78,17 +78,15 @@ static bool
 super_guard(struct faultstate *fs, uint64_t page, vm_pindex_t pindex)
     VM_REQUIRES(fs->first_object->lock)
 {
-    struct vm_object *object = fs->first_object;
-
     fs->guard = NULL;
     page += PMAP_CHUNK_PAGES;
     pindex += PMAP_CHUNK_PAGES;
     if (!pmap_window_has(fs->window, page) || pmap_super_is_promoted(fs->window, page))
         return true;
-    if (fs->lookup.entry->end.value >> PAGE_SHIFT <= page || pindex >= object->size ||
-        vm_page_lookup(object, pindex) != NULL)
+    if (fs->lookup.entry->end.value >> PAGE_SHIFT <= page || pindex >= fs->first_object->size ||
+        vm_page_lookup(fs->first_object, pindex) != NULL)
         return false;
-    fs->guard = vm_page_alloc(object, pindex);
+    fs->guard = vm_page_alloc(fs->first_object, pindex);
     return fs->guard != NULL;
 }
 
@@ -115,17 +113,17 @@ vm_fault_super_choose(struct faultstate *fs)
 {
     uint64_t page = fs->gpa.value >> PAGE_SHIFT;
     unsigned index = (unsigned)(page % PMAP_CHUNK_PAGES);
-    struct vm_object *object = fs->first_object;
     uint64_t slot;
 
     if (fs->pindex < index || !super_is_allowed(fs) ||
         !super_entry_has(fs->lookup.entry, page - index) ||
-        !super_object_lacks(object, fs->pindex - index) ||
-        vm_object_resident_run_behind(object, fs->pindex - index, SUPER_STREAM) < SUPER_STREAM)
+        !super_object_lacks(fs->first_object, fs->pindex - index) ||
+        vm_object_resident_run_behind(fs->first_object, fs->pindex - index, SUPER_STREAM) <
+            SUPER_STREAM)
         return false;
-    slot = object->extent + fs->pindex - index;
+    slot = fs->first_object->extent + fs->pindex - index;
     if (!pmap_super_fits(vm_fault_window(fs), page - index, slot) ||
-        vm_slots_are_moved(object->sys, slot, PMAP_CHUNK_PAGES) ||
+        vm_slots_are_moved(fs->map->sys, slot, PMAP_CHUNK_PAGES) ||
         !super_guard(fs, page - index, fs->pindex - index))
         return false;
     if (super_make(fs, fs->m - index, fs->pindex - index))
