@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 #define BENCH_MAX_ROUNDS 64
-#define BENCH_MAX_ROWS 32
+#define BENCH_MAX_ROWS 64
 
 /* What a row gives where it cannot be measured here: it is left out. */
 #define BENCH_NONE (-1.0)
@@ -53,6 +53,7 @@ extern const struct bench_group bench_huge_group;
 extern const struct bench_group bench_fault_group;
 extern const struct bench_group bench_rate_group;
 extern const struct bench_group bench_engine_group;
+extern const struct bench_group bench_threads_group;
 extern const struct bench_group bench_walk_group;
 extern const struct bench_group bench_copy_group;
 extern const struct bench_group bench_pages_group;

@@ -78,7 +78,7 @@ prepare_move(struct bench_guest *guest, struct vm_map *map)
 static void
 finish_move(struct bench_guest *guest, struct vm_map *map)
 {
-    if (atomic_load(&map->meter.v_cow_optim) < PAGES / 2)
+    if (vm_meter_get(&map->meter, v_cow_optim) < PAGES / 2)
         bench_fail("moved pages", "pages were copied");
     bench_unpin(guest->pinned);
 }
@@ -141,7 +141,7 @@ static void
 finish_swap(struct bench_guest *guest, struct vm_map *map)
 {
     (void)guest;
-    if (atomic_load(&map->meter.v_pagein) < PAGES)
+    if (vm_meter_get(&map->meter, v_pagein) < PAGES)
         bench_fail("swap-in", "pages were in memory");
 }
 

@@ -8,6 +8,7 @@
  */
 #include "tests/bench/bench.h"
 #include "tests/bench/engine.h"
+#include "vmm/vpagetable/vm_budget.h"
 
 #include <malloc.h>
 #include <stdlib.h>
@@ -93,7 +94,7 @@ measure_memory(const struct bench_row *row)
         fill_window(&engine, object, 0);
     if (row->a == TWO_WINDOWS)
         fill_window(&engine, object, 1);
-    resident = atomic_load(&engine.sys.resident_pages);
+    resident = vm_budget_resident(&engine.sys);
     before = bookkeeping(&engine, object) - before;
     bench_engine_fini(&engine);
     return (double)before / (double)resident / PAGE_SIZE * 100;

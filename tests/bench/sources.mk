@@ -9,6 +9,7 @@ BENCH_FILES := \
 	bench_memory.c \
 	bench_process.c \
 	bench_scale.c \
+	bench_threads.c \
 	bench_touch.c \
 	bench_trace.c \
 	bench_walk.c \

@@ -267,7 +267,7 @@ swap_that_cannot_be_read_ends_a_vm_that_asked_for_no_exceptions(struct verdict *
           strstr(w.warning, "ends before it") != NULL ||
               strstr(w.warning, "not what was written there") != NULL,
           "told was: %s", w.warning);
-    CHECK_EQ(v, atomic_load(&w.vm->map.meter.v_swap_lost), 1);
+    CHECK_EQ(v, vm_meter_get(&w.vm->map.meter, v_swap_lost), 1);
     world_fini(&w);
 }
 

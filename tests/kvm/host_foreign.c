@@ -95,14 +95,14 @@ a_foreign_write_copies_no_page_until_it_comes_again(void)
 
     guest_open(&g, 0, service);
     CHECK(foreign_write(page) == -EFAULT);
-    CHECK(atomic_load(&m.map.meter.v_cow_faults) == 0);
+    CHECK(vm_meter_get(&m.map.meter, v_cow_faults) == 0);
     CHECK(fault_service_take_foreign(service));
     CHECK(!fault_service_take_foreign(service));
     CHECK(foreign_read(page) == 0);
     CHECK(guest_do(&g, GUEST_LOAD, page, 1, 0) == 0);
-    CHECK(atomic_load(&m.map.meter.v_cow_faults) == 0);
+    CHECK(vm_meter_get(&m.map.meter, v_cow_faults) == 0);
     CHECK(foreign_write(page) == 0);
-    CHECK(atomic_load(&m.map.meter.v_cow_faults) == 1);
+    CHECK(vm_meter_get(&m.map.meter, v_cow_faults) == 1);
     guest_close(&g);
     close_world(service, NULL);
 }
@@ -118,7 +118,7 @@ a_vcpus_own_write_to_a_refused_page_is_made_once_the_page_is_given_back(void)
     CHECK(foreign_write(page) == -EFAULT);
     CHECK(fault_service_take_foreign(service));
     CHECK(guest_do(&g, GUEST_STORE, page, 1, 7) == 0);
-    CHECK(atomic_load(&m.map.meter.v_cow_faults) == 1);
+    CHECK(vm_meter_get(&m.map.meter, v_cow_faults) == 1);
     guest_close(&g);
     close_world(service, NULL);
 }

@@ -85,13 +85,15 @@ int __real_pthread_rwlock_rdlock(pthread_rwlock_t *lock);
 int __wrap_pthread_rwlock_rdlock(pthread_rwlock_t *lock);
 
 /* A lock, and how often it was asked for by readers. */
-static pthread_rwlock_t *_Atomic asked_lock;
+static const struct vm_rwlock *_Atomic asked_lock;
 static _Atomic unsigned asked;
 
 int
 __wrap_pthread_rwlock_rdlock(pthread_rwlock_t *lock)
 {
-    if (lock == atomic_load(&asked_lock))
+    const struct vm_rwlock *all = atomic_load(&asked_lock);
+
+    if (all != NULL && lock >= &all->parts[0].rwlock && lock <= &all->parts[VM_PARTS - 1].rwlock)
         atomic_fetch_add(&asked, 1);
     return __real_pthread_rwlock_rdlock(lock);
 }
@@ -390,7 +392,7 @@ pause_in_fault(struct running *r, struct pauser *p) VM_NO_LOCK_ANALYSIS
     *p = (struct pauser){ .vm = vm };
     vm_rwlock_write_lock(&vm->map.lock);
     atomic_store(&asked, 0);
-    atomic_store(&asked_lock, &vm->map.lock.rwlock);
+    atomic_store(&asked_lock, &vm->map.lock);
     start(r, vm);
     while (atomic_load(&asked) == 0)
         sleep_ms(1);

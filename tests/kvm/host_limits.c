@@ -67,6 +67,25 @@ each_window_has_a_slot_while_there_are_many_and_its_number_is_used_again(void)
 }
 
 static void
+the_lowest_free_number_is_found_among_many(void)
+{
+    const unsigned freed[] = { 3, 64, 127, 600 };
+    const unsigned n = sizeof(freed) / sizeof(freed[0]);
+
+    slots_open(8 * 1000);
+    for (unsigned i = 0; i < 1000; i++)
+        CHECK(memslots_show(&slots, 10 * i, 3) == 0);
+    for (unsigned i = n; i-- > 0;)
+        CHECK(memslots_hide(&slots, 10 * freed[i], 3) == 0);
+    for (unsigned i = 0; i < n; i++) {
+        CHECK(memslots_show(&slots, 10 * freed[i], 3) == 0);
+        CHECK(slots.lowest == freed[i]);
+    }
+    CHECK(slots_in_use() == 1000);
+    memslots_fini(&slots);
+}
+
+static void
 windows_share_slots_when_an_eighth_is_in_use(void)
 {
     uint64_t cell;
@@ -346,6 +365,7 @@ static const struct rig_test tests[] = {
     RIG_TEST(a_memslot_that_cannot_be_deleted_ends_the_vm_with_its_cause),
     RIG_TEST(a_window_that_cannot_be_made_sure_of_ends_the_vm_with_its_cause),
     RIG_TEST(each_window_has_a_slot_while_there_are_many_and_its_number_is_used_again),
+    RIG_TEST(the_lowest_free_number_is_found_among_many),
     RIG_TEST(windows_share_slots_when_an_eighth_is_in_use),
     RIG_TEST(slots_suffice_for_any_windows),
     RIG_TEST(a_slot_that_cannot_be_deleted_is_an_error_and_stays),

@@ -7,6 +7,7 @@
 #include "vmm/x86_64/layout.h"
 
 #include <fcntl.h>
+#include <linux/kvm.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -233,6 +234,20 @@ a_dropped_page_keeps_its_data_and_memory_that_is_not_there_is_ones(struct verdic
     destroy_vm(vm);
 }
 
+/* Its exits are many and want none, and each would cost it a look for interrupts besides. */
+static void
+kvm_does_not_copy_a_pcs_registers_at_each_exit(struct verdict *v)
+{
+    const struct vm_config config = pc_config();
+    struct vm_outcome outcome;
+    struct vm *vm = make_vm(&config, guest_drop, guest_drop_end);
+
+    outcome = run_vm(vm);
+    expect_exit(v, &outcome, 1);
+    CHECK(v, vm->vcpus[0].run->kvm_valid_regs == 0, "it copies them");
+    destroy_vm(vm);
+}
+
 #define TOUCHED UINT64_C(0x800000)
 #define TOUCHED_PAGES 512u
 
@@ -374,6 +389,7 @@ static const struct test tests[] = {
     TEST(the_acpi_tables_stand_where_systems_look_for_them),
     TEST(a_reset_and_a_triple_fault_end_the_vm_with_a_word_of_their_own),
     TEST(a_dropped_page_keeps_its_data_and_memory_that_is_not_there_is_ones),
+    TEST(kvm_does_not_copy_a_pcs_registers_at_each_exit),
     TEST(no_fault_is_foreign_when_they_are_to_be_exact),
     TEST(a_read_with_interrupts_on_copies_no_page),
     TEST(a_read_copies_no_page_in_another_pid_namespace_either),

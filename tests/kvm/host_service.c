@@ -2,6 +2,11 @@
 /* The fault service: threads that answer faults, without a guest kernel (kvm_rig.h). */
 #include "tests/kvm/service_rig.h"
 
+#include "vmm/kvm/fault_placement.h"
+#include "vmm/kvm/fault_reader.h"
+
+#include <inttypes.h>
+#include <stdio.h>
 #include <sys/ioctl.h>
 #include <time.h>
 
@@ -30,6 +35,31 @@ the_service_resolves_faults_with_and_without_spinning(void)
     check_service(FAULT_PLACE_SPIN);
     check_service(FAULT_PLACE_BLOCK);
     check_service(FAULT_PLACE_AUTO);
+}
+
+/* An emulated processor takes longer for a look than a sender for its delay line. */
+static void
+a_fault_thread_spins_by_itself_only_where_it_can_be_in_time(void)
+{
+    struct fault_service_config config = { .nvcpus = 1, .placement = FAULT_PLACE_AUTO };
+
+    CHECK(fault_placement_spins(&config, 2, FAULT_LATE_NS));
+    CHECK(!fault_placement_spins(&config, 2, FAULT_LATE_NS + 1));
+    CHECK(!fault_placement_spins(&config, 1, 0));
+    config.placement = FAULT_PLACE_SPIN;
+    CHECK(fault_placement_spins(&config, 1, UINT64_MAX));
+    config.placement = FAULT_PLACE_BLOCK;
+    CHECK(!fault_placement_spins(&config, 2, 0));
+}
+
+static void
+a_look_for_a_message_takes_a_time_that_can_be_told(void)
+{
+    machine_open(NO_WINDOW, false);
+    uint64_t ns = fault_reader_look_ns(m.kvm.uffd);
+    printf("    %" PRIu64 " ns\n", ns);
+    CHECK(ns > 0 && ns < UINT64_MAX);
+    machine_close();
 }
 
 static void
@@ -245,7 +275,7 @@ count_up(void *argument)
 
     do
         g->result = guest_do(g, GUEST_INCREMENT, g->gpa, 100, 0);
-    while (g->result == 0 && atomic_load(&m.map.meter.v_vm_faults) < FAULT_SUSPECT * 3 / 2);
+    while (g->result == 0 && vm_meter_get(&m.map.meter, v_vm_faults) < FAULT_SUSPECT * 3 / 2);
     counted_up = true;
     return NULL;
 }
@@ -319,6 +349,8 @@ an_idle_service_stops_at_once(void)
 
 static const struct rig_test tests[] = {
     RIG_TEST(the_service_resolves_faults_with_and_without_spinning),
+    RIG_TEST(a_fault_thread_spins_by_itself_only_where_it_can_be_in_time),
+    RIG_TEST(a_look_for_a_message_takes_a_time_that_can_be_told),
     RIG_TEST(a_fault_the_guest_must_handle_reaches_its_vcpu_with_the_cause),
     RIG_TEST(two_vcpus_that_fail_on_one_page_both_learn_it),
     RIG_TEST(a_failure_nobody_takes_does_not_hold_up_others_for_ever),

@@ -10,6 +10,7 @@
 #include "tests/kvm/two_vms_guest.h"
 #include "tests/kvm/vm_rig.h"
 #include "vmm/pager/file_pager.h"
+#include "vmm/vpagetable/vm_budget.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -295,7 +296,7 @@ a_file_that_both_map_is_read_for_the_first_and_there_for_the_second(struct verdi
 static void
 come_and_go(struct verdict *v, struct world *w, uint64_t op)
 {
-    uint64_t before = atomic_load(&w->host->sys.resident_pages);
+    uint64_t before = vm_budget_resident(&w->host->sys);
     struct party *a = &w->a;
 
     party_init(a);
@@ -312,7 +313,7 @@ come_and_go(struct verdict *v, struct world *w, uint64_t op)
         expect_exit(v, &a->outcome, 1);
     else
         expect_end(v, &a->outcome, VM_END_CRASHED, op == OP_TELL ? "ended" : "triple fault");
-    CHECK_EQ(v, atomic_load(&w->host->sys.resident_pages), before);
+    CHECK_EQ(v, vm_budget_resident(&w->host->sys), before);
 }
 
 static void

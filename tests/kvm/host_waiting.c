@@ -133,7 +133,7 @@ disk_machine_close(struct guest *g, unsigned nvcpus, struct fault_service *servi
         guest_close(&g[i]);
     fault_service_stop(service, &report);
     CHECK(report.resolved == report.messages && report.latency.count == report.messages);
-    CHECK(atomic_load(&m.map.meter.v_vm_faults) + atomic_load(&m.map.meter.v_lookups) >=
+    CHECK(vm_meter_get(&m.map.meter, v_vm_faults) + vm_meter_get(&m.map.meter, v_lookups) >=
           report.messages);
     machine_close();
 }
@@ -201,7 +201,7 @@ a_vcpu_that_needs_zeros_does_not_wait_for_a_page_that_is_busy(void)
     page = vm_page_alloc(disk.object, WINDOW_PAGES - 1);
     vm_mutex_unlock(&disk.object->lock);
     guest_start_thread(&g[0], &thread, GUEST_LOAD, WINDOW_PAGES - 1, 1);
-    while (atomic_load(&m.map.meter.v_intrans) == 0)
+    while (vm_meter_get(&m.map.meter, v_intrans) == 0)
         usleep(100);
     CHECK(zeros_are_to_be_had(&g[1], 10));
     vm_page_zero_fill(page);

@@ -8,6 +8,7 @@
 #include "vmm/pager/swap_pager.h"
 #include "vmm/vpagetable/pmap_window.h"
 #include "vmm/vpagetable/pv.h"
+#include "vmm/vpagetable/vm_budget.h"
 #include "vmm/vpagetable/vm_map_entry.h"
 #include "vmm/vpagetable/vm_page.h"
 #include "vmm/vpagetable/vm_pager.h"
@@ -63,8 +64,10 @@ audit_mutex(struct vm_mutex *m, const char *name)
 static void
 audit_rwlock(struct vm_rwlock *l, const char *name)
 {
-    AUDIT(pthread_rwlock_trywrlock(&l->rwlock) == 0, "the lock is held: %s", name);
-    pthread_rwlock_unlock(&l->rwlock);
+    for (unsigned i = 0; i < VM_PARTS; i++) {
+        AUDIT(pthread_rwlock_trywrlock(&l->parts[i].rwlock) == 0, "the lock is held: %s", name);
+        pthread_rwlock_unlock(&l->parts[i].rwlock);
+    }
 }
 
 static void
@@ -96,7 +99,8 @@ audit_engine_locks(const struct audit *audit)
         audit_map_locks(audit->maps[i]);
     audit_mutex(&sys->shadow_lock, "S");
     audit_mutex(&sys->extent_lock, "X");
-    audit_mutex(&sys->pv_lock, "V");
+    for (unsigned i = 0; i < PV_PARTS; i++)
+        audit_mutex(&sys->pv_part[i].lock, "V");
     audit_rwlock(&sys->pmaps_lock, "L");
     audit_mutex(&sys->queue_lock, "Q");
     audit_mutex(&sys->budget.lock, "F");
@@ -569,7 +573,7 @@ audit_mappings(const struct vm_map *map)
                 mapped += audit_chunk(map, chunk);
         }
     }
-    AUDIT(mapped == atomic_load(&pmap->mapped_pages), "%" PRIu64 " found", mapped);
+    AUDIT(mapped == pmap_mapped_pages(pmap), "%" PRIu64 " found", mapped);
     pmap_audit(pmap);
     return mapped;
 }
@@ -580,14 +584,14 @@ static void
 audit_totals(const struct auditor *a)
 {
     struct vm_system *sys = a->sys;
-    uint64_t resident = atomic_load(&sys->resident_pages);
+    uint64_t resident = vm_budget_resident(sys);
     uint64_t wired = atomic_load(&sys->wired_pages);
 
     AUDIT(resident == a->resident, "%" PRIu64 " counted, %" PRIu64 " found", resident, a->resident);
     AUDIT(resident <= sys->ram_budget, "%" PRIu64 " pages", resident);
     AUDIT(wired == a->wired, "%" PRIu64 " counted, %" PRIu64 " found", wired, a->wired);
-    AUDIT(sys->pv_links == a->mapped, "%" PRIu64 " reverse links, %" PRIu64 " mappings",
-          sys->pv_links, a->mapped);
+    AUDIT(pv_count(sys) == a->mapped, "%" PRIu64 " reverse links, %" PRIu64 " mappings",
+          pv_count(sys), a->mapped);
     AUDIT(sys->budget.first == NULL && atomic_load(&sys->budget.waiters) == 0,
           "somebody waits for memory");
     if (sys->swap != NULL)
@@ -599,15 +603,15 @@ audit_totals(const struct auditor *a)
 static void
 audit_meter(struct vm_map_meter *meter)
 {
-    uint64_t faults = atomic_load(&meter->v_vm_faults);
-    uint64_t good = atomic_load(&meter->v_kind_resident) + atomic_load(&meter->v_kind_zero_fill) +
-                    atomic_load(&meter->v_kind_page_in) + atomic_load(&meter->v_kind_cow);
-    uint64_t bad = atomic_load(&meter->v_kind_failed) + atomic_load(&meter->v_kind_host);
+    uint64_t faults = vm_meter_get(meter, v_vm_faults);
+    uint64_t good = vm_meter_get(meter, v_kind_resident) + vm_meter_get(meter, v_kind_zero_fill) +
+                    vm_meter_get(meter, v_kind_page_in) + vm_meter_get(meter, v_kind_cow);
+    uint64_t bad = vm_meter_get(meter, v_kind_failed) + vm_meter_get(meter, v_kind_host);
 
     AUDIT(faults == good + bad, "%" PRIu64 " faults", faults);
-    AUDIT(atomic_load(&meter->v_majflt) <= good, "%" PRIu64 " faults succeeded", good);
-    AUDIT(atomic_load(&meter->v_cow_optim) <= atomic_load(&meter->v_cow_faults), "copies");
-    AUDIT(atomic_load(&meter->v_ozfod) <= atomic_load(&meter->v_zfod), "zero-filled pages");
+    AUDIT(vm_meter_get(meter, v_majflt) <= good, "%" PRIu64 " faults succeeded", good);
+    AUDIT(vm_meter_get(meter, v_cow_optim) <= vm_meter_get(meter, v_cow_faults), "copies");
+    AUDIT(vm_meter_get(meter, v_ozfod) <= vm_meter_get(meter, v_zfod), "zero-filled pages");
 }
 
 void

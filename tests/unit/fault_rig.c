@@ -3,6 +3,7 @@
 #include "tests/unit/fault_rig.h"
 
 #include "tests/unit/audit.h"
+#include "vmm/vpagetable/vm_budget.h"
 #include "vmm/vpagetable/vm_shadow.h"
 
 #include <criterion/criterion.h>
@@ -82,7 +83,7 @@ rig_fini(struct rig *rig)
     fake_pmap_fini(&rig->fake);
     if (rig->ram != NULL)
         vm_object_unref(rig->ram);
-    cr_assert(zero(u64, atomic_load(&rig->sys.resident_pages)));
+    cr_assert(zero(u64, vm_budget_resident(&rig->sys)));
     vm_system_fini(&rig->sys);
 }
 

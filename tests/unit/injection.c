@@ -3,6 +3,7 @@
 #include "tests/unit/injection.h"
 
 #include "tests/unit/alloc_failure.h"
+#include "vmm/vpagetable/vm_budget.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -241,7 +242,7 @@ want_begin(struct world *w, const struct failure *failure)
     uint64_t slots = failure->n - 1;
 
     if (failure->kind->point == POINT_MEMORY) {
-        w->rig.sys.ram_budget = atomic_load(&w->rig.sys.resident_pages) + failure->n - 1;
+        w->rig.sys.ram_budget = vm_budget_resident(&w->rig.sys) + failure->n - 1;
         if (failure->kind->manner == MANNER_PART)
             return;
         slots = 0;
@@ -352,8 +353,10 @@ run(const struct scenario *scenario, const struct failure *failures, unsigned co
         scenario->setup(w);
     world_audit(w, now.nslots, false);
     if (kind_is_want(failures[0].kind)) {
-        atomic_store(&w->rig.sys.meter.v_swap_full, 0);
-        atomic_store(&w->rig.map.meter.v_pfwait, 0);
+        for (unsigned i = 0; i < VM_PARTS; i++) {
+            atomic_store(&w->rig.sys.meter.part[i].v_swap_full, 0);
+            atomic_store(&w->rig.map.meter.part[i].v_pfwait, 0);
+        }
         want_begin(w, &failures[0]);
     }
     for (now.step = 0; now.step < scenario->nsteps; now.step++)

@@ -5,6 +5,7 @@
 
 #include "tests/unit/checked_test.h"
 #include "tests/unit/fake_pmap.h"
+#include "vmm/vpagetable/vm_budget.h"
 #include "vmm/vpagetable/vm_object.h"
 #include "vmm/vpagetable/vm_pager.h"
 
@@ -30,7 +31,7 @@ vm_object_teardown(void)
 {
     uint64_t first;
 
-    cr_assert_eq(atomic_load(&sys.resident_pages), 0);
+    cr_assert_eq(vm_budget_resident(&sys), 0);
     cr_assert_eq(lseek(sys.memfd, 0, SEEK_DATA), -1, "memory left behind");
     cr_assert_eq(vm_extent_alloc(&sys, STORE, &first), 0, "an extent left behind");
     vm_extent_free(&sys, first, STORE);

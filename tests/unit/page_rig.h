@@ -5,6 +5,7 @@
 
 #include "tests/unit/checked_test.h"
 #include "tests/unit/fake_pmap.h"
+#include "vmm/vpagetable/vm_budget.h"
 #include "vmm/vpagetable/vm_page.h"
 
 #include <fcntl.h>
@@ -35,7 +36,7 @@ vm_page_teardown(void)
 {
     vm_object_unref(object);
     vm_object_unref(other);
-    cr_assert_eq(atomic_load(&sys.resident_pages), 0);
+    cr_assert_eq(vm_budget_resident(&sys), 0);
     cr_assert_eq(lseek(sys.memfd, 0, SEEK_DATA), -1, "memory left behind");
     vm_system_fini(&sys);
 }

@@ -4,6 +4,7 @@
 #define SHADOW_RIG_H
 
 #include "tests/unit/fault_rig.h"
+#include "vmm/vpagetable/vm_budget.h"
 #include "vmm/vpagetable/vm_shadow.h"
 
 #include <criterion/criterion.h>
@@ -68,7 +69,7 @@ depth(const struct vm_object *object)
 static inline uint64_t
 resident(struct rig *rig)
 {
-    return atomic_load(&rig->sys.resident_pages);
+    return vm_budget_resident(&rig->sys);
 }
 
 /* Two objects, one behind the other, not in the map: `back` has the pages of `pages`. */

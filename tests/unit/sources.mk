@@ -77,6 +77,7 @@ UNIT_FILES := \
 	test_virtio_hostile.c \
 	test_virtio_mmio.c \
 	test_virtqueue.c \
+	test_vm_budget_stock.c \
 	test_vm_copy.c \
 	test_vm_fault.c \
 	test_vm_fault_chain.c \
@@ -88,6 +89,7 @@ UNIT_FILES := \
 	test_vm_fault_window.c \
 	test_vm_fault_wire.c \
 	test_vm_inject.c \
+	test_vm_lock.c \
 	test_vm_map.c \
 	test_vm_map_copy.c \
 	test_vm_map_copy_many.c \

@@ -122,7 +122,7 @@ make_old(struct rig *rig, struct vm_object *object, bool active)
 static inline uint64_t
 resident(struct rig *rig)
 {
-    return atomic_load(&rig->sys.resident_pages);
+    return vm_budget_resident(&rig->sys);
 }
 
 /* A write to it hits the budget with nothing that could leave. */

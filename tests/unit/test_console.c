@@ -8,18 +8,21 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 static struct console console;
 static int pipe_fds[2];
 static unsigned laters;
+static uint64_t later_ns;
 static unsigned gave_up; /* asks until it is given up; 0: never */
 
 static void
-on_later(void *context)
+on_later(void *context, uint64_t ns)
 {
     (void)context;
     laters++;
+    later_ns = ns;
 }
 
 static bool
@@ -111,11 +114,50 @@ Test(console, a_line_without_an_end_is_asked_for_once_until_it_is_written)
     collect("login: ");
     cr_assert(eq(uint, laters, 1));
     cr_assert(eq(int, console_flush(&console, 0), 0));
-    for (const char *p = "login: "; *p != '\0'; p++)
-        expect_write((char[]){ *p, '\0' });
+    expect_write("login: ");
     cr_assert(eq(uint, laters, 1));
     collect("r");
     cr_assert(eq(uint, laters, 2));
+}
+
+Test(console, the_delay_grows_while_output_flows_and_is_short_again_after_a_pause)
+{
+    for (uint64_t ns = CONSOLE_DELAY_NS; ns < 4 * CONSOLE_DELAY_MAX_NS; ns *= 2) {
+        collect("ab");
+        cr_assert(eq(u64, later_ns, ns < CONSOLE_DELAY_MAX_NS ? ns : CONSOLE_DELAY_MAX_NS));
+        cr_assert(eq(int, console_flush(&console, 0), 0));
+    }
+    collect("r");
+    cr_assert(eq(u64, later_ns, CONSOLE_DELAY_MAX_NS));
+    cr_assert(eq(int, console_flush(&console, 0), 0));
+    collect("o");
+    cr_assert(eq(u64, later_ns, CONSOLE_DELAY_NS));
+}
+
+/* Also when the line ended meanwhile: the flush has nothing to write and is there all the same. */
+Test(console, lines_that_end_by_themselves_are_flowing_output)
+{
+    collect("a\nb\n");
+    cr_assert(eq(uint, laters, 1));
+    cr_assert(eq(int, console_flush(&console, 0), 0));
+    collect("c");
+    cr_assert(eq(u64, later_ns, 2 * CONSOLE_DELAY_NS));
+}
+
+/* As a terminal may have room for one byte and not for two. */
+Test(console, what_is_no_pipe_is_given_a_byte_at_a_time_by_a_flush)
+{
+    int sockets[2];
+
+    cr_assert(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, sockets) == 0);
+    cr_assert(dup2(sockets[0], pipe_fds[0]) >= 0 && dup2(sockets[1], pipe_fds[1]) >= 0);
+    console_fini(&console);
+    console_init(&console, -1, pipe_fds[1]);
+    console_set_later(&console, on_later, NULL);
+    collect("$ ");
+    cr_assert(eq(int, console_flush(&console, 0), 0));
+    expect_write("$");
+    expect_write(" ");
 }
 
 Test(console, what_is_written_at_once_comes_behind_what_was_collected)
@@ -144,8 +186,7 @@ Test(console, a_flush_waits_for_nobody_and_asks_again)
     while (nwrites-- > 0)
         expect_write("x");
     cr_assert(eq(int, console_flush(&console, 0), 0));
-    expect_write("$");
-    expect_write(" ");
+    expect_write("$ ");
     cr_assert(eq(uint, laters, 2));
 }
 

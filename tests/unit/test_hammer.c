@@ -334,7 +334,7 @@ world_fini(struct swap_device *device)
     close(hammer.file_fd);
     pmap_fini(&hammer.pmap);
     fake_pmap_fini(&hammer.fake);
-    CHECK(atomic_load(&hammer.sys.resident_pages) == 0, "pages are left");
+    CHECK(vm_budget_resident(&hammer.sys) == 0, "pages are left");
     CHECK(swap_device_used(device) == 0, "swap space is left");
     vm_system_fini(&hammer.sys);
     swap_device_close(device);

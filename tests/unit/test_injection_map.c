@@ -2,6 +2,7 @@
 /* Operations on ranges of a map with every failure injected, see injection.h. */
 #include "tests/unit/injection.h"
 
+#include "vmm/vpagetable/vm_budget.h"
 #include "vmm/vpagetable/vm_object.h"
 
 #include <criterion/criterion.h>
@@ -434,7 +435,7 @@ Test(injection, inactive_pages_that_cannot_leave_do_not_hide_active_ones_that_ca
     }
     for (unsigned i = 0; i < 4; i++)
         (void)rig_load(&rig, RIG_WINDOW + ((uint64_t)i << PAGE_SHIFT));
-    cr_assert(atomic_load(&rig.sys.resident_pages) == VM_RAM_BUDGET_MIN);
+    cr_assert(vm_budget_resident(&rig.sys) == VM_RAM_BUDGET_MIN);
     for (unsigned i = 0; i < 4; i++) {
         vm_mutex_lock(&args.object->lock);
         vm_page_activate(vm_page_lookup(args.object, i));

@@ -24,7 +24,7 @@ CHECKED_TEST(pmap, an_entered_page_is_mapped_with_the_protection_asked_for)
     cr_expect(fake_guest_access(&fake, natural_at(4), VM_PROT_READ));
     cr_expect(!fake_guest_access(&fake, natural_at(4), VM_PROT_WRITE));
     cr_expect(fake_guest_access(&fake, natural_at(5), VM_PROT_WRITE));
-    cr_expect(pmap.mapped_pages == 2);
+    cr_expect(pmap_mapped_pages(&pmap) == 2);
 }
 
 CHECKED_TEST(pmap, a_page_cannot_be_entered_where_there_is_no_window)
@@ -197,7 +197,7 @@ CHECKED_TEST(pmap, the_protection_of_a_mapping_only_grows)
     cr_expect(vm_page_flag_test(m, VM_PAGE_WRITEABLE));
     cr_assert(enter(natural_at(4), m, VM_PROT_READ) == 0);
     cr_expect(maps(natural_at(4), m, VM_PROT_RW));
-    cr_expect(pmap.mapped_pages == 1 && fake.removes == 0);
+    cr_expect(pmap_mapped_pages(&pmap) == 1 && fake.removes == 0);
 }
 
 /* The host may have dropped it unseen; waking alone would repeat the fault for ever. */
@@ -274,7 +274,7 @@ CHECKED_TEST(pmap, when_the_machine_fails_twice_the_demanded_page_gives_its_erro
     fake_pmap_fail_next_enter(&fake, -EIO, 0);
     fake.fail_repeat = 1;
     cr_assert(enter_run(natural_at(0), 0, 6, VM_PROT_RW, 4, &entered) == -EIO);
-    cr_expect(entered.npages == 0 && fake.enters == 2 && pmap.mapped_pages == 0);
+    cr_expect(entered.npages == 0 && fake.enters == 2 && pmap_mapped_pages(&pmap) == 0);
 }
 
 CHECKED_TEST(pmap, when_the_machine_fails_after_the_demanded_page_that_is_a_success)
@@ -399,14 +399,14 @@ CHECKED_TEST(pmap, a_page_may_be_mapped_at_any_number_of_places)
     /* 7 and WINDOW_PAGES have no common factor: every place once, in no order. */
     for (unsigned n = 0; n < WINDOW_PAGES; n++, i = (i + 7) % WINDOW_PAGES)
         cr_assert(enter(foreign_at(i), m, (n & 1) != 0 ? VM_PROT_RW : VM_PROT_READ) == 0);
-    cr_expect(sys.pv_links == WINDOW_PAGES);
+    cr_expect(pv_count(&sys) == WINDOW_PAGES);
     pmap_audit(&pmap);
     for (unsigned n = 0; n < WINDOW_PAGES / 2; n++, i = (i + 13) % WINDOW_PAGES)
         pmap_remove(&pmap, foreign_at(i), foreign_at(i + 1));
-    cr_expect(sys.pv_links == WINDOW_PAGES - WINDOW_PAGES / 2);
+    cr_expect(pv_count(&sys) == WINDOW_PAGES - WINDOW_PAGES / 2);
     pmap_audit(&pmap);
     pmap_page_protect(m, VM_PROT_NONE);
-    cr_expect(!pmap_page_is_mapped(m) && sys.pv_links == 0 && fake_pmap_mapped(&fake) == 0);
+    cr_expect(!pmap_page_is_mapped(m) && pv_count(&sys) == 0 && fake_pmap_mapped(&fake) == 0);
 }
 
 /* The page's links, in order, are those places of foreign_at whose bit is set. */
@@ -443,7 +443,7 @@ CHECKED_TEST(pmap, a_page_keeps_its_links_in_order_whatever_comes_and_goes)
             pmap_remove(&pmap, foreign_at(i), foreign_at(i + 1));
         places ^= 1u << i;
         cr_assert(links_are(m, places), "step %u: %#x", n, places);
-        cr_assert(sys.pv_links == (unsigned)__builtin_popcount(places));
+        cr_assert(pv_count(&sys) == (unsigned)__builtin_popcount(places));
     }
 }
 
@@ -490,7 +490,7 @@ CHECKED_TEST(pmap, remove_drops_the_range_and_nothing_else_and_keeps_the_data)
     cr_assert(enter_run(natural_at(0), 0, 8, VM_PROT_RW, 0, NULL) == 0);
     cr_assert(fake_guest_store(&fake, natural_at(3), 0xfeed));
     pmap_remove(&pmap, natural_at(2), natural_at(5));
-    cr_expect(fake.removes == 1 && fake.removed_pages == 3 && pmap.mapped_pages == 5);
+    cr_expect(fake.removes == 1 && fake.removed_pages == 3 && pmap_mapped_pages(&pmap) == 5);
     for (unsigned i = 0; i < 8; i++)
         cr_expect(i >= 2 && i < 5 ? maps_nothing(natural_at(i))
                                   : maps(natural_at(i), page(i), VM_PROT_RW));
@@ -506,7 +506,7 @@ CHECKED_TEST(pmap, remove_goes_across_chunks_windows_and_gaps)
     cr_assert(enter(natural_at(BORDER), page(2), VM_PROT_RW) == 0);
     cr_assert(enter(foreign_at(WINDOW_PAGES - 1), page(3), VM_PROT_RW) == 0);
     pmap_remove(&pmap, gpa_from_u64(0), gpa_from_u64(PMAP_GPA_END));
-    cr_expect(fake_pmap_mapped(&fake) == 0 && pmap.mapped_pages == 0);
+    cr_expect(fake_pmap_mapped(&fake) == 0 && pmap_mapped_pages(&pmap) == 0);
     cr_expect(fake.removes == 3, "one operation for each chunk with mappings");
 }
 
@@ -517,7 +517,7 @@ CHECKED_TEST(pmap, where_nothing_is_mapped_remove_and_write_protect_do_nothing)
     pmap_remove(&pmap, gpa_from_u64(0), gpa_from_u64(0x100000));
     pmap_remove(&pmap, natural_at(0), natural_at(0));
     pmap_write_protect(&pmap, natural_at(1), natural_at(WINDOW_PAGES));
-    cr_expect(fake.removes == 0 && fake.protects == 0 && pmap.mapped_pages == 1);
+    cr_expect(fake.removes == 0 && fake.protects == 0 && pmap_mapped_pages(&pmap) == 1);
 }
 
 CHECKED_TEST(pmap, write_protect_takes_write_permission_and_only_that)
@@ -529,7 +529,7 @@ CHECKED_TEST(pmap, write_protect_takes_write_permission_and_only_that)
     cr_expect(fake.protects == 2 && fake.protected_pages == 3, "two runs of writable pages");
     for (unsigned i = 0; i < 6; i++)
         cr_expect(maps(natural_at(i), page(i), i == 0 || i == 5 ? VM_PROT_RW : VM_PROT_READ));
-    cr_expect(pmap.mapped_pages == 6);
+    cr_expect(pmap_mapped_pages(&pmap) == 6);
 }
 
 /* --- Questions ----------------------------------------------------------- */

@@ -92,7 +92,7 @@ CHECKED_TEST(pmap, removing_a_window_drops_its_mappings_and_their_links)
     cr_assert(pmap_window_remove(&pmap, natural_at(0)) == 0);
     cr_expect(fake.windows_destroyed == 1 && fake.removed_pages == 2);
     cr_expect(!pmap_page_is_mapped(m) && !pmap_page_is_mapped(page(2)));
-    cr_expect(pmap.mapped_pages == 0);
+    cr_expect(pmap_mapped_pages(&pmap) == 0);
     cr_expect(enter(natural_at(2), page(2), VM_PROT_READ) == -ENOENT);
     cr_expect(pmap_window_add(&pmap, natural_at(0), 5, object->extent) == 0);
 }

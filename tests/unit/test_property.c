@@ -559,7 +559,7 @@ world_fini(struct swap_device *device)
         for (unsigned c = 0; c < CELLS; c++)
             property_cell_clear(&prop.cells[m][c]);
     }
-    cr_assert(zero(u64, atomic_load(&prop.sys.resident_pages)));
+    cr_assert(zero(u64, vm_budget_resident(&prop.sys)));
     cr_assert(zero(u64, swap_device_used(device)));
     vm_system_fini(&prop.sys);
     swap_device_close(device);

@@ -150,9 +150,10 @@ taker_waits(void)
     struct vm_map *map = &copy.rig.map;
     unsigned waiters;
 
-    if (pthread_rwlock_tryrdlock(&map->lock.rwlock) == EBUSY) /* behind a waiting writer */
+    if (pthread_rwlock_tryrdlock(&map->lock.parts[vm_part()].rwlock) ==
+        EBUSY) /* behind a waiting writer */
         return true;
-    pthread_rwlock_unlock(&map->lock.rwlock);
+    pthread_rwlock_unlock(&map->lock.parts[vm_part()].rwlock);
     vm_mutex_lock(&map->ilock_mutex);
     waiters = map->ilock_waiters;
     vm_mutex_unlock(&map->ilock_mutex);

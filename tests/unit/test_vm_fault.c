@@ -7,6 +7,7 @@
 #include "vmm/vpagetable/vm_fault.h"
 
 #include "tests/unit/fault_rig.h"
+#include "vmm/vpagetable/vm_budget.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
@@ -227,7 +228,7 @@ Test(vm_fault, a_machine_that_cannot_map_is_a_host_failure_and_nothing_stays)
     cr_assert(eq(int, rig_info.error, -EIO));
     cr_assert(rig_info.cause != NULL);
     cr_assert(rig_page(rig.ram, 4) == NULL);
-    cr_assert(zero(u64, atomic_load(&rig.sys.resident_pages)));
+    cr_assert(zero(u64, vm_budget_resident(&rig.sys)));
     cr_assert(zero(u64, rig_meter(&rig, v_zfod)));
     rig_audit(&rig);
     cr_assert(eq(int, rig_touch(&rig, PAGE(4), VM_PROT_WRITE), VM_OK));

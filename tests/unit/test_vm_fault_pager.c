@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Faults on pages of a pager: reads, their failures, and what changes meanwhile. */
 #include "tests/unit/fault_rig.h"
+#include "vmm/vpagetable/vm_budget.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
@@ -172,7 +173,7 @@ Test(vm_fault, reading_along_leaves_an_eighth_of_the_ram_budget)
     cr_assert(eq(int, rig_touch(&rig, PAGE(90), VM_PROT_READ), VM_OK));
     cr_assert(eq(uint, pager.pages, 16));
     cr_assert(eq(int, rig_touch(&rig, PAGE(100), VM_PROT_READ), VM_OK));
-    cr_assert(le(u64, atomic_load(&rig.sys.resident_pages), 16));
+    cr_assert(le(u64, vm_budget_resident(&rig.sys), 16));
     rig_fini(&rig);
 }
 
@@ -247,7 +248,7 @@ Test(vm_fault, an_entry_removed_during_the_read_is_noticed, .timeout = 30)
     cr_assert(zero(int, vm_map_remove(&rig.map, gpa_from_u64(0), gpa_from_u64(PAGE(RIG_PAGES)))));
     rig_pager_release(&pager);
     cr_assert(eq(int, rig_fault_join(&fault), VM_INVALID_ADDRESS));
-    cr_assert(zero(u64, atomic_load(&rig.sys.resident_pages)));
+    cr_assert(zero(u64, vm_budget_resident(&rig.sys)));
     rig_fini(&rig);
 }
 

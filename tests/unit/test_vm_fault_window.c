@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Faults through virtual page tables: walks, their marks and failures. */
 #include "tests/unit/fault_rig.h"
+#include "vmm/vpagetable/vm_budget.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
@@ -234,7 +235,7 @@ Test(vm_fault_window, a_table_page_that_cannot_be_made_is_a_host_failure)
 
     rig_window_init(&rig, 1, RIG_PASS);
     atomic_store(rig_vpte(&rig, 2, 0), rig_pte(2000, RIG_PASS));
-    rig.sys.ram_budget = atomic_load(&rig.sys.resident_pages);
+    rig.sys.ram_budget = vm_budget_resident(&rig.sys);
     rig_expect_failure(&rig, W(0), VM_PROT_READ, VM_HOST_FAILURE);
     cr_assert(eq(int, rig_info.error, -ENOMEM));
     rig_fini(&rig);

@@ -310,7 +310,7 @@ CHECKED_TEST(vm_map, without_memory_to_clip_nothing_changes)
     alloc_failure_set(1);
     cr_expect(vm_map_setmap(&map, at(14), at(16), 0) == -ENOMEM);
     alloc_failure_set(0);
-    cr_expect(map.nentries == 2 && map.meter.v_setmap == 0);
+    cr_expect(map.nentries == 2 && vm_meter_get(&map.meter, v_setmap) == 0);
 }
 
 CHECKED_TEST(vm_map, removing_a_bad_or_empty_range_is_refused)
@@ -437,11 +437,11 @@ CHECKED_TEST(vm_map, a_successful_lookup_holds_the_map_and_a_failed_one_does_not
 
     cr_assert(insert(normal(0, 4)) == 0);
     cr_assert(vm_map_lookup(&map, at(0), VM_PROT_READ, &found) == VM_OK);
-    cr_expect(pthread_rwlock_trywrlock(&map.lock.rwlock) == EBUSY);
+    cr_expect(pthread_rwlock_trywrlock(&map.lock.parts[vm_part()].rwlock) == EBUSY);
     vm_map_lookup_done(&map);
     cr_assert(vm_map_lookup(&map, at(4), VM_PROT_READ, &found) == VM_INVALID_ADDRESS);
-    cr_assert(pthread_rwlock_trywrlock(&map.lock.rwlock) == 0);
-    cr_assert(pthread_rwlock_unlock(&map.lock.rwlock) == 0);
+    cr_assert(pthread_rwlock_trywrlock(&map.lock.parts[vm_part()].rwlock) == 0);
+    cr_assert(pthread_rwlock_unlock(&map.lock.parts[vm_part()].rwlock) == 0);
 }
 
 /* --- Protection and its maximum ------------------------------------------ */

@@ -5,6 +5,7 @@
  */
 #include "tests/unit/alloc_failure.h"
 #include "tests/unit/map_copy_rig.h"
+#include "vmm/vpagetable/vm_budget.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
@@ -20,13 +21,13 @@ CHECKED_TEST(vm_map_copy, a_copy_shares_every_frame_until_it_is_written)
     uint64_t resident;
 
     fill(SRC, NPAGES, 1000);
-    resident = rig.sys.resident_pages;
+    resident = vm_budget_resident(&rig.sys);
     cr_assert(zero(int, copy_pages(SRC, DST, NPAGES)));
     cr_expect(needs_copy(SRC) && needs_copy(DST));
     cr_expect(eq(ptr, entry_at(DST)->object, object));
     expect(DST, NPAGES, 1000);
     expect(SRC, NPAGES, 1000);
-    cr_expect(eq(u64, rig.sys.resident_pages, resident));
+    cr_expect(eq(u64, vm_budget_resident(&rig.sys), resident));
     cr_expect(zero(u64, rig_meter(&rig, v_cow_faults)));
     cr_expect(zero(uint, rig.fake.foreign_pages), "the copy's window has the source's frames");
 }
@@ -590,7 +591,7 @@ static struct before
 before_copy(const struct vm_object *object)
 {
     return (struct before){ rig.map.nentries, rig.pmap.windows.n, object->ref_count,
-                            rig.sys.resident_pages };
+                            vm_budget_resident(&rig.sys) };
 }
 
 static void

@@ -192,7 +192,7 @@ CHECKED_TEST(vm_map, setmap_replaces_the_root_and_drops_the_ranges_mappings)
     cr_assert(lookup(at(4), VM_PROT_READ, &found) == VM_OK);
     cr_expect(found.entry->root == 0x1007);
     cr_expect(!mapped(1) && mapped(4));
-    cr_expect(map.meter.v_setmap == 1 && map.meter.v_inval == 0);
+    cr_expect(vm_meter_get(&map.meter, v_setmap) == 1 && vm_meter_get(&map.meter, v_inval) == 0);
 }
 
 CHECKED_TEST(vm_map, setmap_of_a_part_or_of_several_entries_is_for_that_range)
@@ -212,7 +212,7 @@ CHECKED_TEST(vm_map, setmap_of_a_part_or_of_several_entries_is_for_that_range)
         cr_expect(mapped(i) == !inside);
     }
     cr_assert(vm_map_setmap(&map, at(0), at(8), 0x6003) == 0, "whole entries now");
-    cr_expect(map.meter.v_setmap == 2);
+    cr_expect(vm_meter_get(&map.meter, v_setmap) == 2);
     cr_assert(vm_map_setmap(&map, at(3), at(8), 0x1007) == 0);
     cr_assert(vm_map_setmap(&map, at(0), at(3), 0x1007) == 0);
     vm_map_audit(&map);
@@ -231,7 +231,7 @@ CHECKED_TEST(vm_map, setmap_is_for_vpagetable_entries)
     cr_expect(vm_map_setmap(&map, gpa_from_u64(1), at(4), 0) == -EINVAL);
     cr_expect(vm_map_setmap(&map, at(4), at(0), 0) == -EINVAL);
     cr_expect(vm_map_setmap(&map, at(12), at(16), 0) == -ENOENT);
-    cr_expect(mapped(1) && map.meter.v_setmap == 0 && map.nentries == 4);
+    cr_expect(mapped(1) && vm_meter_get(&map.meter, v_setmap) == 0 && map.nentries == 4);
 }
 
 CHECKED_TEST(vm_map, inval_drops_the_mappings_of_the_range_and_keeps_the_data)
@@ -248,7 +248,7 @@ CHECKED_TEST(vm_map, inval_drops_the_mappings_of_the_range_and_keeps_the_data)
         cr_expect(mapped(i) == (i < 3 || i >= 6));
     cr_assert(enter(at(3), page(3), VM_PROT_READ) == 0);
     cr_expect(fake_guest_load(&fake, at(3), &value) && value == 0xbeef);
-    cr_expect(map.meter.v_inval == 1 && map.meter.v_setmap == 0);
+    cr_expect(vm_meter_get(&map.meter, v_inval) == 1 && vm_meter_get(&map.meter, v_setmap) == 0);
 }
 
 CHECKED_TEST(vm_map, inval_needs_entries_all_over_the_range)
@@ -267,7 +267,7 @@ CHECKED_TEST(vm_map, inval_needs_entries_all_over_the_range)
     cr_expect(vm_map_inval(&map, at(6), at(5)) == -EINVAL);
     cr_expect(vm_map_inval(&map, gpa_from_u64(5 * PAGE_SIZE + 8), at(6)) == -EINVAL);
     cr_expect(vm_map_inval(&map, at(5), gpa_from_u64(UINT64_MAX)) == -EINVAL);
-    cr_expect(mapped(5) && map.meter.v_inval == 0);
+    cr_expect(mapped(5) && vm_meter_get(&map.meter, v_inval) == 0);
     cr_expect(vm_map_inval(&map, at(5), at(12)) == 0, "a guard is an entry too");
     cr_expect(!mapped(5));
 }

@@ -141,9 +141,9 @@ CHECKED_TEST(vm_object, its_end_drops_every_mapping)
     for (vm_pindex_t i = 0; i < 100; i += 3)
         new_page(object, i);
     map_object(&fake, &pmap, object);
-    cr_assert_eq(atomic_load(&pmap.mapped_pages), 34);
+    cr_assert_eq(pmap_mapped_pages(&pmap), 34);
     vm_object_unref(object);
-    cr_assert_eq(atomic_load(&pmap.mapped_pages), 0);
+    cr_assert_eq(pmap_mapped_pages(&pmap), 0);
     pmap_audit(&pmap);
     pmap_fini(&pmap);
     fake_pmap_fini(&fake);

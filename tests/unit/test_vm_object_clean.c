@@ -19,7 +19,7 @@ CHECKED_TEST(vm_object, cleaning_writes_exactly_the_dirty_pages_in_runs_and_leav
     cr_assert_eq(r.writes, 2);
     cr_assert_eq(r.pages_written, 8);
     cr_assert(r.order[0] == 0 && r.order[3] == 10 && r.order[7] == 14);
-    cr_assert_eq(atomic_load(&sys.meter.v_pageout), 8);
+    cr_assert_eq(vm_meter_get(&sys.meter, v_pageout), 8);
     cr_assert_eq(vm_object_page_clean(object), 0);
     cr_assert_eq(r.writes, 2, "nothing is dirty any more");
     vm_object_unref(object);

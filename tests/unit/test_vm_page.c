@@ -3,6 +3,7 @@
 #include "vmm/vpagetable/vm_page.h"
 
 #include "tests/unit/page_rig.h"
+#include "vmm/vpagetable/vm_budget.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -21,7 +22,7 @@ CHECKED_TEST(vm_page, a_new_page_is_busy_not_valid_a_hole_and_on_no_queue)
     cr_assert_eq(vm_page_slot(m), object->extent + 17);
     cr_assert_eq(vm_page_frame(m), vm_page_slot(m));
     cr_assert(fake_frame_is_hole(&sys, vm_page_frame(m)));
-    cr_assert_eq(atomic_load(&sys.resident_pages), 1);
+    cr_assert_eq(vm_budget_resident(&sys), 1);
     vm_page_assert_state(m);
     vm_page_free(m);
 }
@@ -65,7 +66,7 @@ CHECKED_TEST(vm_page, the_ram_budget_is_never_exceeded_and_freeing_gives_back)
     cr_assert_null(alloc_page(large, BUDGET));
     cr_assert(!is_freeing(large, BUDGET));
     cr_assert_null(lookup(large, BUDGET), "a failed allocation changes nothing");
-    cr_assert_eq(atomic_load(&sys.resident_pages), BUDGET);
+    cr_assert_eq(vm_budget_resident(&sys), BUDGET);
     vm_page_free(lookup(large, 5));
     m = alloc_page(large, BUDGET);
     cr_assert_not_null(m);
@@ -89,7 +90,7 @@ CHECKED_TEST(vm_page, freeing_gives_the_frames_memory_back_and_ends_all_state)
     cr_assert_null(m->object);
     vm_page_assert_state(m);
     cr_assert(fake_frame_is_hole(&sys, frame));
-    cr_assert_eq(atomic_load(&sys.resident_pages), 0);
+    cr_assert_eq(vm_budget_resident(&sys), 0);
     cr_assert_eq(object->resident_count, 0);
     cr_assert_eq(queue_count(PQ_ACTIVE), 0);
     m = alloc_page(object, 9);
@@ -308,7 +309,7 @@ CHECKED_TEST(vm_page, a_page_freed_while_held_lives_on_unseen_until_the_last_unh
     cr_assert_null(alloc_page(object, 7));
     cr_assert_eq(object->resident_count, 0);
     cr_assert_eq(object->freeing_count, 1);
-    cr_assert_eq(atomic_load(&sys.resident_pages), 1, "its memory still counts");
+    cr_assert_eq(vm_budget_resident(&sys), 1, "its memory still counts");
     cr_assert_eq(queue_count(PQ_HOLD), 1);
     cr_assert_eq(queue_count(PQ_ACTIVE), 0);
     vm_page_unhold(m);
@@ -319,7 +320,7 @@ CHECKED_TEST(vm_page, a_page_freed_while_held_lives_on_unseen_until_the_last_unh
     cr_assert_null(m->object);
     vm_page_assert_state(m);
     cr_assert_eq(object->freeing_count, 0);
-    cr_assert_eq(atomic_load(&sys.resident_pages), 0);
+    cr_assert_eq(vm_budget_resident(&sys), 0);
     cr_assert_eq(queue_count(PQ_HOLD), 0);
     new_page(object, 7, 'b');
 }

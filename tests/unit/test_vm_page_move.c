@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Pages that move to other slots, and pages among many threads. */
 #include "tests/unit/page_rig.h"
+#include "vmm/vpagetable/vm_budget.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -27,7 +28,7 @@ CHECKED_TEST(vm_page, a_moved_page_takes_its_frame_and_state_along)
     cr_assert_eq(atomic_load(&to->flags), VM_PAGE_BUSY | VM_PAGE_REFERENCED);
     cr_assert(to->valid && to->dirty && to->act_count == 33);
     cr_assert(object->resident_count == 0 && other->resident_count == 1);
-    cr_assert_eq(atomic_load(&sys.resident_pages), 1);
+    cr_assert_eq(vm_budget_resident(&sys), 1);
     vm_page_wakeup(to);
 }
 
@@ -259,7 +260,7 @@ CHECKED_TEST(vm_page, an_object_that_ends_frees_its_own_frames_wherever_they_are
         vm_page_wakeup(move_page(lookup(object, 100 + i), third, 40 + i));
     }
     vm_object_unref(third);
-    cr_assert_eq(atomic_load(&sys.resident_pages), 8);
+    cr_assert_eq(vm_budget_resident(&sys), 8);
     for (unsigned i = 1; i < 8; i += 2) {
         cr_assert(page_is(m[i], 'a' + (int)i));
         cr_assert(page_is(lookup(object, 100 + i), 'A'));
@@ -370,7 +371,7 @@ CHECKED_TEST(vm_page, many_threads_never_share_a_busy_page_nor_lose_a_wakeup)
         cr_assert_eq(threads[i].failures, 0);
     }
     cr_assert_eq(object->freeing_count + other->freeing_count, 0);
-    cr_assert_eq(atomic_load(&sys.resident_pages), object->resident_count + other->resident_count);
+    cr_assert_eq(vm_budget_resident(&sys), object->resident_count + other->resident_count);
 }
 
 static atomic_uint_fast64_t most_resident;
@@ -387,8 +388,8 @@ budget_main(void *context)
         vm_mutex_lock(&o->lock);
         for (unsigned i = 0; i < BUDGET; i++) {
             (void)vm_page_alloc(o, i);
-            if (atomic_load(&sys.resident_pages) > BUDGET)
-                atomic_store(&most_resident, atomic_load(&sys.resident_pages));
+            if (vm_budget_resident(&sys) > BUDGET)
+                atomic_store(&most_resident, vm_budget_resident(&sys));
         }
         for (unsigned i = 0; i < BUDGET; i++) {
             if ((m = vm_page_lookup(o, i)) != NULL)
@@ -413,5 +414,5 @@ CHECKED_TEST(vm_page, many_threads_never_exceed_the_ram_budget)
         vm_object_unref(objects[i]);
     }
     cr_assert_eq(atomic_load(&most_resident), 0);
-    cr_assert_eq(atomic_load(&sys.resident_pages), 0);
+    cr_assert_eq(vm_budget_resident(&sys), 0);
 }

@@ -6,6 +6,7 @@
 #include "vmm/vpagetable/vm_readahead.h"
 
 #include "tests/unit/fault_rig.h"
+#include "vmm/vpagetable/vm_budget.h"
 #include "vmm/vpagetable/vm_prefault.h"
 
 #include <criterion/criterion.h>
@@ -262,7 +263,7 @@ Test(vm_readahead, an_entry_may_go_while_its_object_is_read_ahead, .timeout = 30
     rig.ram = NULL;
     rig_pager_release(&pager);
     cr_assert(eq(int, rig_fault_join(&fault), VM_OK));
-    cr_assert(zero(u64, atomic_load(&rig.sys.resident_pages)));
+    cr_assert(zero(u64, vm_budget_resident(&rig.sys)));
     rig_fini(&rig);
 }
 

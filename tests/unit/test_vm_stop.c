@@ -299,7 +299,7 @@ CHECKED_TEST(vm_stop, a_removal_that_is_stopped_is_finished_with_the_map)
     countdown = 2;
     cr_assert(eq(int, remove_pages(SRC, 4 * CHUNK), -ECANCELED));
     cr_expect(eq(uint, mapped_chunks(SRC, 4), 2));
-    cr_expect(eq(u64, atomic_load(&rig.sys.resident_pages), 4));
+    cr_expect(eq(u64, vm_budget_resident(&rig.sys), 4));
     cr_expect(eq(int, rig_touch(&rig, SRC, VM_PROT_READ), VM_INVALID_ADDRESS));
 }
 

@@ -4,6 +4,7 @@
 
 #include "tests/unit/checked_test.h"
 #include "tests/unit/sanitized.h"
+#include "vmm/vpagetable/vm_budget.h"
 #include "vmm/vpagetable/vm_page.h"
 
 #include <errno.h>
@@ -101,7 +102,7 @@ Test(vm_system_init, zeros_in_the_configuration_mean_the_defaults)
     cr_assert_eq(sys.ram_budget, UINT64_MAX);
     cr_assert(sys.tunables.fast_fault);
     cr_assert_eq(sys.tunables.prefault_pages, VM_PREFAULT_DEFAULT);
-    cr_assert_eq(atomic_load(&sys.resident_pages), 0);
+    cr_assert_eq(vm_budget_resident(&sys), 0);
     vm_system_fini(&sys);
 }
 
@@ -269,6 +270,30 @@ CHECKED_TEST(vm_system, a_counter_counts)
     vm_meter_add(&sys.meter, v_pageout, 3);
     vm_meter_add(&sys.meter, v_pageout, 4);
     cr_assert_eq(vm_meter_get(&sys.meter, v_pageout), 7);
+}
+
+#define COUNTERS (2 * VM_PARTS)
+#define COUNTS 1000u
+
+static void *
+count_pages(void *context)
+{
+    for (unsigned i = 0; i < COUNTS; i++)
+        vm_meter_add((struct vm_map_meter *)context, v_zfod, 3);
+    return NULL;
+}
+
+Test(vm_system, a_counter_is_the_sum_of_what_all_threads_counted)
+{
+    struct vm_map_meter meter = { 0 };
+    pthread_t threads[COUNTERS];
+
+    for (unsigned i = 0; i < COUNTERS; i++)
+        cr_assert(pthread_create(&threads[i], NULL, count_pages, &meter) == 0);
+    for (unsigned i = 0; i < COUNTERS; i++)
+        cr_assert(pthread_join(threads[i], NULL) == 0);
+    cr_expect_eq(vm_meter_get(&meter, v_zfod), 3 * COUNTS * COUNTERS);
+    cr_expect_eq(vm_meter_get(&meter, v_ozfod), 0);
 }
 
 CHECKED_TEST(vm_system, ending_it_with_an_extent_left_aborts, .signal = SIGABRT)

@@ -378,7 +378,7 @@ world_pageout(struct world *w, unsigned npages)
     uint64_t failed = rig_system_meter(&w->rig, v_pageout_failed);
 
     if (vm_pageout_scan(&w->rig.sys, npages) >= npages ||
-        atomic_load(&w->rig.sys.resident_pages) < npages) /* a want of memory was faster */
+        vm_budget_resident(&w->rig.sys) < npages) /* a want of memory was faster */
         return true;
     WORLD_CHECK(rig_system_meter(&w->rig, v_pageout_failed) > failed,
                 "pages stay, and no write failed");

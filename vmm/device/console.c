@@ -5,17 +5,30 @@
 #include "vmm/device/console.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* While output is stuck, ask `give_up` this often. */
 #define CONSOLE_STOP_POLL_MS 50
 
+/* A pipe that is ready has a page for us.  A terminal may have room for one byte and not for two. */
+static size_t
+at_once(int fd)
+{
+    struct stat status;
+
+    return fstat(fd, &status) == 0 && S_ISFIFO(status.st_mode) ? PIPE_BUF : 1;
+}
+
 void
 console_init(struct console *console, int in, int out)
 {
-    *console = (struct console){ .in = in, .out = out };
+    *console = (struct console){
+        .in = in, .out = out, .at_once = at_once(out), .delay = CONSOLE_DELAY_NS
+    };
     vm_mutex_init(&console->lock);
     vm_mutex_init(&console->output_lock);
     vm_cond_init(&console->disowned);
@@ -30,7 +43,7 @@ console_fini(struct console *console)
 }
 
 void
-console_set_later(struct console *console, void (*later)(void *context), void *context)
+console_set_later(struct console *console, console_later_fn *later, void *context)
 {
     console->later = later;
     console->later_context = context;
@@ -67,7 +80,8 @@ disown_output(struct console *console)
     vm_cond_broadcast(&console->disowned);
     if (console->collected != 0 && !console->expected) {
         console->expected = true;
-        console->later(console->later_context);
+        console->expected_at = console->total;
+        console->later(console->later_context, console->delay);
     }
     vm_mutex_unlock(&console->output_lock);
 }
@@ -147,6 +161,7 @@ console_collect(struct console *console, const void *bytes, size_t size,
         return -ECANCELED;
     for (size_t i = 0; i < size && error == 0; i++) {
         console->line[console->collected++] = p[i];
+        console->total++;
         if (p[i] == '\n' || console->collected == CONSOLE_LINE)
             error = write_collected(console, give_up, context);
     }
@@ -154,25 +169,39 @@ console_collect(struct console *console, const void *bytes, size_t size,
     return error;
 }
 
-/* Byte by byte: who can take something may not be able to take two without waiting. */
+/* Write what can be written without waiting longer than that. */
 static int
 write_ready(struct console *console, int wait_ms)
 {
     struct pollfd p = { .fd = console->out, .events = POLLOUT };
-    size_t done = 0;
+    size_t done = 0, left;
     ssize_t n = 1;
 
-    while (done < console->collected && n == 1 && poll(&p, 1, wait_ms) > 0) {
-        n = write(console->out, &console->line[done], 1);
+    while (done < console->collected && n > 0 && poll(&p, 1, wait_ms) > 0) {
+        left = console->collected - done;
+        n = write(console->out, &console->line[done],
+                  left < console->at_once ? left : console->at_once);
         if (n < 0 && errno != EINTR && errno != EAGAIN) {
             console->collected = 0;
             return -errno;
         }
-        done += n == 1;
+        done += n > 0 ? (size_t)n : 0;
     }
     console->collected -= done;
     memmove(console->line, console->line + done, console->collected);
     return 0;
+}
+
+/* How long to wait the next time.  Locked: `output`; not owned. */
+static void
+adapt_delay(struct console *console)
+{
+    uint64_t more = 2 * console->delay;
+
+    if (console->total == console->expected_at)
+        console->delay = CONSOLE_DELAY_NS;
+    else
+        console->delay = more < CONSOLE_DELAY_MAX_NS ? more : CONSOLE_DELAY_MAX_NS;
 }
 
 int
@@ -184,6 +213,8 @@ console_flush(struct console *console, int wait_ms)
     vm_mutex_lock(&console->output_lock);
     console->expected = false;
     ours = !console->owned;
+    if (ours)
+        adapt_delay(console);
     console->owned = true;
     vm_mutex_unlock(&console->output_lock);
     if (!ours)

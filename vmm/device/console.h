@@ -5,8 +5,9 @@
  * A terminal is used as it is: terminal.h makes it fit for a guest.
  *
  * Who writes byte by byte, as a serial port does, has his bytes collected (console_collect): a line's
- * end or a full buffer writes them, and so does console_flush, CONSOLE_DELAY_NS after the first at the latest.
- * A write of each byte costs system calls and, what is more, wakes up the reader each time.
+ * end or a full buffer writes them, and so does console_flush a delay after the first.  A write of each byte
+ * costs system calls and, what is more, wakes up the reader each time.  So does each flush: the delay doubles,
+ * up to CONSOLE_DELAY_MAX_NS, as long as more comes during it, and is CONSOLE_DELAY_NS again when nothing did.
  *
  * Output is one thread's at a time.  It may take as long as the reader likes, so its owner holds no
  * lock: `owned` is a lock with an end to the waiting.
@@ -26,11 +27,16 @@
 
 /* Output that waits for its line's end: how much at most, and how long. */
 #define CONSOLE_LINE 256
-#define CONSOLE_DELAY_NS 5000000
+#define CONSOLE_DELAY_NS UINT64_C(5000000)
+#define CONSOLE_DELAY_MAX_NS UINT64_C(40000000)
+
+/* Have console_flush called in so many ns. */
+typedef void console_later_fn(void *context, uint64_t ns);
 
 struct console {
     int in;               /* (c) borrowed file descriptors; their flags are never changed, */
     int out;              /* (c) because other processes share them */
+    size_t at_once;       /* (c) bytes that `out` takes without waiting when it takes any */
     struct vm_mutex lock; /* console */
     uint8_t buffer[CONSOLE_BUFFER]; /* console: read ahead, [head, tail) */
     unsigned head;                  /* console */
@@ -42,20 +48,21 @@ struct console {
     bool owned;                  /* output: a thread has the next two */
     uint8_t line[CONSOLE_LINE];  /* own: collected */
     size_t collected;            /* own; read under output when not owned */
+    uint64_t total;              /* own, as `collected`: bytes ever collected */
     bool expected;               /* output: console_flush will be called */
-    void (*later)(
-        void *context);  /* (c) have it called, in CONSOLE_DELAY_NS; NULL: none is collected */
-    void *later_context; /* (c) borrowed */
+    uint64_t expected_at;        /* output: `total` when it was asked for */
+    uint64_t delay;              /* output: ns, the next time */
+    console_later_fn *later;     /* (c) NULL: none is collected */
+    void *later_context;         /* (c) borrowed */
 };
 
 void console_init(struct console *console, int in, int out);
 void console_fini(struct console *console);
 
 /*
- * Before any output: from now on console_collect collects, and `later` sees to it that console_flush
- * is called in CONSOLE_DELAY_NS.  Any thread calls it, with `output` held.
+ * Before any output: from now on console_collect collects.  Any thread calls `later`, with `output` held.
  */
-void console_set_later(struct console *console, void (*later)(void *context), void *context);
+void console_set_later(struct console *console, console_later_fn *later, void *context);
 
 /*
  * Write what was collected and then all bytes, waiting as long as it takes.  While nobody takes them, `give_up` is asked every

@@ -14,6 +14,7 @@
 #include "vmm/doorbell/wait.h"
 #include "vmm/vm/vm_internal.h"
 #include "vmm/vm/vm_trace.h"
+#include "vmm/vpagetable/vm_budget.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -130,7 +131,7 @@ fill_statistics(struct vm *vm, struct vkvm_statistics *s)
         .vpte_m = METER(v_vpte_m),
         .vpte_dir_m = METER(v_vpte_dir_m),
         .prefaulted = METER(v_prefault),
-        .resident_pages = atomic_load(&vm->host->sys.resident_pages),
+        .resident_pages = vm_budget_resident(&vm->host->sys),
         .invals = METER(v_inval),
         .setmaps = METER(v_setmap),
         .pages_in = METER(v_pagein),

@@ -5,6 +5,7 @@
  */
 #include "vmm/gdb/gdb_vm.h"
 #include "vmm/vm/vm_internal.h"
+#include "vmm/vpagetable/vm_budget.h"
 #include "vmm/vpagetable/vm_map_entry.h"
 #include "vmm/vpagetable/vm_peek.h"
 
@@ -219,8 +220,8 @@ show_statistics(struct gdb_vm *target, unsigned cpu, const char *argument, FILE 
 #undef PRINT_MAP
 #undef PRINT_SYSTEM
     fprintf(to, "%12" PRIu64 "  pages in memory now, of all VMs\n",
-            atomic_load(&vm->host->sys.resident_pages));
-    fprintf(to, "%12" PRIu64 "  pages mapped now\n", atomic_load(&vm->pmap.mapped_pages));
+            vm_budget_resident(&vm->host->sys));
+    fprintf(to, "%12" PRIu64 "  pages mapped now\n", pmap_mapped_pages(&vm->pmap));
 }
 
 /* gdb_vm.h: where KVM does not stop the vCPU is walked, if it can be stepped. */

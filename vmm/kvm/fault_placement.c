@@ -2,6 +2,8 @@
 /* See fault_placement.h. */
 #include "vmm/kvm/fault_placement.h"
 
+#include "vmm/kvm/fault_reader.h"
+
 #include <sched.h>
 
 /* A fault thread that spins serves this many vCPUs. */
@@ -16,10 +18,11 @@ fault_placement_cores(void)
 }
 
 bool
-fault_placement_spins(const struct fault_service_config *config, unsigned cores)
+fault_placement_spins(const struct fault_service_config *config, unsigned cores, uint64_t look_ns)
 {
     return config->placement == FAULT_PLACE_SPIN ||
-           (config->placement == FAULT_PLACE_AUTO && cores > config->nvcpus);
+           (config->placement == FAULT_PLACE_AUTO && cores > config->nvcpus &&
+            look_ns <= FAULT_LATE_NS);
 }
 
 unsigned

@@ -10,8 +10,12 @@
 /* Cores that this process may use. */
 unsigned fault_placement_cores(void);
 
-/* Spinning takes a core that no vCPU needs. */
-bool fault_placement_spins(const struct fault_service_config *config, unsigned cores);
+/*
+ * Spinning takes a core that no vCPU needs, and looks that are quick (fault_reader_look_ns): a thread
+ * whose looks take longer than the delay line is late for every message, and holds up who sends it.
+ */
+bool fault_placement_spins(const struct fault_service_config *config, unsigned cores,
+                           uint64_t look_ns);
 
 /*
  * Threads that block cost nothing while they do, and with one for each vCPU a fault is

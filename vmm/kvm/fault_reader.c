@@ -17,8 +17,8 @@
 #define SPIN_MIN_NS 50000u
 #define SPIN_MAX_NS 200000u
 
-/* A look at the userfaultfd that took longer waited for the end of a delay line. */
-#define LATE_NS 2000u
+/* Looks that are tried: all but the first few are undisturbed. */
+#define LOOKS 16u
 
 /* Messages after which a way of spinning is judged, and how many of them may be late. */
 #define SPIN_JUDGED 64u
@@ -78,7 +78,7 @@ static void
 judge_spinning(struct fault_reader *reader, uint64_t ns)
 {
     reader->spin_found++;
-    reader->spin_late += ns > LATE_NS;
+    reader->spin_late += ns > FAULT_LATE_NS;
     if (reader->spin_found < SPIN_JUDGED)
         return;
     if (reader->spin_late > SPIN_LATE_MAX)
@@ -107,6 +107,21 @@ spin_for_message(struct fault_reader *reader, struct uffd_msg *msg)
     else
         reader->spin_ns = reader->spin_ns * 2 < SPIN_MAX_NS ? reader->spin_ns * 2 : SPIN_MAX_NS;
     return error;
+}
+
+uint64_t
+fault_reader_look_ns(int uffd)
+{
+    struct pollfd fd = { .fd = uffd, .events = POLLIN };
+    uint64_t before = clock_now_ns(), shortest = UINT64_MAX, now;
+
+    for (unsigned i = 0; i < LOOKS; i++) {
+        (void)poll(&fd, 1, 0);
+        now = clock_now_ns();
+        shortest = now - before < shortest ? now - before : shortest;
+        before = now;
+    }
+    return shortest;
 }
 
 void

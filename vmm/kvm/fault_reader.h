@@ -29,6 +29,9 @@
 
 #define FAULT_LOOK_MS 2
 
+/* A look at the userfaultfd that took longer waited for the end of a delay line. */
+#define FAULT_LATE_NS 2000u
+
 struct fault_reader {
     int uffd;                         /* (c) borrowed */
     int stop_fd;                      /* (c) borrowed: readable when the thread must look up */
@@ -40,6 +43,9 @@ struct fault_reader {
     unsigned spin_found;              /* messages found so since that was judged ... */
     unsigned spin_late;               /* ... and late ones of these */
 };
+
+/* How long a look that finds no message takes: the shortest of some, ns. */
+uint64_t fault_reader_look_ns(int uffd);
 
 void fault_reader_init(struct fault_reader *reader, int uffd, int stop_fd, bool spin,
                        const _Atomic bool *ending, const _Atomic unsigned *nfailing);

@@ -571,7 +571,7 @@ service_alloc(const struct fault_service_config *config, struct fault_service **
     if (service == NULL)
         return -ENOMEM;
     service->config = *config;
-    service->spin = fault_placement_spins(config, cores);
+    service->spin = fault_placement_spins(config, cores, fault_reader_look_ns(config->kvm->uffd));
     service->nthreads = fault_placement_nthreads(config, service->spin, cores);
     service->few_threads = service->nthreads < config->nvcpus;
     service->delay.epoll_fd = -1;

@@ -76,10 +76,18 @@ memslots_fini(struct memslots *slots)
 static unsigned
 number_get(struct memslots *slots) VM_REQUIRES(slots->lock)
 {
-    unsigned number = slots->lowest;
+    uint64_t candidates = UINT64_MAX << (slots->lowest % 64);
+    unsigned word = slots->lowest / 64;
+    unsigned number = slots->limit;
 
-    while (number < slots->limit && (slots->used[number / 64] >> (number % 64) & 1) != 0)
-        number++;
+    while (word * 64 < slots->limit && (~slots->used[word] & candidates) == 0) {
+        candidates = UINT64_MAX;
+        word++;
+    }
+    if (word * 64 < slots->limit)
+        number = word * 64 + (unsigned)__builtin_ctzll(~slots->used[word] & candidates);
+    if (number > slots->limit) /* past the end of the last word */
+        number = slots->limit;
     slots->lowest = number;
     if (number < slots->limit)
         slots->used[number / 64] |= (uint64_t)1 << (number % 64);

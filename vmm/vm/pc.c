@@ -101,11 +101,11 @@ on_output(void *context, const void *bytes, size_t size)
 
 /* A line that has no end yet: any thread; the loop's. */
 static void
-on_line_begun(void *context)
+on_line_begun(void *context, uint64_t ns)
 {
     struct pc *pc = context;
 
-    event_timer_set(pc->line, CONSOLE_DELAY_NS, 0);
+    event_timer_set(pc->line, ns, 0);
 }
 
 static void

@@ -17,6 +17,7 @@
 #include "vmm/vm/vm_parts.h"
 #include "vmm/vm/vm_trace.h"
 #include "vmm/vm/vm_watch.h"
+#include "vmm/vpagetable/vm_budget.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -570,8 +571,8 @@ vm_report_get(struct vm *vm, struct vm_report *report)
     report->run_ns = vm->run_started_ns != 0 ? clock_now_ns() - vm->run_started_ns : vm->run_ns;
     report->create_ns = vm->create_ns;
     report->memory_size = machine_memory_size(&vm->config.machine);
-    report->resident_pages = atomic_load(&vm->host->sys.resident_pages);
-    report->mapped_pages = atomic_load(&vm->pmap.mapped_pages);
+    report->resident_pages = vm_budget_resident(&vm->host->sys);
+    report->mapped_pages = pmap_mapped_pages(&vm->pmap);
     report->ram_budget = vm->host->sys.ram_budget == UINT64_MAX ? 0 : vm->host->sys.ram_budget;
     if (vm->host->swap != NULL) {
         report->swap_pages = swap_device_pages(vm->host->swap);

@@ -427,7 +427,7 @@ static const struct vm_part {
     { make_files, unmake_files }, { make_vcpus, destroy_vcpus }, { make_bus, unmake_bus },
     { make_disks, unmake_disks }, { make_guest, unmake_guest },  { vm_trace_make, vm_trace_unmake },
 };
-#define VM_PARTS (sizeof(vm_parts) / sizeof(vm_parts[0]))
+#define PARTS (sizeof(vm_parts) / sizeof(vm_parts[0]))
 
 static void
 unmake_first(struct vm *vm, size_t nparts)
@@ -442,7 +442,7 @@ vm_parts_make(struct vm *vm, struct failure *failure)
     size_t i;
     int error;
 
-    for (i = 0; i < VM_PARTS; i++) {
+    for (i = 0; i < PARTS; i++) {
         error = vm_parts[i].make(vm, failure);
         if (error != 0) {
             unmake_first(vm, i);
@@ -455,5 +455,5 @@ vm_parts_make(struct vm *vm, struct failure *failure)
 void
 vm_parts_unmake(struct vm *vm)
 {
-    unmake_first(vm, VM_PARTS);
+    unmake_first(vm, PARTS);
 }

@@ -128,40 +128,41 @@ enter_drop_replaced(struct enter_part *part) VM_REQUIRES(part->chunk->lock)
 static void
 enter_link(struct enter_part *part) VM_REQUIRES(part->chunk->lock)
 {
-    struct vm_system *sys = part->pmap->sys;
+    struct pv_part *held = NULL;
 
-    vm_mutex_lock(&sys->pv_lock);
     for (unsigned i = 0; i < part->npages; i++) {
         struct pmap_frame *f = &part->frames[i];
 
         if (f->prot == VM_PROT_NONE || f->same)
             continue;
-        if (!pv_link(sys, part->m[i], pv_where(part->pmap, part->page + i))) {
+        held = pv_hold(part->pmap->sys, held, part->m[i]);
+        if (!pv_link(held, part->m[i], pv_where(part->pmap, part->page + i))) {
             f->prot = VM_PROT_NONE;
             if (i == part->demand)
                 part->error = -ENOMEM;
         }
     }
-    vm_mutex_unlock(&sys->pv_lock);
+    pv_let_go(held);
 }
 
 /* The machine failed: give up on all pages from `from` on but for `keep`. */
 static void
 enter_abandon(struct enter_part *part, unsigned from, unsigned keep) VM_REQUIRES(part->chunk->lock)
 {
-    struct vm_system *sys = part->pmap->sys;
+    struct pv_part *held = NULL;
 
-    vm_mutex_lock(&sys->pv_lock);
     for (unsigned i = from; i < part->npages; i++) {
         struct pmap_frame *f = &part->frames[i];
 
         if (f->prot == VM_PROT_NONE || i == keep)
             continue;
-        if (!f->same)
-            pv_unlink(sys, part->m[i], pv_where(part->pmap, part->page + i));
+        if (!f->same) {
+            held = pv_hold(part->pmap->sys, held, part->m[i]);
+            pv_unlink(held, part->m[i], pv_where(part->pmap, part->page + i));
+        }
         f->prot = VM_PROT_NONE;
     }
-    vm_mutex_unlock(&sys->pv_lock);
+    pv_let_go(held);
 }
 
 /* The machine maps these: write it down. */
@@ -187,7 +188,7 @@ enter_commit(struct enter_part *part, unsigned first, unsigned n) VM_REQUIRES(pa
         added += !f->same;
     }
     part->chunk->nmapped += added;
-    atomic_fetch_add_explicit(&part->pmap->mapped_pages, added, memory_order_relaxed);
+    vm_meter_add(&part->pmap->mapped, pages, added);
 }
 
 /* One machine operation per run of pages; after a failure only for the demanded page. */
@@ -569,7 +570,7 @@ pmap_audit_one(struct pmap *pmap)
                 mapped += chunk_audit(w, w->chunks[j]);
         }
     }
-    AUDIT(mapped == pmap->mapped_pages);
+    AUDIT(mapped == pmap_mapped_pages(pmap));
     vm_rwlock_read_unlock(&pmap->windows_lock);
     return mapped;
 }
@@ -591,7 +592,5 @@ pmap_audit(struct pmap *pmap)
             mapped += pmap_audit_one(sys->pmaps[i]);
     }
     vm_rwlock_read_unlock(&sys->pmaps_lock);
-    vm_mutex_lock(&sys->pv_lock);
-    AUDIT(mapped == sys->pv_links);
-    vm_mutex_unlock(&sys->pv_lock);
+    AUDIT(mapped == pv_count(sys));
 }

@@ -122,6 +122,14 @@ struct pmap_window {
 /* Guest pages at most whose touch is told: pmap_trap.h. */
 #define PMAP_TRAPS_MAX 16u
 
+/* Mapped pages, counted in parts as a meter is: each has what its threads entered less what they dropped. */
+struct pmap_mapped {
+    struct {
+        _Atomic uint64_t pages; /* (a) */
+        uint8_t gap[VM_PART_GAP];
+    } part[VM_PARTS];
+};
+
 struct pmap {
     struct vm_system *sys;                         /* (c) borrowed */
     const struct pmap_ops *ops;                    /* (c) borrowed */
@@ -129,7 +137,7 @@ struct pmap {
     unsigned id;                                   /* (c) 1..VM_MAX_PMAPS, in reverse links */
     struct vm_rwlock windows_lock;                 /* W; innermost but for P and V */
     struct vm_ranges windows;                      /* W: struct pmap_window, owned; disjoint */
-    _Atomic uint64_t mapped_pages;                 /* (a) */
+    struct pmap_mapped mapped;                     /* (a) */
     void (*touched)(void *context, uint64_t page); /* (c) once there are traps */
     void *touched_context;                         /* (c) once there are traps; borrowed */
     _Atomic unsigned ntraps;                       /* (a) */
@@ -139,6 +147,13 @@ struct pmap {
 /* Make an empty pmap.  Returns 0; -ENOSPC when the system has VM_MAX_PMAPS of them. */
 int pmap_init(struct pmap *pmap, struct vm_system *sys, const struct pmap_ops *ops, void *md)
     __attribute__((warn_unused_result));
+
+/* How many pages are mapped.  Exact while nobody enters or drops one. */
+static inline uint64_t
+pmap_mapped_pages(const struct pmap *pmap)
+{
+    return vm_meter_get(&pmap->mapped, pages);
+}
 
 /* Drop every mapping and window.  Nobody else uses the pmap any more. */
 void pmap_fini(struct pmap *pmap);

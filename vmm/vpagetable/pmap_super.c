@@ -35,36 +35,36 @@ super_chunk_is_clear(const struct pmap_chunk *chunk)
     return true;
 }
 
+/* Take the links of the chunk's first n pages away. */
+static void
+super_unlink(struct pmap *pmap, const struct pmap_chunk *chunk, struct vm_page *m, unsigned n)
+{
+    struct pv_part *held = NULL;
+
+    for (unsigned i = 0; i < n; i++) {
+        held = pv_hold(pmap->sys, held, &m[i]);
+        pv_unlink(held, &m[i], pv_where(pmap, chunk->page + i));
+    }
+    pv_let_go(held);
+}
+
 /* Before the machine, as for pmap_enter: it can fail. */
 static int
 super_link(struct pmap *pmap, const struct pmap_chunk *chunk, struct vm_page *m)
 {
-    struct vm_system *sys = pmap->sys;
+    struct pv_part *held = NULL;
     unsigned linked = 0;
 
-    vm_mutex_lock(&sys->pv_lock);
-    while (linked < PMAP_CHUNK_PAGES &&
-           pv_link(sys, &m[linked], pv_where(pmap, chunk->page + linked)))
-        linked++;
-    if (linked != PMAP_CHUNK_PAGES) {
-        while (linked-- > 0)
-            pv_unlink(sys, &m[linked], pv_where(pmap, chunk->page + linked));
-        vm_mutex_unlock(&sys->pv_lock);
-        return -ENOMEM;
+    for (; linked < PMAP_CHUNK_PAGES; linked++) {
+        held = pv_hold(pmap->sys, held, &m[linked]);
+        if (!pv_link(held, &m[linked], pv_where(pmap, chunk->page + linked)))
+            break;
     }
-    vm_mutex_unlock(&sys->pv_lock);
-    return 0;
-}
-
-static void
-super_unlink(struct pmap *pmap, const struct pmap_chunk *chunk, struct vm_page *m)
-{
-    struct vm_system *sys = pmap->sys;
-
-    vm_mutex_lock(&sys->pv_lock);
-    for (unsigned i = 0; i < PMAP_CHUNK_PAGES; i++)
-        pv_unlink(sys, &m[i], pv_where(pmap, chunk->page + i));
-    vm_mutex_unlock(&sys->pv_lock);
+    pv_let_go(held);
+    if (linked == PMAP_CHUNK_PAGES)
+        return 0;
+    super_unlink(pmap, chunk, m, linked);
+    return -ENOMEM;
 }
 
 /* The machine maps them all: write it down. */
@@ -81,7 +81,7 @@ super_commit(struct pmap *pmap, struct pmap_chunk *chunk, struct vm_page *m)
     }
     chunk->super = true;
     chunk->nmapped = PMAP_CHUNK_PAGES;
-    atomic_fetch_add_explicit(&pmap->mapped_pages, PMAP_CHUNK_PAGES, memory_order_relaxed);
+    vm_meter_add(&pmap->mapped, pages, PMAP_CHUNK_PAGES);
 }
 
 /* A trap is sprung with P held, by pmap_enter: here there must be none. */
@@ -101,7 +101,7 @@ super_enter_locked(struct pmap *pmap, struct pmap_window *w, struct pmap_chunk *
     if (error == 0)
         super_commit(pmap, chunk, m);
     else
-        super_unlink(pmap, chunk, m);
+        super_unlink(pmap, chunk, m, PMAP_CHUNK_PAGES);
     return error;
 }
 

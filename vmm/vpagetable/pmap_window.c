@@ -75,22 +75,23 @@ pmap_chunk_forget(struct pmap_window *w, struct pmap_chunk *chunk, unsigned slot
 {
     struct pmap *pmap = w->pmap;
     struct vm_system *sys = pmap->sys;
+    struct pv_part *held = NULL;
     unsigned dropped = 0;
 
-    vm_mutex_lock(&sys->pv_lock);
     for (unsigned i = slot; i < slot + n; i++) {
         pmap_pte_t pte = pte_load(chunk, i);
         struct vm_page *m = pte_page(sys, pte);
 
         if (m == NULL)
             continue;
-        pv_unlink(sys, m, pv_where(pmap, chunk->page + i));
+        held = pv_hold(sys, held, m);
+        pv_unlink(held, m, pv_where(pmap, chunk->page + i));
         pte_store(chunk, i, pte & PTE_FOREIGN);
         dropped++;
     }
-    vm_mutex_unlock(&sys->pv_lock);
+    pv_let_go(held);
     chunk->nmapped -= dropped;
-    atomic_fetch_sub_explicit(&pmap->mapped_pages, dropped, memory_order_relaxed);
+    vm_meter_add(&pmap->mapped, pages, -(uint64_t)dropped);
 }
 
 /* One operation for the range: cheaper than one for each run of mapped pages in it. */

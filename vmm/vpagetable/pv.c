@@ -95,8 +95,67 @@ pv_tree_make(struct vm_page *m)
     return false;
 }
 
+/* --- Parts --------------------------------------------------------------- */
+
+static struct pv_part *
+pv_part_of(struct vm_system *sys, const struct vm_page *m)
+{
+    return &sys->pv_part[(uint64_t)(m - sys->pages) / PV_PART_SLOTS % PV_PARTS];
+}
+
+struct pv_part *
+pv_hold(struct vm_system *sys, struct pv_part *held, const struct vm_page *m) VM_NO_LOCK_ANALYSIS
+{
+    struct pv_part *part = pv_part_of(sys, m);
+
+    if (part == held)
+        return part;
+    pv_let_go(held);
+    vm_mutex_lock(&part->lock);
+    return part;
+}
+
+void
+pv_let_go(struct pv_part *held) VM_NO_LOCK_ANALYSIS
+{
+    if (held != NULL)
+        vm_mutex_unlock(&held->lock);
+}
+
+/* Hold V of two parts, which may be one, the lower one first. */
+static void
+pv_hold_both(struct pv_part *a, struct pv_part *b) VM_NO_LOCK_ANALYSIS
+{
+    vm_mutex_lock(a < b ? &a->lock : &b->lock);
+    if (a != b)
+        vm_mutex_lock(a < b ? &b->lock : &a->lock);
+}
+
+static void
+pv_let_both_go(struct pv_part *a, struct pv_part *b) VM_NO_LOCK_ANALYSIS
+{
+    vm_mutex_unlock(&a->lock);
+    if (a != b)
+        vm_mutex_unlock(&b->lock);
+}
+
+uint64_t
+pv_count(struct vm_system *sys)
+{
+    uint64_t nlinks = 0;
+
+    for (unsigned i = 0; i < PV_PARTS; i++) {
+        vm_mutex_lock(&sys->pv_part[i].lock);
+        nlinks += sys->pv_part[i].nlinks;
+        vm_mutex_unlock(&sys->pv_part[i].lock);
+    }
+    return nlinks;
+}
+
+/* --- Links --------------------------------------------------------------- */
+
 bool
-pv_link(struct vm_system *sys, struct vm_page *m, uint64_t where)
+pv_link(struct pv_part *held, struct vm_page *m, uint64_t where)
 {
     if (m->pv.first == 0)
         m->pv.first = where;
@@ -104,12 +163,12 @@ pv_link(struct vm_system *sys, struct vm_page *m, uint64_t where)
         m->pv.rest = where;
     else if ((pv_is_place(m->pv.rest) && !pv_tree_make(m)) || !pv_tree_add(m, where))
         return false;
-    sys->pv_links++;
+    held->nlinks++;
     return true;
 }
 
 void
-pv_unlink(struct vm_system *sys, struct vm_page *m, uint64_t where)
+pv_unlink(struct pv_part *held, struct vm_page *m, uint64_t where)
 {
     if (m->pv.first == where)
         m->pv.first = 0;
@@ -117,14 +176,13 @@ pv_unlink(struct vm_system *sys, struct vm_page *m, uint64_t where)
         m->pv.rest = 0;
     else
         free(pv_tree_remove(m, where));
-    sys->pv_links--;
+    held->nlinks--;
 }
 
 /* `to` gets the shape of `from`, link by link. */
-void
-pv_move(struct vm_system *sys, struct vm_page *from, struct vm_page *to, uint64_t where)
+static void
+pv_move_held(struct vm_page *from, struct vm_page *to, uint64_t where)
 {
-    vm_mutex_lock(&sys->pv_lock);
     if (from->pv.first == where) {
         assert(to->pv.first == 0);
         from->pv.first = 0;
@@ -136,7 +194,19 @@ pv_move(struct vm_system *sys, struct vm_page *from, struct vm_page *to, uint64_
     } else {
         pv_tree_insert(to, pv_tree_remove(from, where));
     }
-    vm_mutex_unlock(&sys->pv_lock);
+}
+
+void
+pv_move(struct vm_system *sys, struct vm_page *from, struct vm_page *to, uint64_t where)
+{
+    struct pv_part *a = pv_part_of(sys, from);
+    struct pv_part *b = pv_part_of(sys, to);
+
+    pv_hold_both(a, b);
+    pv_move_held(from, to, where);
+    a->nlinks--;
+    b->nlinks++;
+    pv_let_both_go(a, b);
 }
 
 /* The lower one of `next` (0 = none yet) and a place, if that is after `where`. */
@@ -162,9 +232,10 @@ pv_next_locked(const struct vm_page *m, uint64_t where)
 uint64_t
 pv_next(struct vm_system *sys, const struct vm_page *m, uint64_t where)
 {
-    vm_mutex_lock(&sys->pv_lock);
+    struct pv_part *held = pv_hold(sys, NULL, m);
+
     where = pv_next_locked(m, where);
-    vm_mutex_unlock(&sys->pv_lock);
+    pv_let_go(held);
     return where;
 }
 

@@ -6,8 +6,8 @@
  * A guest may map one page at any number of places, so a page's links are in
  * order of place and none is searched for one by one.  Two need no memory.
  *
- * Locks: V (sys->pv_lock).  That a link and its pte come and go together is the
- * caller's business (invariant 1 of pmap.h).
+ * Locks: V, of the page's part (sys->pv_part).  That a link and its pte come and go together is
+ * the caller's business (invariant 1 of pmap.h).
  */
 #ifndef PV_H
 #define PV_H
@@ -44,16 +44,29 @@ pv_none(const struct vm_page *m)
     return m->pv.first == 0 && m->pv.rest == 0;
 }
 
+/*
+ * Hold V of the page's part, and no longer that of `held`, which is NULL or what this returned for
+ * the page before.  Returns the part.
+ */
+struct pv_part *pv_hold(struct vm_system *sys, struct pv_part *held, const struct vm_page *m)
+    __attribute__((warn_unused_result));
+
+/* The last one of such a row; NULL: there was no page. */
+void pv_let_go(struct pv_part *held);
+
 /* Add a link the page does not have.  Locks: V held.  Returns false when there is no memory. */
-bool pv_link(struct vm_system *sys, struct vm_page *m, uint64_t where) VM_REQUIRES(sys->pv_lock)
+bool pv_link(struct pv_part *held, struct vm_page *m, uint64_t where)
     __attribute__((warn_unused_result));
 
 /* Take a link away that the page has.  Locks: V held. */
-void pv_unlink(struct vm_system *sys, struct vm_page *m, uint64_t where) VM_REQUIRES(sys->pv_lock);
+void pv_unlink(struct pv_part *held, struct vm_page *m, uint64_t where);
+
+/* How many links all pages have.  Exact while nobody changes them.  Locks: takes V. */
+uint64_t pv_count(struct vm_system *sys);
 
 /*
  * Make a link of `from` one of `to`; needs no memory.  `to` has only links that
- * came from `from` this way.  Locks: takes V.
+ * came from `from` this way.  Locks: takes V of both.
  */
 void pv_move(struct vm_system *sys, struct vm_page *from, struct vm_page *to, uint64_t where);
 

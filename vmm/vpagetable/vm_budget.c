@@ -17,7 +17,7 @@ vm_budget_shortage(const struct vm_system *sys)
     return count < sys->budget.free_target ? sys->budget.free_target - count : 0;
 }
 
-/* Memory gets short. */
+/* Page-out is to begin. */
 static void
 pageout_wakeup(struct vm_system *sys)
 {
@@ -33,19 +33,102 @@ pageout_wakeup(struct vm_system *sys)
     vm_mutex_unlock(&budget->lock);
 }
 
+/* The stocks go back to the budget.  Returns how many pages that were. */
+static uint64_t
+stocks_return(struct vm_system *sys)
+{
+    uint64_t pages = 0;
+
+    for (unsigned i = 0; i < VM_PARTS; i++) {
+        _Atomic uint64_t *stock = &sys->budget.stock[i].pages;
+
+        if (atomic_load(stock) != 0)
+            pages += atomic_exchange(stock, 0);
+    }
+    if (pages != 0)
+        atomic_fetch_sub(&sys->taken_pages, pages);
+    return pages;
+}
+
+/* Memory gets short, unless that is only what the stocks have. */
+static void
+memory_short(struct vm_system *sys)
+{
+    (void)stocks_return(sys);
+    if (atomic_load_explicit(&sys->taken_pages, memory_order_relaxed) > sys->budget.wake_at)
+        pageout_wakeup(sys);
+}
+
+/* Take a page from the part's stock.  None where the budget is smaller than when it was filled. */
+static bool
+stock_take(struct vm_system *sys)
+{
+    _Atomic uint64_t *stock = &sys->budget.stock[vm_part()].pages;
+    uint64_t pages = atomic_load_explicit(stock, memory_order_relaxed);
+
+    if (atomic_load_explicit(&sys->taken_pages, memory_order_relaxed) > sys->ram_budget)
+        return false;
+    while (pages != 0) {
+        if (atomic_compare_exchange_weak_explicit(stock, &pages, pages - 1, memory_order_relaxed,
+                                                  memory_order_relaxed))
+            return true;
+    }
+    return false;
+}
+
+/* Put freed pages into the part's stock, if it may have as many. */
+static bool
+stock_give(struct vm_system *sys, uint64_t npages)
+{
+    _Atomic uint64_t *stock = &sys->budget.stock[vm_part()].pages;
+    uint64_t pages = atomic_load_explicit(stock, memory_order_relaxed);
+
+    if (atomic_load_explicit(&sys->taken_pages, memory_order_relaxed) >= sys->budget.stock_below)
+        return false;
+    do {
+        if (pages + npages > VM_STOCK_MAX)
+            return false;
+    } while (!atomic_compare_exchange_weak(stock, &pages, pages + npages));
+    return true;
+}
+
+/* Take a page, and others for the stock while there are many. */
+static bool
+pages_take(struct vm_system *sys)
+{
+    uint64_t taken = atomic_load_explicit(&sys->taken_pages, memory_order_relaxed);
+    uint64_t npages;
+
+    do {
+        if (taken >= sys->ram_budget)
+            return false;
+        npages = taken < sys->budget.stock_below ? vm_min(VM_STOCK, sys->ram_budget - taken) : 1;
+    } while (!atomic_compare_exchange_weak_explicit(&sys->taken_pages, &taken, taken + npages,
+                                                    memory_order_relaxed, memory_order_relaxed));
+    if (npages > 1)
+        atomic_fetch_add(&sys->budget.stock[vm_part()].pages, npages - 1);
+    if (taken >= sys->budget.wake_at)
+        memory_short(sys);
+    return true;
+}
+
 bool
 vm_budget_take(struct vm_system *sys)
 {
-    uint64_t pages = atomic_load_explicit(&sys->resident_pages, memory_order_relaxed);
+    if (stock_take(sys) || pages_take(sys))
+        return true;
+    return stocks_return(sys) != 0 && pages_take(sys);
+}
 
-    do {
-        if (pages >= sys->ram_budget)
-            return false;
-    } while (!atomic_compare_exchange_weak_explicit(&sys->resident_pages, &pages, pages + 1,
-                                                    memory_order_relaxed, memory_order_relaxed));
-    if (pages >= sys->budget.wake_at)
-        pageout_wakeup(sys);
-    return true;
+uint64_t
+vm_budget_resident(const struct vm_system *sys)
+{
+    uint64_t taken = atomic_load(&sys->taken_pages);
+    uint64_t pages = 0;
+
+    for (unsigned i = 0; i < VM_PARTS; i++)
+        pages += atomic_load(&sys->budget.stock[i].pages);
+    return taken - vm_min(taken, pages);
 }
 
 /* O may be held; whoever waits holds nothing. */
@@ -61,7 +144,8 @@ memory_freed(struct vm_system *sys)
 void
 vm_budget_give(struct vm_system *sys, uint64_t pages)
 {
-    atomic_fetch_sub(&sys->resident_pages, pages);
+    if (!stock_give(sys, pages))
+        atomic_fetch_sub(&sys->taken_pages, pages);
     if (atomic_load_explicit(&sys->budget.futile, memory_order_relaxed))
         atomic_store_explicit(&sys->budget.futile, false, memory_order_relaxed);
     if (atomic_load(&sys->budget.waiters) != 0)
@@ -101,6 +185,7 @@ vm_budget_wait_turn(struct vm_system *sys, const _Atomic bool *stop)
 
     vm_mutex_lock(&budget->lock);
     atomic_fetch_add(&budget->waiters, 1);
+    (void)stocks_return(sys);
     while (budget->first != NULL && vm_page_count_severe(sys) && !vm_stopped(stop))
         vm_cond_wait_until(&budget->freed, &budget->lock, stop);
     atomic_fetch_sub(&budget->waiters, 1);
@@ -114,6 +199,7 @@ vm_budget_wait_moment(struct vm_system *sys)
 
     vm_mutex_lock(&budget->lock);
     atomic_fetch_add(&budget->waiters, 1);
+    (void)stocks_return(sys);
     if (vm_page_free_count(sys) == 0)
         vm_cond_wait_for(&budget->freed, &budget->lock, WAIT_MICROSECONDS);
     atomic_fetch_sub(&budget->waiters, 1);
@@ -160,6 +246,7 @@ budget_marks(struct vm_system *sys)
     uint64_t pages = sys->ram_budget;
 
     budget->wake_at = UINT64_MAX;
+    budget->stock_below = UINT64_MAX;
     if (pages == UINT64_MAX)
         return;
     budget->free_min = vm_min(pages / 8, vm_max(512, pages / 256));
@@ -167,6 +254,7 @@ budget_marks(struct vm_system *sys)
     budget->free_severe = vm_max(budget->free_min / 8, 1);
     budget->inactive_target = pages / 4;
     budget->wake_at = pages - budget->free_min;
+    budget->stock_below = budget->wake_at - vm_min(budget->wake_at, VM_PARTS * VM_STOCK_MAX);
 }
 
 void

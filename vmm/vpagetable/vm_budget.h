@@ -10,11 +10,21 @@
  * Locks: F (budget.lock) is taken with nothing else or with O held, and nothing is taken inside
  * it.  Who gives memory back looks for waiters afterwards, and a waiter counts himself before he
  * looks at what there is: one of the two sees the other.
+ *
+ * So that threads that make pages do not all write to one counter, each part (vm_part.h) has a
+ * stock: while memory is far from being short, VM_STOCK pages are taken at once, and a page that is
+ * freed goes to the stock.  A page in stock counts as taken, so the budget holds, and what is left
+ * seems less than it is by VM_STOCK_MAX a part at most.  Where that would matter there are none:
+ * stocks are not filled near wake_at, and go back before page-out is woken, before anybody waits,
+ * and before a page is refused.
  */
 #ifndef VM_BUDGET_H
 #define VM_BUDGET_H
 
 #include "vmm/vpagetable/vm_system.h"
+
+#define VM_STOCK 32u
+#define VM_STOCK_MAX (2 * VM_STOCK) /* in one part */
 
 /* Part of vm_system_init and vm_system_fini. */
 void vm_budget_init(struct vm_system *sys);
@@ -28,6 +38,10 @@ bool vm_budget_take(struct vm_system *sys) __attribute__((warn_unused_result));
 
 /* Give pages back and wake who waits for memory.  Locks: O may be held; takes F. */
 void vm_budget_give(struct vm_system *sys, uint64_t pages);
+
+/* How many pages belong to an object.  Exact while nobody makes or frees one; never more than the
+ * budget. */
+uint64_t vm_budget_resident(const struct vm_system *sys);
 
 /* How many pages are missing to the free target. */
 uint64_t vm_budget_shortage(const struct vm_system *sys);
@@ -55,13 +69,14 @@ void vm_budget_wait_moment(struct vm_system *sys);
  */
 unsigned vm_fault_ratelimit(struct vm_system *sys);
 
-/* How many pages the RAM budget still allows.  Pages on PQ_CACHE are resident, not free. */
+/* How many pages the RAM budget still allows beside the stocks.  Pages on PQ_CACHE are resident, not
+ * free. */
 static inline uint64_t
 vm_page_free_count(const struct vm_system *sys)
 {
-    uint64_t resident = atomic_load_explicit(&sys->resident_pages, memory_order_relaxed);
+    uint64_t taken = atomic_load_explicit(&sys->taken_pages, memory_order_relaxed);
 
-    return resident < sys->ram_budget ? sys->ram_budget - resident : 0;
+    return taken < sys->ram_budget ? sys->ram_budget - taken : 0;
 }
 
 /*

@@ -12,9 +12,12 @@
 #ifndef VM_LOCK_H
 #define VM_LOCK_H
 
+#include "vmm/vpagetable/vm_part.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stdint.h>
 #include <time.h>
 
 #if defined(__clang__)
@@ -39,8 +42,12 @@ struct VM_CAPABILITY("mutex") vm_mutex {
     pthread_mutex_t mutex;
 };
 
+/* A reader takes its thread's part, a writer all of them in order (vm_part.h). */
 struct VM_CAPABILITY("rwlock") vm_rwlock {
-    pthread_rwlock_t rwlock;
+    struct {
+        pthread_rwlock_t rwlock;
+        uint8_t gap[VM_PART_GAP];
+    } parts[VM_PARTS];
 };
 
 struct vm_cond {
@@ -91,38 +98,42 @@ vm_rwlock_init(struct vm_rwlock *l)
     vm_lock_check(pthread_rwlockattr_init(&attributes));
     vm_lock_check(
         pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP));
-    vm_lock_check(pthread_rwlock_init(&l->rwlock, &attributes));
+    for (unsigned i = 0; i < VM_PARTS; i++)
+        vm_lock_check(pthread_rwlock_init(&l->parts[i].rwlock, &attributes));
     vm_lock_check(pthread_rwlockattr_destroy(&attributes));
 }
 
 static inline void
 vm_rwlock_fini(struct vm_rwlock *l)
 {
-    vm_lock_check(pthread_rwlock_destroy(&l->rwlock));
+    for (unsigned i = 0; i < VM_PARTS; i++)
+        vm_lock_check(pthread_rwlock_destroy(&l->parts[i].rwlock));
 }
 
 static inline void
 vm_rwlock_read_lock(struct vm_rwlock *l) VM_ACQUIRES_SHARED(l) VM_NO_LOCK_ANALYSIS
 {
-    vm_lock_check(pthread_rwlock_rdlock(&l->rwlock));
+    vm_lock_check(pthread_rwlock_rdlock(&l->parts[vm_part()].rwlock));
 }
 
 static inline void
 vm_rwlock_read_unlock(struct vm_rwlock *l) VM_RELEASES_SHARED(l) VM_NO_LOCK_ANALYSIS
 {
-    vm_lock_check(pthread_rwlock_unlock(&l->rwlock));
+    vm_lock_check(pthread_rwlock_unlock(&l->parts[vm_part()].rwlock));
 }
 
 static inline void
 vm_rwlock_write_lock(struct vm_rwlock *l) VM_ACQUIRES(l) VM_NO_LOCK_ANALYSIS
 {
-    vm_lock_check(pthread_rwlock_wrlock(&l->rwlock));
+    for (unsigned i = 0; i < VM_PARTS; i++)
+        vm_lock_check(pthread_rwlock_wrlock(&l->parts[i].rwlock));
 }
 
 static inline void
 vm_rwlock_write_unlock(struct vm_rwlock *l) VM_RELEASES(l) VM_NO_LOCK_ANALYSIS
 {
-    vm_lock_check(pthread_rwlock_unlock(&l->rwlock));
+    for (unsigned i = VM_PARTS; i-- > 0;)
+        vm_lock_check(pthread_rwlock_unlock(&l->parts[i].rwlock));
 }
 
 static inline void

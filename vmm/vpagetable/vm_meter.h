@@ -14,11 +14,18 @@
  * that it has counted in v_begun, so that who compares the two knows what is still to come.
  * With VM_FAULT_QUIET it counts in v_lookups instead, and
  * with VM_FAULT_DEBUGGER in v_debugger.
+ *
+ * A thread counts in its own part (vm_part.h).  A sum is read part by part, while others count on;
+ * v_vm_faults that is read first and v_begun that is read then are equal only if no fault was under
+ * way in between.
  */
 #ifndef VM_METER_H
 #define VM_METER_H
 
+#include "vmm/vpagetable/vm_part.h"
+
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define VM_MAP_METER_FIELDS(X)                                                \
@@ -76,19 +83,37 @@
 
 #define VM_METER_FIELD(name, text) _Atomic uint64_t name; /* (a) */
 struct vm_map_meter {
-    VM_MAP_METER_FIELDS(VM_METER_FIELD)
+    struct {
+        VM_MAP_METER_FIELDS(VM_METER_FIELD)
+        uint8_t gap[VM_PART_GAP];
+    } part[VM_PARTS];
 };
 
 struct vm_system_meter {
-    VM_SYSTEM_METER_FIELDS(VM_METER_FIELD)
+    struct {
+        VM_SYSTEM_METER_FIELDS(VM_METER_FIELD)
+        uint8_t gap[VM_PART_GAP];
+    } part[VM_PARTS];
 };
 #undef VM_METER_FIELD
 
 /* Add n to a counter of either: `vm_meter_add(&map->meter, v_zfod, 1)`. */
 #define vm_meter_add(meter, name, n) \
-    atomic_fetch_add_explicit(&(meter)->name, (n), memory_order_relaxed)
+    atomic_fetch_add_explicit(&(meter)->part[vm_part()].name, (n), memory_order_relaxed)
+
+/* The sum of a counter's parts, so many counters apart. */
+static inline uint64_t
+vm_meter_sum(const _Atomic uint64_t *first, size_t apart)
+{
+    uint64_t sum = 0;
+
+    for (unsigned i = 0; i < VM_PARTS; i++)
+        sum += atomic_load_explicit(&first[i * apart], memory_order_relaxed);
+    return sum;
+}
 
 /* What a counter says now: `vm_meter_get(&sys->meter, v_pageout)`. */
-#define vm_meter_get(meter, name) atomic_load_explicit(&(meter)->name, memory_order_relaxed)
+#define vm_meter_get(meter, name) \
+    vm_meter_sum(&(meter)->part[0].name, sizeof((meter)->part[0]) / sizeof(uint64_t))
 
 #endif

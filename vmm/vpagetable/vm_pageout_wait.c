@@ -56,7 +56,7 @@ static bool
 wait_has_hope(struct vm_system *sys, const struct vm_pageout_outcome *outcome, unsigned held)
 {
     uint64_t settled = atomic_load(&sys->wired_pages);
-    uint64_t resident = atomic_load(&sys->resident_pages);
+    uint64_t resident = vm_budget_resident(sys);
 
     vm_mutex_lock(&sys->queue_lock);
     for (unsigned i = PQ_NONE + 1; i < PQ_COUNT; i++)

@@ -377,7 +377,8 @@ vm_system_init(struct vm_system *sys, const struct vm_system_config *config)
     vm_cond_init(&sys->file_gone);
     LIST_INIT(&sys->files);
     vm_mutex_init(&sys->shadow_lock);
-    vm_mutex_init(&sys->pv_lock);
+    for (unsigned i = 0; i < PV_PARTS; i++)
+        vm_mutex_init(&sys->pv_part[i].lock);
     vm_rwlock_init(&sys->pmaps_lock);
     vm_mutex_init(&sys->queue_lock);
     vm_cond_init(&sys->scan_ended);
@@ -390,13 +391,14 @@ vm_system_init(struct vm_system *sys, const struct vm_system_config *config)
 void
 vm_system_fini(struct vm_system *sys)
 {
-    assert(atomic_load(&sys->resident_pages) == 0);
+    assert(vm_budget_resident(sys) == 0);
     vm_budget_fini(sys);
     system_unmap(sys);
     vm_cond_fini(&sys->scan_ended);
     vm_mutex_fini(&sys->queue_lock);
     vm_rwlock_fini(&sys->pmaps_lock);
-    vm_mutex_fini(&sys->pv_lock);
+    for (unsigned i = 0; i < PV_PARTS; i++)
+        vm_mutex_fini(&sys->pv_part[i].lock);
     vm_mutex_fini(&sys->shadow_lock);
     vm_cond_fini(&sys->file_gone);
     vm_mutex_fini(&sys->files_lock);

@@ -80,6 +80,12 @@ struct vm_system_config {
  */
 #define VM_RAM_BUDGET_MIN 16
 
+/* Pages that were taken from the budget for the threads of one part, and are none yet. */
+struct vm_budget_stock {
+    _Atomic uint64_t pages; /* (a) */
+    uint8_t gap[VM_PART_GAP];
+};
+
 /* The budget's marks, who waits for memory, the page-out thread's orders; see vm_budget.h. */
 struct vm_budget {
     uint64_t free_severe;     /* (c) pages: fewer are left to the first waiter */
@@ -87,6 +93,7 @@ struct vm_budget {
     uint64_t free_target;     /* (c) ... so many page-out frees up to */
     uint64_t inactive_target; /* (c) ... so many it keeps on PQ_INACTIVE */
     uint64_t wake_at;         /* (c) resident pages that page-out begins at */
+    uint64_t stock_below;     /* (c) pages taken: stocks are filled with fewer */
     struct vm_mutex lock;     /* F */
     struct vm_cond needed;    /* F: wanted or stop was set */
     struct vm_cond freed;     /* F: memory was freed, or `first` went */
@@ -97,6 +104,20 @@ struct vm_budget {
     _Atomic bool futile;      /* (a) the last scan freed nothing, and nothing was freed since */
     _Atomic unsigned waiters; /* (a), F to write: threads that wait for `freed` */
     _Atomic uint64_t supply;  /* (a) pages until vm_fault_ratelimit looks again */
+    struct vm_budget_stock stock[VM_PARTS];
+};
+
+/*
+ * Mapping lists are locked in parts: 2 MiB of slots, then the next part, so that threads that fault
+ * in different places do not meet, and a run of pages needs one or two of them.
+ */
+#define PV_PARTS 64u
+#define PV_PART_SLOTS 512u
+
+struct pv_part {
+    struct vm_mutex lock; /* V */
+    uint64_t nlinks;      /* V: reverse links of its pages */
+    uint8_t gap[VM_PART_GAP];
 };
 
 struct vm_extents; /* vm_system.c */
@@ -121,8 +142,8 @@ struct vm_system {
     _Atomic bool superpages_refused;                        /* (a) the machine makes none */
     _Atomic uint64_t nobjects;                              /* (a) made so far */
     _Atomic(const struct vm_pageout_trace *) pageout_trace; /* (a) borrowed; NULL = not traced */
-    _Atomic uint64_t resident_pages;                        /* (a) pages that belong to an object */
-    _Atomic uint64_t wired_pages;                           /* (a) of these, wired ones */
+    _Atomic uint64_t taken_pages;     /* (a) of the budget: an object's, or in a stock */
+    _Atomic uint64_t wired_pages;     /* (a) of these, wired ones */
     _Atomic uint64_t *moved;          /* (c) owned, (a) words: bit per slot whose frame was moved */
     _Atomic uint64_t moved_slots;     /* (a) bits set in moved */
     struct vm_mutex moved_lock;       /* D: frames of FREE slots, and which of the moved ones are */
@@ -132,8 +153,7 @@ struct vm_system {
     struct vm_cond file_gone;         /* N: one of them has no more */
     struct file_pager_list files;     /* N: borrowed */
     struct vm_mutex shadow_lock;      /* S: links between objects (vm_shadow.h) */
-    struct vm_mutex pv_lock;          /* V: every page's mapping list */
-    uint64_t pv_links;                /* V: how many reverse links there are */
+    struct pv_part pv_part[PV_PARTS]; /* every page's mapping list */
     struct vm_rwlock pmaps_lock;      /* L; outermost of the pmap's locks */
     struct pmap *pmaps[VM_MAX_PMAPS]; /* L: borrowed; the pmap of id i + 1, or NULL */
     struct vm_mutex queue_lock;       /* Q */

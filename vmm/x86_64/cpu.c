@@ -28,10 +28,20 @@ cpu_ioctl(const struct arch_vcpu *vcpu, unsigned long request, void *argument)
     return ioctl(vcpu->fd, request, argument) < 0 ? -errno : 0;
 }
 
+/*
+ * KVM copies all of them at each exit.  A PC's exits are for its devices, which want none; and with a
+ * local APIC in KVM the copy of the events makes it look for interrupts at each entry.
+ */
+bool
+cpu_shares_registers(const struct arch_vcpu *vcpu)
+{
+    return vcpu->host->sync_regs && !vcpu->cpus->lapic;
+}
+
 int
 cpu_get_regs(struct arch_vcpu *vcpu, struct kvm_regs *regs)
 {
-    if (!vcpu->host->sync_regs)
+    if (!cpu_shares_registers(vcpu))
         return cpu_ioctl(vcpu, KVM_GET_REGS, regs);
     *regs = vcpu->run->s.regs.regs;
     return 0;
@@ -42,7 +52,7 @@ cpu_set_regs(struct arch_vcpu *vcpu, const struct kvm_regs *regs)
 {
     struct kvm_regs copy = *regs;
 
-    if (!vcpu->host->sync_regs)
+    if (!cpu_shares_registers(vcpu))
         return cpu_ioctl(vcpu, KVM_SET_REGS, &copy);
     vcpu->run->s.regs.regs = copy;
     vcpu->run->kvm_dirty_regs |= KVM_SYNC_X86_REGS;
@@ -52,7 +62,7 @@ cpu_set_regs(struct arch_vcpu *vcpu, const struct kvm_regs *regs)
 int
 cpu_get_sregs(struct arch_vcpu *vcpu, struct kvm_sregs *sregs)
 {
-    if (!vcpu->host->sync_regs)
+    if (!cpu_shares_registers(vcpu))
         return cpu_ioctl(vcpu, KVM_GET_SREGS, sregs);
     *sregs = vcpu->run->s.regs.sregs;
     return 0;
@@ -63,7 +73,7 @@ cpu_set_sregs(struct arch_vcpu *vcpu, const struct kvm_sregs *sregs)
 {
     struct kvm_sregs copy = *sregs;
 
-    if (!vcpu->host->sync_regs)
+    if (!cpu_shares_registers(vcpu))
         return cpu_ioctl(vcpu, KVM_SET_SREGS, &copy);
     vcpu->run->s.regs.sregs = copy;
     vcpu->run->kvm_dirty_regs |= KVM_SYNC_X86_SREGS;
@@ -73,7 +83,7 @@ cpu_set_sregs(struct arch_vcpu *vcpu, const struct kvm_sregs *sregs)
 int
 cpu_get_events(struct arch_vcpu *vcpu, struct kvm_vcpu_events *events)
 {
-    if (!vcpu->host->sync_regs)
+    if (!cpu_shares_registers(vcpu))
         return cpu_ioctl(vcpu, KVM_GET_VCPU_EVENTS, events);
     *events = vcpu->run->s.regs.events;
     return 0;
@@ -84,7 +94,7 @@ cpu_set_events(struct arch_vcpu *vcpu, const struct kvm_vcpu_events *events)
 {
     struct kvm_vcpu_events copy = *events;
 
-    if (!vcpu->host->sync_regs)
+    if (!cpu_shares_registers(vcpu))
         return cpu_ioctl(vcpu, KVM_SET_VCPU_EVENTS, &copy);
     vcpu->run->s.regs.events = copy;
     vcpu->run->kvm_dirty_regs |= KVM_SYNC_X86_EVENTS;
@@ -194,7 +204,7 @@ arch_vcpu_init(struct arch_vcpu *vcpu, const struct arch_start *start, struct fa
 
     vcpu->delivery = VKVM_DELIVER_PF;
     vcpu->ve_area = gpa_from_u64(0);
-    if (vcpu->host->sync_regs)
+    if (cpu_shares_registers(vcpu))
         vcpu->run->kvm_valid_regs = CPU_SYNC_FIELDS;
     error = cpuid_init(vcpu);
     if (error == 0 && vcpu->cpus->lapic) {

@@ -4,7 +4,7 @@
  *
  * Where KVM_CAP_SYNC_REGS covers all three sets, KVM leaves them in struct
  * kvm_run at every exit and takes the changed ones at the next KVM_RUN: no
- * ioctl.  Elsewhere each call is one.  Either way get returns what the last set
+ * ioctl.  Elsewhere, and for a PC's vCPUs, each call is one.  Either way get returns what the last set
  * stored.  Called by the vCPU's own thread, after its first KVM_RUN.
  *
  * RFLAGS: a software KVM shows IOPL 0 and RF set for ring 3.  IOPL has no effect
@@ -25,6 +25,9 @@
 #define CPU_RFLAGS_RF 0x10000u
 
 #define CPU_EFER_LMA 0x400u
+
+/* Are the registers in struct kvm_run? */
+bool cpu_shares_registers(const struct arch_vcpu *vcpu);
 
 /* Each returns 0 or -errno of the ioctl. */
 int cpu_get_regs(struct arch_vcpu *vcpu, struct kvm_regs *regs) __attribute__((warn_unused_result));

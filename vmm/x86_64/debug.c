@@ -115,7 +115,7 @@ arch_debug_set_registers(struct arch_vcpu *vcpu, const uint8_t *bytes)
         error = cpu_ioctl(vcpu, KVM_SET_FPU, &r.fpu);
     if (error == 0 && r.kernel_gs_base != was.kernel_gs_base)
         error = set_kernel_gs(vcpu, r.kernel_gs_base);
-    if (error == 0 && vcpu->host->sync_regs) {
+    if (error == 0 && cpu_shares_registers(vcpu)) {
         vcpu->run->s.regs.regs = r.regs;
         vcpu->run->s.regs.sregs = r.sregs;
     }
@@ -255,7 +255,7 @@ arch_debug_forget_step(struct arch_vcpu *vcpu)
     regs.rflags &= ~FLAGS_TF;
     if (error == 0)
         error = cpu_ioctl(vcpu, KVM_SET_REGS, &regs);
-    if (error == 0 && vcpu->host->sync_regs)
+    if (error == 0 && cpu_shares_registers(vcpu))
         vcpu->run->s.regs.regs = regs;
     return error;
 }
