@@ -15,6 +15,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -28,6 +29,7 @@
 #define PTE_PWU 0x07u /* present, writable, user */
 #define PTE_LARGE 0x80u
 #define CPUID_ENTRIES 256
+#define ZERO_RUN_MAX 128
 
 struct monitor {
     enum baseline_kind kind;
@@ -40,6 +42,7 @@ struct monitor {
     uint8_t *memory;
     struct kvm_run *run;
     size_t run_size;
+    uint64_t base; /* of the touched memory */
     pthread_t handler;
     int stop[2]; /* pipe that ends the handler */
 };
@@ -126,6 +129,24 @@ copy_cpuid(int kvm, int vcpu)
     return error;
 }
 
+/* Memory of the host's transparent huge pages, aligned to them. */
+static uint8_t *
+map_huge(uint64_t size)
+{
+    const uint64_t huge = 2ull << 20;
+    uint8_t *at =
+        mmap(NULL, size + huge, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (at == MAP_FAILED)
+        return at;
+    at += -(uintptr_t)at & (huge - 1);
+    at = mmap(at, size, PROT_READ | PROT_WRITE,
+              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+    if (at != MAP_FAILED)
+        (void)madvise(at, size, MADV_HUGEPAGE);
+    return at;
+}
+
 static int
 open_vm(struct monitor *m)
 {
@@ -144,6 +165,8 @@ open_vm(struct monitor *m)
     if (m->kind == BASELINE_SWAPPED)
         m->memory = mmap(NULL, m->size, PROT_READ | PROT_WRITE,
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    else if (m->kind == BASELINE_HUGE)
+        m->memory = map_huge(m->size);
     else
         m->memory =
             mmap(NULL, m->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, m->memfd, 0);
@@ -176,26 +199,47 @@ close_vm(struct monitor *m)
             close(*fd);
 }
 
-/* The handler of the tutorials: wait, read one message, copy one page, wait again. */
+static void
+copy_page(const struct monitor *m, uint64_t address)
+{
+    static uint8_t zeros[4096] __attribute__((aligned(4096)));
+    struct uffdio_copy copy = { .dst = address, .src = (uintptr_t)zeros, .len = sizeof(zeros) };
+
+    (void)ioctl(m->uffd, UFFDIO_COPY, &copy);
+}
+
+/* As many pages as a stream that began at the base has behind it, up to what vkvm makes at once. */
+static void
+zero_run(const struct monitor *m, uint64_t address)
+{
+    uint64_t behind = (address - (uintptr_t)m->memory - m->base) / 4096;
+    uint64_t left = 512 - address / 4096 % 512;
+    uint64_t npages = behind < 1 ? 1 : behind > ZERO_RUN_MAX ? ZERO_RUN_MAX : behind;
+    struct uffdio_zeropage zero = { .range = { .start = address,
+                                               .len = (npages < left ? npages : left) * 4096 } };
+
+    (void)ioctl(m->uffd, UFFDIO_ZEROPAGE, &zero);
+}
+
+/* The handler of the tutorials: wait, read one message, copy one page or make a run, wait again. */
 static void *
 textbook_handler(void *context)
 {
-    struct monitor *m = context;
+    const struct monitor *m = context;
     struct pollfd fds[2] = { { .fd = m->uffd, .events = POLLIN },
                              { .fd = m->stop[0], .events = POLLIN } };
-    static uint8_t zeros[4096] __attribute__((aligned(4096)));
     struct uffd_msg message;
 
     pin(1);
     for (;;) {
-        struct uffdio_copy copy = { .src = (uintptr_t)zeros, .len = sizeof(zeros) };
-
         if (poll(fds, 2, -1) < 0 || (fds[1].revents & POLLIN))
             return NULL;
         if (read(m->uffd, &message, sizeof(message)) != sizeof(message))
             continue;
-        copy.dst = message.arg.pagefault.address & ~4095ull;
-        (void)ioctl(m->uffd, UFFDIO_COPY, &copy);
+        if (m->kind == BASELINE_ZEROPAGE)
+            zero_run(m, message.arg.pagefault.address & ~4095ull);
+        else
+            copy_page(m, message.arg.pagefault.address & ~4095ull);
     }
 }
 
@@ -225,6 +269,7 @@ start_textbook(struct monitor *m, const struct touch_params *params)
 {
     int error = open_uffd(m, params, UFFD_FEATURE_MISSING_SHMEM, UFFDIO_REGISTER_MODE_MISSING);
 
+    m->base = params->base;
     if (error)
         return error;
     if (pipe(m->stop) < 0)
@@ -261,13 +306,20 @@ protect(struct monitor *m, const struct touch_params *params)
     return error;
 }
 
+/* Does a thread answer its faults? */
+static bool
+has_handler(enum baseline_kind kind)
+{
+    return kind == BASELINE_TEXTBOOK || kind == BASELINE_ZEROPAGE;
+}
+
 /* Bring memory into the state that is to be measured. */
 static int
 prepare(struct monitor *m, const struct touch_params *params)
 {
-    if (m->kind == BASELINE_TEXTBOOK)
+    if (has_handler(m->kind))
         return start_textbook(m, params);
-    if (m->kind == BASELINE_KERNEL)
+    if (m->kind == BASELINE_KERNEL || m->kind == BASELINE_HUGE)
         return 0;
     populate(m, params);
     return m->kind == BASELINE_PROTECTED ? protect(m, params) : 0;
@@ -316,7 +368,7 @@ baseline_run(enum baseline_kind kind, uint64_t memory, struct touch_params *para
     pin(0);
     error = run_guest(&m);
     (void)sched_setaffinity(0, sizeof(saved), &saved);
-    if (kind == BASELINE_TEXTBOOK)
+    if (has_handler(kind))
         stop_textbook(&m);
     memcpy(params, m.memory + TOUCH_PARAMS(0), sizeof(*params));
 out:

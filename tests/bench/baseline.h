@@ -12,7 +12,9 @@ enum baseline_kind {
     BASELINE_TEXTBOOK,  /* userfaultfd, one thread on another core: read, copy one page, again */
     BASELINE_POPULATED, /* every page is there and writable: only KVM has work left */
     BASELINE_PROTECTED, /* the same, write-protected by userfaultfd: for reads */
-    BASELINE_SWAPPED    /* anonymous memory that was written to: the kernel swaps it */
+    BASELINE_SWAPPED,   /* anonymous memory that was written to: the kernel swaps it */
+    BASELINE_ZEROPAGE,  /* as TEXTBOOK, but runs of pages of zeros, as long as vkvm's */
+    BASELINE_HUGE       /* as KERNEL, but anonymous memory of transparent huge pages */
 };
 
 /*

@@ -24,10 +24,11 @@ struct figures {
 };
 
 static const struct bench_group *const groups[] = {
-    &bench_touch_group, &bench_fault_group,  &bench_rate_group,     &bench_engine_group,
-    &bench_walk_group,  &bench_copy_group,   &bench_pages_group,    &bench_entries_group,
-    &bench_chain_group, &bench_memory_group, &bench_pressure_group, &bench_process_group,
-    &bench_fork_group,  &bench_trace_group,  &bench_threads_group,  &bench_placement_group,
+    &bench_touch_group,     &bench_huge_group,  &bench_fault_group,  &bench_rate_group,
+    &bench_engine_group,    &bench_walk_group,  &bench_copy_group,   &bench_pages_group,
+    &bench_entries_group,   &bench_chain_group, &bench_memory_group, &bench_pressure_group,
+    &bench_process_group,   &bench_fork_group,  &bench_trace_group,  &bench_threads_group,
+    &bench_placement_group,
 };
 
 #define NGROUPS (sizeof(groups) / sizeof(groups[0]))

@@ -50,6 +50,7 @@ struct bench_group {
 };
 
 extern const struct bench_group bench_touch_group;
+extern const struct bench_group bench_huge_group;
 extern const struct bench_group bench_fault_group;
 extern const struct bench_group bench_rate_group;
 extern const struct bench_group bench_engine_group;

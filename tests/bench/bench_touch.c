@@ -41,12 +41,14 @@ measure_baseline(const struct bench_row *row)
     return (double)(params.end - params.begin) / bench_cycles_per_ns() / 1e3 / (double)params.count;
 }
 
+/* `a`: isolated?  `b`: superpages? */
 static double
 measure_normal(const struct bench_row *row)
 {
     struct bench_guest guest;
 
     bench_guest_init(&guest, MEMORY);
+    guest.host.superpages = row->b != 0;
     guest.touch[0] = row->a != 0 ? isolated : sequential;
     guest.touch[0].write = 1;
     return bench_guest_us_per_page(&guest);
@@ -114,9 +116,11 @@ enum {
     ROW_WRITABLE,
     ROW_PROTECTED,
     ROW_KERNEL,
+    ROW_ZEROPAGE,
     ROW_TEXTBOOK,
     ROW_ISOLATED,
     ROW_SEQUENTIAL,
+    ROW_SUPER,
     ROW_VPT_READ,
     ROW_VPT_WRITE,
     ROW_CORES,
@@ -129,10 +133,13 @@ static const struct bench_row rows[ROW_COUNT] = {
     [ROW_PROTECTED] = { "floor: populated, write-protected; sequential read", measure_baseline,
                         BASELINE_PROTECTED, 0 },
     [ROW_KERNEL] = { "kernel demand paging, sequential", measure_baseline, BASELINE_KERNEL, 0 },
+    [ROW_ZEROPAGE] = { "floor: runs by UFFDIO_ZEROPAGE, sequential write", measure_baseline,
+                       BASELINE_ZEROPAGE, 0 },
     [ROW_TEXTBOOK] = { "textbook userfaultfd handler, isolated random", measure_baseline,
                        BASELINE_TEXTBOOK, 0 },
     [ROW_ISOLATED] = { "vkvm isolated random fault", measure_normal, 1, 0 },
     [ROW_SEQUENTIAL] = { "vkvm sequential first touch (NORMAL)", measure_normal, 0, 0 },
+    [ROW_SUPER] = { "vkvm sequential first touch, superpages", measure_normal, 0, 1 },
     [ROW_VPT_READ] = { "vkvm sequential read, scattered vpagetable", measure_window, 0, 0 },
     [ROW_VPT_WRITE] = { "vkvm sequential write, scattered vpagetable, M set", measure_window, 1,
                         0 },
@@ -142,6 +149,7 @@ static const struct bench_row rows[ROW_COUNT] = {
 static const struct bench_ratio ratios[] = {
     { "isolated random fault / textbook", ROW_ISOLATED, ROW_TEXTBOOK, 0.60 },
     { "sequential first touch / kernel", ROW_SEQUENTIAL, ROW_KERNEL, 0.20 },
+    { "sequential first touch / runs by UFFDIO_ZEROPAGE", ROW_SEQUENTIAL, ROW_ZEROPAGE, 1.15 },
     { "sequential through a scattered vpagetable / kernel", ROW_VPT_READ, ROW_KERNEL, 0.45 },
     { "floor of that: populated, write-protected / kernel", ROW_PROTECTED, ROW_KERNEL, 0 },
 };

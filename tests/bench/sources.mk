@@ -5,6 +5,7 @@ BENCH_FILES := \
 	bench_copy.c \
 	bench_engine.c \
 	bench_fault.c \
+	bench_huge.c \
 	bench_memory.c \
 	bench_placement.c \
 	bench_pressure.c \

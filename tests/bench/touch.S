@@ -71,12 +71,38 @@ user:
         je      wait
         movq    8(%rbp), %rcx           /* count */
         xorl    %r8d, %r8d
+        cmpq    $TOUCH_LINK, 40(%rbp)
+        je      link_loop
 warm_loop:
         movq    (%rsi,%r8), %rax
         addq    %r9, %r8
         andq    %r10, %r8
         decq    %rcx
         jnz     warm_loop
+        jmp     wait
+        /* Page i has, in cache line i % 64, the address of the line of the page that i leads to: a linear
+           congruence whose period is all pages, a power of two; the stride is a page. */
+link_loop:
+        movq    %r8, %rax
+        shrq    $12, %rax
+        movl    %eax, %edi
+        andl    $63, %edi
+        shll    $6, %edi
+        addq    %r8, %rdi
+        imulq   $1664525, %rax, %rax
+        addq    $1013904223, %rax
+        movl    %eax, %edx
+        andl    $63, %edx
+        shll    $6, %edx
+        shlq    $12, %rax
+        andq    %r10, %rax
+        addq    %rdx, %rax
+        addq    %rsi, %rax
+        movq    %rax, (%rsi,%rdi)
+        addq    %r9, %r8
+        andq    %r10, %r8
+        decq    %rcx
+        jnz     link_loop
 wait:
         lock incl 4(%rbx)               /* ready */
         movl    0(%rbx), %ecx           /* ncpus */
@@ -94,6 +120,8 @@ wait_loop:
         jne     both_loop
         cmpq    $0, 32(%rbp)            /* write? */
         je      read_loop
+        cmpq    $TOUCH_CHASE, 32(%rbp)
+        je      chase
 write_loop:
         movq    %rcx, (%rsi,%r8)
         addq    %r9, %r8
@@ -108,6 +136,13 @@ both_loop:
         andq    %r10, %r8
         decq    %rcx
         jnz     both_loop
+        jmp     stop
+chase:
+        movq    %rsi, %rax
+chase_loop:
+        movq    (%rax), %rax
+        decq    %rcx
+        jnz     chase_loop
         jmp     stop
 read_loop:
         movq    (%rsi,%r8), %rax

@@ -20,6 +20,10 @@
 
 #define TOUCH_MAX_CPUS 2
 
+/* touch_params.warm and .write: link all pages in an order without rule; follow these links. */
+#define TOUCH_LINK 2
+#define TOUCH_CHASE 2
+
 #ifndef __ASSEMBLER__
 #include <stdint.h>
 
@@ -29,8 +33,8 @@ struct touch_params {
     uint64_t count;
     uint64_t stride;
     uint64_t mask;
-    uint64_t write;      /* else read */
-    uint64_t warm;       /* read all of it once before */
+    uint64_t write;      /* 1: write, 0: read; TOUCH_CHASE: count dependent loads */
+    uint64_t warm;       /* 1: read all of it once before; TOUCH_LINK: write them */
     uint64_t begin;      /* result: TSC */
     uint64_t end;        /* result: TSC */
     uint64_t read_write; /* each page is read and then written to */

@@ -185,6 +185,7 @@ test_usage() {
     refused 'overlapping windows' 2 'overlaps' run --window gpa=0x1000000000,size=8K \
         --window gpa=0x1000001000,size=4K "$work/spin"
     refused 'too much prefault' 2 'give 0 to' run --prefault 100000 "$work/spin"
+    refused 'superpages that are neither auto nor off' 2 'auto or off' run --superpages on "$work/spin"
     refused 'an unknown placement' 2 'auto, spin, spin-short' run --placement moon "$work/spin"
 }
 

@@ -89,6 +89,11 @@ serve_window(unsigned page, uint64_t flags)
     else
         m.missing++;
     pthread_mutex_lock(&m.p);
+    if (m.promoted[page / PMAP_CHUNK_PAGES]) { /* it was reported before */
+        kvm_pmap_ops.wake(m.kp, &m.w, page, 1);
+        pthread_mutex_unlock(&m.p);
+        return;
+    }
     if (write)
         m.modified[page] = true;
     unsigned room = PMAP_CHUNK_PAGES - page % PMAP_CHUNK_PAGES;

@@ -68,6 +68,7 @@ struct machine {
     _Atomic unsigned minor;
     _Atomic unsigned wp;
     _Atomic bool modified[WINDOW_PAGES];
+    bool promoted[WINDOW_PAGES / PMAP_CHUNK_PAGES]; /* P: the server only wakes there */
     char fatal[640]; /* what the pmap told of before it ended the VM */
 };
 

@@ -12,6 +12,7 @@ struct fake_page {
     vm_frame_t frame; /* if prot != NONE */
     vm_prot_t prot;
     bool foreign; /* what is mapped, or was last, is not the natural frame */
+    bool super;   /* of a promoted chunk */
 };
 
 struct fake_window {
@@ -172,6 +173,7 @@ fake_enter_page(struct fake_pmap *fake, struct pmap_window *w, uint64_t index,
     bool refreshed = mapped && (f->prot & ~page->prot) == 0;
     bool hole = fake_frame_is_hole(sys, f->frame);
 
+    FAKE_CHECK(!page->super);
     FAKE_CHECK(f->prot == VM_PROT_READ || f->prot == VM_PROT_RW);
     FAKE_CHECK(f->frame < sys->store_pages);
     FAKE_CHECK(f->foreign == page->foreign);
@@ -256,6 +258,7 @@ fake_remove(void *md, struct pmap_window *w, uint64_t first, uint64_t npages)
     vm_mutex_lock(&fake->lock);
     fake->removes++;
     for (uint64_t i = first; i < first + npages; i++) {
+        FAKE_CHECK(!pages[i].super);
         fake->removed_pages += pages[i].prot != VM_PROT_NONE;
         pages[i].prot = VM_PROT_NONE;
     }
@@ -274,9 +277,65 @@ fake_protect(void *md, struct pmap_window *w, uint64_t first, uint64_t npages)
     vm_mutex_lock(&fake->lock);
     fake->protects++;
     for (uint64_t i = first; i < first + npages; i++) {
-        FAKE_CHECK(pages[i].prot != VM_PROT_NONE);
+        FAKE_CHECK(pages[i].prot != VM_PROT_NONE && !pages[i].super);
         fake->protected_pages += (pages[i].prot & VM_PROT_WRITE) != 0;
         pages[i].prot = VM_PROT_READ;
+    }
+    vm_mutex_unlock(&fake->lock);
+}
+
+/* The pages of a chunk, which is whole and aligned. */
+static struct fake_page *
+fake_chunk(const struct pmap_window *w, uint64_t first)
+{
+    FAKE_CHECK(((w->start.value >> PAGE_SHIFT) + first) % PMAP_CHUNK_PAGES == 0);
+    fake_check_range(w, first, PMAP_CHUNK_PAGES);
+    return &((struct fake_window *)w->md)->pages[first];
+}
+
+static int
+fake_promote(void *md, struct pmap_window *w, uint64_t first, bool hole)
+{
+    struct fake_pmap *fake = md;
+    struct fake_page *pages = fake_chunk(w, first);
+    struct vm_system *sys = w->pmap->sys;
+    int error = fake->fail_promote;
+
+    fake->fail_promote = 0;
+    if (error == 0)
+        error = fake_refuses(fake, FAKE_PROMOTE, PMAP_CHUNK_PAGES, NULL);
+    if (error != 0)
+        return error;
+    vm_mutex_lock(&fake->lock);
+    FAKE_CHECK(w->natural != PMAP_NO_NATURAL && (w->natural + first) % PMAP_CHUNK_PAGES == 0);
+    FAKE_CHECK(!hole || (first + PMAP_CHUNK_PAGES < w->npages &&
+                         pages[PMAP_CHUNK_PAGES].prot == VM_PROT_NONE));
+    fake->promotes++;
+    fake->promoted_holes += hole;
+    for (unsigned i = 0; i < PMAP_CHUNK_PAGES; i++) {
+        FAKE_CHECK(pages[i].prot == VM_PROT_NONE && !pages[i].foreign);
+        pages[i] = (struct fake_page){ w->natural + first + i, VM_PROT_RW, false, true };
+        if (fake_frame_is_hole(sys, pages[i].frame))
+            *(volatile uint8_t *)vm_frame_address(sys, pages[i].frame) = 0;
+    }
+    vm_mutex_unlock(&fake->lock);
+    return 0;
+}
+
+static void
+fake_demote(void *md, struct pmap_window *w, uint64_t first)
+{
+    struct fake_pmap *fake = md;
+    struct fake_page *pages = fake_chunk(w, first);
+
+    if (fake->before_demote != NULL)
+        fake->before_demote(fake, gpa_add(w->start, first << PAGE_SHIFT));
+    vm_mutex_lock(&fake->lock);
+    fake->demotes++;
+    for (unsigned i = 0; i < PMAP_CHUNK_PAGES; i++) {
+        FAKE_CHECK(pages[i].super && pages[i].prot == VM_PROT_RW);
+        pages[i].super = false;
+        pages[i].prot = VM_PROT_NONE;
     }
     vm_mutex_unlock(&fake->lock);
 }
@@ -300,6 +359,8 @@ const struct pmap_ops fake_pmap_ops = {
     .enter = fake_enter,
     .remove = fake_remove,
     .protect = fake_protect,
+    .promote = fake_promote,
+    .demote = fake_demote,
     .wake = fake_wake,
 };
 

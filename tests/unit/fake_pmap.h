@@ -24,7 +24,8 @@ struct fake_window; /* fake_pmap.c */
 enum fake_operation {
     FAKE_WINDOW_CREATE,
     FAKE_WINDOW_REBASE,
-    FAKE_ENTER
+    FAKE_ENTER,
+    FAKE_PROMOTE
 };
 
 struct fake_pmap {
@@ -38,6 +39,7 @@ struct fake_pmap {
     int fail_errno;         /* ... with this negative errno */
     int fail_window_create; /* negative errno of the next window_create; 0 = none */
     int fail_window_rebase; /* negative errno of the next window_rebase; 0 = none */
+    int fail_promote;       /* negative errno of the next promote; 0 = none */
 
     /*
      * Called at the start of every enter, remove and protect, without the fake's lock but with those
@@ -47,6 +49,7 @@ struct fake_pmap {
     void *before_enter_context;
     void (*before_remove)(struct fake_pmap *fake, gpa_t gpa);
     void (*before_protect)(struct fake_pmap *fake, gpa_t gpa);
+    void (*before_demote)(struct fake_pmap *fake, gpa_t gpa);
 
     /*
      * Asked at each operation that may fail: does it?  0 = no, else the negative errno; an
@@ -68,6 +71,9 @@ struct fake_pmap {
     unsigned removed_pages; /* that were mapped */
     unsigned protects;
     unsigned protected_pages; /* that were writable */
+    unsigned promotes;
+    unsigned promoted_holes; /* of these, such with the page behind them guarded */
+    unsigned demotes;
     unsigned wakes;
     gpa_t last_wake;
 };

@@ -117,6 +117,7 @@ UNIT_FILES := \
 	test_vm_shadow.c \
 	test_vm_shadow_collapse.c \
 	test_vm_stop.c \
+	test_vm_super.c \
 	test_vm_system.c \
 	test_vm_system_shared.c \
 	test_vmspace.c \

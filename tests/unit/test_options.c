@@ -196,6 +196,7 @@ Test(options, an_image_alone_gets_the_defaults)
     cr_expect(eq(uint, options.config.fault_threads, 0));
     cr_expect(eq(uint, options.host.prefault_pages, VM_PREFAULT_DEFAULT));
     cr_expect(options.host.fast_fault);
+    cr_expect(options.host.superpages);
     cr_expect(eq(uint, options.config.machine.nwindows, 0));
     cr_expect(eq(sz, options.narguments, 0));
     cr_expect(not(options.stats));
@@ -224,11 +225,11 @@ Test(options, every_option_sets_its_field)
 {
     struct run_options options;
     struct failure failure;
-    int status =
-        PARSE(&options, &failure, "--memory=128M", "--cpus", "3", "--ram", "8M", "--swap", "s",
-              "--fdt", "tree", "--fdt-overlay", "over", "--timeout", "1.5", "--stats", "--json=out",
-              "--prefault", "16", "--no-fast-fault", "--fault-threads", "2", "--placement", "spin",
-              "--cpu", "smap=off", "--cpu=nx=on", "--exact-faults", "--dtb", "machine", "image");
+    int status = PARSE(&options, &failure, "--memory=128M", "--cpus", "3", "--ram", "8M", "--swap",
+                       "s", "--fdt", "tree", "--fdt-overlay", "over", "--timeout", "1.5", "--stats",
+                       "--json=out", "--prefault", "16", "--no-fast-fault", "--superpages", "off",
+                       "--fault-threads", "2", "--placement", "spin", "--cpu", "smap=off",
+                       "--cpu=nx=on", "--exact-faults", "--dtb", "machine", "image");
 
     cr_assert(eq(int, status, CLI_OK), "%s", failure.message);
     cr_expect(eq(u64, machine_memory_size(&options.config.machine), 128ull << 20));
@@ -245,6 +246,7 @@ Test(options, every_option_sets_its_field)
     expect_text(options.json_file, "out");
     cr_expect(eq(uint, options.host.prefault_pages, 16));
     cr_expect(not(options.host.fast_fault));
+    cr_expect(not(options.host.superpages));
     cr_expect(eq(uint, options.config.fault_threads, 2));
     cr_expect(eq(int, (int)options.config.placement, FAULT_PLACE_SPIN));
     cr_assert(eq(uint, options.config.features.n, 2));
@@ -407,6 +409,7 @@ Test(options, values_outside_their_range_are_refused)
     REFUSED("neither on nor off", "--cpu", "smap=yes", "i");
     REFUSED("is unknown", "--cpu", "smop=on", "i");
     REFUSED("give auto, spin, spin-short", "--placement", "here", "i");
+    REFUSED("give auto or off", "--superpages", "on", "i");
     REFUSED("--json= has no name", "--json=", "i");
 }
 
@@ -426,9 +429,10 @@ Test(options, a_wrong_command_line_is_refused)
 Test(options, the_help_names_every_option_it_takes)
 {
     static const char *const names[] = {
-        "memory",    "cpus",  "ram",  "window",       "fdt",           "fdt-overlay",
-        "timeout",   "stats", "json", "prefault",     "no-fast-fault", "fault-threads",
-        "placement", "help",  "cpu",  "exact-faults", "dtb",           "dump-dtb",
+        "memory",        "cpus",          "ram",       "window",     "fdt",
+        "fdt-overlay",   "timeout",       "stats",     "json",       "prefault",
+        "no-fast-fault", "fault-threads", "placement", "help",       "cpu",
+        "exact-faults",  "dtb",           "dump-dtb",  "superpages",
     };
     char *text = NULL, flag[40];
     size_t size;

@@ -260,6 +260,16 @@ set_no_fast_fault(struct run_options *options, const char *value, struct failure
 }
 
 static int
+set_superpages(struct run_options *options, const char *value, struct failure *failure)
+{
+    if (strcmp(value, "auto") != 0 && strcmp(value, "off") != 0)
+        return failure_set(failure, CLI_USAGE,
+                           "--superpages=" FAILURE_NAME " is unknown: give auto or off", value);
+    options->host.superpages = strcmp(value, "auto") == 0;
+    return CLI_OK;
+}
+
+static int
 set_no_sandbox(struct run_options *options, const char *value, struct failure *failure)
 {
     (void)value;
@@ -479,6 +489,8 @@ static const struct {
       "most neighbour pages entered per fault, 0 to " STRING_OF(
           VM_PREFAULT_MAX) " (default " STRING_OF(VM_PREFAULT_DEFAULT) ")" },
     { "no-fast-fault", no_argument, "", set_no_fast_fault, "prefault makes no zero-filled pages" },
+    { "superpages", required_argument, "auto|off", set_superpages,
+      "map 2 MiB at once where the guest writes memory in order (default auto)" },
     { "fault-threads", required_argument, "N", set_fault_threads,
       "threads that serve faults, 1 to " STRING_OF(
           OPTIONS_FAULT_THREADS_MAX) " (default: chosen)" },
@@ -553,6 +565,7 @@ set_defaults(struct run_options *options)
         .host = {
             .prefault_pages = VM_PREFAULT_DEFAULT,
             .fast_fault = true,
+            .superpages = true,
             .sandbox = true,
         },
         .config = {

@@ -239,6 +239,8 @@ text_pmap(FILE *to, const struct kvm_pmap_statistics *pmap)
     text_count(to, "pages entered at a foreign frame", pmap->foreign_pages);
     text_count(to, "filled pages write-protected as they were entered", pmap->continued_pages);
     text_count(to, "foreign mappings dropped for room", pmap->foreign_evictions);
+    text_count(to, "superpages that became huge pages", pmap->superpages);
+    text_count(to, "superpages that the kernel made of small ones", pmap->superpages_refused);
 }
 
 void
@@ -376,6 +378,8 @@ json_pmap(struct json *json, const struct kvm_pmap_statistics *pmap)
     json_u64(json, "foreign_pages", pmap->foreign_pages);
     json_u64(json, "continued_pages", pmap->continued_pages);
     json_u64(json, "foreign_evictions", pmap->foreign_evictions);
+    json_u64(json, "superpages", pmap->superpages);
+    json_u64(json, "superpages_refused", pmap->superpages_refused);
     json_end(json);
 }
 

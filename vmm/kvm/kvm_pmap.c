@@ -54,10 +54,9 @@ wakeup_counter(struct kvm_pmap *kp, uint64_t page)
     return &kp->wakeups[page / PMAP_CHUNK_PAGES % WAKEUP_COUNTERS];
 }
 
-/* Somebody who waits in the page's chunk is about to be woken.  All wake-ups of
- * this file's callers lie in one chunk. */
-static void
-announce_wakeup(struct kvm_pmap *kp, uint64_t page)
+/* All wake-ups of one call lie in one chunk. */
+void
+kvm_pmap_announce_wakeup(struct kvm_pmap *kp, uint64_t page)
 {
     atomic_fetch_add(wakeup_counter(kp, page), 1);
 }
@@ -358,7 +357,7 @@ op_enter(void *md, struct pmap_window *w, uint64_t first, unsigned npages,
     int error = -EOPNOTSUPP;
 
     count(&kp->enter_calls, 1);
-    announce_wakeup(kp, page);
+    kvm_pmap_announce_wakeup(kp, page);
     *entered = 0;
     if (!kvm_window_has_foreign(kw, page))
         error = enter_natural(kp, kw, page, frames, npages, entered);
@@ -411,7 +410,7 @@ op_wake(void *md, struct pmap_window *w, uint64_t first, uint64_t npages)
     struct kvm_window *kw = w->md;
     uint64_t page = kw->first + first;
 
-    announce_wakeup(kp, page);
+    kvm_pmap_announce_wakeup(kp, page);
     (void)uffd_wake(&kp->uffd, kvm_window_address(kp, page), npages);
 }
 
@@ -422,6 +421,8 @@ const struct pmap_ops kvm_pmap_ops = {
     .enter = op_enter,
     .remove = op_remove,
     .protect = op_protect,
+    .promote = kvm_super_promote,
+    .demote = kvm_super_demote,
     .wake = op_wake,
 };
 
@@ -436,9 +437,8 @@ find_failed(struct kvm_pmap *kp, uint64_t page) VM_REQUIRES(kp->foreign_lock)
     return NULL;
 }
 
-/* Count the page as failed and make it inaccessible. */
-static int
-add_failed(struct kvm_pmap *kp, uint64_t page) VM_REQUIRES(kp->foreign_lock)
+int
+kvm_pmap_add_failed(struct kvm_pmap *kp, uint64_t page)
 {
     struct failed_page *failed = find_failed(kp, page);
 
@@ -457,9 +457,9 @@ add_failed(struct kvm_pmap *kp, uint64_t page) VM_REQUIRES(kp->foreign_lock)
     return 0;
 }
 
-/* Undo add_failed.  The page may be gone with its window. */
-static int
-drop_failed(struct kvm_pmap *kp, uint64_t page) VM_REQUIRES(kp->foreign_lock)
+/* The page may be gone with its window. */
+int
+kvm_pmap_drop_failed(struct kvm_pmap *kp, uint64_t page)
 {
     struct failed_page *failed = find_failed(kp, page);
 
@@ -480,14 +480,14 @@ fail_locked(struct kvm_pmap *kp, uint64_t page, uint64_t wakeups) VM_REQUIRES(kp
 
     if (kw != NULL && kw->closing)
         return -ENOENT;
-    int error = add_failed(kp, page);
+    int error = kvm_pmap_add_failed(kp, page);
     if (error != 0)
         return error;
     if (atomic_load(wakeup_counter(kp, page)) != wakeups) {
-        error = drop_failed(kp, page);
+        error = kvm_pmap_drop_failed(kp, page);
         error = error == 0 ? -EAGAIN : error;
     }
-    announce_wakeup(kp, page);
+    kvm_pmap_announce_wakeup(kp, page);
     (void)uffd_wake(&kp->uffd, kvm_window_address(kp, page), 1);
     return error;
 }
@@ -505,7 +505,7 @@ int
 kvm_pmap_unfail(struct kvm_pmap *kpmap, gpa_t gpa)
 {
     vm_mutex_lock(&kpmap->foreign_lock);
-    int error = drop_failed(kpmap, page_of(gpa));
+    int error = kvm_pmap_drop_failed(kpmap, page_of(gpa));
     kvm_pmap_unlock(kpmap);
     return error;
 }
@@ -688,6 +688,9 @@ kvm_pmap_statistics(struct kvm_pmap *kpmap, struct kvm_pmap_statistics *out)
     out->natural_pages = atomic_load_explicit(&kpmap->natural_pages, memory_order_relaxed);
     out->continued_pages = atomic_load_explicit(&kpmap->continued_pages, memory_order_relaxed);
     out->foreign_pages = atomic_load_explicit(&kpmap->foreign_pages, memory_order_relaxed);
+    out->superpages = atomic_load_explicit(&kpmap->superpages, memory_order_relaxed);
+    out->superpages_refused =
+        atomic_load_explicit(&kpmap->superpages_refused, memory_order_relaxed);
     vm_mutex_lock(&kpmap->foreign_lock);
     out->foreign_evictions = kpmap->foreign_evictions;
     out->windows = kpmap->windows.n;

@@ -36,6 +36,8 @@ struct kvm_pmap_statistics {
     uint64_t continued_pages;   /* filled ones entered write-protected in one call (Linux 6.4) */
     uint64_t foreign_evictions; /* foreign mappings dropped to stay below max_map_count */
     uint64_t windows;
+    uint64_t superpages;         /* the kernel made a huge page */
+    uint64_t superpages_refused; /* ... or did not: small ones are mapped as they are touched */
 };
 
 struct kvm_pmap_config {

@@ -355,6 +355,44 @@ kvm_window_open(struct kvm_pmap *kp, uint64_t page, uint64_t npages)
     return error;
 }
 
+void
+kvm_window_register(struct kvm_pmap *kp, uint64_t page, uint64_t npages)
+{
+    int error;
+
+    do
+        error = uffd_register(&kp->uffd, kvm_window_address(kp, page), npages);
+    while (found_room(kp, error, NULL));
+    if (error != 0)
+        note_failure(kp, page, error);
+}
+
+int
+kvm_window_detach(struct kvm_pmap *kp, const struct kvm_window *kw, uint64_t page, uint64_t npages)
+{
+    int error;
+
+    do
+        error = map_home(kw, page, npages, kw->natural);
+    while (found_room(kp, error, NULL));
+    return error;
+}
+
+void
+kvm_window_open_surely(struct kvm_pmap *kp, uint64_t page, uint64_t npages)
+{
+    int error = kvm_window_open(kp, page, npages);
+
+    if (error != 0)
+        note_failure(kp, page, error);
+}
+
+bool
+kvm_window_has_failed(const struct kvm_pmap *kp, uint64_t page, uint64_t npages)
+{
+    return !may_open_all(kp, page, npages);
+}
+
 int
 kvm_window_shut(struct kvm_pmap *kp, uint64_t page)
 {
@@ -500,6 +538,16 @@ forget_failed(struct kvm_pmap *kp, const struct kvm_window *kw) VM_REQUIRES(kp->
     kp->nfailed = kept;
 }
 
+static void
+window_free(struct kvm_window *kw)
+{
+    for (uint64_t i = 0; kw->chunks != NULL && i < kw->nchunks; i++)
+        free(atomic_load_explicit(&kw->chunks[i], memory_order_relaxed));
+    free((void *)(uintptr_t)kw->chunks);
+    free(kw->promoted);
+    free(kw);
+}
+
 /* A window whose home is the placeholder. */
 static struct kvm_window *
 window_alloc(struct kvm_pmap *kp, uint64_t first, uint64_t npages)
@@ -514,20 +562,12 @@ window_alloc(struct kvm_pmap *kp, uint64_t first, uint64_t npages)
     kw->natural = PMAP_NO_NATURAL;
     kw->nchunks = chunk_number(first + npages - 1) - chunk_number(first) + 1;
     kw->chunks = calloc(kw->nchunks, sizeof(kw->chunks[0]));
-    if (kw->chunks == NULL) {
-        free(kw);
+    kw->promoted = calloc((kw->nchunks + 63) / 64, sizeof(kw->promoted[0]));
+    if (kw->chunks == NULL || kw->promoted == NULL) {
+        window_free(kw);
         return NULL;
     }
     return kw;
-}
-
-static void
-window_free(struct kvm_window *kw)
-{
-    for (uint64_t i = 0; i < kw->nchunks; i++)
-        free(atomic_load_explicit(&kw->chunks[i], memory_order_relaxed));
-    free((void *)(uintptr_t)kw->chunks);
-    free(kw);
 }
 
 /* Count the VMAs of the window's home mapping, which is another from now on. */

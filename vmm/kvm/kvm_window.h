@@ -18,8 +18,8 @@
  * or whenever the kernel says that there is none, the oldest foreign ones go home.
  *
  * Invariants:
- *  1. A page that a vCPU can touch is registered with userfaultfd: a new
- *     mapping is inaccessible until it is (fact 2).  Only a filled frame that is being
+ *  1. A page that a vCPU can touch is registered with userfaultfd, unless its chunk is promoted
+ *     (kvm_super.c): a new mapping is inaccessible until it is (fact 2).  Only a filled frame that is being
  *     entered may be touched before, and written only if it is entered writable.
  *  2. foreign_chunk.frame[i] is what the VMA at that page maps.
  *  3. A failed page stays inaccessible until its count drops to 0; a closing window does until
@@ -69,6 +69,7 @@ struct kvm_window {
     bool closing;       /* foreign: inaccessible for good */
     uint64_t nchunks;   /* (c) */
     _Atomic(struct foreign_chunk *) *chunks; /* (a) owned; P and foreign to write */
+    uint64_t *promoted;                      /* foreign: owned; bit per chunk (kvm_super.c) */
 };
 
 struct failed_page {
@@ -101,6 +102,9 @@ struct kvm_pmap {
     _Atomic uint64_t foreign_pages;                    /* (a) */
     _Atomic uint64_t continued_pages;                  /* (a) */
     uint64_t foreign_evictions;                        /* foreign */
+    _Atomic uint64_t superpages;                       /* (a) huge pages the kernel made */
+    _Atomic uint64_t superpages_refused;               /* (a) ... and did not */
+    _Atomic unsigned superpages_failing;               /* (a) of the latest, in a row */
 };
 
 static inline void *
@@ -158,6 +162,36 @@ int kvm_window_open(struct kvm_pmap *kp, uint64_t page, uint64_t npages)
 /* Make one page inaccessible.  Returns 0 or -errno. */
 int kvm_window_shut(struct kvm_pmap *kp, uint64_t page) VM_REQUIRES(kp->foreign_lock)
     __attribute__((warn_unused_result));
+
+/* Count the page as failed and make it inaccessible; or undo that once.  Return 0 or -errno. */
+int kvm_pmap_add_failed(struct kvm_pmap *kp, uint64_t page) VM_REQUIRES(kp->foreign_lock)
+    __attribute__((warn_unused_result));
+int kvm_pmap_drop_failed(struct kvm_pmap *kp, uint64_t page) VM_REQUIRES(kp->foreign_lock)
+    __attribute__((warn_unused_result));
+
+/* Is a page of the range failed, or has the VM ended? */
+bool kvm_window_has_failed(const struct kvm_pmap *kp, uint64_t page, uint64_t npages)
+    VM_REQUIRES(kp->foreign_lock);
+
+/* Somebody who waits in the page's chunk is about to be woken. */
+void kvm_pmap_announce_wakeup(struct kvm_pmap *kp, uint64_t page);
+
+/* Map natural frames afresh, inaccessible and not registered.  Returns 0 or -errno: send them home. */
+int kvm_window_detach(struct kvm_pmap *kp, const struct kvm_window *kw, uint64_t page,
+                      uint64_t npages) VM_REQUIRES(kp->foreign_lock)
+    __attribute__((warn_unused_result));
+
+/* kvm_window_open; a failure ends the VM. */
+void kvm_window_open_surely(struct kvm_pmap *kp, uint64_t page, uint64_t npages)
+    VM_REQUIRES(kp->foreign_lock);
+
+/* Register pages again, as they were; a failure ends the VM. */
+void kvm_window_register(struct kvm_pmap *kp, uint64_t page, uint64_t npages)
+    VM_REQUIRES(kp->foreign_lock);
+
+/* pmap_ops.promote and .demote (kvm_super.c). */
+int kvm_super_promote(void *md, struct pmap_window *w, uint64_t first, bool hole);
+void kvm_super_demote(void *md, struct pmap_window *w, uint64_t first);
 
 /* Make the whole space the placeholder's, registered and accessible.  Returns 0 or -errno. */
 int kvm_space_init(struct kvm_pmap *kp) __attribute__((warn_unused_result));

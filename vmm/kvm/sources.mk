@@ -11,6 +11,7 @@ KVM_FILES := \
 	irqchip.c \
 	kvm_host.c \
 	kvm_pmap.c \
+	kvm_super.c \
 	kvm_vm.c \
 	kvm_window.c \
 	memslot.c \

@@ -73,6 +73,8 @@ static const struct figure list[] = {
     { "pmap.foreign_pages", false },
     { "pmap.continued_pages", false },
     { "pmap.foreign_evictions", false },
+    { "pmap.superpages", false },
+    { "pmap.superpages_refused", false },
 };
 _Static_assert(COUNT(list) <= FIGURES_MAX, "struct figures has room for all");
 

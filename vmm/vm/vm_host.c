@@ -148,6 +148,7 @@ make_system(struct vm_host *host, struct failure *failure)
         return failure_set(failure, error, "cannot make the frame store: %s",
                            limits_explain(error).text);
     host->sys.tunables.fast_fault = host->config.fast_fault;
+    host->sys.tunables.superpages = host->config.superpages;
     host->sys.tunables.prefault_pages = host->config.prefault_pages;
     host->sys.pageout_error = on_pageout_error;
     host->sys.pageout_error_context = host;

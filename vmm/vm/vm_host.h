@@ -24,7 +24,8 @@ struct vm_host_config {
     const char *swap;        /* borrowed: file or block device to page out to; NULL = none */
     unsigned prefault_pages; /* 0 .. VM_PREFAULT_MAX */
     bool fast_fault;
-    bool sandbox; /* confine page-out's thread, and those of the VMs once they run (sandbox.h) */
+    bool superpages; /* streams of first touches make superpages, where the kernel does */
+    bool sandbox;    /* confine page-out's thread, and those of the VMs once they run (sandbox.h) */
 
     /*
      * Told, as one line without its end, when something failed that no VM is at fault for: pages

@@ -8,6 +8,7 @@
  */
 #include "vmm/vpagetable/pmap.h"
 
+#include "vmm/vpagetable/pmap_super.h"
 #include "vmm/vpagetable/pmap_trap.h"
 #include "vmm/vpagetable/pmap_window.h"
 #include "vmm/vpagetable/pv.h"
@@ -279,6 +280,49 @@ enter_settle_moved(const struct enter_part *part)
     return moved;
 }
 
+/*
+ * The chunk is promoted: are all the pages just those that are mapped there?  Then a fault was
+ * reported before it was, and its waiters need only be woken.
+ */
+static bool
+enter_is_promoted(struct enter_part *part) VM_REQUIRES(part->chunk->lock)
+{
+    const struct vm_system *sys = part->pmap->sys;
+
+    for (unsigned i = 0; i < part->npages; i++) {
+        if (part->m[i] != NULL &&
+            pte_page(sys, pte_load(part->chunk, part->slot + i)) != part->m[i])
+            return false;
+    }
+    return true;
+}
+
+static void
+enter_promoted(struct enter_part *part) VM_REQUIRES(part->chunk->lock)
+{
+    struct pmap *pmap = part->pmap;
+
+    for (unsigned i = 0; i < part->npages; i++)
+        part->frames[i].prot = i == part->demand ? VM_PROT_RW : VM_PROT_NONE;
+    pmap->ops->wake(pmap->md, part->w, pmap_chunk_index(part->w, part->chunk, part->slot),
+                    part->npages);
+}
+
+/* Enter the pages into the chunk. */
+static void
+enter_chunk(struct enter_part *part) VM_REQUIRES(part->chunk->lock)
+{
+    if (part->chunk->super && enter_is_promoted(part)) {
+        enter_promoted(part);
+        return;
+    }
+    pmap_chunk_demote(part->w, part->chunk);
+    enter_choose(part);
+    enter_drop_replaced(part);
+    enter_link(part);
+    enter_runs(part);
+}
+
 static int
 enter_locked(struct enter_part *part) VM_REQUIRES_SHARED(part->pmap->windows_lock)
 {
@@ -296,10 +340,7 @@ enter_locked(struct enter_part *part) VM_REQUIRES_SHARED(part->pmap->windows_loc
         return -ENOMEM;
     part->slot = pmap_chunk_slot(part->chunk, part->page);
     vm_mutex_lock(&part->chunk->lock);
-    enter_choose(part);
-    enter_drop_replaced(part);
-    enter_link(part);
-    enter_runs(part);
+    enter_chunk(part);
     if (part->demand < part->npages)
         part->generation = part->chunk->generation[part->slot + part->demand];
     vm_mutex_unlock(&part->chunk->lock);
@@ -427,6 +468,7 @@ where_change(struct vm_system *sys, struct vm_page *const *m, unsigned npages, u
     if (chunk != NULL) {
         slot = pmap_chunk_slot(chunk, page);
         vm_mutex_lock(&chunk->lock);
+        pmap_chunk_demote(w, chunk);
         if (pte_page(sys, pte_load(chunk, slot)) == m[0])
             slot_change(w, chunk, slot, m, npages, where, change);
         vm_mutex_unlock(&chunk->lock);
@@ -562,9 +604,11 @@ chunk_audit(const struct pmap_window *w, struct pmap_chunk *chunk)
         AUDIT(!vm_page_flag_test(m, VM_PAGE_ZERO));
         AUDIT((pte & PTE_WRITE) == 0 || vm_page_flag_test(m, VM_PAGE_WRITEABLE));
         AUDIT(pv_has(pmap->sys, m, pv_where(pmap, chunk->page + slot)));
+        AUDIT(!chunk->super || (pte & (PTE_WRITE | PTE_FOREIGN)) == PTE_WRITE);
         mapped++;
     }
     AUDIT(mapped == chunk->nmapped);
+    AUDIT(!chunk->super || mapped == PMAP_CHUNK_PAGES);
     vm_mutex_unlock(&chunk->lock);
     return mapped;
 }

@@ -89,6 +89,19 @@ struct pmap_ops {
     /* Make mapped pages, all in one chunk, read-only; later writes fault. */
     void (*protect)(void *md, struct pmap_window *w, uint64_t first, uint64_t npages);
 
+    /*
+     * Map the PMAP_CHUNK_PAGES pages from `first`, an aligned chunk of which nothing is mapped, writable at
+     * their natural frames, holes or not, and wake whoever waits for them.  A touch of one that is a hole
+     * makes it a page of zeros; none of them is reported until `demote`, which comes before any
+     * other operation on the chunk but `wake`.
+     * `hole`: the page behind the chunk is one of the window's, and nothing is mapped there until this returns.
+     * Returns 0; -EOPNOTSUPP when that is of no use here, now and later, or another -errno: nothing changed.
+     */
+    int (*promote)(void *md, struct pmap_window *w, uint64_t first, bool hole);
+
+    /* Undo it: none of the pages is mapped, and touches are reported again. */
+    void (*demote)(void *md, struct pmap_window *w, uint64_t first);
+
     /* Wake whoever waits for the pages; nothing changed. */
     void (*wake)(void *md, struct pmap_window *w, uint64_t first, uint64_t npages);
 };

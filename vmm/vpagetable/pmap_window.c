@@ -8,6 +8,7 @@
  */
 #include "vmm/vpagetable/pmap_window.h"
 
+#include "vmm/vpagetable/pmap_super.h"
 #include "vmm/vpagetable/pv.h"
 
 #include <errno.h>
@@ -69,10 +70,8 @@ chunk_writable_run(const struct pmap_chunk *chunk, unsigned slot, unsigned n)
     return run;
 }
 
-/* Take the pages' links and ptes away; the machine has dropped them. */
-static void
-chunk_forget(struct pmap_window *w, struct pmap_chunk *chunk, unsigned slot, unsigned n)
-    VM_REQUIRES(chunk->lock)
+void
+pmap_chunk_forget(struct pmap_window *w, struct pmap_chunk *chunk, unsigned slot, unsigned n)
 {
     struct pmap *pmap = w->pmap;
     struct vm_system *sys = pmap->sys;
@@ -99,6 +98,7 @@ chunk_forget(struct pmap_window *w, struct pmap_chunk *chunk, unsigned slot, uns
 void
 pmap_chunk_drop(struct pmap_window *w, struct pmap_chunk *chunk, unsigned slot, unsigned n)
 {
+    pmap_chunk_demote(w, chunk);
     while (n > 0 && pte_prot(pte_load(chunk, slot)) == VM_PROT_NONE)
         slot++, n--;
     while (n > 0 && pte_prot(pte_load(chunk, slot + n - 1)) == VM_PROT_NONE)
@@ -106,7 +106,7 @@ pmap_chunk_drop(struct pmap_window *w, struct pmap_chunk *chunk, unsigned slot, 
     if (n == 0)
         return;
     w->pmap->ops->remove(w->pmap->md, w, pmap_chunk_index(w, chunk, slot), n);
-    chunk_forget(w, chunk, slot, n);
+    pmap_chunk_forget(w, chunk, slot, n);
 }
 
 void
@@ -114,6 +114,7 @@ pmap_chunk_protect(struct pmap_window *w, struct pmap_chunk *chunk, unsigned slo
 {
     unsigned run;
 
+    pmap_chunk_demote(w, chunk);
     for (unsigned i = slot; i < slot + n; i += run) {
         run = chunk_writable_run(chunk, i, slot + n - i);
         if (run == 0) {

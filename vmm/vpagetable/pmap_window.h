@@ -31,6 +31,7 @@ struct pmap_chunk {
     uint64_t page;            /* (c) guest page number of pte[0] */
     unsigned npages;          /* (c) */
     unsigned nmapped;         /* P */
+    _Atomic bool super;       /* P to write, (a) to read: promoted (pmap_super.h) */
     uint8_t *generation;      /* P: by slot; behind pte[] */
     _Atomic pmap_pte_t pte[]; /* P to write, (a) to read */
 };
@@ -112,14 +113,19 @@ pmap_chunk_index(const struct pmap_window *w, const struct pmap_chunk *chunk, un
 /* The chunk of a guest page inside w, made if there is none yet; NULL = no memory. */
 struct pmap_chunk *pmap_chunk_get(struct pmap_window *w, uint64_t page);
 
+/* Take the links and ptes of n slots away; the machine has dropped them.  Locks: P held, takes V. */
+void pmap_chunk_forget(struct pmap_window *w, struct pmap_chunk *chunk, unsigned slot, unsigned n)
+    VM_REQUIRES(chunk->lock);
+
 /*
  * Drop the mappings of n slots: one machine operation from the first mapped one
- * to the last.  Locks: P held, takes V.
+ * to the last.  A promoted chunk loses all.  Locks: P held, takes V.
  */
 void pmap_chunk_drop(struct pmap_window *w, struct pmap_chunk *chunk, unsigned slot, unsigned n)
     VM_REQUIRES(chunk->lock);
 
-/* Take write permission from n slots, a run of writable pages at a time.  Locks: P held. */
+/* Take write permission from n slots, a run of writable pages at a time; a promoted chunk loses all
+ * mappings.  Locks: P held, takes V. */
 void pmap_chunk_protect(struct pmap_window *w, struct pmap_chunk *chunk, unsigned slot, unsigned n)
     VM_REQUIRES(chunk->lock);
 

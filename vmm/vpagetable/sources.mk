@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 ENGINE_FILES := \
 	pmap.c \
+	pmap_super.c \
 	pmap_trap.c \
 	pmap_window.c \
 	pv.c \
@@ -12,6 +13,7 @@ ENGINE_FILES := \
 	vm_fault_object.c \
 	vm_fault_page.c \
 	vm_fault_start.c \
+	vm_fault_super.c \
 	vm_fault_trace.c \
 	vm_fault_walk.c \
 	vm_fault_wire.c \

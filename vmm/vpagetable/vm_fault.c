@@ -72,7 +72,12 @@ fault_protection(const struct faultstate *fs) VM_REQUIRES(fs->first_object->lock
 static void
 fault_prefault(struct faultstate *fs) VM_REQUIRES(fs->first_object->lock)
 {
+    fs->super = false;
     if ((fs->flags & VM_FAULT_BURST) == 0 || !vm_fault_enters(fs) || fs->lookup.wired)
+        return;
+    fs->super =
+        fs->kind == FAULT_ZERO_FILL && !vm_fault_is_vpagetable(fs) && vm_fault_super_choose(fs);
+    if (fs->super)
         return;
     if (vm_fault_is_vpagetable(fs))
         vm_prefault_vpagetable(&fs->run, vm_fault_window(fs), fs->lookup.entry, fs->first_object,
@@ -274,6 +279,33 @@ fault_place(struct faultstate *fs)
         pmap_window_place(vm_fault_window(fs), fs->gpa.value >> PAGE_SHIFT, fs->m);
 }
 
+/* What of the neighbours is mapped now. */
+static void
+fault_tell_neighbours(struct faultstate *fs, unsigned entered, unsigned below, unsigned above)
+{
+    fs->info->prefaulted = entered;
+    fs->info->below = below;
+    fs->info->above = above;
+    vm_meter_add(fs->meter, v_prefault, entered);
+}
+
+/* Map the pages that were made for a superpage.  False: only the run is left to be mapped. */
+static bool
+fault_enter_super(struct faultstate *fs)
+{
+    unsigned below = (unsigned)((fs->gpa.value >> PAGE_SHIFT) % PMAP_CHUNK_PAGES);
+
+    fs->m->valid = 1;
+    if (vm_fault_super_enter(fs) != 0)
+        return false;
+    fault_settle_run(fs, true);
+    vm_meter_add(fs->meter, v_zfod, 1);
+    vm_meter_add(fs->meter, v_ozfod, 1);
+    fs->info->generation = 0;
+    fault_tell_neighbours(fs, PMAP_CHUNK_PAGES - 1, below, PMAP_CHUNK_PAGES - 1 - below);
+    return true;
+}
+
 /* Map the run. */
 static enum vm_result
 vm_fault_enter(struct faultstate *fs)
@@ -285,6 +317,8 @@ vm_fault_enter(struct faultstate *fs)
     bool hole;
     int error;
 
+    if (fs->super && fault_enter_super(fs))
+        return VM_OK;
     fault_place(fs);
     vm_fault_fill(fs, vm_page_flag_test(fs->m, VM_PAGE_ZERO) &&
                           pmap_window_is_natural(vm_fault_window(fs), fs->gpa.value >> PAGE_SHIFT,
@@ -304,12 +338,8 @@ vm_fault_enter(struct faultstate *fs)
     if (entered.moved != 0)
         vm_meter_add(meter, v_placed, entered.moved);
     fs->info->generation = entered.generation;
-    if (entered.npages > 1) {
-        fs->info->prefaulted = entered.npages - 1;
-        fs->info->below = behind;
-        fs->info->above = run->end - 1 - VM_PREFAULT_BEHIND;
-        vm_meter_add(meter, v_prefault, entered.npages - 1);
-    }
+    if (entered.npages > 1)
+        fault_tell_neighbours(fs, entered.npages - 1, behind, run->end - 1 - VM_PREFAULT_BEHIND);
     return VM_OK;
 }
 

@@ -9,6 +9,7 @@
  *     vm_fault_page.c    vm_fault_page, vm_fault_page_quick, vm_fault_object_page
  *     vm_fault_trace.c   the record of a fault, for who traces it
  *     vm_fault_start.c   vm_fault_start, vm_fault_resume, vm_fault_end
+ *     vm_fault_super.c   the hole around the page becomes a superpage
  *     vm_inject.c        vm_fault_inject: what a user has happen to it
  *     vm_copy.c          vm_map_read, vm_map_write, vm_map_peek, vm_poke
  *
@@ -77,6 +78,8 @@ struct faultstate {
     bool from_file;         /* PAGE_IN: a file's pager had it, not swap */
     /* fault_choose_page: m, how it is mapped, and its neighbours; vm_prefault_* adds these. */
     struct vm_prefault_run run;
+    bool super;            /* instead of these, all pages of the chunk around m were made, busy */
+    struct vm_page *guard; /* ... and the page behind it, so that nobody maps one there; or NULL */
 };
 
 /* Is the page to be mapped, not held or copied? */
@@ -141,6 +144,22 @@ enum vm_result vm_fault_vpagetable(struct faultstate *fs, struct vm_page **table
  */
 void vm_fault_walk_settle(struct faultstate *fs, struct vm_page *const *tables)
     VM_REQUIRES(fs->first_object->lock);
+
+/* --- vm_fault_super.c ---------------------------------------------------- */
+
+/*
+ * fs->m is a new page of zeros of a NORMAL entry, and to be mapped: if a stream came up to its chunk, which is
+ * a hole but for it, make all the chunk's pages, busy, valid and dirty.
+ * Locks: M shared and O of the first object held.  Returns whether they were made.
+ */
+bool vm_fault_super_choose(struct faultstate *fs) VM_REQUIRES(fs->first_object->lock);
+
+/*
+ * Map the pages that were so made, fs->m among them, as a superpage, and end the busy state of all but fs->m.
+ * Locks: none of O held.
+ * Returns 0; or the error of pmap_super_enter: the others are freed, fs->m is as it was.
+ */
+int vm_fault_super_enter(struct faultstate *fs) __attribute__((warn_unused_result));
 
 /* --- vm_fault_trace.c ---------------------------------------------------- */
 

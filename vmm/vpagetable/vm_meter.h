@@ -46,6 +46,7 @@
     X(v_majflt, "faults that needed I/O; minor: the rest")                    \
     X(v_prefault, "neighbour pages entered")                                  \
     X(v_placed, "pages copied to a window's own frames")                      \
+    X(v_super_made, "superpages made of zeros")                               \
     X(v_walks, "virtual page table walks")                                    \
     X(v_walk_failed, "  ... of these, ended by an entry that forbids")        \
     X(v_vpte_a, "accessed bits set")                                          \
@@ -65,6 +66,7 @@
     X(v_debugger, "written to by a debugger: not among the faults")
 
 #define VM_SYSTEM_METER_FIELDS(X)                                         \
+    X(v_super_demoted, "superpages given up: a page changed")             \
     X(v_collapses, "backing objects taken over by their only shadow")     \
     X(v_bypasses, "backing objects left out of a chain")                  \
     X(v_pageout, "pages written by pagers")                               \

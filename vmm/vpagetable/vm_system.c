@@ -24,6 +24,8 @@
 
 #define STORE_PAGES_DEFAULT ((uint64_t)1 << 28)
 
+#define VM_SUPER_PAGES 512 /* PMAP_CHUNK_PAGES */
+
 /* One host page of the page array describes the slots of one word of `moved`. */
 #define SLOTS_PER_WORD 64
 _Static_assert(SLOTS_PER_WORD * sizeof(struct vm_page) == PAGE_SIZE,
@@ -251,12 +253,51 @@ extents_create(uint64_t store_pages)
     return extents;
 }
 
+/* Address space for the direct map, aligned as the frames of a superpage are. */
+static int
+reserve_aligned(uint64_t size, void **atp)
+{
+    const uint64_t align = (uint64_t)VM_SUPER_PAGES << PAGE_SHIFT;
+    uint8_t *at =
+        mmap(NULL, size + align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    uint64_t head;
+
+    if (at == MAP_FAILED)
+        return -errno;
+    head = -(uintptr_t)at & (align - 1);
+    if (head != 0)
+        munmap(at, head);
+    munmap(at + head + size, align - head);
+    *atp = at + head;
+    return 0;
+}
+
+/* Map the frame store for the monitor. */
+static int
+direct_map(struct vm_system *sys)
+{
+    const uint64_t size = sys->store_pages * PAGE_SIZE;
+    void *at = NULL;
+    int error = reserve_aligned(size, &at);
+
+    if (error != 0)
+        return error;
+    if (mmap(at, size, PROT_READ | PROT_WRITE, MAP_NORESERVE | MAP_SHARED | MAP_FIXED, sys->memfd,
+             0) == MAP_FAILED) {
+        error = -errno;
+        munmap(at, size);
+        return error;
+    }
+    sys->direct_map = at;
+    return 0;
+}
+
 /* Zero memory of which only the touched pages cost anything. */
 static int
-sparse_map(uint64_t size, int fd, void *at)
+sparse_map(uint64_t size, void *at)
 {
-    int flags = MAP_NORESERVE | (fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED);
-    void *map = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, fd, 0);
+    void *map = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                     MAP_NORESERVE | MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
     if (map == MAP_FAILED)
         return -errno;
@@ -301,15 +342,15 @@ system_map(struct vm_system *sys)
     sys->memfd = memfd_create("vkvm-ram", MFD_CLOEXEC);
     if (sys->memfd < 0 || ftruncate(sys->memfd, (off_t)(sys->store_pages * PAGE_SIZE)) != 0)
         return -errno;
-    error = sparse_map(sys->store_pages * PAGE_SIZE, sys->memfd, &sys->direct_map);
+    error = direct_map(sys);
     if (error == 0)
-        error = sparse_map(sys->store_pages * sizeof(*sys->pages), -1, &sys->pages);
+        error = sparse_map(sys->store_pages * sizeof(*sys->pages), &sys->pages);
     if (error == 0)
-        error = sparse_map(moved_size(sys), -1, &sys->moved);
+        error = sparse_map(moved_size(sys), &sys->moved);
     if (error == 0)
-        error = sparse_map(moved_size(sys), -1, &sys->left);
+        error = sparse_map(moved_size(sys), &sys->left);
     if (error == 0)
-        error = sparse_map(moved_size(sys) / SLOTS_PER_WORD + sizeof(*sys->left_groups), -1,
+        error = sparse_map(moved_size(sys) / SLOTS_PER_WORD + sizeof(*sys->left_groups),
                            &sys->left_groups);
     if (error != 0)
         return error;
@@ -423,6 +464,17 @@ bool
 vm_slot_is_moved(struct vm_system *sys, uint64_t slot)
 {
     return (atomic_load(&sys->moved[slot / SLOTS_PER_WORD]) >> slot % SLOTS_PER_WORD & 1) != 0;
+}
+
+bool
+vm_slots_are_moved(struct vm_system *sys, uint64_t slot, uint64_t npages)
+{
+    assert(slot % SLOTS_PER_WORD == 0 && npages % SLOTS_PER_WORD == 0);
+    for (uint64_t i = 0; i < npages; i += SLOTS_PER_WORD) {
+        if (atomic_load(&sys->moved[(slot + i) / SLOTS_PER_WORD]) != 0)
+            return true;
+    }
+    return false;
 }
 
 void

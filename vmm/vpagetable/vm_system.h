@@ -59,6 +59,7 @@ struct vm_tunables {
     bool fast_fault;         /* (c) prefault may make zero-fill pages; default true */
     bool load_enable;        /* (c) slow faults down as memory gets short; default false */
     unsigned prefault_pages; /* (c) most neighbours entered per fault, 0..VM_PREFAULT_MAX */
+    bool superpages;         /* (c) streams may make superpages (vm_fault_super.c); default false */
 };
 
 #define VM_PREFAULT_MAX 128
@@ -138,6 +139,7 @@ struct vm_system {
     void (*pageout_error)(void *context, const char *message, int error); /* (c) */
     void *pageout_error_context;                                          /* (c) */
     struct vm_budget budget;
+    _Atomic bool superpages_refused;                        /* (a) the machine makes none */
     _Atomic uint64_t nobjects;                              /* (a) made so far */
     _Atomic(const struct vm_pageout_trace *) pageout_trace; /* (a) borrowed; NULL = not traced */
     _Atomic uint64_t taken_pages;     /* (a) of the budget: an object's, or in a stock */
@@ -239,6 +241,9 @@ uint64_t vm_frames_left_max(const struct vm_system *sys);
  * Locks: who may change the frame (vm_page.h).
  */
 void vm_slot_set_moved(struct vm_system *sys, uint64_t slot, bool moved);
+
+/* Is the frame of one of npages slots another than its own?  Whole words of `moved`; locks as below. */
+bool vm_slots_are_moved(struct vm_system *sys, uint64_t slot, uint64_t npages);
 
 /* Is it?  Locks: the same, or O of the object that a FREE slot belongs to: it may only end. */
 bool vm_slot_is_moved(struct vm_system *sys, uint64_t slot);
