@@ -282,14 +282,14 @@ direct_map(struct vm_system *sys)
 
     if (error != 0)
         return error;
-    if (mmap(at, size, PROT_READ | PROT_WRITE, MAP_NORESERVE | MAP_SHARED | MAP_FIXED, sys->memfd,
-             0) == MAP_FAILED) {
-        error = -errno;
-        munmap(at, size);
-        return error;
-    }
-    sys->direct_map = at;
-    return 0;
+    sys->direct_map = mmap(at, size, PROT_READ | PROT_WRITE, MAP_NORESERVE | MAP_SHARED | MAP_FIXED,
+                           sys->memfd, 0);
+    if (sys->direct_map != MAP_FAILED)
+        return 0;
+    error = -errno;
+    sys->direct_map = NULL;
+    munmap(at, size);
+    return error;
 }
 
 /* Zero memory of which only the touched pages cost anything. */
