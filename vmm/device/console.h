@@ -65,8 +65,8 @@ void console_fini(struct console *console);
 void console_set_later(struct console *console, console_later_fn *later, void *context);
 
 /*
- * Write what was collected and then all bytes, waiting as long as it takes.  While nobody takes them, `give_up` is asked every
- * CONSOLE_STOP_POLL_MS at least, and before the first byte; it may sleep (the VM pauses), and true
+ * Write what was collected and then all bytes, waiting as long as it takes.  While nobody takes them,
+ * `give_up` is asked every CONSOLE_STOP_POLL_MS at least, and before the first byte; it may sleep (the VM pauses), and true
  * ends the call.  The caller's thread has SIGPIPE blocked.
  * Returns 0; -ECANCELED when given up before the end; -errno of write (-EPIPE).
  */

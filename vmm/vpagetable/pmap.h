@@ -117,9 +117,8 @@ struct pmap_window {
     bool live;                            /* W: created, not being destroyed */
     _Atomic(struct pmap_chunk *) *chunks; /* (a) owned; NULL = nothing mapped there */
     uint64_t nchunks;                     /* (c) */
-    bool
-        costly; /* (c) window_create found no room for the natural frames: a mapping each here too */
-    void *md;   /* the machine half's */
+    bool costly;                          /* (c) window_create had no room for natural frames */
+    void *md;                             /* the machine half's */
 };
 
 #define PMAP_NO_NATURAL UINT64_MAX

@@ -23,8 +23,8 @@
  *     cleared by whoever fills the frame; a held or queued page never has it.
  *  5. A page with mappings is never freed: pmap_page_protect(m, NONE) first.
  *  6. wire_count != 0 or hold_count != 0: never paged out.
- *  7. The frame of a FREE slot is a hole, or left to become one (vm_frames_leave).  Slots that have each other's frames have their own
- *     again when all of them are FREE.  A slot of a window's extent (pmap.h) is always FREE:
+ *  7. The frame of a FREE slot is a hole, or left to become one (vm_frames_leave).  Slots that have
+ *     each other's frames have their own again when all of them are FREE.  A slot of a window's extent (pmap.h) is always FREE:
  *     it has its own frame until a page is placed there, and has that of the page then.
  *  8. FREEING pages, and only they, are on PQ_HOLD; a wired page is on no queue.
  *  9. VM_PAGE_DOUBT: the page counts as dirty, because mappings allow writes that nobody sees; its

@@ -55,8 +55,8 @@ struct vm_readahead {
 
 /*
  * Collect the pages around `m`, a new busy page that is needed: as far as the pager
- * reads them in the same I/O, for a stream in a few of them (VM_READAHEAD_RUNS), to the next resident page, the end of the object, and
- * while memory is not short.  Random advice reads the page alone.
+ * reads them in the same I/O, for a stream in a few of them (VM_READAHEAD_RUNS), to the next resident
+ * page, the end of the object, and while memory is not short.  Random advice reads the page alone.
  * Locks: O held.  The caller counted paging_in_progress.
  */
 void vm_fault_additional_pages(struct vm_readahead *ra, struct vm_object *object, struct vm_page *m,
